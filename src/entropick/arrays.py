@@ -1,0 +1,136 @@
+"""Checks at the border: what comes in from a user is made regular here, once, or refused with a clear message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from entropick.errors import InputError
+
+Images = NDArray[np.uint8]
+Features = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+# Rows checked at once, so that a memory map larger than memory can be checked.
+_BLOCK_ROWS = 65_536
+
+
+def check_images(images: Any, *, name: str = "images") -> Images:
+    """Return `images` as uint8 ``(n, h, w, c)`` with c = 1 or 3; grey ``(n, h, w)`` gets its channel axis.
+
+    Raises
+    ------
+    InputError
+        For another dtype, another shape, or no image at all.
+
+    Examples
+    --------
+    >>> check_images(np.zeros((5, 8, 8), np.uint8)).shape
+    (5, 8, 8, 1)
+    """
+    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    if array.dtype != np.uint8:
+        raise InputError(
+            f"{name}: expected uint8 values 0..255, got dtype {array.dtype}. "
+            "Convert them first, for instance (x * 255).round().astype('uint8') for floats in 0..1."
+        )
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3):
+        raise InputError(
+            f"{name}: expected shape (n, h, w), (n, h, w, 1) or (n, h, w, 3), got {np.shape(images)}. "
+            "Channels come last."
+        )
+    if 0 in array.shape:
+        raise InputError(f"{name}: expected at least one image with pixels, got shape {array.shape}.")
+    return array
+
+
+def check_features(X: ArrayLike, *, name: str = "X") -> Features:
+    """Return `X` as float32 ``(n, d)``; a float32 array, also a memory map, comes back uncopied.
+
+    Integers are cast, never wrapped; float64 is rounded to float32.
+
+    Raises
+    ------
+    InputError
+        For another number of axes, an empty array, a non-numeric dtype, or values that are NaN, infinite or beyond
+        float32.
+    """
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.")
+    if array.ndim != 2:
+        raise InputError(
+            f"{name}: expected a matrix (n_rows, n_features), got shape {array.shape}. "
+            "Images become a matrix through a feature extractor, such as entropick.features.Pixels().extract(images)."
+        )
+    if 0 in array.shape:
+        raise InputError(f"{name}: expected at least one row and one column, got shape {array.shape}.")
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    _check_finite(array, name)
+    return array
+
+
+def _check_finite(array: NDArray[Any], name: str) -> None:
+    for start in range(0, len(array), _BLOCK_ROWS):
+        finite = np.isfinite(array[start : start + _BLOCK_ROWS]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            values = array[row]
+            column = int(np.argmin(np.isfinite(values)))
+            raise InputError(
+                f"{name}: expected finite float32 values, got {values[column]} in row {row}, column {column} "
+                f"of shape {array.shape}. Remove or repair such rows first."
+            )
+
+
+def check_same_width(*named: tuple[str, Features]) -> None:
+    """Raise InputError unless all the named feature matrices have the same number of columns."""
+    widths = {name: X.shape[1] for name, X in named}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} has {width}" for name, width in widths.items())
+        raise InputError(f"expected the same number of feature columns, but {listed}. Extract all of them alike.")
+
+
+def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
+    """Return the source column as int64 ``(n,)``; None means that all rows are of source 0."""
+    if y is None:
+        return np.zeros(n, np.int64)
+    array = np.asarray(y)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name}: expected {n} integers, one source per row, got shape {array.shape}, dtype {array.dtype}."
+        )
+    return array.astype(np.int64)
+
+
+def check_labels(labels: ArrayLike | None, n: int, *, name: str = "labels") -> Integers | None:
+    """Return class labels as int64 ``(n,)``, or None where there are none."""
+    return None if labels is None else check_sources(labels, n, name=name)
+
+
+def check_count(value: Any, *, name: str, minimum: int = 1) -> int:
+    """Return `value` as an int that is at least `minimum`; bools and fractions are refused."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < minimum:
+        raise InputError(f"{name}: expected a whole number of at least {minimum}, got {value!r}.")
+    return int(value)
+
+
+def check_real(value: Any, *, name: str, above: float = -np.inf, below: float = np.inf) -> float:
+    """Return `value` as a finite float strictly between `above` and `below`."""
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not is_number or not above < float(value) < below or not np.isfinite(float(value)):
+        raise InputError(f"{name}: expected a number between {above:g} and {below:g} (both excluded), got {value!r}.")
+    return float(value)
+
+
+def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
+    """Return `value` if it is one of `choices`."""
+    if value not in choices:
+        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {value!r}.")
+    return str(value)

@@ -1,0 +1,55 @@
+"""What selectors, generators, features, paradigms and datasets have in common: they are their configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Self
+
+from entropick.errors import InputError
+
+
+class Component:
+    """A keyword-only dataclass of plain parameters, until it is fitted; fitted state ends in ``_``.
+
+    A subclass is decorated with ``@dataclass(kw_only=True)``, names its `kind` (the word that stands for it in a study
+    file) and overrides `check` where a parameter can be wrong. The constructor only stores.
+    ``sklearn.base.clone`` works on every component.
+    """
+
+    kind: ClassVar[str] = ""
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """The names that the constructor takes, in order."""
+        return tuple(f.name for f in dataclasses.fields(cls) if f.init)  # type: ignore[arg-type]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name, as stored (`deep` is there for scikit-learn; components do not nest)."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name and return self; an unknown name is an InputError."""
+        known = self.parameter_names()
+        for name, value in params.items():
+            if name not in known:
+                raise InputError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}.")
+            setattr(self, name, value)
+        return self
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable; looks at parameters only, never at data."""
+
+    def describe(self) -> dict[str, Any]:
+        """The component as plain data, ``{"kind": ..., parameter: value, ...}``, fit for JSON and TOML."""
+        name = self.kind or f"{type(self).__module__}:{type(self).__qualname__}"
+        return {"kind": name, **{key: _plain(value) for key, value in self.get_params().items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value

@@ -1,0 +1,78 @@
+"""Everything that entropick raises on purpose, and the warnings it gives.
+
+::
+
+    EntropickError
+    ├── InputError            data or a parameter is not what was expected (also a ValueError)
+    │   └── ConfigError       a study file, a preset, a name or an override is not usable
+    ├── RunError              a run directory cannot be used as it is
+    │   ├── RunLocked         another process is working in it
+    │   ├── RunChanged        its config or data differ from what was asked now
+    │   └── RunDamaged        a ledger line or a file is not what was written
+    ├── StorageError          a file could not be written (full disk, no permission)
+    ├── MissingDependency     an optional package is not installed
+    ├── TrainingDiverged      the loss of a generator became NaN or infinite
+    ├── StudyFailed           one or more arms of a study failed; the others are done
+    └── BudgetSpent           stopped on purpose at a checkpoint; the same call goes on
+
+    EntropickWarning
+    └── DuplicateWarning      fewer distinct points than were needed
+
+Every message says what was expected, what came, and what to do.
+"""
+
+
+class EntropickError(Exception):
+    """The root of every exception that entropick raises on purpose."""
+
+
+class InputError(EntropickError, ValueError):
+    """Data or a parameter is not what was expected."""
+
+
+class ConfigError(InputError):
+    """A study file, a preset, a component's name or an override is not usable."""
+
+
+class RunError(EntropickError):
+    """A run directory cannot be used as it is."""
+
+
+class RunLocked(RunError):
+    """Another process is working in the run directory."""
+
+
+class RunChanged(RunError):
+    """The run directory was made with another config or other data."""
+
+
+class RunDamaged(RunError):
+    """A ledger line or a file is not what was written."""
+
+
+class StorageError(EntropickError):
+    """A file could not be written; nothing half-written is left behind."""
+
+
+class MissingDependency(EntropickError, ImportError):
+    """An optional package is not installed."""
+
+
+class TrainingDiverged(EntropickError):
+    """The loss of a generator became NaN or infinite."""
+
+
+class StudyFailed(EntropickError):
+    """One or more arms of a study failed; what the others did is kept."""
+
+
+class BudgetSpent(EntropickError):
+    """The time budget was spent; a checkpoint was written and the same call goes on."""
+
+
+class EntropickWarning(UserWarning):
+    """The root of every warning that entropick gives."""
+
+
+class DuplicateWarning(EntropickWarning):
+    """There are fewer distinct points than were needed."""

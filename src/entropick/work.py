@@ -1,0 +1,34 @@
+"""What a long computation asks of whoever runs it: to be seen, to be saved, to be stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+State = dict[str, Any]
+
+
+class Work:
+    """Progress and checkpoints of one stage. This base class keeps nothing, for use without a run directory.
+
+    A computation calls `progress` often, asks `due` between steps, and when it is due gives `save` all that it needs
+    to go on. `save` may raise `entropick.errors.BudgetSpent` once the checkpoint is safe. What is computed must not
+    depend on when checkpoints fall.
+    """
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell that `done` of `total` steps are finished."""
+
+    def due(self) -> bool:
+        """Whether a checkpoint should be saved now."""
+        return False
+
+    def save(self, name: str, arrays: Arrays, state: State) -> None:
+        """Keep `arrays` and the JSON-able `state` under `name`, replacing what was there."""
+
+    def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
+        """What was last saved under `name`, or None."""
+        return None
