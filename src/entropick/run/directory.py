@@ -1,0 +1,232 @@
+"""The run directory: the only way to results, and the only place that writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from entropick.errors import RunChanged, RunDamaged
+from entropick.run.environment import record_environment
+from entropick.run.files import fingerprint, hash_file, link_or_copy, read_content, read_json, write_content, write_json
+from entropick.run.ledger import Entry, Ledger
+from entropick.run.lock import locked
+from entropick.run.shared import Shared
+from entropick.run.stage_work import Pace, StageWork
+from entropick.work import Work
+
+CONFIG = "config.json"
+# More iterations than before leave all earlier ones as they are.
+MAY_GROW = ("n_iterations",)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage computed: files by name (see `write_content` for the formats) and numbers."""
+
+    files: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One sign of life of a stage: ``done`` of ``total`` steps, or how it ended.
+
+    `status` is "running", "done" (computed now), "linked" (taken from another arm) or "kept" (was there already).
+    """
+
+    iteration: int
+    stage: str
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    status: str = "running"
+
+
+Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The observer that looks away."""
+
+
+class Run:
+    """An open run directory. Use `Run.open`; every result goes through `stage`."""
+
+    def __init__(self, folder: Path, *, shared: Shared, pace: Pace, observer: Observer) -> None:
+        self.folder = folder
+        self.ledger = Ledger(folder)
+        self.computed = 0
+        self._shared = shared
+        self._pace = pace
+        self._observer = observer
+        self._verified: set[str] = set()
+        for entry in self.ledger:
+            self._check_present(entry)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        shared: Path | None = None,
+        pace: Pace | None = None,
+        observer: Observer = ignore,
+        wait_seconds: float = 0.0,
+    ) -> Iterator[Run]:
+        """Open or create the run directory for `config` and hold its lock.
+
+        Raises
+        ------
+        RunLocked
+            Another process works in it.
+        RunChanged
+            It was made with another config; the message is a diff. More iterations than before are allowed.
+        RunDamaged
+            Its ledger or one of its files is not what was written.
+        """
+        with locked(folder, wait_seconds=wait_seconds):
+            check_config(folder, config, may_grow=MAY_GROW)
+            if not (folder / CONFIG).exists() or read_json(folder / CONFIG) != config:
+                write_json(folder / CONFIG, config)
+            record_environment(folder)
+            index = Shared(folder / "work" if shared is None else shared)
+            yield cls(folder, shared=index, pace=pace or Pace(), observer=observer)
+
+    def stage(
+        self, iteration: int, stage: str, depends_on: Mapping[str, Any], compute: Callable[[Work], Outcome]
+    ) -> Entry:
+        """Return the entry of a stage: from the ledger, from another arm of the study, or by computing it now.
+
+        `depends_on` is everything that the result is a function of, JSON-able: settings, seed, hashes of inputs.
+        """
+        key = fingerprint({"iteration": iteration, "stage": stage, **depends_on})
+        if entry := self.ledger.find(iteration, stage):
+            if entry.key != key:
+                raise RunChanged(
+                    f"{self.folder}: iteration {iteration}, stage {stage!r} was computed from other inputs "
+                    "(another version of entropick, or data that changed). Use a new directory."
+                )
+            self._observer(Event(iteration, stage, status="kept"))
+            return entry
+        with self._shared.held(key):
+            if found := self._shared.find(key):
+                return self._link(*found)
+            entry = self._compute(Entry(iteration, stage, key), compute)
+            self._shared.publish(key, self.folder)
+            return entry
+
+    def load(self, entry: Entry, name: str) -> Any:
+        """The content of an entry's file; its hash is checked at the first load.
+
+        Raises
+        ------
+        RunDamaged
+            The file is not what the ledger says.
+        """
+        path = self.relative(entry, name)
+        if path not in self._verified:
+            if hash_file(self.folder / path) != entry.files[path]:
+                raise RunDamaged(
+                    f"{self.folder / path} is not the file that the ledger names (its sha256 differs). Restore it, or "
+                    f"run `entropick verify {self.folder} --repair` and then the same run command again."
+                )
+            self._verified.add(path)
+        return read_content(self.folder / path)
+
+    def relative(self, entry: Entry, name: str) -> str:
+        """The path of an entry's file below the run directory."""
+        return f"iteration-{entry.iteration:03d}/{name}"
+
+    def _compute(self, entry: Entry, compute: Callable[[Work], Outcome]) -> Entry:
+        self._pace.stop_if_spent()
+        started = time.monotonic()
+
+        def tell(done: int, total: int, note: str) -> None:
+            self._observer(Event(entry.iteration, entry.stage, done, total, note))
+
+        tell(0, 0, "")
+        work = StageWork(self._shared.folder / entry.key, self._pace, tell)
+        outcome = compute(work)
+        files = {
+            path: write_content(self.folder / path, content)
+            for name, content in outcome.files.items()
+            for path in [self.relative(entry, name)]
+        }
+        self._verified.update(files)
+        timing = {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
+        entry = self.ledger.append(replace(entry, files=files, values=dict(outcome.values), timing=timing))
+        work.clear()
+        self.computed += 1
+        self._observer(Event(entry.iteration, entry.stage, status="done"))
+        return entry
+
+    def _link(self, other: Path, entry: Entry) -> Entry:
+        for path in entry.files:
+            link_or_copy(other / path, self.folder / path)
+        timing = {"finished": _now(), "seconds": 0.0, "shared_from": other.name}
+        entry = self.ledger.append(replace(entry, timing=timing))
+        self._observer(Event(entry.iteration, entry.stage, status="linked"))
+        return entry
+
+    def _check_present(self, entry: Entry) -> None:
+        for name, record in entry.files.items():
+            path = self.folder / name
+            size = path.stat().st_size if path.is_file() else None
+            if size != record.bytes:
+                came = "it is missing" if size is None else f"it has {size} bytes"
+                raise RunDamaged(
+                    f"{path}: expected the {record.bytes} bytes that the ledger names, but {came}. Restore the file, "
+                    f"or run `entropick verify {self.folder} --repair` and then the same run command again."
+                )
+
+
+def check_config(folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = ()) -> None:
+    """Raise RunChanged, with a diff, if the run in `folder` was made with another config; a new folder is fine.
+
+    A number under one of the names in `may_grow` may be larger than it was.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        return
+    before, now = flatten(read_json(path)), flatten(config)
+    changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]
+    refused = [name for name in changed if not (name in may_grow and before[name] < now[name])]
+    if refused:
+        lines = "\n".join(f"  {name}: was {_show(before, name)}, now {_show(now, name)}" for name in refused)
+        raise RunChanged(
+            f"{folder} was made with another config:\n{lines}\n"
+            "Repeat the command with the old settings, or give another --out."
+        )
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat mapping with dotted names."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    items: dict[str, Any] = {}
+    for key, inner in value.items():
+        items.update(flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return items
+
+
+def _show(values: Mapping[str, Any], name: str) -> str:
+    return repr(values[name]) if name in values else "absent"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the file system that `folder` is or will be on."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,205 @@
+"""Files that are either whole or absent: written aside, fsynced, hashed, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from entropick.errors import EntropickError, RunDamaged, StorageError
+
+_READ_BYTES = 1 << 20
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a ledger line remembers of a file: its sha256 (hexadecimal) and its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+class _HashingWriter(io.RawIOBase):
+    """Passes bytes on to a file and hashes them on the way, so that no file is read back to be hashed."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self._hash.update(view)
+        self._bytes += len(view)
+        return len(view)
+
+    def record(self) -> FileRecord:
+        return FileRecord(self._hash.hexdigest(), self._bytes)
+
+
+def write_atomic(path: Path, write: Callable[[Any], None]) -> FileRecord:
+    """Write a file through ``write(stream)`` so that `path` holds either all of it or what was there before.
+
+    Raises
+    ------
+    StorageError
+        The disk is full or refuses; what was written aside is removed.
+    """
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as file:
+                writer = _HashingWriter(file)
+                write(writer)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    return writer.record()
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path` into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"could not write {path}: {error.strerror or error}. "
+            "Free some space or mend the permissions, then repeat the same command: what was finished is kept."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link, or a copy where the file system has none."""
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            with open(source, "rb") as file:
+                write_atomic(target, lambda stream: shutil.copyfileobj(file, stream, _READ_BYTES))
+        sync_folder(target.parent)
+
+
+def hash_file(path: Path) -> FileRecord:
+    """Hash a file as it lies on the disk."""
+    digest = hashlib.sha256()
+    size = 0
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+            size += len(block)
+    return FileRecord(digest.hexdigest(), size)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values are equal text; NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """The sha256 (hexadecimal) of a JSON-able value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run; a damaged one is a RunDamaged error."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RunDamaged(f"{path} is not readable as JSON ({error}). Restore it, or use a new directory.") from error
+
+
+def write_json(path: Path, value: Any) -> FileRecord:
+    """Write indented JSON atomically."""
+    text = json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomic(path, lambda stream: stream.write(text.encode()))
+
+
+def write_content(path: Path, content: Any) -> FileRecord:
+    """Write `content` in the format that the suffix of `path` names.
+
+    ``.npy`` takes an array, ``.safetensors`` a mapping of arrays, ``.parquet`` a mapping of columns of equal length,
+    ``.json`` anything JSON-able.
+    """
+    writers: dict[str, Callable[[Any], None]] = {
+        ".npy": lambda stream: np.save(stream, content, allow_pickle=False),
+        ".safetensors": lambda stream: stream.write(_safetensors_bytes(content)),
+        ".parquet": lambda stream: _write_parquet(stream, content),
+        ".json": lambda stream: stream.write(canonical_json(content).encode()),
+    }
+    return write_atomic(path, writers[path.suffix])
+
+
+def read_content(path: Path) -> Any:
+    """Read what `write_content` wrote; an array comes back as a read-only memory map."""
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+        ".safetensors": _read_safetensors,
+        ".parquet": _read_parquet,
+        ".json": read_json,
+    }
+    try:
+        return readers[path.suffix](path)
+    except EntropickError:
+        raise
+    except Exception as error:
+        raise RunDamaged(f"{path} cannot be read ({error}). `entropick verify` names everything damaged.") from error
+
+
+def _safetensors_bytes(arrays: Mapping[str, Any]) -> bytes:
+    from safetensors.numpy import save
+
+    data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return data
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    arrays: dict[str, Any] = load_file(path)
+    return arrays
+
+
+def _write_parquet(stream: Any, columns: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(dict(columns)), pa.PythonFile(stream, mode="w"), compression="zstd")
+
+
+def _read_parquet(path: Path) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    # partitioning=None: else a folder such as "seed-0" or "x=1" on the way could be taken for a column.
+    table = pq.read_table(path, partitioning=None)
+    return {name: table.column(name).to_numpy() for name in table.column_names}

@@ -1,0 +1,147 @@
+"""The ledger: one line of JSON per finished stage, each sealed with a hash over all lines before it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from entropick.errors import RunDamaged
+from entropick.run.files import FileRecord, canonical_json, storage_errors
+
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished stage.
+
+    Attributes
+    ----------
+    iteration, stage
+        What was done; iteration 0 is the real data.
+    key
+        Fingerprint of all that the result depends on: settings, seed, and the hashes of the input files.
+    files
+        Path below the run directory -> its record.
+    values
+        The stage's numbers, plain JSON.
+    timing
+        When, how long, and whether the result was shared by another arm. The only part that differs between two runs
+        of the same config on the same machine, and therefore not sealed.
+    check
+        The seal: hash of the previous line's seal and of everything above but `timing`.
+    """
+
+    iteration: int
+    stage: str
+    key: str
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, Any] = field(default_factory=dict)
+    check: str = ""
+
+    def sealed(self, previous: str) -> str:
+        """The seal that this entry must carry after a line sealed with `previous`."""
+        body = {key: value for key, value in asdict(self).items() if key not in ("timing", "check")}
+        return hashlib.sha256((previous + canonical_json(body)).encode()).hexdigest()[:16]
+
+    def to_line(self) -> str:
+        """The line of JSON that stands for this entry, with its line end."""
+        return canonical_json(asdict(self)) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Entry:
+        """Read a line; ValueError, KeyError or TypeError if it is not one."""
+        fields = json.loads(line)
+        fields["files"] = {path: FileRecord(**record) for path, record in fields["files"].items()}
+        return cls(**fields)
+
+
+class Ledger:
+    """The entries of one run directory, in memory and on disk.
+
+    A torn last line (the process died while it was appended) is what a crash leaves: it is not part of the ledger, and
+    the next append replaces it. Any other damage raises RunDamaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEDGER
+        self._entries, self._length = _read(self.path)
+        self._by_name = {(entry.iteration, entry.stage): entry for entry in self._entries}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, iteration: int, stage: str) -> Entry | None:
+        """The entry of a finished stage, or None."""
+        return self._by_name.get((iteration, stage))
+
+    @property
+    def seal(self) -> str:
+        """The last line's check: equal for two runs exactly when all their results are equal."""
+        return self._entries[-1].check if self._entries else ""
+
+    def append(self, entry: Entry) -> Entry:
+        """Seal `entry`, write it as the next line and fsync; return it as sealed."""
+        entry = Entry(**{**vars(entry), "check": entry.sealed(self.seal)})
+        line = entry.to_line().encode()
+        with storage_errors(self.path), open(self.path, "ab", buffering=0) as file:
+            file.truncate(self._length)
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                # A full disk may have taken half of the line: leave the ledger as it was.
+                file.truncate(self._length)
+                raise
+        self._length += len(line)
+        self._entries.append(entry)
+        self._by_name[entry.iteration, entry.stage] = entry
+        return entry
+
+
+def intact_entries(path: Path) -> tuple[list[Entry], int, str | None]:
+    """Read a ledger up to its first damaged line.
+
+    Returns
+    -------
+    (entries, n_bytes, damage)
+        The intact entries, how many bytes they take, and a sentence about the damaged line, or None.
+    """
+    entries: list[Entry] = []
+    length = 0
+    if not path.exists():
+        return entries, length, None
+    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not raw.endswith(b"\n"):
+            break
+        try:
+            entry = Entry.from_line(raw.decode())
+            reason = "" if entry.check == entry.sealed(entries[-1].check if entries else "") else "its seal is broken"
+        except (ValueError, KeyError, TypeError, AttributeError):
+            reason = "it is not a ledger entry"
+        if reason:
+            return entries, length, f"{path}: line {number} is damaged: {reason}"
+        entries.append(entry)
+        length += len(raw)
+    return entries, length, None
+
+
+def _read(path: Path) -> tuple[list[Entry], int]:
+    entries, length, damage = intact_entries(path)
+    if damage is not None:
+        raise RunDamaged(
+            f"{damage}. Restore the file, or run `entropick verify {path.parent} --repair`, which keeps the "
+            f"{len(entries)} lines before it; the same run command then computes the rest anew."
+        )
+    return entries, length

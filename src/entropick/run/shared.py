@@ -1,0 +1,50 @@
+"""Results that several run directories of a study need are computed by one of them and linked by the others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from entropick.run.files import read_json, storage_errors, write_json
+from entropick.run.ledger import Entry, intact_entries
+
+
+class Shared:
+    """An index ``key -> run directory`` in a folder beside the runs.
+
+    The index holds pointers only; the truth stays in the ledgers, so a lost or stale pointer costs a recomputation and
+    nothing else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """Hold the right to compute `key`: another process that wants the same result waits for it here."""
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f"{key}.lock"):
+            yield
+
+    def find(self, key: str) -> tuple[Path, Entry] | None:
+        """The run directory that has the result `key`, and its ledger entry."""
+        pointer = self.folder / f"{key}.json"
+        if not pointer.exists():
+            return None
+        run = (self.folder / read_json(pointer)["run"]).resolve()
+        entries, _, _ = intact_entries(run / "ledger.jsonl")
+        return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
+
+    def publish(self, key: str, run: Path) -> None:
+        """Tell the others that `run` has the result `key`."""
+        write_json(self.folder / f"{key}.json", {"run": os.path.relpath(run, self.folder)})
+
+
+def _is_present(run: Path, entry: Entry) -> bool:
+    paths = {run / name: record.bytes for name, record in entry.files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
