@@ -1,0 +1,65 @@
+"""The contract of a generator: fit images, sample images, and be written down between the two."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+from numpy.typing import ArrayLike, NDArray
+
+from entropick.arrays import Images
+from entropick.component import Component
+from entropick.errors import InputError
+from entropick.random_stream import RandomStream
+from entropick.work import Arrays, State, Work
+
+
+@dataclass(kw_only=True)
+class Generator(Component, ABC):
+    """A model that learns images and makes new ones, always trained from scratch.
+
+    All randomness comes from the `stream` given to `fit` and `sample`; all checkpoints and progress go through `work`.
+    The fitted model is `state` (arrays and JSON-able numbers), from which `restore` makes a generator that samples
+    exactly the same images.
+    """
+
+    @abstractmethod
+    def fit(
+        self,
+        images: Any,
+        labels: ArrayLike | None = None,
+        *,
+        stream: RandomStream | None = None,
+        work: Work | None = None,
+    ) -> Self:
+        """Train on `images`, uint8 ``(n, h, w, c)``, and return self.
+
+        Interrupted through `work`, the same call goes on from the last checkpoint and ends in the same model.
+        """
+
+    @abstractmethod
+    def sample(self, n_images: int, *, stream: RandomStream | None = None, work: Work | None = None) -> Images:
+        """Make `n_images` images, uint8 ``(n_images, h, w, c)``.
+
+        Image i depends on the model, the stream and i alone: asking for more images leaves the first ones as they are.
+        """
+
+    @abstractmethod
+    def state(self) -> tuple[Arrays, State]:
+        """The fitted model as named arrays and JSON-able numbers."""
+
+    @abstractmethod
+    def restore(self, arrays: dict[str, NDArray[Any]], state: State) -> Self:
+        """Become the fitted model that `state` described."""
+
+    def training_values(self) -> dict[str, Any]:
+        """Numbers of the training for the ledger, such as the final loss."""
+        return {}
+
+    def check_fits(self, image_shape: tuple[int, int, int]) -> None:
+        """Raise InputError if images of this shape ``(h, w, c)`` cannot be learned; looks at no image."""
+
+    def _require_fitted(self, attribute: str) -> None:
+        if not hasattr(self, attribute):
+            raise InputError(f"this {type(self).__name__} is not fitted yet. Call fit(images) or restore(...) first.")

@@ -1,0 +1,91 @@
+"""The arithmetic of a denoising diffusion model: how noise is added, and how one ancestral step takes some of it away.
+
+Ho, Jain, Abbeel: "Denoising Diffusion Probabilistic Models", NeurIPS 2020; equation numbers below are theirs. Every
+coefficient is computed once, in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_FIRST_BETA, _LAST_BETA = 1e-4, 0.02
+
+
+def cumulative_alphas(timesteps: int) -> NDArray[np.float64]:
+    """alpha-bar of each timestep, float64 ``(timesteps,)``, for betas that rise linearly from 1e-4 to 0.02.
+
+    Fewer than 1000 timesteps take proportionally larger betas, so that the last one is still almost pure noise.
+    """
+    betas = np.linspace(_FIRST_BETA, _LAST_BETA, timesteps) * (1000 / timesteps)
+    return np.cumprod(1.0 - np.minimum(betas, 0.999)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class NoiseTable:
+    """Coefficients of q(x_t | x_0), equation 4: float32 ``(timesteps,)`` each, on the device of training."""
+
+    signal: Tensor
+    noise: Tensor
+
+    @classmethod
+    def build(cls, timesteps: int, device: torch.device) -> NoiseTable:
+        """The table of all timesteps."""
+        alphas = cumulative_alphas(timesteps)
+        return cls(_float32(np.sqrt(alphas), device), _float32(np.sqrt(1.0 - alphas), device))
+
+    def add_noise(self, x: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """x_t for images ``(b, c, h, w)``. Always float32: half precision would lose the noise of the first steps."""
+        shape = (-1, 1, 1, 1)
+        return self.signal[timestep].view(shape) * x + self.noise[timestep].view(shape) * noise
+
+
+@dataclass(frozen=True)
+class AncestralTable:
+    """Coefficients of p(x_s | x_t) for a descending walk over timesteps, equations 7, 11 and 15; float32 ``(steps,)``.
+
+    With fewer steps than timesteps the walk takes every k-th of them, and each step is the exact posterior of that
+    longer stride.
+    """
+
+    timestep: Tensor
+    from_x: Tensor
+    from_noise: Tensor
+    mean_x0: Tensor
+    mean_x: Tensor
+    sigma: Tensor
+
+    @classmethod
+    def build(cls, timesteps: int, steps: int, device: torch.device) -> AncestralTable:
+        """The table for `steps` evenly spaced timesteps, the last of them 0."""
+        walk = (np.arange(steps) * (timesteps // steps))[::-1]
+        alphas = cumulative_alphas(timesteps)
+        alpha = alphas[walk]
+        before = np.append(alphas[walk[1:]], 1.0)
+        kept = alpha / before
+        variance = (1.0 - before) / (1.0 - alpha) * (1.0 - kept)
+        columns = (
+            np.sqrt(1.0 / alpha),
+            np.sqrt(1.0 / alpha - 1.0),
+            np.sqrt(before) * (1.0 - kept) / (1.0 - alpha),
+            np.sqrt(kept) * (1.0 - before) / (1.0 - alpha),
+            np.sqrt(variance),
+        )
+        timestep = torch.from_numpy(walk.copy()).to(device)
+        return cls(timestep, *(_float32(column, device) for column in columns))
+
+    def __len__(self) -> int:
+        return len(self.timestep)
+
+    def step(self, index: int, x: Tensor, predicted_noise: Tensor, noise: Tensor) -> Tensor:
+        """One ancestral step of the walk; the estimate of x_0 is clipped to [-1, 1], as the paper's sampler does."""
+        x0 = (self.from_x[index] * x - self.from_noise[index] * predicted_noise).clamp_(-1.0, 1.0)
+        return self.mean_x0[index] * x0 + self.mean_x[index] * x + self.sigma[index] * noise
+
+
+def _float32(values: NDArray[np.float64], device: torch.device) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32)).to(device)
