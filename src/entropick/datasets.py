@@ -1,0 +1,329 @@
+"""Datasets: where the real images of a loop come from, and which of them are held out as the reference."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick.arrays import Images, Integers, check_choice, check_count, check_images, check_labels
+from entropick.component import Component
+from entropick.errors import InputError
+from entropick.random_stream import RandomStream
+from entropick.work import Work
+
+_DEFAULT_SHARE = 0.8
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class RealData:
+    """Real images, split once and for all.
+
+    Attributes
+    ----------
+    images, labels
+        uint8 ``(n, h, w, c)`` and int64 ``(n,)`` or None: what iteration 1 is trained on.
+    reference
+        uint8 ``(m, h, w, c)``: held-out real images that no model ever sees.
+    """
+
+    images: Images
+    labels: Integers | None
+    reference: Images
+
+
+@dataclass(kw_only=True)
+class Dataset(Component, ABC):
+    """The contract: `load` the images, tell by a `fingerprint` whether they are still the same."""
+
+    @abstractmethod
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Read, check and split the images; the split depends on the data and the parameters alone."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash (hexadecimal) of the content, cheaper than `load` where that can be."""
+
+
+@dataclass(kw_only=True)
+class Digits(Dataset):
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels; ships with scikit-learn, needs no download.
+
+    Parameters
+    ----------
+    n_images
+        How many of them the loop starts from; the others are the reference.
+    """
+
+    kind: ClassVar[str] = "digits"
+    n_images: int = 1024
+
+    def check(self) -> None:
+        """Raise InputError unless at least 16 digits are left as the reference."""
+        if check_count(self.n_images, name="n_images", minimum=2) > 1781:
+            raise InputError(f"n_images: expected at most 1781 of the 1797 digits, got {self.n_images}.")
+
+    def load(self, *, work: Work | None = None) -> RealData:
+        """The digits with their 17 grey levels spread over 0..255."""
+        self.check()
+        levels, labels = _digits()
+        images = np.round(levels * (255 / 16)).astype(np.uint8)
+        return split(images, labels, n_images=self.n_images)
+
+    def fingerprint(self) -> str:
+        """Hash of the file that scikit-learn ships, without importing scikit-learn, which takes a second."""
+        spec = importlib.util.find_spec("sklearn")
+        assert spec is not None and spec.origin is not None
+        return _hash_files([Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"])
+
+
+def _digits() -> tuple[NDArray[np.float64], Integers]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images, bunch.target.astype(np.int64)
+
+
+@dataclass(kw_only=True)
+class ArrayFile(Dataset):
+    """Images in a NumPy file: ``.npy``, or ``.npz`` with an array ``images`` and perhaps an array ``labels``.
+
+    Parameters
+    ----------
+    path
+        The file; images are uint8 ``(n, h, w)`` or ``(n, h, w, c)``.
+    reference
+        A second file with held-out images; None holds out rows of the first.
+    n_images
+        How many images the loop starts from, a fixed random choice; None takes all, or 80 % where the reference is
+        held out of them.
+    n_reference
+        How many reference images are used; None takes all.
+    """
+
+    kind: ClassVar[str] = "array-file"
+    path: str
+    reference: str | None = None
+    n_images: int | None = None
+    n_reference: int | None = None
+
+    def check(self) -> None:
+        """Raise InputError if a file is missing or of another kind."""
+        _check_counts(self.n_images, self.n_reference)
+        for path in _paths(self.path, self.reference):
+            if path.suffix not in (".npy", ".npz"):
+                raise InputError(f"{path}: expected a .npy or .npz file.")
+            if not path.is_file():
+                raise InputError(f"{path}: expected a file of images, but there is none.")
+
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Read the file or files."""
+        self.check()
+        images, labels = read_array_file(Path(self.path))
+        reference = read_array_file(Path(self.reference))[0] if self.reference else None
+        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' bytes."""
+        self.check()
+        return _hash_files(_paths(self.path, self.reference))
+
+
+def read_array_file(path: Path) -> tuple[Images, Integers | None]:
+    """Images and labels of a ``.npy`` or ``.npz`` file; InputError if it cannot be read as such."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except Exception as error:
+        raise InputError(f"{path} is not readable as a NumPy file without pickles ({error}).") from error
+    if "images" not in arrays:
+        raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(arrays)) or 'none'}.")
+    images = check_images(arrays["images"], name=f"{path}: images")
+    return images, check_labels(arrays.get("labels"), len(images), name=f"{path}: labels")
+
+
+@dataclass(kw_only=True)
+class ImageFolder(Dataset):
+    """A folder of image files, searched through all levels; the first level of subfolders, if any, names the classes.
+
+    Parameters
+    ----------
+    path
+        The folder. Its images must have one size, and be all grey or all RGB unless `mode` says otherwise.
+    reference
+        A second folder with held-out images; None holds out images of the first.
+    mode
+        ``"as-is"``, or ``"grey"`` or ``"rgb"`` to convert 8-bit images on reading.
+    n_images, n_reference
+        As in `ArrayFile`.
+    """
+
+    kind: ClassVar[str] = "image-folder"
+    path: str
+    reference: str | None = None
+    mode: str = "as-is"
+    n_images: int | None = None
+    n_reference: int | None = None
+
+    def check(self) -> None:
+        """Raise InputError if a folder is missing or holds no image."""
+        check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
+        _check_counts(self.n_images, self.n_reference)
+        for folder in _paths(self.path, self.reference):
+            image_files(folder)
+
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Decode all images."""
+        self.check()
+        files = image_files(Path(self.path))
+        images = read_images(files, mode=self.mode, work=work or Work())
+        labels = _folder_labels(files, Path(self.path))
+        reference = read_images(image_files(Path(self.reference)), mode=self.mode) if self.reference else None
+        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' paths and bytes."""
+        self.check()
+        folders = _paths(self.path, self.reference)
+        names = [str(file.relative_to(folder)) for folder in folders for file in image_files(folder)]
+        content = _hash_files([file for folder in folders for file in image_files(folder)])
+        return hashlib.sha256("\0".join([*names, content]).encode()).hexdigest()
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All image files at and below `folder`, sorted by path; InputError if there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of images, but there is none.")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
+    return files
+
+
+def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
+    """Decode image files of one size into uint8 ``(n, h, w, c)``.
+
+    Raises
+    ------
+    InputError
+        Files that do not decode, that have more than 8 bits or an alpha channel, or that differ in size or mode: all
+        of the odd ones are named (the first ten by path).
+    """
+    work = work or Work()
+    decoded: list[NDArray[np.uint8]] = []
+    problems: list[str] = []
+    for number, file in enumerate(files, start=1):
+        try:
+            decoded.append(_read_image(file, mode))
+        except InputError as error:
+            problems.append(str(error))
+        work.progress(number, len(files))
+    if problems:
+        raise InputError(_listing(f"{len(problems)} of {len(files)} image files cannot be used", problems))
+    _check_one_shape(files, decoded)
+    return check_images(np.stack(decoded))
+
+
+def _read_image(file: Path, mode: str) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return np.asarray(_convert(image, mode, file), np.uint8)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file}: does not decode ({error})") from error
+
+
+def _convert(image: Any, mode: str, file: Path) -> Any:
+    if mode != "as-is" and image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
+        return image.convert({"grey": "L", "rgb": "RGB"}[mode])
+    if image.mode in ("L", "RGB"):
+        return image
+    raise InputError(
+        f"{file}: expected 8-bit grey or RGB, got Pillow mode {image.mode!r}"
+        + ("" if image.mode.startswith(("I", "F")) else "; mode='rgb' or mode='grey' converts it")
+    )
+
+
+def _check_one_shape(files: list[Path], decoded: list[NDArray[np.uint8]]) -> None:
+    shapes = [image.shape for image in decoded]
+    usual, n_usual = Counter(shapes).most_common(1)[0]
+    odd = [f"{file}: {shape}" for file, shape in zip(files, shapes, strict=True) if shape != usual]
+    if odd:
+        raise InputError(
+            _listing(f"expected images of one size and kind; {n_usual} have shape {usual}, these differ", odd)
+        )
+
+
+def _listing(heading: str, lines: list[str]) -> str:
+    more = [f"… and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return "\n  ".join([f"{heading}:", *lines[:_LISTED], *more])
+
+
+def _folder_labels(files: list[Path], folder: Path) -> Integers | None:
+    classes = [parts[0] if len(parts := file.relative_to(folder).parts) > 1 else None for file in files]
+    if None in classes:
+        return None
+    return np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
+
+
+def split(
+    images: Images,
+    labels: Integers | None,
+    *,
+    n_images: int | None,
+    reference: Images | None = None,
+    n_reference: int | None = None,
+) -> RealData:
+    """Choose the real training images and the reference, always the same for the same arguments.
+
+    Raises
+    ------
+    InputError
+        More images were asked for than there are, or nothing is left for the reference.
+    """
+    images = check_images(images)
+    reference = None if reference is None else check_images(reference, name="reference")
+    n = len(images)
+    n_real = n_images or (n if reference is not None else max(1, int(n * _DEFAULT_SHARE)))
+    if n_real > n or (reference is None and n_real == n):
+        kept = "" if reference is not None else ", some of which must be left as the reference"
+        raise InputError(f"n_images: {n_real} were asked for, but there are {n} images{kept}.")
+    order = RandomStream(stage="split").rng().permutation(n)
+    chosen = np.sort(order[:n_real])
+    held_out = images[np.sort(order[n_real:])] if reference is None else reference
+    if held_out.shape[1:] != images.shape[1:]:
+        raise InputError(f"reference: expected images of shape {images.shape[1:]}, got {held_out.shape[1:]}.")
+    if n_reference is not None and n_reference > len(held_out):
+        raise InputError(f"n_reference: {n_reference} were asked for, but there are {len(held_out)} reference images.")
+    return RealData(images[chosen], None if labels is None else labels[chosen], held_out[:n_reference])
+
+
+def _check_counts(n_images: int | None, n_reference: int | None) -> None:
+    for name, value in (("n_images", n_images), ("n_reference", n_reference)):
+        if value is not None:
+            check_count(value, name=name)
+
+
+def _paths(*paths: str | None) -> list[Path]:
+    return [Path(path) for path in paths if path]
+
+
+def _hash_files(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
