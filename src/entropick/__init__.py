@@ -1,0 +1,50 @@
+"""entropick: choose training data by entropy, and see whether a model generalizes or copies.
+
+>>> import entropick as ep
+>>> ep.selectors.Greedy(n_samples=2, initial=[0]).fit([[0.0], [1.0], [5.0]]).indices_
+array([0, 2])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from entropick import datasets, errors, features, metrics, paradigms, selectors
+from entropick.loop import Loop
+from entropick.paradigms import Accumulate, Replace
+from entropick.pool import Pool
+from entropick.study import Study
+
+if TYPE_CHECKING:
+    from entropick import generators, report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Accumulate",
+    "Loop",
+    "Pool",
+    "Replace",
+    "Study",
+    "__version__",
+    "datasets",
+    "errors",
+    "features",
+    "generators",
+    "metrics",
+    "paradigms",
+    "report",
+    "selectors",
+]
+
+# torch and the plotting library take seconds to import: only for those who use them.
+_LAZY = ("generators", "report")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f"entropick.{name}")
+    raise AttributeError(f"module 'entropick' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

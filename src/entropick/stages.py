@@ -1,0 +1,306 @@
+"""The stages of one self-consuming loop: each turns files of earlier stages into files and numbers of its own.
+
+Every method returns the ledger entry of its stage, and loads or computes nothing where that entry exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from entropick.arrays import Features as FeatureMatrix
+from entropick.arrays import Images, Integers
+from entropick.errors import InputError, RunChanged
+from entropick.features.base import Features
+from entropick.metrics.diversity import source_shares
+from entropick.metrics.suite import Roles, measure
+from entropick.neighbors import nearest_neighbors
+from entropick.pool import Pool
+from entropick.random_stream import RandomStream
+from entropick.run import Entry, Outcome, Run, free_bytes
+from entropick.work import Work
+
+if TYPE_CHECKING:
+    from entropick.loop import Loop
+
+_N_EXAMPLES = 64
+_N_PAIRS = 24
+_MIN_ROWS = 8
+
+
+class Stages:
+    """The stages of `loop` in the run directory `run`."""
+
+    def __init__(self, loop: Loop, run: Run) -> None:
+        self._loop = loop
+        self._run = run
+        # What each iteration emitted: entry and name of its image file. Iteration 0 emitted the real data.
+        self._emitted: dict[int, tuple[Entry, str]] = {}
+
+    # -- iteration 0 ------------------------------------------------------------------------------------------------
+
+    def data(self) -> Entry:
+        """Load, check and keep the real images and the reference."""
+        dataset = self._loop.dataset
+        fingerprint = dataset.fingerprint()
+        old = self._run.ledger.find(0, "data")
+        if old and old.values["fingerprint"] != fingerprint:
+            raise RunChanged(
+                f"{self._run.folder}: the data changed:\n  dataset.fingerprint: was {old.values['fingerprint'][:16]}…, "
+                f"now {fingerprint[:16]}…\nRestore the images that the run began with, or give another --out."
+            )
+        depends_on = {"dataset": dataset.describe(), "fingerprint": fingerprint}
+
+        def compute(work: Work) -> Outcome:
+            real = dataset.load(work=work)
+            files: dict[str, Any] = {"real.npy": real.images, "reference.npy": real.reference}
+            if real.labels is not None:
+                files["real_labels.npy"] = real.labels
+            values = {
+                "n_real": len(real.images),
+                "n_reference": len(real.reference),
+                "image_shape": list(real.images.shape[1:]),
+                "fingerprint": fingerprint,
+            }
+            return Outcome(files, values)
+
+        entry = self._run.stage(0, "data", depends_on, compute)
+        self._check_sizes(entry)
+        self._emitted[0] = (entry, "real.npy")
+        return entry
+
+    def baseline(self) -> Entry:
+        """What real data itself scores: the held-out images in the role of the generated ones, and the like."""
+        data = self._data
+
+        def compute(work: Work) -> Outcome:
+            metrics: dict[str, float | None] = {}
+            for features in self._loop.spaces():
+                real = features.extract(self._run.load(data, "real.npy"))
+                reference = features.extract(self._run.load(data, "reference.npy"))
+                as_model = Roles(training=real, generated=real, reference=reference)
+                held_out = Roles(training=real, generated=reference, reference=reference)
+                metrics |= measure(as_model, self._loop.metrics, space=features.name)
+                memorization = [name for name in self._loop.metrics if name == "generalization_score"]
+                metrics |= measure(held_out, memorization, space=features.name)
+            return Outcome(values={"metrics": metrics, "n_training": data.values["n_real"]})
+
+        depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
+        return self._run.stage(0, "baseline", depends_on, compute)
+
+    # -- iterations 1 ... -------------------------------------------------------------------------------------------
+
+    def select(self, n: int) -> Entry:
+        """Choose D_n from the pool of iteration n."""
+        loop = self._loop
+        sources = loop.paradigm.sources(n)
+        depends_on: dict[str, Any] = {
+            "sources": {str(i): _hashes(*_one(self._emitted[i])) for i in sources},
+            "selector": loop.selector.describe() if loop.selector else None,
+            "features": loop.features.describe(),
+            "seed": loop.seed,
+        }
+
+        def compute(work: Work) -> Outcome:
+            pool = self._pool(n)
+            picked, distances, summary = self._pick(n, pool)
+            # The training set is a set: in pool order, so that arms that chose the same rows share its training.
+            training = pool.take(np.sort(picked))
+            chosen = pool.take(picked)
+            table = {
+                "rank": np.arange(len(picked)),
+                "pool_row": picked,
+                "source": chosen.source,
+                "row": chosen.row,
+                "label": chosen.labels,
+                "distance": distances,
+            }
+            values = {
+                "n_pool": len(pool),
+                "n_selected": len(picked),
+                "shares": _text_keys(source_shares(training.source, n_sources=n)),
+                "pool_shares": _text_keys(source_shares(pool.source, n_sources=n)),
+                "selection": summary,
+                "training_hash": training.content_hash(),
+            }
+            return Outcome({"selection.parquet": table}, values)
+
+        return self._run.stage(n, "select", depends_on, compute)
+
+    def train(self, n: int, selection: Entry) -> Entry:
+        """Train a new generator on D_n."""
+        loop = self._loop
+
+        def compute(work: Work) -> Outcome:
+            training = self._training_set(selection)
+            generator = loop.new_generator()
+            generator.fit(training.images, training.labels, stream=self._stream(n, "train"), work=work)
+            arrays, state = generator.state()
+            values = {"n_images": len(training), **generator.training_values()}
+            return Outcome({"model.safetensors": arrays, "model.json": state}, values)
+
+        depends_on = {
+            "generator": loop.generator.describe(),
+            "training": selection.values["training_hash"],
+            "seed": loop.seed,
+        }
+        return self._run.stage(n, "train", depends_on, compute)
+
+    def sample(self, n: int, model: Entry) -> Entry:
+        """Sample G_n."""
+        loop = self._loop
+        n_images = loop.n_generated or self._data.values["n_real"]
+
+        def compute(work: Work) -> Outcome:
+            weights, state = self._run.load(model, "model.safetensors"), self._run.load(model, "model.json")
+            generator = loop.new_generator().restore(weights, state)
+            images = generator.sample(n_images, stream=self._stream(n, "sample"), work=work)
+            return Outcome({"generated.npy": images}, {"n_images": len(images)})
+
+        depends_on = {
+            "generator": loop.generator.describe(),
+            "model": _hashes(model, ["model.safetensors", "model.json"]),
+            "n_images": n_images,
+            "seed": loop.seed,
+        }
+        entry = self._run.stage(n, "sample", depends_on, compute)
+        self._emitted[n] = (entry, "generated.npy")
+        return entry
+
+    def measure(self, n: int, selection: Entry, sample: Entry) -> Entry:
+        """Compare G_n with D_n and with the reference, and keep examples to look at."""
+        data = self._data
+
+        def compute(work: Work) -> Outcome:
+            # Equal numbers everywhere, or most measures could not be compared between arms and iterations.
+            training = self._training_set(selection)
+            generated = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
+            reference = self._run.load(data, "reference.npy")
+            metrics: dict[str, float | None] = {}
+            for features in self._loop.spaces():
+                roles = Roles(*(features.extract(images) for images in (training.images, generated, reference)))
+                metrics |= self._measure_at_equal_size(n, roles, features)
+            pairs, described = _pairs(self._loop.features, generated[:_N_PAIRS], training.images)
+            values = {
+                "metrics": metrics,
+                "n_training": len(training),
+                "n_generated": len(generated),
+                "n_reference": len(reference),
+                "pairs": described,
+            }
+            return Outcome({"examples.npy": generated[:_N_EXAMPLES], "pairs.npy": pairs}, values)
+
+        depends_on = {
+            "training": selection.values["training_hash"],
+            "generated": _hashes(sample, ["generated.npy"]),
+            "reference": _hashes(data, ["reference.npy"]),
+            "seed": self._loop.seed,
+            **self._measuring(),
+        }
+        return self._run.stage(n, "measure", depends_on, compute)
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _data(self) -> Entry:
+        return self._emitted[0][0]
+
+    def _stream(self, n: int, stage: str) -> RandomStream:
+        return RandomStream(self._loop.seed, n, stage)
+
+    def _measuring(self) -> dict[str, Any]:
+        spaces = [features.describe() for features in self._loop.spaces()]
+        return {"spaces": spaces, "metrics": list(self._loop.metrics)}
+
+    def _pool(self, n: int) -> Pool:
+        pools = []
+        for i in self._loop.paradigm.sources(n):
+            entry, name = self._emitted[i]
+            labels = "real_labels.npy" if i == 0 else "generated_labels.npy"
+            has_labels = self._run.relative(entry, labels) in entry.files
+            images = self._run.load(entry, name)
+            pools.append(Pool.of(images, source=i, labels=self._run.load(entry, labels) if has_labels else None))
+        return Pool.concatenate(pools)
+
+    def _pick(self, n: int, pool: Pool) -> tuple[Integers, np.ndarray, dict[str, Any]]:
+        """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
+        if self._loop.selector is None:
+            return np.arange(len(pool)), np.full(len(pool), np.inf), {}
+        selector = self._loop.new_selector(self._stream(n, "select"))
+        selector.fit(self._loop.features.extract(pool.images), pool.source)
+        return selector.indices_, selector.distances_, selector.summary()
+
+    def _training_set(self, selection: Entry) -> Pool:
+        picked = self._run.load(selection, "selection.parquet")["pool_row"]
+        return self._pool(selection.iteration).take(np.sort(picked))
+
+    def _measure_at_equal_size(self, n: int, roles: Roles, features: Features) -> dict[str, float | None]:
+        """All measures; those of the training set itself on as many rows as there are real images."""
+        names, space, n_real = self._loop.metrics, features.name, self._data.values["n_real"]
+        metrics = measure(roles, names, space=space)
+        if len(roles.training) > n_real:
+            rows = self._stream(n, "measure").rng().choice(len(roles.training), n_real, replace=False)
+            fewer = Roles(roles.training[np.sort(rows)], roles.generated, roles.reference)
+            of_training = [name for name in ("knn_entropy", "duplicate_share") if name in names]
+            metrics |= measure(fewer, of_training, space=space)
+        return metrics
+
+    def _check_sizes(self, data: Entry) -> None:
+        """Everything that can be known before the first training: sizes, shapes and disk space."""
+        loop, values = self._loop, data.values
+        if min(values["n_real"], values["n_reference"]) < _MIN_ROWS:
+            raise InputError(
+                f"dataset: expected at least {_MIN_ROWS} real and {_MIN_ROWS} reference images, got "
+                f"{values['n_real']} and {values['n_reference']}."
+            )
+        height, width, channels = values["image_shape"]
+        loop.generator.check_fits((height, width, channels))
+        n_generated = loop.n_generated or values["n_real"]
+        if loop.selector is not None:
+            _check_pools(loop, values["n_real"], n_generated)
+        needed = loop.n_iterations * n_generated * height * width * channels
+        if needed > (free := free_bytes(self._run.folder)):
+            raise InputError(
+                f"{self._run.folder}: the generated images alone need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
+                "are free. Give an --out on a larger disk, or fewer iterations or images."
+            )
+
+
+def _check_pools(loop: Loop, n_real: int, n_generated: int) -> None:
+    assert loop.selector is not None
+    for n in range(1, loop.n_iterations + 1):
+        n_pool = sum(n_generated if source else n_real for source in loop.paradigm.sources(n))
+        if loop.selector.n_samples > n_pool:
+            raise InputError(
+                f"selector: n_samples = {loop.selector.n_samples}, but the pool of iteration {n} has {n_pool} images. "
+                "Lower n_samples, or raise n_generated or the number of real images."
+            )
+
+
+def _pairs(features: Features, generated: Images, training: Images) -> tuple[Images, dict[str, Any]]:
+    """The first generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
+    queries: FeatureMatrix = features.extract(generated)
+    found = nearest_neighbors(queries, features.extract(training), k=1)
+    rows = found.indices[:, 0]
+    described = {
+        "feature_space": features.name,
+        "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
+        "training_rows": rows.tolist(),
+    }
+    return np.stack([generated, training[rows]], axis=1), described
+
+
+def _one(emitted: tuple[Entry, str]) -> tuple[Entry, list[str]]:
+    return emitted[0], [emitted[1]]
+
+
+def _hashes(entry: Entry, names: Iterable[str]) -> dict[str, str]:
+    """The recorded sha256 of some of an entry's files."""
+    recorded = {path.rpartition("/")[2]: record.sha256 for path, record in entry.files.items()}
+    return {name: recorded[name] for name in names}
+
+
+def _text_keys(shares: dict[int, float]) -> dict[str, float]:
+    return {str(source): share for source, share in shares.items()}

@@ -1,0 +1,256 @@
+"""A study: arms x seeds over shared data; what arms have in common is computed once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entropick.arrays import check_count, check_real
+from entropick.errors import BudgetSpent, InputError, RunChanged, StudyFailed
+from entropick.loop import Loop
+from entropick.run import MAY_GROW, Event, Pace, check_config, locked, read_json, write_json
+from entropick.workers import run_in_processes
+
+STUDY = "study.json"
+# An interrupted study's processes may take a moment to die.
+_ARM_WAIT_SECONDS = 10.0
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """One loop of a study: its arm, its seed, its run directory below the study's."""
+
+    arm: str
+    seed: int
+    loop: Loop
+
+    @property
+    def path(self) -> str:
+        """The run directory, relative to the study's."""
+        return f"arms/{self.arm}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class ArmEvent:
+    """An `Event` of one arm."""
+
+    arm: str
+    seed: int
+    event: Event
+
+
+StudyObserver = Callable[[ArmEvent], None]
+
+
+@dataclass(kw_only=True)
+class Study:
+    """Several loops that differ in what is studied and share the rest.
+
+    Parameters
+    ----------
+    name
+        A short name; the default output directory is called after it.
+    arms
+        Loops by name; the name becomes a directory.
+    seeds
+        Every arm is run once with each.
+    title, description
+        For the report.
+    threads
+        Processor threads per arm. Part of the result's identity: the order of float additions depends on it.
+    checkpoint_seconds
+        Time between checkpoints inside a stage.
+    """
+
+    name: str
+    arms: dict[str, Loop]
+    seeds: tuple[int, ...] = (0,)
+    title: str = ""
+    description: str = ""
+    threads: int = 1
+    checkpoint_seconds: float = 60.0
+
+    def check(self) -> None:
+        """Raise InputError for everything that can be wrong without looking at data."""
+        if not self.arms or not self.seeds:
+            raise InputError("study: expected at least one arm and one seed.")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds: expected different numbers, got {list(self.seeds)}.")
+        check_count(self.threads, name="threads")
+        check_real(self.checkpoint_seconds, name="checkpoint_seconds", above=0.0)
+        for name, loop in self.arms.items():
+            if not _ARM_NAME.fullmatch(name):
+                raise InputError(
+                    f"arms: expected names of letters, digits, spaces and . _ + - (at most 64), got {name!r}."
+                )
+            try:
+                loop.check()
+            except InputError as error:
+                raise type(error)(f"arm {name!r}: {error}") from None
+
+    def describe(self) -> dict[str, Any]:
+        """The study as plain data."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "seeds": list(self.seeds),
+            "threads": self.threads,
+            "arms": {name: _without_seed(loop) for name, loop in self.arms.items()},
+        }
+
+    def arm_runs(self) -> list[ArmRun]:
+        """All loops of the study: every arm with the first seed, then with the second, ..."""
+        return [
+            ArmRun(arm, seed, dataclasses.replace(loop, seed=seed))
+            for seed in self.seeds
+            for arm, loop in self.arms.items()
+        ]
+
+    def run(
+        self,
+        folder: str | Path,
+        *,
+        workers: int = 1,
+        budget_seconds: float | None = None,
+        observer: StudyObserver = lambda event: None,
+    ) -> int:
+        """Run all arms in `folder`, or go on where they were interrupted; return how many stages were computed.
+
+        Arms and seeds may be added to an existing directory; the report then shows all of them.
+
+        Parameters
+        ----------
+        workers
+            Processes that arms are spread over; 1 runs them here, one after another. The results are the same.
+        budget_seconds
+            Stop at the next checkpoint after this time.
+        observer
+            Called with an `ArmEvent` at every sign of life.
+
+        Raises
+        ------
+        BudgetSpent
+            The budget is spent; the same call goes on.
+        StudyFailed
+            Some arms failed; the message tells each one's reason. The others are done.
+        InputError, RunLocked, RunChanged, RunDamaged, StorageError
+            As in `Loop.run`.
+        """
+        self.check()
+        folder = Path(folder)
+        deadline = None if budget_seconds is None else time.time() + budget_seconds
+        with locked(folder):
+            self._register(folder)
+            count = _StageCount(observer)
+            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline))
+            if workers == 1:
+                problems = _run_here(self.arm_runs(), task, count)
+            else:
+                problems = run_in_processes(self.arm_runs(), task, count, workers=workers, threads=self.threads)
+            _raise_first(problems)
+            return count.computed
+
+    def _register(self, folder: Path) -> None:
+        """Refuse changed arms, then write down what the directory is about."""
+        path = folder / STUDY
+        described = self.describe()
+        if path.exists():
+            before = read_json(path)
+            if before["threads"] != self.threads:
+                raise RunChanged(
+                    f"{folder} was made with threads = {before['threads']}, now {self.threads}. Repeat the command "
+                    "with the old setting, or give another --out."
+                )
+            described["arms"] = {**before["arms"], **described["arms"]}
+            described["seeds"] = list(dict.fromkeys([*before["seeds"], *self.seeds]))
+        for arm_run in self.arm_runs():
+            check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
+        if not path.exists() or read_json(path) != described:
+            write_json(path, described)
+
+
+@dataclass(frozen=True)
+class ArmTask:
+    """How to run one arm of a study; called in whichever process the arm is given to."""
+
+    folder: Path
+    threads: int
+    pace: Pace
+
+    def __call__(self, arm_run: ArmRun, observer: StudyObserver) -> None:
+        """Run the arm to its end."""
+        with limited_threads(self.threads):
+            arm_run.loop.run(
+                self.folder / arm_run.path,
+                pace=Pace(self.pace.checkpoint_seconds, self.pace.deadline),
+                observer=lambda event: observer(ArmEvent(arm_run.arm, arm_run.seed, event)),
+                shared=self.folder / "work",
+                wait_seconds=_ARM_WAIT_SECONDS,
+            )
+
+
+class _StageCount:
+    """Passes events on and counts the computed stages."""
+
+    def __init__(self, observer: StudyObserver) -> None:
+        self._observer = observer
+        self.computed = 0
+
+    def __call__(self, event: ArmEvent) -> None:
+        self.computed += event.event.status == "done" and event.event.stage != "iteration"
+        self._observer(event)
+
+
+Problems = list[tuple[str, Exception]]
+
+
+def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) -> Problems:
+    problems: Problems = []
+    for arm_run in arm_runs:
+        try:
+            task(arm_run, observer)
+        except BudgetSpent:
+            raise
+        except Exception as error:  # a failed arm does not take the others with it
+            problems.append((arm_run.path, error))
+    return problems
+
+
+def _raise_first(problems: Problems) -> None:
+    for _, problem in problems:
+        if isinstance(problem, BudgetSpent):
+            raise problem
+    reasons = {str(problem) for _, problem in problems}
+    if len(reasons) == 1:
+        # The same mistake in every arm is said once, as itself.
+        raise problems[0][1]
+    if problems:
+        listed = "\n".join(f"  {path}: {type(problem).__name__}: {problem}" for path, problem in problems)
+        raise StudyFailed(f"{len(problems)} arms failed; the others are done.\n{listed}")
+
+
+@contextlib.contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Let torch and the linear-algebra libraries use this many threads."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _without_seed(loop: Loop) -> dict[str, Any]:
+    return {name: value for name, value in loop.describe().items() if name != "seed"}
