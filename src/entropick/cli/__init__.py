@@ -1,0 +1,54 @@
+"""The command line. Thin: it parses, calls, prints and chooses the exit code; the only place that prints.
+
+Exit codes: 0 done, 2 a mistake that the message explains, 75 the budget is spent (repeat the command), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from entropick import __version__
+from entropick.cli.inspect import Report, Status, Verify
+from entropick.cli.run import Run
+from entropick.errors import BudgetSpent, EntropickError
+
+EXIT_MISTAKE = 2
+EXIT_BUDGET = 75
+EXIT_INTERRUPTED = 130
+
+Command = (
+    Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Status, tyro.conf.subcommand("status")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments == ["--version"]:
+        print(f"entropick {__version__}")
+        return 0
+    command = tyro.cli(
+        Command,
+        prog="entropick",
+        description="Self-consuming loops of generative models, measured and resumable.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    try:
+        return int(command.execute())
+    except BudgetSpent as stop:
+        print(f"entropick: {stop}", file=sys.stderr)
+        return EXIT_BUDGET
+    except KeyboardInterrupt:
+        print("entropick: interrupted. What was finished is kept; repeat the same command to go on.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except EntropickError as error:
+        print(f"entropick: error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE

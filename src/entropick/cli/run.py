@@ -1,0 +1,138 @@
+"""``entropick run``: a study from a preset or a file, started or gone on with."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from entropick.cli.display import Display, print_summary
+from entropick.config import load_study, parse_value
+from entropick.errors import ConfigError
+from entropick.study import Study
+
+_BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+# Flag -> the key of a study file that it stands for.
+_FLAGS = {
+    "images": "n_images",
+    "seeds": "seeds",
+    "threads": "threads",
+    "checkpoint_seconds": "checkpoint_seconds",
+    "iterations": "loop.n_iterations",
+    "data": "loop.dataset.path",
+    "steps": "loop.generator.steps",
+    "width": "loop.generator.width",
+    "sampling_steps": "loop.generator.sampling_steps",
+    "device": "loop.generator.device",
+}
+
+
+@dataclass
+class Run:
+    """Run a study, or go on with it: the same command resumes, a finished one is left alone.
+
+    A second process on the same directory ends at once. Killed at any point, nothing that was finished is lost.
+    """
+
+    study: tyro.conf.Positional[str] = "digits"
+    """A preset's name, or the path of a study file (.toml)."""
+    out: Path | None = None
+    """The study's directory. [default: runs/NAME]"""
+    budget: str | None = None
+    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
+    workers: int | None = None
+    """Processes that arms are spread over; does not change results. [default: cores / threads]"""
+    arms: tuple[str, ...] = ()
+    """Only these arms of the study."""
+    seeds: tuple[int, ...] | None = None
+    """Run every arm once with each of these seeds."""
+    iterations: int | None = None
+    """Iterations of the loop."""
+    images: int | None = None
+    """Real images that the loop starts from; selections and generations scale with it."""
+    data: str | None = None
+    """Path of the dataset, for kinds that have one."""
+    steps: int | None = None
+    """Gradient steps of each training."""
+    width: int | None = None
+    """Width of the network."""
+    sampling_steps: int | None = None
+    """Denoising steps of the sampler."""
+    device: str | None = None
+    """Where the generator runs: auto, cpu, cuda."""
+    threads: int | None = None
+    """Processor threads per arm; part of the results' identity."""
+    checkpoint_seconds: float | None = None
+    """Time between checkpoints inside a stage."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = field(default=())
+    """Any other key of the study file, for instance loop.generator.ema=0.99."""
+
+    def execute(self) -> int:
+        """Run the study and write its report."""
+        started = time.monotonic()
+        budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        study = load_study(self.study, self._overrides(), arms=self.arms)
+        study.check()
+        out = self.out or Path("runs") / study.name
+        workers = self.workers or max(1, min(len(study.arm_runs()), _cores() // study.threads))
+        console = Console()
+        console.print(
+            f"study {study.name!r}: {_size(study)}; {workers} at a time → {out}", highlight=False, markup=False
+        )
+        with Display(study, console) as display:
+            computed = study.run(out, workers=workers, budget_seconds=budget_seconds, observer=display)
+        self._finish(out, computed, console)
+        console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
+        return 0
+
+    def _finish(self, out: Path, computed: int, console: Console) -> None:
+        # Drawing takes seconds to import: not for a study that was finished before.
+        page = out / "report.html"
+        if computed or not page.exists():
+            from entropick import report
+
+            page = report.write_page(out)
+        else:
+            console.print("finished before: nothing was computed.", highlight=False)
+        print_summary(out, console)
+        console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+
+    def _overrides(self) -> list[tuple[str, Any]]:
+        given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items()]
+        overrides = [
+            (key, list(value) if isinstance(value, tuple) else value) for key, value in given if value is not None
+        ]
+        for item in self.set:
+            key, equals, text = item.partition("=")
+            if not equals:
+                raise ConfigError(f"--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got {item!r}.")
+            overrides.append((key.strip(), parse_value(text.strip())))
+        return overrides
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of a duration such as 90s, 10m or 1h30m.
+
+    >>> parse_budget("1h30m"), parse_budget("90")
+    (5400.0, 90.0)
+    """
+    match = _BUDGET.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _size(study: Study) -> str:
+    n_iterations = max(loop.n_iterations for loop in study.arms.values())
+    return f"{len(study.arms)} arms x {len(study.seeds)} seeds x {n_iterations} iterations"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,260 @@
+"""Study files: TOML in, components out. The one place where a name becomes an object."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import importlib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from entropick.arrays import check_count
+from entropick.component import Component
+from entropick.errors import ConfigError
+from entropick.loop import Loop
+from entropick.study import Study
+
+# Third parties add to these through entry points of the group "entropick.<section>s" (or "entropick.features").
+_BUILT_IN: dict[str, dict[str, str]] = {
+    "dataset": {
+        "digits": "entropick.datasets:Digits",
+        "array-file": "entropick.datasets:ArrayFile",
+        "image-folder": "entropick.datasets:ImageFolder",
+    },
+    "paradigm": {
+        "replace": "entropick.paradigms:Replace",
+        "accumulate": "entropick.paradigms:Accumulate",
+    },
+    "selector": {
+        "random": "entropick.selectors.random:Random",
+        "greedy": "entropick.selectors.greedy:Greedy",
+        "threshold-decay": "entropick.selectors.threshold_decay:ThresholdDecay",
+    },
+    "features": {
+        "pixels": "entropick.features.pixels:Pixels",
+    },
+    "generator": {
+        "ddpm": "entropick.generators.ddpm:DDPM",
+        "kde": "entropick.generators.kde:KDE",
+    },
+}
+_STUDY_KEYS = ("name", "title", "description", "seeds", "threads", "checkpoint_seconds", "n_images", "loop", "arms")
+_LOOP_NUMBERS = ("n_iterations", "n_generated", "metrics")
+_LOOP_KEYS = (*_BUILT_IN, "evaluation", *_LOOP_NUMBERS, "pool_factor")
+_NO_SELECTOR = "none"
+
+Table = dict[str, Any]
+
+
+def kinds(section: str) -> dict[str, str]:
+    """The names that a section of a study file can use, with the ``module:Class`` behind each."""
+    group = f"entropick.{section.removesuffix('s')}s"
+    return {**_BUILT_IN[section], **{point.name: point.value for point in entry_points(group=group)}}
+
+
+def presets() -> dict[str, str]:
+    """The studies that come with the package: name -> title."""
+    folder = files("entropick") / "presets"
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): tomllib.loads((folder / name).read_text())["title"] for name in names}
+
+
+def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: Sequence[str] = ()) -> Study:
+    """Read a preset by name or a study file by path.
+
+    Parameters
+    ----------
+    source
+        A preset's name, or the path of a ``.toml`` file.
+    overrides
+        (dotted key, value) pairs that replace what the file says, for instance ``("loop.generator.steps", 500)``.
+    arms
+        Names of the arms to keep; empty keeps all.
+
+    Raises
+    ------
+    ConfigError
+        The preset or file is unknown or not TOML; a key, kind or arm is unknown; a value has the wrong type.
+    """
+    table = copy.deepcopy(_read(source))
+    for key, value in overrides:
+        _override(table, key, value)
+    study = _build_study(table, source)
+    if unknown := [name for name in arms if name not in study.arms]:
+        raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
+    return dataclasses.replace(study, arms={name: study.arms[name] for name in arms}) if arms else study
+
+
+def build(section: str, value: Any, *, where: str) -> Any:
+    """Make the component that a study file describes: a kind's name, or a table with ``kind`` and parameters."""
+    table = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
+        raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {value!r}.')
+    cls = _component_class(section, table["kind"], where)
+    params = {name: value for name, value in table.items() if name != "kind"}
+    hints = typing.get_type_hints(cls)
+    for name, given in params.items():
+        _check_known(name, cls.parameter_names(), f"{where} (kind {table['kind']!r})")
+        params[name] = _conform(given, hints[name], f"{where}.{name}")
+    required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in params]
+    if required:
+        raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}.")
+    return cls(**params)
+
+
+def parse_value(text: str) -> Any:
+    """A value from the command line: TOML where it is TOML, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read(source: str) -> Table:
+    preset = files("entropick") / "presets" / f"{source}.toml"
+    if not source.endswith(".toml"):
+        if source not in presets():
+            known = ", ".join(presets())
+            raise ConfigError(f"there is no preset {source!r}; known are {known}. A study file's name ends in .toml.")
+        return tomllib.loads(preset.read_text())
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"{source}: expected a study file, but there is none. Presets are {', '.join(presets())}.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source} is not TOML: {error}.") from error
+
+
+def _override(table: Table, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = table.setdefault(parent, {})
+        if isinstance(inner, str):
+            inner = table[parent] = {"kind": inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{key}: {parent!r} is a single value, not a table.")
+        table = inner
+    table[last] = value
+
+
+def _build_study(table: Table, source: str) -> Study:
+    for key in table:
+        _check_known(key, _STUDY_KEYS, source)
+    shared = _expect(table.get("loop", {}), dict, "loop")
+    arms = _expect(table.get("arms", {}), dict, "arms")
+    n_images = table.get("n_images")
+    if n_images is not None:
+        check_count(n_images, name="n_images")
+    loops = {name: _build_loop(_merge(shared, _expect(arm, dict, name)), n_images, name) for name, arm in arms.items()}
+    hints = typing.get_type_hints(Study)
+    settings = {key: _conform(table[key], hints[key], key) for key in _STUDY_KEYS[1:6] if key in table}
+    name = _expect(table.get("name", Path(source).stem), str, "name")
+    return Study(name=name, arms=loops, **settings)
+
+
+def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
+    where = f"arm {arm!r}"
+    for key in table:
+        _check_known(key, _LOOP_KEYS, where)
+    if n_images is not None:
+        _fill_in(table, n_images, where)
+    parts: Table = {}
+    for section in _BUILT_IN:
+        if section in table and table[section] != _NO_SELECTOR:
+            parts[section] = build(section, table[section], where=f"{where}: {section}")
+    evaluation = _expect(table.get("evaluation", []), list, f"{where}: evaluation")
+    parts["evaluation"] = tuple(build("features", item, where=f"{where}: evaluation") for item in evaluation)
+    hints = typing.get_type_hints(Loop, localns={"Generator": Component})
+    numbers = {key: _conform(table[key], hints[key], f"{where}: {key}") for key in _LOOP_NUMBERS if key in table}
+    if missing := [section for section in ("dataset", "generator") if section not in parts]:
+        raise ConfigError(f"{where}: needs a {missing[0]}. Give it under [loop] or [arms.{arm}].")
+    return Loop(**parts, **numbers)
+
+
+def _fill_in(table: Table, n_images: int, where: str) -> None:
+    """``n_images`` of the study sizes the real data, the selections and, times ``pool_factor``, what is generated."""
+    factor = check_count(table.pop("pool_factor", 1), name=f"{where}: pool_factor")
+    table.setdefault("n_generated", factor * n_images)
+    for section, name in (("dataset", "n_images"), ("selector", "n_samples")):
+        value = table.get(section)
+        if value is not None and value != _NO_SELECTOR:
+            inner = {"kind": value} if isinstance(value, str) else dict(_expect(value, dict, f"{where}: {section}"))
+            table[section] = {name: n_images, **inner}
+
+
+def _merge(shared: Table, arm: Table) -> Table:
+    """An arm's settings over the shared ones; a component's table without a kind changes single parameters."""
+    merged = copy.deepcopy(shared)
+    for key, value in copy.deepcopy(arm).items():
+        old = merged.get(key)
+        if isinstance(value, dict) and "kind" not in value and old is not None:
+            merged[key] = {**({"kind": old} if isinstance(old, str) else old), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _component_class(section: str, kind: str, where: str) -> Any:
+    known = kinds(section)
+    if kind not in known:
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{where}: there is no kind {kind!r}; known are {', '.join(known)}.{hint}")
+    module, _, name = known[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _check_known(key: str, known: Sequence[str], where: str) -> None:
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{where}: there is no {key!r}; known are {', '.join(known)}.{hint}")
+
+
+def _is_required(f: dataclasses.Field[Any]) -> bool:
+    return f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _expect(value: Any, kind: type, where: str) -> Any:
+    if not isinstance(value, kind):
+        names: dict[Any, str] = {dict: "a table", list: "a list", str: "text"}
+        raise ConfigError(f"{where}: expected {names[kind]}, got {value!r}.")
+    return value
+
+
+def _conform(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type that a parameter is annotated with, or a ConfigError."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    for option in options:
+        matched, converted = _match(value, option)
+        if matched:
+            return converted
+    raise ConfigError(f"{where}: expected {_name(hint)}, got {value!r}.")
+
+
+def _match(value: Any, option: Any) -> tuple[bool, Any]:
+    origin = typing.get_origin(option) or option
+    if option is float and isinstance(value, int) and not isinstance(value, bool):
+        return True, float(value)
+    if origin is tuple and isinstance(value, list):
+        inner = typing.get_args(option)[0]
+        matches = [_match(item, inner) for item in value]
+        return all(matched for matched, _ in matches), tuple(item for _, item in matches)
+    if origin is typing.Literal:
+        return value in typing.get_args(option), value
+    if origin in (int, float, str, bool, type(None), list, dict):
+        return type(value) is origin, value
+    # A type that TOML has no notion of: the component's own check decides.
+    return origin not in (tuple, type(None)), value
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
