@@ -1,0 +1,204 @@
+"""Fidelity and diversity told apart: precision and density, recall and coverage, over balls of nearest neighbours.
+
+The manifold of a set is the union of closed balls around its points, each reaching to the point's k-th nearest other
+point of the same set. All distances come from one kernel, so that a point on the border of a ball - every exact copy of
+a neighbour is one - is counted as inside, always.
+
+None of the four can tell a copy from a novel image: a generator that returns its training set has perfect precision.
+Read them beside `generalization_score`. They move with the number of rows, with k and with the feature space (in high
+dimension most of all): compare only where all of these are equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
+from entropick.errors import InputError
+from entropick.neighbors import nearest_neighbors
+
+# Neighbours held at once: 16 bytes each.
+_BLOCK_NEIGHBORS = 1 << 22
+
+
+def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
+    """Share of generated rows that lie in the manifold of the reference: are the images realistic?
+
+    One reference outlier has a ball that may swallow much; `density` is the measure that withstands it.
+
+    Parameters
+    ----------
+    generated
+        Features, ``(n_generated, d)``, taken as float32.
+    reference
+        Features of real images, ``(n_reference, d)``, at least k + 1 rows, taken as float32.
+    k
+        Which neighbour sets the radius of a ball; 3 in the paper.
+
+    Returns
+    -------
+    float
+        From 0 to 1. Compare only at equal sizes, k and feature space.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, a `k` below 1 or fewer than k + 1 reference rows.
+
+    References
+    ----------
+    Kynkaanniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019, eq. 1, 2.
+
+    Examples
+    --------
+    >>> precision(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [2.0]], k=1)
+    0.5
+    """
+    G, R, k = _checked(generated, reference, k, "reference")
+    return float(np.mean(_balls_around(G, centers=R, k=k) > 0))
+
+
+def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
+    """Share of reference rows that lie in the manifold of the generated rows: is all of the real data reached?
+
+    One generated outlier has a ball that may swallow much; `coverage` is the measure that withstands it. Exact
+    copies among the generated rows shrink their balls down to radius 0.
+
+    Parameters
+    ----------
+    generated
+        Features, ``(n_generated, d)``, at least k + 1 rows, taken as float32.
+    reference
+        Features of real images, ``(n_reference, d)``, taken as float32.
+    k
+        Which neighbour sets the radius of a ball; 3 in the paper.
+
+    Returns
+    -------
+    float
+        From 0 to 1. Compare only at equal sizes, k and feature space.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, a `k` below 1 or fewer than k + 1 generated rows.
+
+    References
+    ----------
+    Kynkaanniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019, eq. 1, 2.
+
+    Examples
+    --------
+    >>> recall(generated=[[0.0], [1.0], [2.0]], reference=[[0.5], [9.0]], k=1)
+    0.5
+    """
+    G, R, k = _checked(generated, reference, k, "generated")
+    return float(np.mean(_balls_around(R, centers=G, k=k) > 0))
+
+
+def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
+    """Mean number of reference balls that a generated row lies in, over k: are the images where real ones are dense?
+
+    Parameters
+    ----------
+    generated
+        Features, ``(n_generated, d)``, taken as float32.
+    reference
+        Features of real images, ``(n_reference, d)``, at least k + 1 rows, taken as float32.
+    k
+        Which neighbour sets the radius of a ball; 5 in the paper.
+
+    Returns
+    -------
+    float
+        At least 0; near 1 for two samples of one distribution, above 1 where generated rows crowd in dense places.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, a `k` below 1 or fewer than k + 1 reference rows.
+
+    References
+    ----------
+    Naeem et al., "Reliable fidelity and diversity metrics for generative models", ICML 2020 (density).
+
+    Examples
+    --------
+    >>> density(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [2.0]], k=1)
+    1.0
+    """
+    G, R, k = _checked(generated, reference, k, "reference")
+    return float(np.mean(_balls_around(G, centers=R, k=k)) / k)
+
+
+def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
+    """Share of reference balls that hold at least one generated row: is all of the real data reached?
+
+    Parameters
+    ----------
+    generated
+        Features, ``(n_generated, d)``, taken as float32.
+    reference
+        Features of real images, ``(n_reference, d)``, at least k + 1 rows, taken as float32.
+    k
+        Which neighbour sets the radius of a ball; 5 in the paper.
+
+    Returns
+    -------
+    float
+        From 0 to 1. With two samples of n rows of one distribution about 1 - 2^-k, whatever the dimension.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, a `k` below 1 or fewer than k + 1 reference rows.
+
+    References
+    ----------
+    Naeem et al., "Reliable fidelity and diversity metrics for generative models", ICML 2020 (coverage and
+    its expected value).
+
+    Examples
+    --------
+    >>> coverage(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [3.0]], k=1)
+    0.6666666666666666
+    """
+    G, R, k = _checked(generated, reference, k, "reference")
+    nearest = nearest_neighbors(R, G).distances[:, 0]
+    return float(np.mean(nearest <= _radii(R, k)))
+
+
+def _checked(generated: ArrayLike, reference: ArrayLike, k: int, centers: str) -> tuple[Features, Features, int]:
+    G = check_features(generated, name="generated")
+    R = check_features(reference, name="reference")
+    check_same_width(("generated", G), ("reference", R))
+    k = check_count(k, name="k")
+    n = len(G if centers == "generated" else R)
+    if n < k + 1:
+        raise InputError(f"{centers}: expected at least k + 1 = {k + 1} rows to have a neighbour {k}, got {n}.")
+    return G, R, k
+
+
+def _radii(X: Features, k: int) -> NDArray[np.float64]:
+    return nearest_neighbors(X, X, k=k, exclude_self=True).distances[:, k - 1]
+
+
+def _balls_around(points: Features, *, centers: Features, k: int) -> Integers:
+    """In how many balls of `centers` each point lies, int64 ``(n_points,)``."""
+    radii = _radii(centers, k)
+    counts = np.zeros(len(points), np.int64)
+    # A ball holds about k points if the sets are alike. Look at a few nearest ones, and at more where all were inside.
+    pending, width = np.arange(len(centers)), 2 * k
+    while len(pending):
+        width = min(width, len(points))
+        rows = max(1, _BLOCK_NEIGHBORS // width)
+        full = []
+        for block in (pending[start : start + rows] for start in range(0, len(pending), rows)):
+            near = nearest_neighbors(centers[block], points, k=width)
+            inside = near.distances <= radii[block, None]
+            open_ended = inside[:, -1] & (width < len(points))
+            counts += np.bincount(near.indices[inside & ~open_ended[:, None]], minlength=len(points))
+            full.append(block[open_ended])
+        pending, width = np.concatenate(full), 4 * width
+    return counts

@@ -1,0 +1,86 @@
+"""generalization_score against brute force, near-copies and real images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from entropick.errors import InputError
+from entropick.metrics import generalization_score
+from entropick.neighbors import nearest_neighbors
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def oracle(G, T):
+    T = np.asarray(T, np.float64)
+    return np.mean([np.sqrt(np.square(T - g).sum(axis=1).min()) for g in np.asarray(G, np.float64)])
+
+
+@pytest.mark.parametrize("d", [1, 3, 50])
+def test_equals_brute_force(d):
+    rng = np.random.default_rng(d)
+    G, T = rng.normal(size=(70, d)).astype(np.float32), rng.normal(size=(90, d)).astype(np.float32)
+    score = generalization_score(generated=G, training=T)
+    assert score == pytest.approx(oracle(G, T), rel=1e-13)
+    tree = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(T.astype(np.float64))
+    assert score == pytest.approx(tree.kneighbors(G.astype(np.float64))[0].mean(), rel=1e-13)
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_near_copies(offset):
+    # In the float32 dot-product form such a copy is at distance 0, or at whatever rounding leaves.
+    rng = np.random.default_rng(0)
+    T = (rng.normal(size=(300, 64)) + offset).astype(np.float32)
+    G = (T[:200] + 1e-4 * rng.choice([-1, 1], size=(200, 64))).astype(np.float32)
+    score = generalization_score(generated=G, training=T)
+    assert score == pytest.approx(oracle(G, T), rel=1e-12)
+    assert score == pytest.approx(np.linalg.norm(G.astype(float) - T[:200], axis=1).mean(), rel=1e-12)
+    assert 1e-4 < score < 2e-3
+
+
+def test_is_the_mean_of_the_neighbours():
+    rng = np.random.default_rng(0)
+    G, T = rng.normal(size=(20, 3)), rng.normal(size=(30, 3))
+    assert generalization_score(generated=G, training=T) == pytest.approx(nearest_neighbors(G, T).distances.mean())
+
+
+def test_row_order_does_not_matter():
+    rng = np.random.default_rng(0)
+    G, T = rng.normal(size=(200, 8)).astype(np.float32), rng.normal(size=(300, 8)).astype(np.float32)
+    expected = generalization_score(generated=G, training=T)
+    for _ in range(10):
+        shuffled = generalization_score(generated=G[rng.permutation(200)], training=T[rng.permutation(300)])
+        assert shuffled == expected
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_training_set_on_both_sides(copy):
+    X = np.random.default_rng(0).normal(size=(10_000, 2)).astype(np.float32)
+    same = X.copy() if copy else X
+    with pytest.raises(InputError, match="one array"):
+        generalization_score(generated=same, training=X)
+    assert generalization_score(generated=same, training=X, allow_same=True) == 0
+    same = X.copy()
+    same[-1] += 1
+    assert generalization_score(generated=same, training=X) > 0
+
+
+def test_true_copies_are_not_refused():
+    X = np.random.default_rng(0).normal(size=(10, 2))
+    assert generalization_score(generated=X[:5], training=X) == 0
+    assert generalization_score(generated=X[::-1], training=X) == 0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no data beside the repository")
+def test_mnist_novel_images_and_copies():
+    train = np.load(DATA / "mnist_train_12000.npz", allow_pickle=False)["images"].reshape(12_000, -1)
+    test = np.load(DATA / "mnist_test_2000.npz", allow_pickle=False)["images"].reshape(2000, -1)
+    training = train[:4000].astype(np.float32)
+    baseline = generalization_score(generated=train[4000:4500].astype(np.float32), training=training)
+    held_out = generalization_score(generated=test[:500].astype(np.float32), training=training)
+    noise = np.random.default_rng(0).normal(scale=3, size=(500, 784))
+    copies = np.clip(np.rint(training[:500] + noise), 0, 255)
+    assert held_out == pytest.approx(baseline, rel=0.1)
+    assert 0 < generalization_score(generated=copies, training=training) < 0.1 * baseline
