@@ -14,10 +14,11 @@ from typing import Any
 from entropick.arrays import check_count, check_real
 from entropick.errors import BudgetSpent, InputError, RunChanged, StudyFailed
 from entropick.loop import Loop
-from entropick.run import MAY_GROW, Event, Pace, check_config, locked, read_json, write_json
+from entropick.run import LEDGER, MAY_GROW, Event, History, Pace, Shared, check_config, locked, read_json, write_json
 from entropick.workers import run_in_processes
 
 STUDY = "study.json"
+WORK = "work"
 # An interrupted study's processes may take a moment to die.
 _ARM_WAIT_SECONDS = 10.0
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
@@ -145,17 +146,20 @@ class Study:
             As in `Loop.run`.
         """
         self.check()
+        check_count(workers, name="workers")
         folder = Path(folder)
         deadline = None if budget_seconds is None else time.time() + budget_seconds
         with locked(folder):
             self._register(folder)
             count = _StageCount(observer)
             task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline))
-            if workers == 1:
-                problems = _run_here(self.arm_runs(), task, count)
-            else:
-                problems = run_in_processes(self.arm_runs(), task, count, workers=workers, threads=self.threads)
+            # Reading a finished arm is not worth starting a process.
+            here = [run for run in self.arm_runs() if workers == 1 or _is_finished(folder / run.path, run.loop)]
+            elsewhere = [run for run in self.arm_runs() if run not in here]
+            problems = _run_here(here, task, count)
+            problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads)
             _raise_first(problems)
+            Shared(folder / WORK).tidy()
             return count.computed
 
     def _register(self, folder: Path) -> None:
@@ -192,7 +196,7 @@ class ArmTask:
                 self.folder / arm_run.path,
                 pace=Pace(self.pace.checkpoint_seconds, self.pace.deadline),
                 observer=lambda event: observer(ArmEvent(arm_run.arm, arm_run.seed, event)),
-                shared=self.folder / "work",
+                shared=self.folder / WORK,
                 wait_seconds=_ARM_WAIT_SECONDS,
             )
 
@@ -210,6 +214,10 @@ class _StageCount:
 
 
 Problems = list[tuple[str, Exception]]
+
+
+def _is_finished(folder: Path, loop: Loop) -> bool:
+    return (folder / LEDGER).is_file() and History(folder).n_iterations_done >= loop.n_iterations
 
 
 def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) -> Problems:

@@ -35,6 +35,8 @@ def run_in_processes(
     list of (path, exception)
         The items that failed, by their ``path``, and why.
     """
+    if not items:
+        return []
     todo = list(items)
     problems: list[tuple[str, Exception]] = []
     with _started(min(workers, len(todo)), task, threads) as processes:

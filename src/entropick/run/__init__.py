@@ -11,6 +11,7 @@ from entropick.run.files import fingerprint, read_content, read_json, write_atom
 from entropick.run.history import History
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.lock import is_locked, locked
+from entropick.run.shared import Shared
 from entropick.run.stage_work import Pace
 from entropick.run.verify import Verification, find_runs, repair_run, verify_run
 
@@ -25,6 +26,7 @@ __all__ = [
     "Outcome",
     "Pace",
     "Run",
+    "Shared",
     "Verification",
     "check_config",
     "find_runs",

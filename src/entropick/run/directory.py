@@ -13,7 +13,16 @@ from typing import Any
 
 from entropick.errors import RunChanged, RunDamaged
 from entropick.run.environment import record_environment
-from entropick.run.files import fingerprint, hash_file, link_or_copy, read_content, read_json, write_content, write_json
+from entropick.run.files import (
+    fingerprint,
+    hash_file,
+    link_or_copy,
+    read_content,
+    read_json,
+    remove_partial,
+    write_content,
+    write_json,
+)
 from entropick.run.ledger import Entry, Ledger
 from entropick.run.lock import locked
 from entropick.run.shared import Shared
@@ -97,8 +106,11 @@ class Run:
             if not (folder / CONFIG).exists() or read_json(folder / CONFIG) != config:
                 write_json(folder / CONFIG, config)
             record_environment(folder)
+            remove_partial(folder)
             index = Shared(folder / "work" if shared is None else shared)
             yield cls(folder, shared=index, pace=pace or Pace(), observer=observer)
+            if shared is None:
+                index.tidy()
 
     def stage(
         self, iteration: int, stage: str, depends_on: Mapping[str, Any], compute: Callable[[Work], Outcome]
@@ -114,6 +126,7 @@ class Run:
                     f"{self.folder}: iteration {iteration}, stage {stage!r} was computed from other inputs "
                     "(another version of entropick, or data that changed). Use a new directory."
                 )
+            self._settle(key)
             self._observer(Event(iteration, stage, status="kept"))
             return entry
         with self._shared.held(key):
@@ -167,6 +180,14 @@ class Run:
         self.computed += 1
         self._observer(Event(entry.iteration, entry.stage, status="done"))
         return entry
+
+    def _settle(self, key: str) -> None:
+        """Do what a process that was killed just after its ledger line left undone."""
+        checkpoints = self._shared.folder / key
+        if checkpoints.exists():
+            with self._shared.held(key):
+                self._shared.publish(key, self.folder)
+                shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _link(self, other: Path, entry: Entry) -> Entry:
         for path in entry.files:

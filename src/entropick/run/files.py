@@ -76,6 +76,13 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> FileRecord:
     return writer.record()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process was writing in or below `folder`."""
+    with storage_errors(folder):
+        for path in folder.rglob(f".*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn an OSError about `path` into a StorageError that says what to do."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunDamaged
-from entropick.run.files import FileRecord, canonical_json, storage_errors
+from entropick.run.files import FileRecord, canonical_json, storage_errors, sync_folder
 
 LEDGER = "ledger.jsonl"
 
@@ -100,6 +100,8 @@ class Ledger:
                 if file.write(line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
+                if not self._length:
+                    sync_folder(self.path.parent)
             except OSError:
                 # A full disk may have taken half of the line: leave the ledger as it was.
                 file.truncate(self._length)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from entropick.errors import RunDamaged
 from entropick.run.files import read_json, storage_errors, write_json
 from entropick.run.ledger import Entry, intact_entries
 
@@ -33,12 +34,17 @@ class Shared:
 
     def find(self, key: str) -> tuple[Path, Entry] | None:
         """The run directory that has the result `key`, and its ledger entry."""
-        pointer = self.folder / f"{key}.json"
-        if not pointer.exists():
+        try:
+            run = (self.folder / read_json(self.folder / f"{key}.json")["run"]).resolve()
+        except (OSError, RunDamaged):
             return None
-        run = (self.folder / read_json(pointer)["run"]).resolve()
         entries, _, _ = intact_entries(run / "ledger.jsonl")
         return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
+
+    def tidy(self) -> None:
+        """Remove the locks, once nobody else can hold one."""
+        for lock in self.folder.glob("*.lock"):
+            lock.unlink(missing_ok=True)
 
     def publish(self, key: str, run: Path) -> None:
         """Tell the others that `run` has the result `key`."""
