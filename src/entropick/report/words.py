@@ -1,0 +1,159 @@
+"""What each measure is called, what it means and where it misleads; and how numbers are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """The words for one measure.
+
+    `between` is the range that a chart always shows; None leaves that side to the data.
+    """
+
+    label: str
+    meaning: str
+    trap: str
+    unit: str = ""
+    between: tuple[float | None, float | None] = (None, None)
+
+
+METRICS: dict[str, MetricWords] = {
+    "generalization_score": MetricWords(
+        "Generalization score",
+        "Mean distance from a generated image to its nearest image in the training set of the same iteration: "
+        "high means novel images, low means copies.",
+        "Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
+        "against the real-data line. Comparable at equal training-set size and feature space.",
+        between=(0.0, None),
+    ),
+    "knn_entropy": MetricWords(
+        "Entropy of the training set",
+        "Kozachenko-Leonenko estimate from nearest-neighbour distances over the distinct images of the training set: "
+        "the more evenly spread, the higher. It is a differential entropy and may be negative.",
+        "Biased in high dimension, and the bias moves with the number of images N: compare only at equal N, k and "
+        "feature space. Duplicates are dropped first, so read it beside the duplicate share.",
+        unit="nats",
+    ),
+    "total_variance": MetricWords(
+        "Variance of the training set",
+        "Trace of the covariance of the training set: the mean squared distance from its mean.",
+        "Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
+        between=(0.0, None),
+    ),
+    "frechet_distance": MetricWords(
+        "Fréchet distance",
+        "Distance between Gaussians fitted to the generated images and to held-out real ones: 0 means equal mean and "
+        "covariance.",
+        "Grows as samples get smaller, and copies of the training set score well. It is an FID only with Inception "
+        "features of the original weights; compare at equal sizes and feature space.",
+        between=(0.0, None),
+    ),
+    "precision": MetricWords(
+        "Precision",
+        "Share of generated images that lie among the held-out real ones (within a k-nearest-neighbour ball of one).",
+        "Copies of training images score high as well; one outlier among the real images has a ball that swallows "
+        "much.",
+        between=(0.0, 1.0),
+    ),
+    "recall": MetricWords(
+        "Recall",
+        "Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of one).",
+        "One generated outlier has a ball that swallows much; compare at equal sizes and k.",
+        between=(0.0, 1.0),
+    ),
+    "density": MetricWords(
+        "Density",
+        "Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
+        "Not bounded by 1; copies of training images score high as well.",
+        between=(0.0, None),
+    ),
+    "coverage": MetricWords(
+        "Coverage",
+        "Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
+        "Rises with the number of generated images; compare at equal sizes and k.",
+        between=(0.0, 1.0),
+    ),
+    "duplicate_share": MetricWords(
+        "Duplicate share",
+        "Share of the training set that repeats another of its images exactly.",
+        "Near copies that differ in one value are not counted.",
+        between=(0.0, None),
+    ),
+}
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """A metric key as (metric, feature space): ``"recall/pixels"`` is ``("recall", "pixels")``."""
+    metric, _, space = key.partition("/")
+    return metric, space
+
+
+def words(key: str) -> MetricWords:
+    """The words for a metric key; a measure from elsewhere is called by its own name."""
+    metric, _ = split_key(key)
+    return METRICS.get(metric) or MetricWords(metric.replace("_", " ").capitalize(), "", "")
+
+
+def name_with_space(key: str) -> str:
+    """The label of a metric with its feature space: "Recall (pixels)"."""
+    _, space = split_key(key)
+    return f"{words(key).label} ({space})" if space else words(key).label
+
+
+def in_sentence(label: str) -> str:
+    """A label as it stands inside a sentence: small, but for a person's name."""
+    return label if label.startswith("Fréchet") else label[:1].lower() + label[1:]
+
+
+def in_order(keys: set[str]) -> list[str]:
+    """Metric keys in the order of this page, one feature space after the other, unknown ones last."""
+    ranks = {name: rank for rank, name in enumerate(METRICS)}
+
+    def rank(key: str) -> tuple[str, int, str]:
+        metric, space = split_key(key)
+        return space, ranks.get(metric, len(ranks)), metric
+
+    return sorted(keys, key=rank)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits, in plain notation where that is readable; a dash for none.
+
+    Examples
+    --------
+    >>> number(1234.5), number(0.012345), number(-2.0), number(None)
+    ('1,234', '0.01235', '−2', '–')
+    """
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("-", _MINUS)
+    decimals = max(0, digits - 1 - _exponent(value))
+    text = f"{int(value):,}" if value == int(value) else f"{value:,.{decimals}f}"
+    return text.replace("-", _MINUS)
+
+
+def percent(share: float) -> str:
+    """A share as per cent: "12.5 %"."""
+    return f"{100 * share:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: "0.42 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".partition("e")[2])

@@ -1,0 +1,167 @@
+"""The page as text: the ledgers' numbers, hostile names as names, no way out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up_study import HOSTILE, HOSTILE_TITLE, metrics, pictures, write_study
+from PIL import Image
+
+from entropick.report import write_page
+from entropick.report.pictures import sprite_sheet
+from entropick.report.words import number
+
+
+class Reader(HTMLParser):
+    """What a browser takes from the page: elements with attributes, and the text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self.words: list[str] = []
+        self._inside: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in self.raw:
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.raw:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.raw[self._inside[-1]].append(data)
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def read(page: Path) -> Reader:
+    return Reader(page.read_text(encoding="utf-8"))
+
+
+def test_it_lies_in_the_study_by_default(study: Path, page: Path) -> None:
+    assert page == study / "report.html"
+    assert page.stat().st_size < 3_000_000
+
+
+def test_the_overview_and_the_table_hold_the_ledgers_numbers(read: Reader) -> None:
+    for arm in (0, 1):
+        for n in (1, 3):
+            for key in ("generalization_score/pixels", "knn_entropy/pixels"):
+                values = [metrics(arm, seed, n)[key] or 0.0 for seed in (0, 1)]
+                assert number(sum(values) / 2) in read.text
+        for key, value in metrics(arm, 0, 3).items():
+            low, high = sorted(metrics(arm, seed, 3)[key] or 0.0 for seed in (0, 1))
+            assert value is not None
+            assert (number(value) if low == high else f"{number(low)} to {number(high)}") in read.text
+
+
+def test_an_unfinished_study_says_so(read: Reader) -> None:
+    assert "Unfinished." in read.text
+    assert "stopped <!--<script> & <b>early, seed 1: not started" in read.text
+
+
+def test_hostile_names_stay_text(read: Reader, page: Path) -> None:
+    assert HOSTILE_TITLE in read.text
+    assert "7 * 7" in read.text and "49" not in read.text.split("Overview")[0]
+    assert not [attrs for tag, attrs in read.elements if tag == "b" or "onerror" in attrs]
+    assert page.read_text().count(HOSTILE) == 0
+
+
+def test_the_policy_allows_these_scripts_and_nothing_else(read: Reader) -> None:
+    policy = next(a["content"] for t, a in read.elements if t == "meta" and a.get("http-equiv")) or ""
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy and "http" not in policy and "*" not in policy
+    scripts = [attrs for tag, attrs in read.elements if tag == "script"]
+    assert [attrs.get("type") for attrs in scripts] == ["application/json", None, None]
+    for code in [*read.raw["script"][1:], *read.raw["style"]]:
+        assert base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() in policy
+
+
+def test_nothing_is_loaded_from_anywhere(read: Reader) -> None:
+    for tag, attrs in read.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "srcset", "action", "style"):
+            assert (attrs.get(name) or "data:").startswith(("data:image/png;base64,", "data:", "#"))
+    assert "url(" not in read.raw["style"][0] and "@import" not in read.raw["style"][0]
+
+
+def test_the_specs_survive_their_script_element(read: Reader) -> None:
+    specs = json.loads(read.raw["script"][0])
+    drawn = [attrs["data-spec"] for _, attrs in read.elements if "data-spec" in attrs]
+    assert [str(index) for index in range(len(specs))] == drawn
+
+
+def test_every_picture_and_drawing_has_words(read: Reader) -> None:
+    assert all(attrs.get("alt") for tag, attrs in read.elements if tag == "img")
+    assert all(attrs.get("aria-label") for _, attrs in read.elements if attrs.get("role") == "img")
+    assert ("html", {"lang": "en"}) in read.elements
+
+
+def test_settings_that_differ_are_marked(read: Reader) -> None:
+    assert "selector.kind ≠" in read.text
+    assert "n_iterations ≠" not in read.text
+
+
+def test_equal_ledgers_give_equal_pages(study: Path, page: Path, tmp_path: Path) -> None:
+    assert write_page(study, tmp_path / "again.html").read_bytes() == page.read_bytes()
+
+
+def test_a_single_run_has_a_page(single_run: Path, tmp_path: Path) -> None:
+    read = Reader(write_page(single_run, tmp_path / "r.html").read_text())
+    assert "my-run" in read.text and "Unfinished" not in read.text
+
+
+def test_a_study_without_results_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"name": "new", "seeds": [0], "arms": {"a": {"n_iterations": 1}}}))
+    read = Reader(write_page(tmp_path).read_text())
+    assert "a, seed 0: not started" in read.text and "Nothing measured yet." in read.text
+
+
+def test_a_damaged_picture_is_named(study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    (copy / "arms/replace/seed-0/iteration-001/examples.npy").write_bytes(b"no")
+    assert "iteration-001/examples.npy" in Reader(write_page(copy).read_text()).text
+
+
+def test_many_large_images_keep_the_page_small(tmp_path: Path) -> None:
+    arms = {f"arm-{index}": {"n_iterations": 5} for index in range(6)}
+    write_study(tmp_path, "t", arms, seeds=(0,), shape=(32, 32, 3))
+    assert write_page(tmp_path).stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sprite_sheet_holds_the_very_pixels(channels: int) -> None:
+    images = pictures(np.random.default_rng(0), 5, (6, 4, channels))
+    sheet = sprite_sheet(images, 3, "five")
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.uri.partition(",")[2]))))
+    assert (sheet.width, sheet.height) == (3 * 5 - 1, 2 * 7 - 1) == drawn.shape[1::-1]
+    assert (drawn[7:13, 5:9, :-1] == images[4]).all()
+    assert (drawn[7:, 10:, -1] == 0).all() and (drawn[:6, :4, -1] == 255).all()
+
+
+def test_importing_the_report_imports_no_plotting() -> None:
+    heavy = {"altair", "vl_convert", "jinja2", "PIL", "torch"}
+    code = f"import sys, entropick.report; print(sorted({heavy!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

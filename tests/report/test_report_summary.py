@@ -1,0 +1,112 @@
+"""Numbers over seeds are means of the ledgers' numbers, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_up_study import metrics
+
+from entropick.report import read_study, summary_table
+from entropick.report.summary import (
+    metric_keys,
+    metric_over_seeds,
+    n_shared,
+    real_over_seeds,
+    seconds_by_stage,
+    selection_over_seeds,
+    shares_over_seeds,
+    unfinished,
+)
+from entropick.report.words import duration, in_order, name_with_space, number
+
+SCORE = "generalization_score/pixels"
+
+
+def test_one_row_per_run_with_its_last_numbers(study: Path) -> None:
+    rows = summary_table(study)
+    assert [(row["arm"], row["seed"], row["iteration"]) for row in rows] == [
+        ("replace", 0, 3),
+        ("replace", 1, 3),
+        ("accumulate-greedy", 0, 3),
+        ("accumulate-greedy", 1, 3),
+        ("stopped <!--<script> & <b>early", 0, None),
+    ]
+    assert rows[3][SCORE] == metrics(1, 1, 3)[SCORE]
+    assert rows[2]["share_real"] == pytest.approx(0.6)
+    assert rows[0]["share_real"] == 0
+    assert rows[2]["selection/n_distinct"] == 96 and rows[2]["selection/threshold"] is None
+    assert len({tuple(row) for row in rows}) == 1
+
+
+def test_spread_is_mean_and_range_over_seeds(study: Path) -> None:
+    arm = read_study(study).arms[1]
+    spread = metric_over_seeds(arm, 3, SCORE)
+    values = [metrics(1, seed, 3)[SCORE] or 0.0 for seed in (0, 1)]
+    assert spread is not None
+    assert (spread.low, spread.high, spread.n_seeds) == (min(values), max(values), 2)
+    assert spread.mean == pytest.approx(sum(values) / 2)
+
+
+def test_a_missing_number_stays_missing(study: Path) -> None:
+    assert metric_over_seeds(read_study(study).arms[0], 2, "knn_entropy/pixels") is None
+
+
+def test_real_data_is_one_number_only_where_arms_share_it(study: Path) -> None:
+    record = read_study(study)
+    spread = real_over_seeds(record, SCORE)
+    assert spread is not None and (spread.low, spread.high) == (1.9, 1.91)
+    record.arms[1].runs[0].entries[0, "baseline"].values["metrics"][SCORE] = 5.0
+    assert real_over_seeds(record, SCORE) is None
+
+
+def test_shares_sum_to_one(study: Path) -> None:
+    arm = read_study(study).arms[1]
+    assert all(sum(shares_over_seeds(arm, n).values()) == pytest.approx(1) for n in arm.iterations)
+
+
+def test_selection_numbers_without_missing_ones(study: Path) -> None:
+    numbers = selection_over_seeds(read_study(study).arms[1], 3)
+    assert {name: spread.mean for name, spread in numbers.items()} == pytest.approx(
+        {"pool": 288, "selected": 96, "n_distinct": 96, "covering_radius": 0.5 / 3}
+    )
+
+
+def test_shared_work_costs_nothing(study: Path) -> None:
+    first, second, _ = read_study(study).arms
+    assert n_shared(first) == 0 and n_shared(second) == 4
+    assert "data" in seconds_by_stage(first) and "data" not in seconds_by_stage(second)
+
+
+def test_unfinished_runs_are_named(study: Path) -> None:
+    assert unfinished(read_study(study)) == [
+        "stopped <!--<script> & <b>early, seed 0: 0 of 3 iterations measured; iteration 1: select, train, sample done",
+        "stopped <!--<script> & <b>early, seed 1: not started",
+    ]
+
+
+def test_keys_come_space_by_space_in_a_fixed_order(study: Path) -> None:
+    assert metric_keys(read_study(study))[:3] == [SCORE, "knn_entropy/pixels", "total_variance/pixels"]
+    mixed = {"recall/pixels", "my_own/pixels", "generalization_score/pixels", "recall/dino"}
+    assert in_order(mixed) == ["recall/dino", "generalization_score/pixels", "recall/pixels", "my_own/pixels"]
+    assert name_with_space("my_own/pixels") == "My own (pixels)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "\u2013"),
+        (0.0, "0"),
+        (1024.0, "1,024"),
+        (0.123456, "0.1235"),
+        (-31.4159, "\u221231.42"),
+        (1.5e-7, "1.500e\u221207"),
+    ],
+)
+def test_numbers_as_text(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_durations_as_text(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
