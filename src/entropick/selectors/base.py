@@ -1,0 +1,171 @@
+"""The contract of the room: a selector picks rows of a feature matrix and says how far apart they are."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from entropick.arrays import Features, Integers, check_count, check_features, check_sources
+from entropick.component import Component
+from entropick.errors import DuplicateWarning, InputError
+from entropick.neighbors import Cloud
+from entropick.work import Work
+
+Floats = NDArray[np.float64]
+RandomState = int | np.random.Generator | None
+
+# Rows whose mutual distances are held at once.
+_BLOCK_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a rule hands back: `rows` (n,) in order, their `distances` (n,) when picked, and facts for the ledger."""
+
+    rows: Integers
+    distances: Floats
+    facts: dict[str, float]
+
+
+@dataclass(kw_only=True)
+class Selector(Component, ABC):
+    """A rule that picks `n_samples` rows of a feature matrix.
+
+    A subclass writes `_select`, and `check` for parameters of its own.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many rows to pick, at least 1.
+
+    Attributes
+    ----------
+    indices_ : int64 (n_samples,)
+        The picked rows, in order of selection, no row twice.
+    distances_ : float64 (n_samples,)
+        Euclidean distance of each pick to the nearest of the picks before it, in the units of the features; infinite
+        for the first one, 0 for a copy of an earlier one.
+    n_distinct_ : int
+        Distinct points among the picks.
+    min_distance_ : float
+        The smallest distance between two picks; infinite if there is only one.
+    """
+
+    n_samples: int
+
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, *, work: Work | None = None) -> Self:
+        """Pick rows of `X`.
+
+        Parameters
+        ----------
+        X : array (n, d)
+            Features, float32 or cast to it; a memory map is read in blocks.
+        y : integers (n,), optional
+            The source of each row, for selectors that look at it.
+        work : Work, optional
+            Hears of progress.
+
+        Raises
+        ------
+        InputError
+            For an unusable parameter, unusable features or sources, or fewer rows than `n_samples`.
+
+        Warns
+        -----
+        DuplicateWarning
+            If `X` has fewer distinct points than `n_samples`, so that copies had to be picked.
+        """
+        self.check()
+        features = check_features(X)
+        sources = check_sources(y, len(features))
+        if self.n_samples > len(features):
+            raise InputError(
+                f"n_samples: expected at most {len(features)}, the rows of X with shape {features.shape}, "
+                f"got {self.n_samples}. Lower n_samples or pass more rows."
+            )
+        selection = self._select(features, sources, work or Work())
+        self.indices_, self.distances_ = selection.rows, selection.distances
+        for name, value in selection.facts.items():
+            setattr(self, f"{name}_", value)
+        if self._fell_short(features):
+            warnings.warn(self._shortage(), DuplicateWarning, stacklevel=2)
+        return self
+
+    @abstractmethod
+    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
+        """Pick rows of checked data by checked parameters."""
+
+    def _fell_short(self, X: Features) -> bool:
+        """Whether `X` had too few distinct points."""
+        return self.n_distinct_ < self.n_samples
+
+    def _shortage(self) -> str:
+        copies = self.n_samples - self.n_distinct_
+        return (
+            f"{type(self).__name__}: expected {self.n_samples} distinct points, got {self.n_distinct_} and filled up "
+            f"with {copies} {'copy' if copies == 1 else 'copies'} of them. Lower n_samples or look for duplicates in X."
+        )
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable."""
+        check_count(self.n_samples, name="n_samples")
+        check_random_state(getattr(self, "random_state", None))
+
+    @property
+    def n_distinct_(self) -> int:
+        """Distinct points among the picks."""
+        return int(np.count_nonzero(self.distances_))
+
+    @property
+    def min_distance_(self) -> float:
+        """The smallest distance between two picks; infinite if there is only one."""
+        # Each pair is looked at when its later row is picked.
+        return float(self.distances_.min())
+
+    def summary(self) -> dict[str, Any]:
+        """What a ledger keeps of the selection: JSON-able numbers, None where there is none or it is infinite."""
+        names = ("n_distinct", "covering_radius", "min_distance", "threshold")
+        values = {name: vars(self).get(f"{name}_") for name in names}
+        values |= {"n_distinct": self.n_distinct_, "min_distance": self.min_distance_}
+        return {
+            "n_samples": len(self.indices_),
+            **{name: value if value is not None and np.isfinite(value) else None for name, value in values.items()},
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what is missing.
+        if name.endswith("_") and not name.startswith("_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"{type(self).__name__} is not fitted, so there is no {name} yet. Call fit(X) first.")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
+def check_random_state(value: Any) -> None:
+    """Raise InputError unless `value` is a whole number of at least 0, a NumPy generator or None."""
+    if not (value is None or isinstance(value, np.random.Generator)):
+        check_count(value, name="random_state", minimum=0)
+
+
+def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:
+    """Return the squared distance (n,) of each position to the nearest of those before it; infinite for the first."""
+    squares = np.full(len(cloud), np.inf)
+    result = np.empty(len(positions))
+    for part in parts(len(positions)):
+        block = positions[part]
+        cloud.approach(squares, block, positions[: part.start])
+        between = cloud.mutual(block, squares[block])
+        between[np.triu_indices(len(block))] = np.inf
+        result[part] = np.minimum(squares[block], between.min(axis=1))
+    return result
+
+
+def parts(n: int) -> Iterable[slice]:
+    """Slices of a block's length that cover ``range(n)``."""
+    return (slice(start, min(start + _BLOCK_ROWS, n)) for start in range(0, n, _BLOCK_ROWS))

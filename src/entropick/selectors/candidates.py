@@ -1,0 +1,88 @@
+"""Candidates for a growing set: each knows how near the set has come, as far as it has looked."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from entropick.arrays import Integers
+from entropick.neighbors import Cloud, Floats
+from entropick.selectors.base import Selection
+
+# Candidates that are looked at together.
+_BLOCK_ROWS = 512
+# Candidates that have seen almost the same members catch up together; up to this many members are then seen twice.
+_OVERLAP = 64
+
+
+class Candidates:
+    """Rows of a cloud, of which some are `accepted`, one after another.
+
+    `squares` (n,) holds each candidate's squared distance to the first `seen` (n,) accepted ones, exact in float64.
+    Distances to a growing set only fall, so it is an upper bound of the distance to the whole set: who is not needed
+    by it does not have to look at the rest. Each pair is computed at most about once, many not at all.
+    """
+
+    def __init__(self, cloud: Cloud, n_samples: int) -> None:
+        self.cloud, self.n_samples = cloud, n_samples
+        self.squares = np.full(len(cloud), np.inf)
+        self.seen = np.zeros(len(cloud), np.int64)
+        self.accepted: list[int] = []
+        self.at: list[float] = []
+
+    @property
+    def missing(self) -> int:
+        """How many are still to be accepted."""
+        return self.n_samples - len(self.accepted)
+
+    def accept(self, position: int, square: float) -> None:
+        """Accept one, at the given squared distance to those accepted before."""
+        self.accepted.append(position)
+        self.at.append(float(square))
+        self.squares[position] = 0.0
+
+    def catch_up(self, block: Integers, limit: float) -> Integers:
+        """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that are not.
+
+        What is returned has seen all, so its `squares` are the distances to the whole set.
+        """
+        accepted = np.array(self.accepted)
+        for start, stop in self._stretches(block):
+            behind = block[(self.seen[block] < stop) & (self.squares[block] > limit)]
+            self.cloud.approach(self.squares, behind, accepted[start:stop])
+            self.seen[behind] = stop
+        return block[self.squares[block] > limit]
+
+    def _stretches(self, block: Integers) -> list[tuple[int, int]]:
+        """Stretches of the accepted ones that a block has to see, such that little is seen twice."""
+        marks: list[int] = []
+        for seen in np.unique(self.seen[block]).tolist():
+            if not marks or seen - marks[-1] > _OVERLAP:
+                marks.append(seen)
+        return list(itertools.pairwise([*marks, len(self.accepted)]))
+
+    def know(self, block: Integers, squares: Floats) -> None:
+        """Note that a block has seen all accepted ones."""
+        self.squares[block] = squares
+        self.seen[block] = len(self.accepted)
+
+    def covering_square(self) -> float:
+        """The largest squared distance to the whole set; only those who might be the farthest catch up."""
+        order = np.argsort(-self.squares, kind="stable")
+        largest = 0.0
+        for start in range(0, len(order), _BLOCK_ROWS):
+            if self.squares[order[start]] <= largest:
+                break
+            block = self.catch_up(order[start : start + _BLOCK_ROWS], largest)
+            largest = max(largest, float(self.squares[block].max(initial=0.0)))
+        return largest
+
+    def selection(self, **facts: float) -> Selection:
+        """The rows accepted, filled up with the first others, which are copies of them."""
+        others = np.setdiff1d(np.arange(len(self.cloud)), self.accepted)[: self.missing]
+        positions = np.concatenate([self.accepted, others]).astype(np.int64)
+        distances = np.sqrt(np.concatenate([self.at, np.zeros(len(others))]))
+        covering_radius = math.sqrt(self.covering_square())
+        return Selection(self.cloud.rows[positions], distances, {"covering_radius": covering_radius, **facts})

@@ -1,0 +1,165 @@
+"""Greedy Selection: always the row farthest from everything picked so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from entropick.arrays import Features, Integers
+from entropick.errors import InputError
+from entropick.neighbors import Cloud
+from entropick.selectors.base import Floats, RandomState, Selection, Selector, squares_in_order
+from entropick.selectors.candidates import Candidates
+from entropick.work import Work
+
+# Rows among which a round looks ahead: at first, at least, at most.
+_WIDTH = (256, 64, 768)
+# Rows brought up to date at once, per row among which a round looks ahead; most of them turn out to be nearer.
+_BROUGHT = 4
+
+
+@dataclass(kw_only=True)
+class Greedy(Selector):
+    """Pick a random first row, then always the row farthest from all picked ones (farthest-point sampling).
+
+    The picks cover the data: no selection of the same size has less than half of its covering radius. They also pick
+    outliers first, so garbage must go before.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many rows to pick, at least 1.
+    initial : integers (m,), optional
+        Rows that are already picked; they are the first m of the `n_samples`. None or empty: one random row.
+    random_state : int, Generator or None
+        What the random first row depends on.
+
+    Attributes
+    ----------
+    indices_ : int64 (n_samples,)
+        The picked rows, in order of selection.
+    distances_ : float64 (n_samples,)
+        Distance of each pick to the nearest earlier one; falls from the first row after `initial` on.
+    covering_radius_ : float
+        The largest distance of any row of X to its nearest pick.
+    n_distinct_, min_distance_ : int, float
+        See `Selector`.
+
+    Notes
+    -----
+    Distances to the picks only fall. So a round takes the rows that are farthest now, and picks among them for as
+    long as the best of them is farther than any row outside; these are the picks of the plain algorithm. A row is
+    brought up to date, by matrix products, only when its last known distance puts it among the farthest. Every
+    comparison is decided in float64: the rows are those of a float64 loop over picks, and of rows equally far the
+    lowest is picked. Once only copies of picked points are left, they follow, lowest row first, at distance 0.
+    Memory: one float32 copy of X and a few blocks.
+
+    Source: Algorithm 1 of Shi et al. 2025, arXiv 2509.16499.
+
+    Examples
+    --------
+    >>> X = [[0.0], [1.0], [5.0], [9.0]]
+    >>> selector = Greedy(n_samples=3, initial=[0]).fit(X)
+    >>> selector.indices_.tolist(), selector.distances_.tolist(), selector.covering_radius_
+    ([0, 3, 2], [inf, 9.0, 4.0], 1.0)
+    """
+
+    initial: ArrayLike | None = None
+    random_state: RandomState = None
+
+    kind: ClassVar[str] = "greedy"
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable."""
+        super().check()
+        initial = self._initial()
+        if initial.ndim != 1 or len(np.unique(initial)) < len(initial) or len(initial) > self.n_samples:
+            raise InputError(
+                f"initial: expected at most n_samples={self.n_samples} different rows, got shape {initial.shape} with "
+                f"{len(np.unique(initial))} different ones. Leave repeated rows out."
+            )
+
+    def _initial(self) -> Integers:
+        initial = np.asarray([] if self.initial is None else self.initial)
+        if initial.size and initial.dtype.kind not in "iu":
+            raise InputError(
+                f"initial: expected whole row numbers, got dtype {initial.dtype}. Use np.flatnonzero(mask)."
+            )
+        return initial.astype(np.int64)
+
+    def _first(self, n: int) -> Integers:
+        initial = self._initial()
+        if len(initial) == 0:
+            return np.random.default_rng(self.random_state).integers(n, size=1)
+        if initial.min() < 0 or initial.max() >= n:
+            raise InputError(
+                f"initial: expected rows from 0 to {n - 1}, got {initial.min()} to {initial.max()}. "
+                "Count the rows of the X that is passed to fit."
+            )
+        return initial
+
+    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
+        first = self._first(len(X))
+        candidates = Candidates(Cloud(X), self.n_samples)
+        for position, square in zip(first.tolist(), squares_in_order(candidates.cloud, first), strict=True):
+            candidates.accept(position, square)
+        width = _WIDTH[0]
+        while candidates.missing:
+            top, bound = _farthest(candidates, width)
+            if len(top) == 0:
+                break
+            picks = _look_ahead(candidates, top, bound)
+            width = _next_width(width, picks)
+            work.progress(len(candidates.accepted), self.n_samples, "greedy selection")
+        return candidates.selection()
+
+
+# A squared distance and a position, counted down: of two at the same distance the lower row comes first.
+Rank = tuple[float, int]
+
+
+def _farthest(candidates: Candidates, width: int) -> tuple[Integers, Rank]:
+    """The `width` farthest positions, ascending, with distances to the whole set, and the rank of the best outside."""
+    alive, limit = np.empty(0, np.int64), np.inf
+    while len(alive) < width and limit > 0:
+        block, limit = _above(candidates.squares, limit, _BROUGHT * width)
+        alive = np.concatenate([alive, block])
+        alive = candidates.catch_up(alive, limit)
+    squares = candidates.squares
+    order = alive[np.lexsort((alive, -squares[alive]))]
+    outside = (squares[order[width]], -order[width]) if len(order) > width else (limit, 1)
+    return np.sort(order[:width]), outside
+
+
+def _above(squares: Floats, limit: float, width: int) -> tuple[Integers, float]:
+    """At least `width` more positions, the farthest among those at most at `limit`, and the limit beneath them."""
+    below = np.flatnonzero((squares <= limit) & (squares > 0))
+    if len(below) <= width:
+        return below, 0.0
+    least = np.partition(squares[below], len(below) - width)[len(below) - width]
+    chosen = squares[below] >= least
+    return below[chosen], float(squares[below[~chosen]].max(initial=0.0))
+
+
+def _look_ahead(candidates: Candidates, top: Integers, bound: Rank) -> int:
+    """Pick among `top` for as long as the best ranks before everything outside; return how many."""
+    current = candidates.squares[top]
+    between = candidates.cloud.mutual(top, current)
+    before = candidates.missing
+    while candidates.missing:
+        best = int(current.argmax())
+        if current[best] == 0 or (current[best], -top[best]) < bound:
+            break
+        candidates.accept(int(top[best]), current[best])
+        np.minimum(current, between[best], out=current)
+    candidates.know(top, current)
+    return before - candidates.missing
+
+
+def _next_width(width: int, picks: int) -> int:
+    """Look farther ahead where half of what was looked at was picked, less far where little was."""
+    wider = 2 * width if 2 * picks > width else width // 2 if 8 * picks < width else width
+    return int(np.clip(wider, *_WIDTH[1:]))

@@ -1,0 +1,101 @@
+"""Random selection, the control beside every other selector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from entropick.arrays import Features, Integers
+from entropick.errors import InputError
+from entropick.neighbors import Cloud, distinct_rows
+from entropick.selectors.base import RandomState, Selection, Selector, squares_in_order
+from entropick.work import Work
+
+
+@dataclass(kw_only=True)
+class Random(Selector):
+    """Pick rows at random, all alike or the same number from every source.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many rows to pick, at least 1.
+    stratify : bool
+        Give every source (every value of `y`) the same share. What does not divide evenly, or what a short source
+        cannot give, goes to the other sources as evenly as can be, one more to the lower source numbers.
+    random_state : int, Generator or None
+        What the picks depend on.
+
+    Attributes
+    ----------
+    indices_ : int64 (n_samples,)
+        The picked rows, in random order.
+    distances_ : float64 (n_samples,)
+        Distance of each pick to the nearest earlier one, as for every selector; it takes no part in the choice.
+    n_distinct_, min_distance_ : int, float
+        See `Selector`.
+
+    Notes
+    -----
+    Rows are drawn without regard to copies, so copies can be picked while other points are left. There is no
+    `covering_radius_`: it would cost more than all the rest; ``nearest_neighbors(X, X[indices_])`` has it.
+
+    Examples
+    --------
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0]]
+    >>> selector = Random(n_samples=4, stratify=True, random_state=0).fit(X, y=[0, 0, 0, 0, 1])
+    >>> sorted(selector.indices_.tolist())[-1], len(set(selector.indices_.tolist()))
+    (4, 4)
+    """
+
+    stratify: bool = False
+    random_state: RandomState = None
+
+    kind: ClassVar[str] = "random"
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable."""
+        super().check()
+        if not isinstance(self.stratify, bool | np.bool_):
+            raise InputError(f"stratify: expected True or False, got {self.stratify!r}.")
+
+    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
+        rng = np.random.default_rng(self.random_state)
+        rows = rng.permutation(len(X))
+        if self.stratify:
+            rows = _stratified(rows, sources, self.n_samples)
+        rows = rows[: self.n_samples]
+        picked = Cloud(X, rows)
+        return Selection(rows, np.sqrt(squares_in_order(picked, np.arange(len(rows)))), {})
+
+    def _fell_short(self, X: Features) -> bool:
+        return super()._fell_short(X) and len(distinct_rows(X)[0]) < self.n_samples
+
+
+def _stratified(rows: Integers, sources: Integers, n: int) -> Integers:
+    """The first rows of each source, as many as its share, in the order of `rows`."""
+    values, group = np.unique(sources[rows], return_inverse=True)
+    shares = _shares(np.bincount(group), n)
+    chosen = np.zeros(len(rows), bool)
+    for value in range(len(values)):
+        chosen[np.flatnonzero(group == value)[: shares[value]]] = True
+    return rows[chosen]
+
+
+def _shares(sizes: Integers, n: int) -> Integers:
+    """Split `n` among sources as evenly as their sizes allow; what is left over goes to the first that have more.
+
+    >>> _shares(np.array([10, 1, 10, 10]), 12).tolist()
+    [4, 1, 4, 3]
+    """
+    shares = np.zeros_like(sizes)
+    while left := n - int(shares.sum()):
+        hungry = np.flatnonzero(shares < sizes)
+        each = left // len(hungry)
+        if each == 0:
+            shares[hungry[:left]] += 1
+        else:
+            shares[hungry] = np.minimum(shares[hungry] + each, sizes[hungry])
+    return shares

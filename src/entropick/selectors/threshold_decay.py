@@ -1,0 +1,137 @@
+"""Threshold Decay Filter: rows in random order, accepted if they are far enough from all accepted ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from entropick.arrays import Features, Integers, check_real
+from entropick.neighbors import Cloud
+from entropick.selectors.base import RandomState, Selection, Selector
+from entropick.selectors.candidates import Candidates
+from entropick.work import Work
+
+# Candidates that are looked at together.
+_BLOCK_ROWS = 512
+
+
+@dataclass(kw_only=True)
+class ThresholdDecay(Selector):
+    """Accept rows, in random order, that are farther than a threshold from all accepted; lower it; start over.
+
+    Every pass goes through the same order. After a pass the threshold is multiplied by `decay`, until `n_samples` rows
+    are accepted. The nearer `decay` is to 1, the nearer the result is to `Greedy`.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many rows to pick, at least 1.
+    threshold : float or "auto"
+        The first threshold, above 0, in the units of the features. The default suits DINOv2-small features. "auto" is
+        the distance of the farthest row from the first candidate, at which almost nothing is accepted yet.
+    decay : float
+        The factor between thresholds, between 0 and 1.
+    random_state : int, Generator or None
+        What the order of candidates depends on.
+
+    Attributes
+    ----------
+    indices_ : int64 (n_samples,)
+        The accepted rows, in order of acceptance.
+    distances_ : float64 (n_samples,)
+        Distance of each row to the nearest accepted one when it was accepted.
+    threshold_ : float
+        The threshold of the last pass. All distinct picks are farther apart than this; if more than one pass was
+        needed, no row of X is farther than ``threshold_ / decay`` from the picks.
+    covering_radius_ : float
+        The largest distance of any row of X to its nearest pick.
+    n_distinct_, min_distance_ : int, float
+        See `Selector`.
+
+    Notes
+    -----
+    Rows are those of the plain algorithm, decided in float64. Each candidate remembers its distance to the accepted
+    rows that it has seen: it is skipped while that is within the threshold, and then sees only the new ones.
+    Thresholds at which nothing can be accepted are jumped over. Once only copies are left, they follow in candidate
+    order, at distance 0. Memory: one float32 copy of X and a few blocks.
+
+    Source: Algorithm 2 of Shi et al. 2025, arXiv 2509.16499.
+
+    Examples
+    --------
+    >>> X = [[0.0], [1.0], [5.0], [9.0]]
+    >>> selector = ThresholdDecay(n_samples=3, threshold=6.0, decay=0.5, random_state=0).fit(X)
+    >>> selector.threshold_ < selector.min_distance_
+    True
+    """
+
+    threshold: float | str = 60.0
+    decay: float = 0.95
+    random_state: RandomState = None
+
+    kind: ClassVar[str] = "threshold-decay"
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable."""
+        super().check()
+        check_real(self.decay, name="decay", above=0, below=1)
+        if self.threshold != "auto":
+            check_real(self.threshold, name='threshold (or "auto")', above=0)
+
+    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
+        order = np.random.default_rng(self.random_state).permutation(len(X))
+        candidates = Candidates(Cloud(X, order), self.n_samples)
+        candidates.accept(0, math.inf)
+        start = threshold = self._start(candidates)
+        passes = 0
+        while candidates.missing and candidates.squares.any():
+            threshold = start * self.decay**passes
+            _scan(candidates, _square_within(threshold))
+            work.progress(len(candidates.accepted), self.n_samples, f"threshold {threshold:g}")
+            passes = max(passes + 1, self._passes_below(start, math.sqrt(candidates.squares.max())))
+        return candidates.selection(threshold=threshold)
+
+    def _start(self, candidates: Candidates) -> float:
+        if self.threshold != "auto":
+            return float(self.threshold)
+        candidates.catch_up(np.arange(len(candidates.squares)), 0.0)
+        return math.sqrt(candidates.squares.max())
+
+    def _passes_below(self, start: float, distance: float) -> int:
+        """The passes after which the threshold is first below `distance`, or one less: logarithms are rounded."""
+        if distance == 0 or not math.isfinite(distance):
+            return 0
+        return math.floor((math.log(distance) - math.log(start)) / math.log(self.decay))
+
+
+def _scan(candidates: Candidates, limit: float) -> None:
+    """One pass: accept, in order, every candidate whose squared distance to all accepted ones is above `limit`."""
+    alive = np.flatnonzero(candidates.squares > limit)
+    for start in range(0, len(alive), _BLOCK_ROWS):
+        if not candidates.missing:
+            break
+        block = candidates.catch_up(alive[start : start + _BLOCK_ROWS], limit)
+        _accept_in_order(candidates, block, limit)
+
+
+def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
+    current = candidates.squares[block]
+    between = candidates.cloud.mutual(block, current)
+    for place, position in enumerate(block.tolist()):
+        if current[place] > limit and candidates.missing:
+            candidates.accept(position, current[place])
+            np.minimum(current, between[place], out=current)
+    candidates.know(block, current)
+
+
+def _square_within(threshold: float) -> float:
+    """The largest float whose root is at most `threshold`: comparing squares with it is comparing distances."""
+    square = threshold * threshold
+    while math.sqrt(square) > threshold:
+        square = math.nextafter(square, 0.0)
+    while math.sqrt(math.nextafter(square, math.inf)) <= threshold:
+        square = math.nextafter(square, math.inf)
+    return square

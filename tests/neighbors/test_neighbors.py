@@ -1,0 +1,201 @@
+"""`nearest_neighbors` against a float64 brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import entropick.neighbors as module
+from entropick.errors import InputError
+from entropick.neighbors import (
+    Frame,
+    bound_products,
+    distinct_rows,
+    nearest_neighbors,
+    offsets,
+    rounding,
+    squared_distances,
+)
+from entropick.work import Work
+
+
+def brute_force(queries, points, k, exclude_self):
+    a, b = np.asarray(queries, np.float64), np.asarray(points, np.float64)
+    squares = np.array([np.einsum("ij,ij->i", b - row, b - row) for row in a])
+    if exclude_self:
+        np.fill_diagonal(squares, np.inf)
+    indices = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    return np.sqrt(np.take_along_axis(squares, indices, 1)), indices
+
+
+def normal(rng, n, d):
+    return rng.normal(size=(n, d))
+
+
+def near_copies(rng, n, d):
+    half = rng.normal(size=(n // 2, d)) * 10
+    return np.concatenate([half, half + rng.normal(size=half.shape) * 1e-4])
+
+
+def exact_copies(rng, n, d):
+    return rng.permutation(np.concatenate([rng.normal(size=(n // 3, d)).repeat(2, axis=0), np.ones((n // 4, d))]))
+
+
+def tight_clusters(rng, n, d):
+    return rng.normal(size=(3, d))[rng.integers(3, size=n)] * 100 + rng.normal(size=(n, d)) * 1e-3
+
+
+def with_outliers(rng, n, d):
+    X = rng.normal(size=(n, d))
+    X[:3] *= 1e4
+    return X
+
+
+CASES = {
+    "normal": normal,
+    "offset": lambda rng, n, d: normal(rng, n, d) + 1e3,
+    "near copies": near_copies,
+    "near copies, offset": lambda rng, n, d: near_copies(rng, n, d) + 1e3,
+    "exact copies": exact_copies,
+    "tight clusters": tight_clusters,
+    "outliers": with_outliers,
+    "one-hot": lambda rng, n, d: np.eye(n),
+    "integer grid": lambda rng, n, d: rng.integers(0, 3, size=(n, min(d, 4))),
+    "all the same": lambda rng, n, d: np.full((n, d), 0.1),
+    "zeros": lambda rng, n, d: np.zeros((n, d)),
+    "huge": lambda rng, n, d: normal(rng, n, d) * 5e37,
+    "tiny": lambda rng, n, d: normal(rng, n, d) * 1e-40,
+    "signed zeros": lambda rng, n, d: np.copysign(0.0, normal(rng, n, d)),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(module, "_QUERY_ROWS", 32)
+    monkeypatch.setattr(module, "_POINT_ROWS", 37)
+
+
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (1, 40), (5, 40), (5, 2)])
+@pytest.mark.parametrize("case", CASES)
+def test_equals_brute_force(case, k, d, exclude_self):
+    rng = np.random.default_rng(0)
+    X = CASES[case](rng, 100, d).astype(np.float32)
+    queries = X if exclude_self else np.concatenate([X[::3], X[:20] + np.float32(0.3)])
+    found = nearest_neighbors(queries, X, k=k, exclude_self=exclude_self)
+    distances, indices = brute_force(queries, X, k, exclude_self)
+    assert found.distances.dtype == np.float64 and found.indices.dtype == np.int64
+    np.testing.assert_array_equal(found.distances, distances)
+    np.testing.assert_array_equal(found.indices, indices)
+
+
+def test_equals_brute_force_where_float64_products_take_over(monkeypatch):
+    monkeypatch.setattr(module, "_SPARE", 1)
+    test_equals_brute_force("tight clusters", 5, 40, True)
+    test_equals_brute_force("one-hot", 1, 40, True)
+
+
+def test_of_equal_rows_the_lowest():
+    X = np.array([[1], [0], [1], [1]], np.float32)
+    found = nearest_neighbors(X, X, k=3, exclude_self=True)
+    assert found.indices.tolist() == [[2, 3, 1], [0, 2, 3], [0, 3, 1], [0, 2, 1]]
+
+
+def test_memory_map_and_other_layouts(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    np.save(tmp_path / "X.npy", X)
+    expected = nearest_neighbors(X, X, exclude_self=True)
+    for other in (np.load(tmp_path / "X.npy", mmap_mode="r"), np.asfortranarray(X)):
+        found = nearest_neighbors(other, other, exclude_self=True)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_low_precision_products_allowed_by_the_caller_change_nothing():
+    import torch
+
+    X = near_copies(np.random.default_rng(0), 100, 64).astype(np.float32)
+    expected = nearest_neighbors(X, X, exclude_self=True)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = nearest_neighbors(X, X, exclude_self=True)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+class StopEarlyError(Exception):
+    pass
+
+
+class Notebook(Work):
+    """Saves after every step and stops after the second."""
+
+    def __init__(self):
+        self.saved, self.heard = {}, []
+
+    def progress(self, done, total, note=""):
+        self.heard.append(done)
+
+    def due(self):
+        return True
+
+    def save(self, name, arrays, state):
+        self.saved[name] = ({key: array.copy() for key, array in arrays.items()}, dict(state))
+        if len(self.heard) == 2:
+            raise StopEarlyError
+
+    def load(self, name):
+        return self.saved.get(name)
+
+
+def test_goes_on_where_it_stopped():
+    X = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    notebook = Notebook()
+    with pytest.raises(StopEarlyError):
+        nearest_neighbors(X, X, k=2, work=notebook)
+    found = nearest_neighbors(X, X, k=2, work=notebook)
+    expected = nearest_neighbors(X, X, k=2)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert notebook.heard == [32, 64, 96, 100]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 4}, "at most 3 neighbours among 3 points, got 4"),
+        ({"k": 3, "exclude_self": True}, "at most 2 neighbours among 3 points, itself excluded"),
+        ({"k": 0}, "k: expected a whole number"),
+        ({"points": np.zeros((2, 2)), "exclude_self": True}, "same rows, got 3 and 2"),
+        ({"points": np.zeros((2, 3))}, "queries has 2, points has 3"),
+        ({"points": np.zeros(3)}, "points: expected a matrix"),
+        ({"queries": np.full((1, 2), np.nan)}, "queries: expected finite"),
+    ],
+)
+def test_refuses_what_cannot_be_searched(arguments, message):
+    with pytest.raises(InputError, match=message):
+        nearest_neighbors(**{"queries": np.zeros((3, 2)), "points": np.zeros((3, 2)), **arguments})
+
+
+def test_distinct_rows():
+    X = np.array([[0.0, 1], [-0.0, 1], [2, 2], [0, 1], [2, 3]], np.float32)
+    first, group = distinct_rows(X)
+    assert first.tolist() == [0, 2, 4] and group.tolist() == [0, 0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e4])
+def test_bounds_hold(spread):
+    import torch
+
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(50, 200)) * spread + rng.normal(size=200) * 100).astype(np.float32)
+    frame, share = Frame.of(X), rounding(200, torch.float32)
+    placed = frame.place(X, torch.float32)
+    lower = (bound_products(placed, placed, share).double() + offsets(placed, share)[:, None]).numpy()
+    i, j = np.indices((50, 50)).reshape(2, -1)
+    true = squared_distances(X, i, X, j).reshape(50, 50) * frame.scale**2
+    lengths = placed.norms.numpy()
+    assert (lower <= true).all()
+    assert (true <= lower + 2 * share * np.add.outer(lengths, lengths) + 1e-29).all()
