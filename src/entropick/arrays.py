@@ -30,7 +30,7 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     >>> check_images(np.zeros((5, 8, 8), np.uint8)).shape
     (5, 8, 8, 1)
     """
-    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    array = _as_array(images, name)
     if array.dtype != np.uint8:
         raise InputError(
             f"{name}: expected uint8 values 0..255, got dtype {array.dtype}. "
@@ -59,7 +59,7 @@ def check_features(X: ArrayLike, *, name: str = "X") -> Features:
         For another number of axes, an empty array, a non-numeric dtype, or values that are NaN, infinite or beyond
         float32.
     """
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    array = _as_array(X, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.")
     if array.ndim != 2:
@@ -74,6 +74,13 @@ def check_features(X: ArrayLike, *, name: str = "X") -> Features:
             array = array.astype(np.float32)
     _check_finite(array, name)
     return array
+
+
+def _as_array(value: Any, name: str) -> NDArray[Any]:
+    try:
+        return value if isinstance(value, np.ndarray) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected an array, or lists of equal length ({error}).") from error
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:
@@ -101,7 +108,7 @@ def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
     """Return the source column as int64 ``(n,)``; None means that all rows are of source 0."""
     if y is None:
         return np.zeros(n, np.int64)
-    array = np.asarray(y)
+    array = _as_array(y, name)
     if array.shape != (n,) or array.dtype.kind not in "iu":
         raise InputError(
             f"{name}: expected {n} integers, one source per row, got shape {array.shape}, dtype {array.dtype}."

@@ -30,9 +30,10 @@ class Component:
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name and return self; an unknown name is an InputError."""
         known = self.parameter_names()
-        for name, value in params.items():
+        for name in params:
             if name not in known:
                 raise InputError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}.")
+        for name, value in params.items():
             setattr(self, name, value)
         return self
 
@@ -50,6 +51,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "__fspath__"):
         return str(value)
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
     return value

@@ -56,7 +56,9 @@ Table = dict[str, Any]
 def kinds(section: str) -> dict[str, str]:
     """The names that a section of a study file can use, with the ``module:Class`` behind each."""
     group = f"entropick.{section.removesuffix('s')}s"
-    return {**_BUILT_IN[section], **{point.name: point.value for point in entry_points(group=group)}}
+    added = {point.name: point.value for point in entry_points(group=group)}
+    # What the package itself calls by a name stays what is meant by it.
+    return {**added, **_BUILT_IN[section]}
 
 
 def presets() -> dict[str, str]:
@@ -83,7 +85,7 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
     ConfigError
         The preset or file is unknown or not TOML; a key, kind or arm is unknown; a value has the wrong type.
     """
-    table = copy.deepcopy(_read(source))
+    table = _read(source)
     for key, value in overrides:
         _override(table, key, value)
     study = _build_study(table, source)
@@ -129,6 +131,8 @@ def _read(source: str) -> Table:
         raise ConfigError(f"{source}: expected a study file, but there is none. Presets are {', '.join(presets())}.")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{source}: expected a readable study file, but {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source} is not TOML: {error}.") from error
 
@@ -156,6 +160,8 @@ def _build_study(table: Table, source: str) -> Study:
     loops = {name: _build_loop(_merge(shared, _expect(arm, dict, name)), n_images, name) for name, arm in arms.items()}
     hints = typing.get_type_hints(Study)
     settings = {key: _conform(table[key], hints[key], key) for key in _STUDY_KEYS[1:6] if key in table}
+    for seed in settings.get("seeds", ()):
+        check_count(seed, name="seeds", minimum=0)
     name = _expect(table.get("name", Path(source).stem), str, "name")
     return Study(name=name, arms=loops, **settings)
 
@@ -166,6 +172,8 @@ def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
         _check_known(key, _LOOP_KEYS, where)
     if n_images is not None:
         _fill_in(table, n_images, where)
+    elif "pool_factor" in table:
+        raise ConfigError(f"{where}: pool_factor multiplies the study's n_images, which is not given. Give n_images.")
     parts: Table = {}
     for section in _BUILT_IN:
         if section in table and table[section] != _NO_SELECTOR:
@@ -195,7 +203,7 @@ def _merge(shared: Table, arm: Table) -> Table:
     merged = copy.deepcopy(shared)
     for key, value in copy.deepcopy(arm).items():
         old = merged.get(key)
-        if isinstance(value, dict) and "kind" not in value and old is not None:
+        if isinstance(value, dict) and "kind" not in value and isinstance(old, str | dict):
             merged[key] = {**({"kind": old} if isinstance(old, str) else old), **value}
         else:
             merged[key] = value
@@ -209,7 +217,13 @@ def _component_class(section: str, kind: str, where: str) -> Any:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{where}: there is no kind {kind!r}; known are {', '.join(known)}.{hint}")
     module, _, name = known[kind].partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{where}: kind {kind!r} stands for {known[kind]}, which cannot be imported ({error}). "
+            "Mend or remove the package that brings it."
+        ) from error
 
 
 def _check_known(key: str, known: Sequence[str], where: str) -> None:

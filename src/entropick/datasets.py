@@ -141,10 +141,12 @@ class ArrayFile(Dataset):
 def read_array_file(path: Path) -> tuple[Images, Integers | None]:
     """Images and labels of a ``.npy`` or ``.npz`` file; InputError if it cannot be read as such."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        with open(path, "rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            is_single = isinstance(loaded, np.ndarray)
+            arrays = {"images": loaded} if is_single else {name: loaded[name] for name in loaded.files}
     except Exception as error:
-        raise InputError(f"{path} is not readable as a NumPy file without pickles ({error}).") from error
+        raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
     if "images" not in arrays:
         raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(arrays)) or 'none'}.")
     images = check_images(arrays["images"], name=f"{path}: images")

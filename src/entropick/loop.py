@@ -169,6 +169,7 @@ class Loop:
         expected = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
         for name, component in named.items():
             kind = expected.get(name, Component)
-            if component is not None and not isinstance(component, kind):
+            is_left_out = name == "selector" and component is None
+            if not is_left_out and not isinstance(component, kind):
                 raise InputError(f"{name}: expected a {kind.__name__}, got {component!r}.")
         return {name: component for name, component in named.items() if component is not None}

@@ -64,10 +64,12 @@ class Stages:
                 "image_shape": list(real.images.shape[1:]),
                 "fingerprint": fingerprint,
             }
+            # Before the ledger has a line, so that what is found here can still be put right in this directory.
+            self._check_sizes(values)
             return Outcome(files, values)
 
         entry = self._run.stage(0, "data", depends_on, compute)
-        self._check_sizes(entry)
+        self._check_sizes(entry.values)
         self._emitted[0] = (entry, "real.npy")
         return entry
 
@@ -247,9 +249,9 @@ class Stages:
             metrics |= measure(fewer, of_training, space=space)
         return metrics
 
-    def _check_sizes(self, data: Entry) -> None:
+    def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""
-        loop, values = self._loop, data.values
+        loop = self._loop
         if min(values["n_real"], values["n_reference"]) < _MIN_ROWS:
             raise InputError(
                 f"dataset: expected at least {_MIN_ROWS} real and {_MIN_ROWS} reference images, got "
@@ -260,11 +262,12 @@ class Stages:
         n_generated = loop.n_generated or values["n_real"]
         if loop.selector is not None:
             _check_pools(loop, values["n_real"], n_generated)
-        needed = loop.n_iterations * n_generated * height * width * channels
+        n_missing = sum(self._run.ledger.find(n, "sample") is None for n in range(1, loop.n_iterations + 1))
+        needed = n_missing * n_generated * height * width * channels
         if needed > (free := free_bytes(self._run.folder)):
             raise InputError(
-                f"{self._run.folder}: the generated images alone need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
-                "are free. Give an --out on a larger disk, or fewer iterations or images."
+                f"{self._run.folder}: the images still to be generated need {needed / 1e9:.1f} GB, but "
+                f"{free / 1e9:.1f} GB are free. Give an --out on a larger disk, or fewer iterations or images."
             )
 
 

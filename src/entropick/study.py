@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count, check_real
-from entropick.errors import BudgetSpent, InputError, RunChanged, StudyFailed
+from entropick.errors import BudgetSpent, InputError, RunChanged, RunDamaged, StudyFailed
 from entropick.loop import Loop
 from entropick.run import LEDGER, MAY_GROW, Event, History, Pace, Shared, check_config, locked, read_json, write_json
 from entropick.workers import run_in_processes
@@ -84,6 +84,8 @@ class Study:
             raise InputError("study: expected at least one arm and one seed.")
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different numbers, got {list(self.seeds)}.")
+        for seed in self.seeds:
+            check_count(seed, name="seeds", minimum=0)
         check_count(self.threads, name="threads")
         check_real(self.checkpoint_seconds, name="checkpoint_seconds", above=0.0)
         for name, loop in self.arms.items():
@@ -130,7 +132,8 @@ class Study:
         Parameters
         ----------
         workers
-            Processes that arms are spread over; 1 runs them here, one after another. The results are the same.
+            Processes that arms are spread over; 1 runs them here, one after another. The results are the same. With
+            more than one, a script must guard its call with ``if __name__ == "__main__":``, as for any spawned process.
         budget_seconds
             Stop at the next checkpoint after this time.
         observer
@@ -158,7 +161,7 @@ class Study:
             elsewhere = [run for run in self.arm_runs() if run not in here]
             problems = _run_here(here, task, count)
             problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads)
-            _raise_first(problems)
+            _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()
             return count.computed
 
@@ -217,7 +220,10 @@ Problems = list[tuple[str, Exception]]
 
 
 def _is_finished(folder: Path, loop: Loop) -> bool:
-    return (folder / LEDGER).is_file() and History(folder).n_iterations_done >= loop.n_iterations
+    try:
+        return (folder / LEDGER).is_file() and History(folder).n_iterations_done >= loop.n_iterations
+    except RunDamaged:  # running it tells more
+        return False
 
 
 def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) -> Problems:
@@ -232,17 +238,18 @@ def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) ->
     return problems
 
 
-def _raise_first(problems: Problems) -> None:
+def _raise(problems: Problems, *, n_runs: int) -> None:
     for _, problem in problems:
         if isinstance(problem, BudgetSpent):
             raise problem
     reasons = {str(problem) for _, problem in problems}
-    if len(reasons) == 1:
+    if len(problems) == n_runs and len(reasons) == 1:
         # The same mistake in every arm is said once, as itself.
         raise problems[0][1]
     if problems:
+        first = problems[0][1]
         listed = "\n".join(f"  {path}: {type(problem).__name__}: {problem}" for path, problem in problems)
-        raise StudyFailed(f"{len(problems)} arms failed; the others are done.\n{listed}")
+        raise StudyFailed(f"{len(problems)} of {n_runs} arm runs failed; the others are done.\n{listed}") from first
 
 
 @contextlib.contextmanager

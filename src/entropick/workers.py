@@ -58,6 +58,9 @@ def run_in_processes(
                     problems.append((item.path, result))
                 if isinstance(ended, bool):
                     idle.append(connection)
+            if todo and not busy and not idle:
+                lost = StudyFailed("all processes were killed before its turn came; the same command goes on")
+                return problems + [(item.path, lost) for item in todo]
     return problems
 
 

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="entropick",
         description="Self-consuming loops of generative models, measured and resumable.",
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
     try:
         return int(command.execute())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -17,10 +18,21 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from entropick.run import Event
 from entropick.study import ArmEvent, Study
+
+if TYPE_CHECKING:
+    from entropick.report.summary import Spread
+
+# Metric -> its heading in the table that ends a run; the page has the others.
+_SUMMARY = {
+    "generalization_score": "GS",
+    "knn_entropy": "entropy",
+    "frechet_distance": "Fréchet",
+    "precision": "prec.",
+    "recall": "recall",
+}
 
 
 class Display:
@@ -97,26 +109,40 @@ def _bar(event: ArmEvent, inner: Event, n_iterations: int) -> dict[str, Any]:
     return {
         "description": f"  {event.arm} seed {event.seed}, iteration {inner.iteration}/{n_iterations}: {inner.stage}",
         "completed": inner.done,
-        "total": inner.total or None,
+        "total": inner.total or 1,
         "note": inner.note,
     }
 
 
 def print_summary(folder: Path, console: Console) -> None:
-    """Print the last iteration of every arm, averaged over its seeds."""
-    from entropick.report.summary import summary_table
+    """Print what the last iteration of every arm measured, averaged over its seeds, below what real data scores."""
+    from entropick.report.record import read_study
+    from entropick.report.summary import metric_keys, metric_over_seeds, real_over_seeds, shares_over_seeds
 
-    rows = summary_table(folder)
-    if not rows:
-        return
-    columns = list(rows[0])
-    table = Table(*columns, title=None)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    console.print(table)
+    study = read_study(folder)
+    for space in dict.fromkeys(key.rpartition("/")[2] for key in metric_keys(study)):
+        keys = [f"{name}/{space}" for name in _SUMMARY]
+        lines = [["real data", "0", *(_mean(real_over_seeds(study, key)) for key in keys), "-"]]
+        for arm in study.arms:
+            if (last := arm.last) is not None:
+                values = [_mean(metric_over_seeds(arm, last, key)) for key in keys]
+                lines.append([arm.name, str(last), *values, _number(shares_over_seeds(arm, last).get(0, 0.0))])
+        seeds = f", means over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
+        print_columns([[f"{space}{seeds}", "iter.", *_SUMMARY.values(), "real"], *lines], console)
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return "-" if value is None else str(value)
+def print_columns(lines: Sequence[Sequence[str]], console: Console) -> None:
+    """Print lines of cells in columns, the first to the left, never cut or wrapped; the first line is the heading."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        text = "  ".join([line[0].ljust(widths[0]), *cells])
+        console.print(text, style="bold" if line is lines[0] else None, soft_wrap=True, highlight=False, markup=False)
+
+
+def _mean(spread: Spread | None) -> str:
+    return "-" if spread is None else _number(spread.mean)
+
+
+def _number(value: float) -> str:
+    return f"{value:.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"

@@ -4,46 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from entropick.arrays import check_choice
+from entropick.cli.display import print_columns
+from entropick.cli.flags import check_directory, says
 from entropick.run import History, find_runs, is_locked, repair_run, verify_run
+
+Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass
 class Status:
     """Show how far each arm and seed of a run or study is."""
 
-    folder: tyro.conf.Positional[Path]
+    folder: Folder
     """A run or study directory."""
 
     def execute(self) -> int:
         """Print one line per run."""
-        runs = find_runs(self.folder)
-        table = Table("run", "iterations", "last stage", "finished at", "state")
-        for path in runs:
-            history = History(path)
-            entries = history.entries
-            last = entries[-1] if entries else None
-            table.add_row(
-                str(path.relative_to(self.folder)) if path != self.folder else path.name,
-                f"{history.n_iterations_done}/{history.config['n_iterations']}",
-                f"{last.iteration} {last.stage}" if last else "-",
-                str(last.timing.get("finished", "-")) if last else "-",
-                "done" if history.is_finished else "running" if is_locked(path) else "unfinished",
-            )
-        Console().print(table)
+        lines = [_status(path, path.relative_to(self.folder)) for path in find_runs(self.folder)]
+        print_columns([["run", "done", "state", "last stage", "at (UTC)"], *lines], Console())
         return 0
 
 
 @dataclass
 class Verify:
-    """Hash every file again and check every ledger line; exit code 2 names what is damaged."""
+    """Hash every file and check every ledger line again; damage is named.
 
-    folder: tyro.conf.Positional[Path]
+    Exit code 2 where there is damage.
+    """
+
+    folder: Folder
     """A run or study directory."""
     repair: bool = False
     """Cut each damaged ledger before its first damage; the run command then computes the rest anew."""
@@ -68,17 +63,19 @@ class Verify:
 class Report:
     """Write the page, and the figures as files, of a run or study directory."""
 
-    folder: tyro.conf.Positional[Path]
+    folder: Folder
     """A run or study directory, finished or not."""
-    figures: Path | None = None
+    figures: Annotated[Path | None, says("no such files", metavar="DIR")] = None
     """A directory for the figures as single files."""
-    format: tuple[str, ...] = ("svg", "pdf")
+    format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
 
     def execute(self) -> int:
         """Write and say where."""
         for name in self.format:
             check_choice(name, ("svg", "pdf", "png"), name="--format")
+        if self.figures is not None:
+            check_directory(self.figures, flag="--figures")
         find_runs(self.folder)
         from entropick import report
 
@@ -88,6 +85,19 @@ class Report:
             written = report.write_figures(self.folder, self.figures, formats=self.format)
             console.print(f"{len(written)} figure files in {self.figures}")
         return 0
+
+
+def _status(path: Path, name: Path) -> list[str]:
+    history = History(path)
+    last = history.entries[-1] if history.entries else None
+    return [
+        str(name) if name.parts else path.resolve().name,
+        f"{history.n_iterations_done}/{history.config['n_iterations']}",
+        "done" if history.is_finished else "running" if is_locked(path) else "stopped",
+        f"{last.iteration} {last.stage}" if last else "-",
+        # Month, day, hour and minute of an ISO time, which the ledger has in UTC.
+        str(last.timing["finished"])[5:16].replace("T", " ") if last else "-",
+    ]
 
 
 def _verdict(n_damaged: int) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
+from entropick.arrays import check_count
 from entropick.cli.display import Display, print_summary
+from entropick.cli.flags import check_directory, default_directory, says
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
 from entropick.study import Study
 
+_STUDYS = "the study's"
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 # Flag -> the key of a study file that it stands for.
 _FLAGS = {
@@ -35,56 +38,64 @@ _FLAGS = {
 
 @dataclass
 class Run:
-    """Run a study, or go on with it: the same command resumes, a finished one is left alone.
+    """Run a study, or go on with it.
 
-    A second process on the same directory ends at once. Killed at any point, nothing that was finished is lost.
+    The same command resumes, and leaves a finished study alone. A second process
+    on the same directory ends at once. Killed at any point, nothing that was
+    finished is lost.
     """
 
-    study: tyro.conf.Positional[str] = "digits"
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[STUDY]")] = "digits"
     """A preset's name, or the path of a study file (.toml)."""
-    out: Path | None = None
-    """The study's directory. [default: runs/NAME]"""
-    budget: str | None = None
+    out: Annotated[Path | None, says("runs/NAME")] = None
+    """The study's directory."""
+    budget: Annotated[str | None, says("none", metavar="TIME")] = None
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
-    workers: int | None = None
-    """Processes that arms are spread over; does not change results. [default: cores / threads]"""
-    arms: tuple[str, ...] = ()
+    workers: Annotated[int | None, says("cores / threads")] = None
+    """Processes that arms are spread over; does not change results."""
+    arms: Annotated[tuple[str, ...] | None, says("all", metavar="ARM ...")] = None
     """Only these arms of the study."""
-    seeds: tuple[int, ...] | None = None
+    seeds: Annotated[tuple[int, ...] | None, says(_STUDYS, metavar="INT ...")] = None
     """Run every arm once with each of these seeds."""
-    iterations: int | None = None
+    iterations: Annotated[int | None, says(_STUDYS)] = None
     """Iterations of the loop."""
-    images: int | None = None
+    images: Annotated[int | None, says(_STUDYS)] = None
     """Real images that the loop starts from; selections and generations scale with it."""
-    data: str | None = None
+    data: Annotated[str | None, says(_STUDYS, metavar="PATH")] = None
     """Path of the dataset, for kinds that have one."""
-    steps: int | None = None
+    steps: Annotated[int | None, says(_STUDYS)] = None
     """Gradient steps of each training."""
-    width: int | None = None
+    width: Annotated[int | None, says(_STUDYS)] = None
     """Width of the network."""
-    sampling_steps: int | None = None
+    sampling_steps: Annotated[int | None, says(_STUDYS)] = None
     """Denoising steps of the sampler."""
-    device: str | None = None
+    device: Annotated[str | None, says(_STUDYS, metavar="DEVICE")] = None
     """Where the generator runs: auto, cpu, cuda."""
-    threads: int | None = None
+    threads: Annotated[int | None, says(_STUDYS)] = None
     """Processor threads per arm; part of the results' identity."""
-    checkpoint_seconds: float | None = None
+    checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE")] = field(default=())
+    set: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
+    ] = ()
     """Any other key of the study file, for instance loop.generator.ema=0.99."""
 
     def execute(self) -> int:
         """Run the study and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        study = load_study(self.study, self._overrides(), arms=self.arms)
+        if self.arms == ():
+            raise ConfigError("--arms: expected the name of at least one arm.")
+        study = load_study(self.study, self._overrides(), arms=self.arms or ())
         study.check()
-        out = self.out or Path("runs") / study.name
-        workers = self.workers or max(1, min(len(study.arm_runs()), _cores() // study.threads))
+        out = self.out or default_directory(study.name)
+        check_directory(out, flag="--out")
+        workers = max(1, min(len(study.arm_runs()), _cores() // study.threads))
+        if self.workers is not None:
+            workers = check_count(self.workers, name="--workers")
         console = Console()
-        console.print(
-            f"study {study.name!r}: {_size(study)}; {workers} at a time → {out}", highlight=False, markup=False
-        )
+        line = f"study {study.name!r}: {_size(study)}, {workers} at a time, in {out}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
             computed = study.run(out, workers=workers, budget_seconds=budget_seconds, observer=display)
         self._finish(out, computed, console)

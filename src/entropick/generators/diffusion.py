@@ -48,8 +48,7 @@ class NoiseTable:
 class AncestralTable:
     """Coefficients of p(x_s | x_t) for a descending walk over timesteps, equations 7, 11 and 15; float32 ``(steps,)``.
 
-    With fewer steps than timesteps the walk takes every k-th of them, and each step is the exact posterior of that
-    longer stride.
+    Fewer steps than timesteps are spread as evenly as can be, and each is the exact posterior of its longer stride.
     """
 
     timestep: Tensor
@@ -62,7 +61,7 @@ class AncestralTable:
     @classmethod
     def build(cls, timesteps: int, steps: int, device: torch.device) -> AncestralTable:
         """The table for `steps` evenly spaced timesteps, the last of them 0."""
-        walk = (np.arange(steps) * (timesteps // steps))[::-1]
+        walk = (np.arange(steps) * timesteps // steps)[::-1]
         alphas = cumulative_alphas(timesteps)
         alpha = alphas[walk]
         before = np.append(alphas[walk[1:]], 1.0)

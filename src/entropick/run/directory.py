@@ -23,7 +23,7 @@ from entropick.run.files import (
     write_content,
     write_json,
 )
-from entropick.run.ledger import Entry, Ledger
+from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.lock import locked
 from entropick.run.shared import Shared
 from entropick.run.stage_work import Pace, StageWork
@@ -215,7 +215,8 @@ def check_config(folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str
     A number under one of the names in `may_grow` may be larger than it was.
     """
     path = folder / CONFIG
-    if not path.exists():
+    # A run that never finished a stage has nothing that another config could spoil.
+    if not path.exists() or not (folder / LEDGER).exists():
         return
     before, now = flatten(read_json(path)), flatten(config)
     changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]

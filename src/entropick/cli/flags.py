@@ -1,0 +1,29 @@
+"""What the commands' flags have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from entropick.errors import ConfigError
+
+
+def says(default: str, *, metavar: str | None = None) -> Any:
+    """A flag whose help says what happens without it, where the field itself only holds None."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def default_directory(name: str) -> Path:
+    """The directory of a study that was given none; ConfigError for a name that would lead elsewhere."""
+    if name in ("", "..") or Path(name).name != name:
+        raise ConfigError(f"name: expected a name that a directory can have, got {name!r}. Change it, or give --out.")
+    return Path("runs") / name
+
+
+def check_directory(path: Path, *, flag: str) -> None:
+    """Raise ConfigError if `path` is no directory and cannot become one, because there is a file in its place."""
+    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{flag}: expected a directory, but {existing} is a file. Give another path.")

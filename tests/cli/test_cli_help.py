@@ -1,0 +1,64 @@
+import re
+
+import pytest
+from fresh_python import run_python
+
+from entropick import __version__
+
+COMMANDS = ("run", "status", "verify", "report")
+HEAVY = ("torch", "diffusers", "sklearn", "scipy", "altair", "vl_convert", "pyarrow", "PIL", "jinja2")
+
+
+def test_the_command_line_imports_nothing_heavy():
+    found = run_python("-c", "import sys, entropick.cli; print(*sys.modules)").stdout.split()
+    assert not set(HEAVY) & set(found)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_of_the_command(arguments):
+    done = run_python("-X", "importtime", "-m", "entropick", *arguments)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "entropick.cli" in imported and not set(HEAVY) & imported
+    assert done.stdout.startswith(f"entropick {__version__}" if "--version" in arguments else "usage: entropick")
+
+
+def test_help_lists_the_commands(cli):
+    ended = cli("--help")
+    assert ended.code == 0 and not ended.err
+    assert all(f"• {command}" in ended.out or f"* {command}" in ended.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_reads_well(cli, command):
+    ended = cli(command, "--help")
+    assert ended.code == 0 and not ended.err
+    assert "None" not in ended.out and "{" not in ended.out and "(default: )" not in ended.out
+    flags = ended.out.partition("arguments")[2]
+    assert flags and max(map(len, flags.splitlines())) <= 80
+
+
+FLAGS = {
+    "--out": "PATH",
+    "--budget": "TIME",
+    "--workers": "INT",
+    "--arms": "ARM ...",
+    "--seeds": "INT ...",
+    "--iterations": "INT",
+    "--images": "INT",
+    "--data": "PATH",
+    "--steps": "INT",
+    "--width": "INT",
+    "--sampling-steps": "INT",
+    "--device": "DEVICE",
+    "--threads": "INT",
+    "--checkpoint-seconds": "FLOAT",
+    "--set": "KEY=VALUE",
+}
+
+
+def test_run_lists_its_typed_flags(cli):
+    words = " ".join(re.sub("[│╭╮╰╯─|]", " ", cli("run", "--help").out).split())
+    for flag, metavar in FLAGS.items():
+        assert f"{flag} {metavar} " in words
+    assert "(default: digits)" in words and "(default: runs/NAME)" in words and "(default: the study's)" in words
+    assert set(re.findall(r"--[a-z][a-z-]+", words)) == {*FLAGS, "--help"}

@@ -1,0 +1,155 @@
+"""A user's mistake: exit code 2, one clear message on stderr, no traceback, nothing written."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from fresh_python import run_python
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, study_file):
+    """A directory to err in: a study file, a regular file, an empty directory."""
+    (tmp_path / "file").write_text("not a directory")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def everything_in(folder):
+    return sorted(str(path) for path in Path(folder).rglob("*"))
+
+
+# Arguments, and what stderr must say.
+MISTAKES = {
+    "run digit": "there is no preset 'digit'; known are digits, smoke",
+    "run empty": "there is no preset 'empty'",
+    "run gone.toml": "gone.toml: expected a study file, but there is none",
+    "run file": "A study file's name ends in .toml",
+    "run tiny.toml --out file": "--out: expected a directory, but file is a file",
+    "run tiny.toml --out file/below/it": "file is a file",
+    "run tiny.toml --out x --images -5": "n_images: expected a whole number of at least 1, got -5",
+    "run tiny.toml --out x --images 5000": "n_images: expected at most 1781 of the 1797 digits, got 5000",
+    "run tiny.toml --out x --iterations 0": "n_iterations: expected a whole number of at least 1, got 0",
+    "run tiny.toml --out x --workers 0": "--workers: expected a whole number of at least 1, got 0",
+    "run tiny.toml --out x --workers -2": "--workers: expected a whole number of at least 1, got -2",
+    "run tiny.toml --out x --threads 0": "threads: expected a whole number of at least 1, got 0",
+    "run tiny.toml --out x --checkpoint-seconds -1": "checkpoint_seconds: expected a number between 0",
+    "run tiny.toml --out x --checkpoint-seconds nan": "checkpoint_seconds: expected a number between 0",
+    "run tiny.toml --out x --budget soon": "--budget: expected a duration such as 90s, 10m or 1h30m, got 'soon'",
+    "run tiny.toml --out x --budget -5m": "--budget: expected a duration such as 90s, 10m or 1h30m, got '-5m'",
+    "run tiny.toml --out x --budget inf": "--budget: expected a duration",
+    "run tiny.toml --out x --budget 10m5h": "--budget: expected a duration",
+    "run tiny.toml --out x --seeds 1 2 1": "seeds: expected different numbers, got [1, 2, 1]",
+    "run tiny.toml --out x --seeds 0 -1": "seeds: expected a whole number of at least 0, got -1",
+    "run tiny.toml --set name=../elsewhere": "name: expected a name that a directory can have, got '../elsewhere'",
+    "run tiny.toml --set name=/elsewhere": "got '/elsewhere'. Change it, or give --out",
+    "run tiny.toml --set name=..": "got '..'",
+    "run tiny.toml --set name=": "got ''",
+    "run tiny.toml --out x --seeds": "expected at least one arm and one seed",
+    "run tiny.toml --out x --arms": "--arms: expected the name of at least one arm",
+    "run tiny.toml --out x --arms replace tow": "there is no 'tow' in 'tiny.toml'; it has replace, accumulate",
+    "run tiny.toml --out x --set n_images": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99",
+    "run tiny.toml --out x --set loop.n_iteration=3": "there is no 'n_iteration'; known are",
+    "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected tuple[str, ...], got 'recall'",
+    "run tiny.toml --out x --set loop.selector=gredy": "there is no kind 'gredy'; known are random, greedy",
+    "run tiny.toml --out x --steps 5": "there is no 'steps'; known are bandwidth",
+    "run tiny.toml --out x --data gone.npz": "there is no 'path'; known are n_images",
+    "run tiny.toml --out x --set loop.dataset.kind=array-file --set loop.dataset.path=a.npy": "a.npy: expected",
+    "run smoke --out x --device gpu": "device: expected a usable torch device or 'auto', got 'gpu'",
+    "run tiny.toml --out x --images many": "--images",
+    "run tiny.toml --out x --images 1.5": "--images",
+    "run tiny.toml --out x --images None": "--images",
+    "run tiny.toml --out x --seeds a": "--seeds",
+    "run tiny.toml --out x --colour red": "Unrecognized options: --colour, red",
+    "run tiny.toml --out": "--out",
+    "run tiny.toml another.toml": "Unrecognized options: another.toml",
+    "walk": "Available subcommands: run, status, verify, report",
+    "--walk": "--walk",
+    "": "Expected one of {run, status, verify, report}",
+    "status": "DIR",
+    "verify": "DIR",
+    "report": "DIR",
+    "status gone": "gone: expected a run or study directory, but found no ledger.jsonl in it or below",
+    "status empty": "empty: expected a run or study directory",
+    "status file": "file: expected a run or study directory",
+    "verify gone": "gone: expected a run or study directory",
+    "verify empty": "empty: expected a run or study directory",
+    "report gone": "gone: expected a run or study directory",
+    "report empty": "empty: expected a run or study directory",
+    "report empty --format jpg": "--format: expected one of svg, pdf, png, got 'jpg'",
+    "report empty --figures file": "--figures: expected a directory, but file is a file",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_said_once_and_nothing_is_written(cli, place, line):
+    before = everything_in(place)
+    ended = cli(*line.split())
+    assert ended.code == 2
+    assert MISTAKES[line] in " ".join(ended.err.replace("│", " ").split())
+    assert "Traceback" not in ended.err and ended.err.count("entropick: error:") <= 1
+    assert not ended.out
+    assert everything_in(place) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run \udcff",
+        "run tiny.toml --set",
+        "status \n",
+        "run tiny.toml --budget 🙂",
+        "run --help=1",
+        "-- run",
+        "run -",
+    ],
+)
+def test_garbage_from_a_shell(place, line):
+    before = everything_in(place)
+    done = run_python("-m", "entropick", *line.split(" "), check=False, cwd=place, errors="replace")
+    assert done.returncode == 2 and done.stderr.strip() and "Traceback" not in done.stderr
+    assert everything_in(place) == before
+
+
+def test_a_mistake_that_only_the_data_shows(cli, place):
+    ended = cli("run", "tiny.toml", "--out", "x", "--images", "4", "--workers", "1")
+    assert ended.code == 2 and ended.err.count("entropick: error:") == 1
+    assert "dataset: expected at least 8 real and 8 reference images, got 4 and 1793" in ended.err
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"\0\0\0"])
+def test_a_damaged_config_is_named(cli, finished, content):
+    (finished / "arms" / "replace" / "seed-0" / "config.json").write_bytes(content)
+    for command in ("status", "report"):
+        ended = cli(command, finished)
+        assert ended.code == 2 and "config.json is not readable as JSON" in ended.err and not ended.out
+
+
+def test_a_damaged_ledger_is_named(cli, finished):
+    ledger = finished / "arms" / "replace" / "seed-0" / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([lines[0], lines[1].replace(b"0", b"1", 1), *lines[2:]]))
+    for command in ("status", "verify"):
+        ended = cli(command, finished)
+        assert ended.code == 2 and "ledger.jsonl" in ended.err + ended.out and "line 2" in ended.err + ended.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_refuses(cli, place):
+    (place / "empty").chmod(0o500)
+    ended = cli("run", "tiny.toml", "--out", "empty/x")
+    assert ended.code == 2 and "Permission denied" in ended.err
+
+
+def test_a_changed_study_is_refused_with_a_diff(cli, finished, study_file):
+    before = {path: path.read_bytes() for path in finished.rglob("*.json*")}
+    ended = cli("run", study_file, "--out", finished, "--set", "loop.generator.bandwidth=5")
+    assert ended.code == 2 and "generator.bandwidth: was 4.0, now 5.0" in ended.err
+    assert {path: path.read_bytes() for path in finished.rglob("*.json*")} == before
+
+
+def test_a_report_of_a_copied_arm_alone(cli, finished, tmp_path):
+    shutil.copytree(finished / "arms" / "replace" / "seed-0", tmp_path / "alone")
+    assert cli("report", tmp_path / "alone").code == 0 and (tmp_path / "alone" / "report.html").is_file()

@@ -1,0 +1,54 @@
+import pytest
+
+from entropick import config
+from entropick.errors import ConfigError
+from entropick.study import Study
+
+
+@pytest.mark.parametrize("name", config.presets())
+def test_presets_load_and_check(name):
+    study = config.load_study(name)
+    assert isinstance(study, Study) and study.name == name and study.title and study.description
+    study.check()
+
+
+def test_the_demo_is_the_papers_six_arms():
+    arms = config.load_study("digits").arms
+    described = {
+        name: (loop.paradigm.kind, loop.selector.kind if loop.selector else None, loop.n_generated)
+        for name, loop in arms.items()
+    }
+    assert described == {
+        "replace": ("replace", None, 1024),
+        "replace+greedy": ("replace", "greedy", 2048),
+        "replace+threshold-decay": ("replace", "threshold-decay", 2048),
+        "accumulate-subsample": ("accumulate", "random", 1024),
+        "accumulate+greedy": ("accumulate", "greedy", 1024),
+        "accumulate+threshold-decay": ("accumulate", "threshold-decay", 1024),
+    }
+    assert all(loop.dataset.n_images == 1024 for loop in arms.values())
+    assert all(loop.selector.n_samples == 1024 for loop in arms.values() if loop.selector)
+
+
+def test_smoke_touches_every_part():
+    loops = config.load_study("smoke").arms.values()
+    assert {loop.generator.kind for loop in loops} == set(config.kinds("generator"))
+    assert {loop.paradigm.kind for loop in loops} == set(config.kinds("paradigm"))
+    assert {loop.selector.kind for loop in loops if loop.selector} == set(config.kinds("selector"))
+
+
+def test_an_unknown_preset_lists_the_known():
+    with pytest.raises(ConfigError, match=r"there is no preset 'digit'; known are digits, smoke\. .*ends in \.toml"):
+        config.load_study("digit")
+
+
+@pytest.mark.parametrize("name", ["", ".", "../presets/digits", "/etc/passwd", "digits\n", "DIGITS", "a\0b"])
+def test_odd_preset_names(name):
+    with pytest.raises(ConfigError, match="there is no preset"):
+        config.load_study(name)
+
+
+def test_presets_are_read_anew_each_time():
+    config.load_study("smoke", [("n_images", 32), ("loop.generator.steps", 7)])
+    loop = config.load_study("smoke").arms["replace"]
+    assert loop.dataset.n_images == 128 and loop.generator.steps == 200

@@ -1,0 +1,154 @@
+"""The DDPM: training is a function of its inputs however often it is interrupted, and it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from interruptions import Interrupting, with_interruptions
+
+from entropick.errors import BudgetSpent, InputError, TrainingDiverged
+from entropick.generators import DDPM
+from entropick.generators.training import Training
+from entropick.random_stream import RandomStream
+
+TINY = {"network": "mlp", "width": 32, "depth": 2, "steps": 230, "batch_size": 12, "warmup_steps": 20, "device": "cpu"}
+STREAM = RandomStream(1, 2, "train")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (31, 6, 6, 1), dtype=np.uint8)
+
+
+def fitted(images, work=None, **changes):
+    return DDPM(**{**TINY, **changes}).fit(images, stream=STREAM, work=work)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        ({}, (1, 2, 3, 4)),
+        ({"ema": 0.95}, (2, 4)),
+        ({"batch_size": 70}, (1, 3)),
+        ({"precision": "bfloat16"}, (2,)),
+        ({"steps": 200}, (3,)),
+    ],
+)
+def test_training_that_was_interrupted_is_bit_for_bit_the_same(images, changes, stops):
+    model, n_stopped = with_interruptions(lambda work: fitted(images, work, **changes), *stops)
+    undisturbed = fitted(images, **changes)
+    assert n_stopped == len(stops)
+    np.testing.assert_equal(model.state(), undisturbed.state())
+    assert model.training_values() == undisturbed.training_values()
+
+
+def test_an_interrupted_unet_too(images):
+    unet = {"network": "unet", "width": 16, "depth": 1, "steps": 51, "batch_size": 2}
+    model, n_stopped = with_interruptions(lambda work: fitted(images[:8], work, **unet), 1)
+    assert n_stopped == 1
+    np.testing.assert_equal(model.state(), fitted(images[:8], **unet).state())
+
+
+def test_what_was_trained_is_not_trained_again(images):
+    work = Interrupting(2)
+    with pytest.raises(BudgetSpent):
+        fitted(images, work)
+    work.seen.clear()
+    fitted(images, work)
+    assert [done for done, _ in work.seen] == [150, 200, 230]
+
+
+def test_there_is_no_checkpoint_after_the_last_step(images):
+    work = Interrupting()
+    fitted(images, work, steps=100)
+    assert work.n_saved == 1
+
+
+def batches(images, n_steps, batch_size, first=0):
+    settings = DDPM(**{**TINY, "steps": n_steps, "batch_size": batch_size})
+    network = torch.nn.Linear(2, 2)
+    off = torch.autocast("cpu", enabled=False)
+    training = Training(settings, network, torch.from_numpy(images), stream=STREAM, autocast=off)
+    return list(training._batches(first))
+
+
+@pytest.mark.parametrize("batch_size", [1, 12, 31, 70])
+def test_every_epoch_sees_every_image_once_and_batches_are_always_full(images, batch_size):
+    drawn = batches(images, 31, batch_size)
+    assert {len(batch) for batch in drawn} == {batch_size}
+    epochs = np.concatenate(drawn).reshape(batch_size, 31)
+    assert (np.sort(epochs, axis=1) == np.arange(31)).all()
+    assert batch_size == 1 or (epochs[0] != epochs[1]).any()
+    for first in (1, 7, 30):
+        np.testing.assert_equal(batches(images, 31, batch_size, first), drawn[first:])
+
+
+def test_the_average_of_the_weights_is_what_is_sampled_from(images):
+    last, averaged = fitted(images).state()[0], fitted(images, ema=0.95).state()[0]
+    assert last.keys() == averaged.keys()
+    assert all((last[name] != averaged[name]).any() for name in last)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_loss_that_is_not_finite_ends_the_training_and_says_what_to_do(images):
+    with pytest.raises(TrainingDiverged, match=r"became (nan|inf) before step 50\. Lower learning_rate"):
+        fitted(images, learning_rate=1e30, warmup_steps=0, clip_norm=1e30)
+
+
+def test_no_checkpoint_of_a_training_that_diverged_is_kept(images, monkeypatch):
+    real, calls = torch.nn.functional.mse_loss, []
+
+    def broken(*args):
+        calls.append(1)
+        return real(*args) * (float("nan") if len(calls) > 120 else 1.0)
+
+    monkeypatch.setattr(torch.nn.functional, "mse_loss", broken)
+    work = Interrupting()
+    with pytest.raises(TrainingDiverged, match="before step 150"):
+        fitted(images, work)
+    assert work.kept["training"][1]["step"] == 100
+    assert all(np.isfinite(array).all() for array in work.kept["training"][0].values())
+
+
+def test_it_learns_a_distribution_of_two_images():
+    rng = np.random.default_rng(0)
+    two = rng.integers(0, 2, (2, 4, 4, 1)) * 200 + 25
+    images = np.repeat(two, 32, axis=0).astype(np.uint8)
+    settings = {"width": 64, "steps": 800, "batch_size": 64, "learning_rate": 3e-3, "ema": 0.98, "sampling_steps": 50}
+    model = fitted(images, **settings)
+    sampled = model.sample(100, stream=RandomStream(stage="sample")).astype(float)
+    distances = np.sqrt(((sampled[:, None] - two[None]) ** 2).mean(axis=(2, 3, 4)))
+    assert np.median(distances.min(axis=1)) < 12
+    assert 20 <= (distances.argmin(axis=1) == 0).sum() <= 80
+    assert model.final_loss_ < 0.25
+
+
+BAD = {
+    "network": "cnn",
+    "width": 0,
+    "steps": 2.5,
+    "batch_size": True,
+    "learning_rate": 0.0,
+    "clip_norm": float("inf"),
+    "warmup_steps": -1,
+    "weight_decay": -0.1,
+    "ema": 1.0,
+    "sampling_steps": 1001,
+    "precision": "float8",
+    "device": "abacus",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_parameter_is_named_before_anything_is_done(images, name):
+    with pytest.raises(InputError, match=name):
+        DDPM(**{**TINY, name: BAD[name]}).check()
+    with pytest.raises(InputError, match=name):
+        fitted(images, **{name: BAD[name]})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_a_mistake_of_the_user():
+    with pytest.raises(InputError, match="device: expected a usable torch device or 'auto', got 'cuda'"):
+        DDPM(device="cuda").check()

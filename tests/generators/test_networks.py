@@ -1,0 +1,89 @@
+"""The U-Net is the paper's; both networks take the images that come."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DModel
+
+from entropick.errors import InputError
+from entropick.generators import DDPM
+from entropick.generators.networks import build_network, unet_stages
+
+
+def papers_unet(width):
+    """The layout of the released code of Shi et al. 2025, for 32x32 colour images."""
+    return UNet2DModel(
+        sample_size=32,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=2,
+        block_out_channels=(width, width, 2 * width, 2 * width, 4 * width, 4 * width),
+        down_block_types=(*["DownBlock2D"] * 4, "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", *["UpBlock2D"] * 4),
+        norm_num_groups=16,
+    )
+
+
+def built(network, shape, *, width=16, depth=1):
+    torch.manual_seed(0)
+    return build_network(network, width=width, depth=depth, image_shape=shape).eval().requires_grad_(False)
+
+
+def test_at_32_pixels_the_unet_is_the_papers():
+    ours = built("unet", (32, 32, 3), depth=2)
+    theirs = papers_unet(16).eval()
+    theirs.load_state_dict(ours.unet.state_dict())
+    x, timestep = torch.randn(2, 3, 32, 32), torch.tensor([3, 800])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x, timestep), theirs(x, timestep).sample, rtol=0, atol=1e-5)
+
+
+def test_at_width_48_it_has_the_papers_16_million_parameters():
+    with torch.device("meta"):
+        ours = build_network("unet", width=48, depth=2, image_shape=(32, 32, 3))
+        theirs = papers_unet(48)
+    assert ours.unet.config.keys() == theirs.config.keys()
+    n_parameters = sum(parameter.numel() for parameter in ours.parameters())
+    assert n_parameters == sum(parameter.numel() for parameter in theirs.parameters())
+    assert round(n_parameters / 1e6, 1) == 16.0
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 1), (4, 4, 1), (7, 13, 3), (32, 24, 3)])
+@pytest.mark.parametrize("network", ["unet", "mlp"])
+def test_images_of_any_size_come_out_as_they_went_in(network, shape):
+    height, width, channels = shape
+    model = built(network, shape)
+    x = torch.randn(2, channels, height, width)
+    predicted = model(x, torch.tensor([0, 999]))
+    assert predicted.shape == x.shape
+    assert predicted.isfinite().all()
+
+
+@pytest.mark.parametrize(("side", "stages"), [(4, 3), (7, 3), (8, 4), (16, 5), (28, 5), (32, 6), (256, 6)])
+def test_small_images_get_fewer_stages(side, stages):
+    assert unet_stages((side, 2 * side, 3)) == stages
+
+
+def test_images_too_small_for_a_unet_are_refused_with_a_way_out():
+    with pytest.raises(InputError, match=r"at least 4x4.*\(3, 8, 1\).*network='mlp'"):
+        DDPM(network="unet", width=16).check_fits((3, 8, 1))
+    DDPM(network="mlp").check_fits((3, 8, 1))
+
+
+@pytest.mark.parametrize("network", ["unet", "mlp"])
+def test_what_is_predicted_depends_on_the_timestep_of_each_image_alone(network):
+    model = built(network, (8, 8, 1))
+    # The last layer of a fresh perceptron is zero: give it something to say.
+    for parameter in model.parameters():
+        parameter.normal_(std=0.2)
+    x = torch.randn(1, 1, 8, 8).expand(3, -1, -1, -1)
+    early, late, again = model(x, torch.tensor([10, 900, 10]))
+    assert torch.allclose(early, again, atol=1e-5)
+    assert (early - late).abs().max() > 1e-2
+
+
+def test_a_width_that_the_norm_groups_do_not_divide_is_refused():
+    with pytest.raises(InputError, match=r"multiple of 16.*got 40"):
+        DDPM(network="unet", width=40).check()
+    DDPM(network="mlp", width=40).check()

@@ -1,0 +1,218 @@
+"""A study: arms share what they have in common, and one arm's trouble is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+
+import pytest
+from loop_parts import SELECTORS, Failing, make_loop, tiny_ddpm
+
+from entropick import Replace, Study
+from entropick.errors import (
+    BudgetSpent,
+    InputError,
+    RunChanged,
+    RunDamaged,
+    RunLocked,
+    StudyFailed,
+    TrainingDiverged,
+)
+from entropick.run import History, find_runs, locked, verify_run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def make_study(images, *, seeds=(0,), **arms):
+    loops = {name: make_loop(images, n_iterations=2, **settings) for name, settings in arms.items()}
+    return Study(name="tiny", arms=loops, seeds=seeds)
+
+
+@pytest.fixture
+def study(images):
+    return make_study(
+        images,
+        replace={"paradigm": Replace(), "generator": tiny_ddpm(steps=30)},
+        accumulate={"generator": tiny_ddpm(steps=30)},
+        greedy={"selector": SELECTORS["greedy"], "generator": tiny_ddpm(steps=30)},
+        kde={"selector": SELECTORS["random"]},
+    )
+
+
+def seals(folder):
+    return {str(run.relative_to(folder)): History(run).seal for run in find_runs(folder)}
+
+
+def shared(run):
+    return {(entry.iteration, entry.stage) for entry in History(run).entries if "shared_from" in entry.timing}
+
+
+def test_arms_share_what_they_have_in_common_and_equal_loops_that_ran_alone(tmp_path, study):
+    study.run(tmp_path / "study")
+    arms = tmp_path / "study" / "arms"
+    first = {(1, "train"), (1, "sample"), (1, "measure")}
+    data = {(0, "data"), (0, "baseline")}
+    assert shared(arms / "replace" / "seed-0") == set()
+    # Iteration 1 trains on the real images, whatever the paradigm; the greedy arm trains on fewer of them.
+    assert shared(arms / "accumulate" / "seed-0") == {*data, (1, "select"), *first}
+    assert shared(arms / "greedy" / "seed-0") == shared(arms / "kde" / "seed-0") == data
+    for name in ("model.safetensors", "generated.npy"):
+        copies = [arms / arm / "seed-0" / "iteration-001" / name for arm in ("replace", "accumulate")]
+        assert copies[0].samefile(copies[1])
+    for arm_run in study.arm_runs():
+        alone = arm_run.loop.run(tmp_path / "alone" / arm_run.arm)
+        assert alone.seal == History(tmp_path / "study" / arm_run.path).seal
+
+
+def test_without_hard_links_the_arms_have_copies_and_the_same_seals(tmp_path, study, monkeypatch):
+    study.run(tmp_path / "linked")
+
+    def refuse(*paths):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    study.run(tmp_path / "copied")
+    assert seals(tmp_path / "copied") == seals(tmp_path / "linked")
+    assert all(verify_run(run).damages == () for run in find_runs(tmp_path / "copied"))
+
+
+def test_workers_do_not_change_results(tmp_path, study, within_a_minute):
+    events = {1: [], 2: []}
+    computed = {n: study.run(tmp_path / str(n), workers=n, observer=events[n].append) for n in (1, 2)}
+    assert seals(tmp_path / "1") == seals(tmp_path / "2")
+    assert computed[1] == computed[2] == len(set_of_results(tmp_path / "1"))
+    done = {n: Counter((e.arm, e.event.iteration) for e in events[n] if e.event.stage == "iteration") for n in events}
+    assert done[1] == done[2] == Counter((arm, n) for arm in study.arms for n in (1, 2))
+
+
+def set_of_results(folder):
+    return {entry.key for run in find_runs(folder) for entry in History(run).entries}
+
+
+def test_a_finished_study_computes_nothing(tmp_path, study):
+    assert study.run(tmp_path) > 0
+    before = seals(tmp_path)
+    assert study.run(tmp_path) == 0
+    assert study.run(tmp_path, workers=2) == 0
+    assert seals(tmp_path) == before
+
+
+def test_seeds_are_runs_of_their_own_and_may_be_added(tmp_path, images):
+    make_study(images, kde={}).run(tmp_path)
+    before = seals(tmp_path)
+    make_study(images, seeds=(1,), kde={}, more={"selector": SELECTORS["greedy"]}).run(tmp_path)
+    after = seals(tmp_path)
+    assert before.items() < after.items()
+    assert after.keys() == {"arms/kde/seed-0", "arms/kde/seed-1", "arms/more/seed-1"}
+    assert len(set(after.values())) == 3
+    described = json.loads((tmp_path / "study.json").read_text())
+    assert (described["seeds"], list(described["arms"])) == ([0, 1], ["kde", "more"])
+
+
+@pytest.mark.parametrize(
+    ("workers", "how", "said"),
+    [(1, "diverge", "TrainingDiverged: the loss"), (1, "bug", "ZeroDivisionError: a bug"), (2, "bug", "a bug")],
+)
+def test_a_failed_arm_does_not_take_the_others_with_it(tmp_path, images, workers, how, said, within_a_minute):
+    study = make_study(images, first={}, bad={"generator": Failing(how=how)}, last={"selector": SELECTORS["greedy"]})
+    with pytest.raises(StudyFailed, match=rf"(?s)1 of 3 arm runs .*arms/bad/seed-0: .*{said}"):
+        study.run(tmp_path, workers=workers)
+    finished = {run.parent.name: History(run).is_finished for run in find_runs(tmp_path)}
+    assert finished == {"first": True, "bad": False, "last": True}
+
+
+def test_processes_that_are_killed_are_told_of_and_nobody_waits_for_them(tmp_path, images, within_a_minute):
+    bad = {f"bad-{i}": {"generator": Failing(how="killed")} for i in range(4)}
+    with pytest.raises(StudyFailed, match="killed"):
+        make_study(images, **bad).run(tmp_path, workers=2)
+    assert all(not History(run).is_finished for run in find_runs(tmp_path))
+
+
+def test_a_killed_process_leaves_the_other_arms_to_the_others(tmp_path, images, within_a_minute):
+    arms = {"bad": {"generator": Failing(how="killed")}, **{f"good-{i}": {"n_generated": 50 + i} for i in range(3)}}
+    with pytest.raises(StudyFailed, match=r"arms/bad/seed-0.*killed"):
+        make_study(images, **arms).run(tmp_path, workers=2)
+    finished = {run.parent.name for run in find_runs(tmp_path) if History(run).is_finished}
+    assert finished == {"good-0", "good-1", "good-2"}
+
+
+def test_the_same_mistake_in_every_arm_is_said_once_as_itself(tmp_path, images):
+    study = make_study(images, a={"generator": Failing()}, b={"generator": Failing(), "paradigm": Replace()})
+    with pytest.raises(TrainingDiverged, match=r"^the loss became nan$"):
+        study.run(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_damaged_arm_is_named_and_the_others_go_on(tmp_path, images, workers, within_a_minute):
+    make_study(images, bad={}, good={"selector": SELECTORS["greedy"]}).run(tmp_path)
+    path = tmp_path / "arms" / "bad" / "seed-0" / "ledger.jsonl"
+    path.write_text("junk\n" + path.read_text())
+    more = make_study(images, bad={}, good={"selector": SELECTORS["greedy"]}, new={"paradigm": Replace()})
+    with pytest.raises((StudyFailed, RunDamaged), match=r"bad/seed-0/ledger\.jsonl: line 1 is damaged"):
+        more.run(tmp_path, workers=workers)
+    assert History(tmp_path / "arms" / "new" / "seed-0").is_finished
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_spent_budget_stops_all_arms_and_the_same_call_goes_on(tmp_path, images, workers, within_a_minute):
+    study = make_study(images, a={}, b={"selector": SELECTORS["greedy"]}, c={"paradigm": Replace()})
+    with pytest.raises(BudgetSpent):
+        study.run(tmp_path, workers=workers, budget_seconds=1e-6)
+    assert list(tmp_path.rglob("*.npy")) == []
+    study.run(tmp_path, budget_seconds=1000)
+    assert len(seals(tmp_path)) == 3
+
+
+def test_a_changed_arm_is_refused_before_any_arm_is_run(tmp_path, images):
+    make_study(images, a={}, b={"n_generated": 45}).run(tmp_path)
+    before = (tmp_path / "study.json").read_text()
+    with pytest.raises(RunChanged, match=r"arms/b/seed-0 was made with another config:\n  n_generated: was 45, now 46"):
+        make_study(images, new={}, b={"n_generated": 46}).run(tmp_path)
+    assert (tmp_path / "study.json").read_text() == before
+    assert not (tmp_path / "arms" / "new").exists()
+
+
+def test_another_number_of_threads_is_refused(tmp_path, images):
+    study = make_study(images, a={})
+    study.run(tmp_path)
+    study.threads = 2
+    with pytest.raises(RunChanged, match="threads = 1, now 2"):
+        study.run(tmp_path)
+
+
+def test_a_second_study_in_the_same_directory_ends_at_once(tmp_path, images):
+    with locked(tmp_path), pytest.raises(RunLocked, match=f"process {os.getpid()}"):
+        make_study(images, a={}).run(tmp_path)
+
+
+BAD = {
+    "arms": {"arms": {}},
+    "seeds": {"seeds": ()},
+    "different": {"seeds": (1, 1)},
+    "threads": {"threads": 0},
+    "checkpoint_seconds": {"checkpoint_seconds": 0.0},
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_what_is_wrong_without_data_is_said_before_anything_is_written(tmp_path, images, said):
+    study = make_study(images, a={})
+    for name, value in BAD[said].items():
+        setattr(study, name, value)
+    with pytest.raises(InputError, match=said.removesuffix("s")):
+        study.run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65])
+def test_an_arms_name_must_do_as_a_directory(tmp_path, images, name):
+    with pytest.raises(InputError, match="arms: expected names"):
+        make_study(images, **{name: {}}).run(tmp_path / "out")
+
+
+def test_a_wrong_arm_is_named(images):
+    with pytest.raises(InputError, match="arm 'b': n_iterations"):
+        study = make_study(images, a={}, b={})
+        study.arms["b"].n_iterations = 0
+        study.check()

@@ -1,0 +1,120 @@
+"""The run directory: what was computed is kept, what does not fit is refused with words that help."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from toy_run import CONFIG, counted, files_below, missing, other_bytes, other_size, write_run
+
+from entropick.errors import RunChanged, RunDamaged, RunError
+from entropick.run import Event, History, Outcome, Run, check_config, find_runs
+
+NESTED = {"generator": {"kind": "ddpm", "steps": 10}, "selector": None, "seed": 0, "n_iterations": 3}
+
+
+def test_what_was_computed_is_kept(tmp_path):
+    assert write_run(tmp_path) == [0, 1, 2, 3]
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in files_below(tmp_path)}
+    events: list[Event] = []
+    assert write_run(tmp_path, observer=events.append) == []
+    assert [event.status for event in events] == ["kept"] * 4
+    after = {name: (tmp_path / name).stat().st_mtime_ns for name in files_below(tmp_path)}
+    assert after == before
+
+
+def test_a_stage_that_failed_is_computed_again_and_the_others_are_not(tmp_path):
+    def fail(work):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), Run.open(tmp_path, CONFIG) as run:
+        run.stage(0, "count", {"i": 0}, lambda work: counted(0))
+        run.stage(1, "count", {"i": 1}, fail)
+    assert write_run(tmp_path) == [1, 2, 3]
+
+
+def test_files_come_back_through_load(tmp_path):
+    with Run.open(tmp_path, CONFIG) as run:
+        entry = run.stage(2, "count", {}, lambda work: Outcome({"a.npy": np.arange(4)}))
+        np.testing.assert_equal(run.load(entry, "a.npy"), np.arange(4))
+    np.testing.assert_equal(History(tmp_path).load(2, "a.npy"), np.arange(4))
+
+
+def test_a_stage_of_other_inputs_is_refused(tmp_path):
+    write_run(tmp_path)
+    with pytest.raises(RunChanged, match="iteration 2, stage 'count'"), Run.open(tmp_path, CONFIG) as run:
+        run.stage(2, "count", {"i": "other"}, lambda work: counted(2))
+
+
+def test_a_changed_config_is_refused_with_a_diff_of_what_changed_only(tmp_path):
+    with Run.open(tmp_path, NESTED):
+        pass
+    now = {"generator": {"kind": "ddpm", "steps": 20}, "selector": {"kind": "greedy"}, "seed": 0, "n_iterations": 3}
+    with pytest.raises(RunChanged) as caught, Run.open(tmp_path, now):
+        pass
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path} was made with another config:",
+        "  generator.steps: was 10, now 20",
+        "  selector: was None, now absent",
+        "  selector.kind: was absent, now 'greedy'",
+        "Repeat the command with the old settings, or give another --out.",
+    ]
+    assert json.loads((tmp_path / "config.json").read_text()) == NESTED
+
+
+def test_iterations_may_grow_and_not_shrink(tmp_path):
+    for n in (3, 5, 5):
+        with Run.open(tmp_path, {**NESTED, "n_iterations": n}):
+            pass
+    assert json.loads((tmp_path / "config.json").read_text())["n_iterations"] == 5
+    fewer = {**NESTED, "n_iterations": 4}
+    with pytest.raises(RunChanged, match="n_iterations: was 5, now 4"), Run.open(tmp_path, fewer):
+        pass
+
+
+def test_nothing_may_grow_unless_it_is_said(tmp_path):
+    with Run.open(tmp_path, NESTED):
+        pass
+    with pytest.raises(RunChanged, match="n_iterations: was 3, now 4"):
+        check_config(tmp_path, {**NESTED, "n_iterations": 4})
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("hurt", [other_size, missing, a_folder])
+def test_a_file_of_another_size_is_named_at_once_with_what_to_do(tmp_path, hurt):
+    write_run(tmp_path)
+    path = tmp_path / "iteration-001" / "count.npy"
+    hurt(path)
+    with pytest.raises(RunDamaged, match=rf"{re.escape(str(path))}.*--repair"), Run.open(tmp_path, CONFIG):
+        pass
+
+
+def test_a_file_of_other_bytes_is_named_when_it_is_loaded_with_what_to_do(tmp_path):
+    write_run(tmp_path)
+    path = tmp_path / "iteration-001" / "count.npy"
+    other_bytes(path)
+    with Run.open(tmp_path, CONFIG) as run, pytest.raises(RunDamaged, match=rf"{re.escape(str(path))}.*--repair"):
+        run.load(run.ledger.find(1, "count"), "count.npy")
+
+
+def test_the_environment_is_recorded_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    write_run(tmp_path)
+    write_run(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12345)
+    write_run(tmp_path)
+    records = json.loads((tmp_path / "environment.json").read_text())["environments"]
+    assert [record["cores"] == 12345 for record in records] == [False, True]
+    assert records[0]["packages"]["numpy"] == np.__version__
+
+
+def test_what_is_no_run_is_an_error_with_its_path(tmp_path):
+    for read in (History, find_runs):
+        with pytest.raises(RunError, match=re.escape(str(tmp_path))):
+            read(tmp_path)

@@ -1,0 +1,76 @@
+"""A run of no machine learning: stages that write a few numbers, and ways to hurt what they wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entropick.run import Ledger, Outcome, Run
+
+CONFIG = {"name": "toy", "n_iterations": 3}
+CONTENTS = {
+    "array.npy": np.arange(60_000, dtype=np.int32),
+    "arrays.safetensors": {"weight": np.ones((300, 300), np.float32)},
+    "table.parquet": {"rank": np.random.default_rng(0).permutation(40_000)},
+    "numbers.json": {"list": list(range(30_000))},
+}
+
+
+def counted(i: int) -> Outcome:
+    return Outcome({"count.npy": np.arange(i + 3)}, {"count": i})
+
+
+def write_run(folder: Path, n: int = 4, **options: Any) -> list[int]:
+    """Pass `n` stages through `Run.stage`; return the numbers of those that were computed now."""
+    computed: list[int] = []
+
+    def compute(i: int) -> Outcome:
+        computed.append(i)
+        return counted(i)
+
+    with Run.open(folder, CONFIG, **options) as run:
+        for i in range(n):
+            run.stage(i, "count", {"i": i}, lambda work, i=i: compute(i))
+    return computed
+
+
+def seal(folder: Path) -> str:
+    return Ledger(folder).seal
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def partial_files(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.partial"))
+
+
+def other_bytes(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def other_size(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def missing(path):
+    path.unlink()
+
+
+@contextlib.contextmanager
+def no_file_longer_than(n_bytes: int) -> Iterator[None]:
+    """Let the operating system refuse every byte after the first `n_bytes` of a file, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
