@@ -42,3 +42,8 @@ def test_it_keeps_a_copy_of_its_own():
 def test_a_bad_bandwidth_is_refused(bandwidth):
     with pytest.raises(InputError, match="bandwidth"):
         KDE(bandwidth=bandwidth).fit(np.zeros((3, 4, 4, 1), np.uint8))
+
+
+def test_every_chunk_has_noise_of_its_own():
+    sampled = KDE().fit(np.full((3, 4, 4, 1), 128, np.uint8)).sample(2048)
+    assert (sampled[:1024] != sampled[1024:]).mean() > 0.9

@@ -16,6 +16,12 @@ from entropick.run import Event, History, Outcome, Run, check_config, find_runs
 NESTED = {"generator": {"kind": "ddpm", "steps": 10}, "selector": None, "seed": 0, "n_iterations": 3}
 
 
+def begin(folder, config):
+    """Pass the first stage of a run."""
+    with Run.open(folder, config) as run:
+        run.stage(0, "count", {}, lambda work: counted(0))
+
+
 def test_what_was_computed_is_kept(tmp_path):
     assert write_run(tmp_path) == [0, 1, 2, 3]
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in files_below(tmp_path)}
@@ -50,8 +56,7 @@ def test_a_stage_of_other_inputs_is_refused(tmp_path):
 
 
 def test_a_changed_config_is_refused_with_a_diff_of_what_changed_only(tmp_path):
-    with Run.open(tmp_path, NESTED):
-        pass
+    begin(tmp_path, NESTED)
     now = {"generator": {"kind": "ddpm", "steps": 20}, "selector": {"kind": "greedy"}, "seed": 0, "n_iterations": 3}
     with pytest.raises(RunChanged) as caught, Run.open(tmp_path, now):
         pass
@@ -65,10 +70,17 @@ def test_a_changed_config_is_refused_with_a_diff_of_what_changed_only(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == NESTED
 
 
+def test_before_its_first_stage_is_done_a_run_takes_another_config(tmp_path):
+    with Run.open(tmp_path, NESTED):
+        pass
+    begin(tmp_path, {**NESTED, "seed": 1})
+    with pytest.raises(RunChanged, match="seed: was 1, now 0"):
+        begin(tmp_path, NESTED)
+
+
 def test_iterations_may_grow_and_not_shrink(tmp_path):
     for n in (3, 5, 5):
-        with Run.open(tmp_path, {**NESTED, "n_iterations": n}):
-            pass
+        begin(tmp_path, {**NESTED, "n_iterations": n})
     assert json.loads((tmp_path / "config.json").read_text())["n_iterations"] == 5
     fewer = {**NESTED, "n_iterations": 4}
     with pytest.raises(RunChanged, match="n_iterations: was 5, now 4"), Run.open(tmp_path, fewer):
@@ -76,8 +88,7 @@ def test_iterations_may_grow_and_not_shrink(tmp_path):
 
 
 def test_nothing_may_grow_unless_it_is_said(tmp_path):
-    with Run.open(tmp_path, NESTED):
-        pass
+    begin(tmp_path, NESTED)
     with pytest.raises(RunChanged, match="n_iterations: was 3, now 4"):
         check_config(tmp_path, {**NESTED, "n_iterations": 4})
 
