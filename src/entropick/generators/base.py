@@ -42,7 +42,8 @@ class Generator(Component, ABC):
     def sample(self, n_images: int, *, stream: RandomStream | None = None, work: Work | None = None) -> Images:
         """Make `n_images` images, uint8 ``(n_images, h, w, c)``.
 
-        Image i depends on the model, the stream and i alone: asking for more images leaves the first ones as they are.
+        Image i depends on the model, the stream and i alone: asking for more images leaves the first ones as they are
+        (up to one grey level where a last, incomplete chunk is summed in another order).
         """
 
     @abstractmethod

@@ -41,6 +41,7 @@ class Training:
         self.network = network.train()
         self.images = images
         self.final_loss = math.nan
+        self._unread: list[Tensor] = []
         self._stream = stream
         self._autocast = autocast
         self._table = NoiseTable.build(settings.timesteps, images.device)
@@ -58,16 +59,13 @@ class Training:
     def run(self, work: Work) -> None:
         """Take all steps that are left, saving checkpoints when `work` says they are due."""
         first_step = self._resume(work)
-        losses: list[Tensor] = []
         for step, rows in enumerate(self._batches(first_step), start=first_step + 1):
-            losses.append(self._step(step, rows))
-            if len(losses) == _LOSS_EVERY or step == self.settings.steps:
-                self._read(losses, step)
-                losses.clear()
+            self._unread.append(self._step(step, rows))
+            if len(self._unread) == _LOSS_EVERY or step == self.settings.steps:
+                self._read_loss(step)
                 work.progress(step, self.settings.steps, f"loss {self.final_loss:.4f}")
-                # Checkpoints fall where the loss was just read, so that the reported loss does not depend on them.
-                if work.due() and step < self.settings.steps:
-                    self._save(work, step)
+            if work.due() and step < self.settings.steps:
+                self._save(work, step)
 
     def averaged_network(self) -> nn.Module:
         """The network to sample from: the moving average where there is one."""
@@ -120,8 +118,9 @@ class Training:
         share = (step - warmup) / max(1, self.settings.steps - warmup)
         return self.settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
 
-    def _read(self, losses: list[Tensor], step: int) -> None:
-        self.final_loss = float(torch.stack(losses).mean())
+    def _read_loss(self, step: int) -> None:
+        self.final_loss = float(torch.stack(self._unread).mean())
+        self._unread.clear()
         if not math.isfinite(self.final_loss):
             raise TrainingDiverged(
                 f"the training loss became {self.final_loss} before step {step}. Lower learning_rate or clip_norm, or "
@@ -137,7 +136,11 @@ class Training:
             arrays[f"{index}.second_moment"] = _numpy(moments["exp_avg_sq"])
         arrays |= {f"{index}.average": _numpy(average) for index, average in enumerate(self._average)}
         arrays["random"] = _numpy(self._random.get_state())
-        work.save(_CHECKPOINT, arrays, {"step": step, "loss": self.final_loss})
+        # The losses since the last reading go along, so that the reported loss does not depend on checkpoints.
+        losses = [float(loss) for loss in self._unread]
+        if not all(map(math.isfinite, losses)):
+            return  # never keep a diverged state; the next reading of the loss ends the training
+        work.save(_CHECKPOINT, arrays, {"step": step, "losses": losses})
 
     @torch.no_grad()
     def _resume(self, work: Work) -> int:
@@ -155,7 +158,7 @@ class Training:
         for index, average in enumerate(self._average):
             average.copy_(torch.tensor(arrays[f"{index}.average"]))
         self._random.set_state(torch.tensor(arrays["random"]))
-        self.final_loss = state["loss"]
+        self._unread = [torch.tensor(loss, device=self.images.device) for loss in state["losses"]]
         return int(state["step"])
 
 

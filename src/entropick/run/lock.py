@@ -14,6 +14,8 @@ from entropick.run.files import storage_errors
 
 _LOCK = ".lock"
 _HOLDER = ".lock-holder"
+# `is_locked` has to take the lock for a moment to see whether it is free; that moment must not look like a process.
+_LEAST_SECONDS = 0.2
 
 
 @contextlib.contextmanager
@@ -32,7 +34,7 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
         try:
-            lock.acquire(timeout=wait_seconds)
+            lock.acquire(timeout=max(wait_seconds, _LEAST_SECONDS))
         except Timeout:
             raise RunLocked(
                 f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another --out."
