@@ -18,7 +18,7 @@ class RandomStream:
     Examples
     --------
     >>> a = RandomStream(0, iteration=2, stage="sample")
-    >>> a.rng(chunk=5).integers(1000) == a.rng(chunk=5).integers(1000)
+    >>> bool(a.rng(chunk=5).integers(1000) == a.rng(chunk=5).integers(1000))
     True
     >>> a.integer() == RandomStream(0, iteration=3, stage="sample").integer()
     False
