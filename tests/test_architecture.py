@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("arrays", "component", "random_stream", "work"), 1),
     "neighbors": 2,
     **dict.fromkeys(("paradigms", "pool", "datasets", "features", "selectors", "metrics", "generators", "run"), 3),
-    **dict.fromkeys(("loop", "stages", "report"), 4),
+    **dict.fromkeys(("loop", "stages", "selection", "report"), 4),
     **dict.fromkeys(("study", "workers"), 5),
     "config": 6,
     "cli": 7,

@@ -22,7 +22,14 @@ def run(name, *arguments, cwd):
 
 
 def test_all_examples_are_run_here():
-    assert [path.stem for path in EXAMPLES] == ["run_loop", "score_copies", "select_subset"]
+    assert [path.stem for path in EXAMPLES] == [
+        "run_loop",
+        "score_copies",
+        "select_hugging_face",
+        "select_scikit_learn",
+        "select_subset",
+        "select_torch_subset",
+    ]
 
 
 def test_select_subset(tmp_path):
@@ -40,6 +47,33 @@ def test_score_copies(tmp_path):
     assert lines[1].startswith("as good as real") and lines[1].endswith("new images")
     assert lines[2].startswith("noisy copies") and lines[2].endswith(": copies")
     assert lines[3].startswith("exact copies") and " 0.0 = 0.00 " in lines[3]
+
+
+def test_select_scikit_learn(tmp_path):
+    lines = run("select_scikit_learn", cwd=tmp_path)
+    assert lines[1].startswith("greedy, balanced  40 to 40 rows per class") and lines[2].startswith("random")
+    assert all(float(line.split()[-1]) > 0.85 for line in lines[1:])
+
+
+def test_select_torch_subset(tmp_path):
+    lines = run("select_torch_subset", cwd=tmp_path)
+    assert lines[0] == "300 of 1200 images, 150 in the first half, batches of (64, 1, 8, 8)"
+
+
+def test_select_hugging_face(tmp_path):
+    # Asked of a fresh interpreter: in this one the folder tests/datasets has the name.
+    if run_python("-c", "import datasets", check=False, cwd=tmp_path).returncode:
+        pytest.skip("the package datasets is not installed")
+    lines = run("select_hugging_face", cwd=tmp_path)
+    assert len(lines) == 1 and lines[0].startswith("100 of 600 rows, the first four show ")
+
+
+def test_without_the_hugging_face_package(tmp_path):
+    (tmp_path / "datasets.py").write_text("raise ImportError")
+    path = next(path for path in EXAMPLES if path.stem == "select_hugging_face")
+    code = f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r}); runpy.run_path({str(path)!r})"
+    done = run_python("-c", code, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == "the package 'datasets' is not installed: pip install datasets\n"
 
 
 def test_run_loop(tmp_path):

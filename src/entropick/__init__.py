@@ -8,7 +8,7 @@ array([0, 2])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from entropick import datasets, errors, features, metrics, paradigms, selectors
+from entropick import datasets, errors, features, metrics, paradigms, selection, selectors
 from entropick.loop import Loop
 from entropick.paradigms import Accumulate, Replace
 from entropick.pool import Pool
@@ -33,6 +33,7 @@ __all__ = [
     "metrics",
     "paradigms",
     "report",
+    "selection",
     "selectors",
 ]
 

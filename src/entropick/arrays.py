@@ -77,9 +77,12 @@ def check_features(X: ArrayLike, *, name: str = "X") -> Features:
 
 
 def _as_array(value: Any, name: str) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError(f"{name}: expected plain numbers, got a masked array. Fill or drop the masked values first.")
     try:
-        return value if isinstance(value, np.ndarray) else np.asarray(value)
-    except (TypeError, ValueError) as error:
+        # A memory map stays what it is on the disk; a matrix or another subclass becomes a plain array.
+        return value if type(value) in (np.ndarray, np.memmap) else np.asarray(value)
+    except (ValueError, TypeError) as error:
         raise InputError(f"{name}: expected an array, or lists of equal length ({error}).") from error
 
 
@@ -131,9 +134,17 @@ def check_count(value: Any, *, name: str, minimum: int = 1) -> int:
 def check_real(value: Any, *, name: str, above: float = -np.inf, below: float = np.inf) -> float:
     """Return `value` as a finite float strictly between `above` and `below`."""
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not is_number or not above < float(value) < below or not np.isfinite(float(value)):
+    number = _float(value) if is_number else np.nan
+    if not np.isfinite(number) or not above < number < below:
         raise InputError(f"{name}: expected a number between {above:g} and {below:g} (both excluded), got {value!r}.")
-    return float(value)
+    return number
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:

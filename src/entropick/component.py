@@ -49,6 +49,8 @@ class Component:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
     if hasattr(value, "__fspath__"):
         return str(value)
     if hasattr(value, "tolist"):

@@ -86,9 +86,14 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
         The preset or file is unknown or not TOML; a key, kind or arm is unknown; a value has the wrong type.
     """
     table = _read(source)
+    of_loops = []
     for key, value in overrides:
-        _override(table, key, value)
-    study = _build_study(table, source)
+        if key.startswith("loop."):
+            # Last, so that an arm's own settings do not hide what was asked for on the command line.
+            of_loops.append((key.removeprefix("loop."), value))
+        else:
+            _override(table, _split_key(key, table), value, key)
+    study = _build_study(table, of_loops, source)
     if unknown := [name for name in arms if name not in study.arms]:
         raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
     return dataclasses.replace(study, arms={name: study.arms[name] for name in arms}) if arms else study
@@ -107,7 +112,8 @@ def build(section: str, value: Any, *, where: str) -> Any:
         params[name] = _conform(given, hints[name], f"{where}.{name}")
     required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in params]
     if required:
-        raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}.")
+        sizes = " (or n_images at the top of the file, which sizes everything)" if "n_samples" in required else ""
+        raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}{sizes}.")
     return cls(**params)
 
 
@@ -130,15 +136,29 @@ def _read(source: str) -> Table:
     if not path.is_file():
         raise ConfigError(f"{source}: expected a study file, but there is none. Presets are {', '.join(presets())}.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{source}: expected a readable study file, but {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source} is not TOML: {error}.") from error
 
 
-def _override(table: Table, key: str, value: Any) -> None:
-    *parents, last = key.split(".")
+def _split_key(key: str, table: Table) -> list[str]:
+    """A dotted key as its parts; the name of an arm, which may hold dots, is one part and must exist."""
+    if not key.startswith("arms."):
+        return key.split(".")
+    arms = _expect(table.get("arms", {}), dict, "arms")
+    rest = key.removeprefix("arms.")
+    for arm in sorted(arms, key=len, reverse=True):
+        if rest.startswith(f"{arm}."):
+            return ["arms", arm, *rest.removeprefix(f"{arm}.").split(".")]
+    raise ConfigError(f"{key}: expected arms.NAME.KEY with the name of an arm; there are {', '.join(arms)}.")
+
+
+def _override(table: Table, parts: Sequence[str], value: Any, key: str) -> None:
+    if not all(parts):
+        raise ConfigError(f"{key}: expected names between the dots.")
+    *parents, last = parts
     for parent in parents:
         inner = table.setdefault(parent, {})
         if isinstance(inner, str):
@@ -149,7 +169,27 @@ def _override(table: Table, key: str, value: Any) -> None:
     table[last] = value
 
 
-def _build_study(table: Table, source: str) -> Study:
+def _override_loops(loops: dict[str, Table], key: str, value: Any) -> None:
+    """Change all arms; a parameter of a component changes where the arm's kind has it, which must be somewhere."""
+    section, _, parameter = key.partition(".")
+    if section not in _BUILT_IN or parameter in ("", "kind"):
+        for table in loops.values():
+            _override(table, key.split("."), value, f"loop.{key}")
+        return
+    known: dict[str, None] = {}
+    for arm, table in loops.items():
+        given = table.get(section, _NO_SELECTOR)
+        kind = given.get("kind") if isinstance(given, dict) else given
+        if kind in (_NO_SELECTOR, None):
+            continue
+        names = _component_class(section, kind, f"arm {arm!r}: {section}").parameter_names()
+        known.update(dict.fromkeys(names))
+        if parameter in names:
+            _override(table, [section, parameter], value, f"loop.{key}")
+    _check_known(parameter, tuple(known), f"loop.{section}")
+
+
+def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str) -> Study:
     for key in table:
         _check_known(key, _STUDY_KEYS, source)
     shared = _expect(table.get("loop", {}), dict, "loop")
@@ -157,7 +197,10 @@ def _build_study(table: Table, source: str) -> Study:
     n_images = table.get("n_images")
     if n_images is not None:
         check_count(n_images, name="n_images")
-    loops = {name: _build_loop(_merge(shared, _expect(arm, dict, name)), n_images, name) for name, arm in arms.items()}
+    tables = {name: _merge(shared, _expect(arm, dict, f"arms.{name}")) for name, arm in arms.items()}
+    for key, value in of_loops:
+        _override_loops(tables, key, value)
+    loops = {name: _build_loop(loop, n_images, name) for name, loop in tables.items()}
     hints = typing.get_type_hints(Study)
     settings = {key: _conform(table[key], hints[key], key) for key in _STUDY_KEYS[1:6] if key in table}
     for seed in settings.get("seeds", ()):
@@ -230,7 +273,8 @@ def _check_known(key: str, known: Sequence[str], where: str) -> None:
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{where}: there is no {key!r}; known are {', '.join(known)}.{hint}")
+        known_names = ", ".join(known) or "none"
+        raise ConfigError(f"{where}: there is no {key!r}; known are {known_names}.{hint}")
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
@@ -119,11 +120,12 @@ class ArrayFile(Dataset):
     def check(self) -> None:
         """Raise InputError if a file is missing or of another kind."""
         _check_counts(self.n_images, self.n_reference)
+        _check_paths(self.path, self.reference)
         for path in _paths(self.path, self.reference):
             if path.suffix not in (".npy", ".npz"):
                 raise InputError(f"{path}: expected a .npy or .npz file.")
             if not path.is_file():
-                raise InputError(f"{path}: expected a file of images, but there is none.")
+                raise InputError(f"{path}: expected a file of images, but there is none at {path.resolve()}.")
 
     def load(self, *, work: Work | None = None) -> RealData:
         """Read the file or files."""
@@ -180,6 +182,7 @@ class ImageFolder(Dataset):
         """Raise InputError if a folder is missing or holds no image."""
         check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
         _check_counts(self.n_images, self.n_reference)
+        _check_paths(self.path, self.reference)
         for folder in _paths(self.path, self.reference):
             image_files(folder)
 
@@ -198,14 +201,15 @@ class ImageFolder(Dataset):
         folders = _paths(self.path, self.reference)
         names = [str(file.relative_to(folder)) for folder in folders for file in image_files(folder)]
         content = _hash_files([file for folder in folders for file in image_files(folder)])
-        return hashlib.sha256("\0".join([*names, content]).encode()).hexdigest()
+        return hashlib.sha256(os.fsencode("\0".join([*names, content]))).hexdigest()
 
 
 def image_files(folder: Path) -> list[Path]:
     """All image files at and below `folder`, sorted by path; InputError if there is none."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of images, but there is none.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+        raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    files = sorted(path for path in found if not path.name.startswith("."))
     if not files:
         raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
     return files
@@ -225,7 +229,7 @@ def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = N
     problems: list[str] = []
     for number, file in enumerate(files, start=1):
         try:
-            decoded.append(_read_image(file, mode))
+            decoded.append(read_image(file, mode=mode))
         except InputError as error:
             problems.append(str(error))
         work.progress(number, len(files))
@@ -235,7 +239,8 @@ def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = N
     return check_images(np.stack(decoded))
 
 
-def _read_image(file: Path, mode: str) -> NDArray[np.uint8]:
+def read_image(file: Path, *, mode: str = "as-is") -> NDArray[np.uint8]:
+    """Decode one image file into uint8 ``(h, w)`` or ``(h, w, 3)``; InputError if it cannot be used."""
     from PIL import Image
 
     try:
@@ -255,7 +260,11 @@ def _convert(image: Any, mode: str, file: Path) -> Any:
         return image
     raise InputError(
         f"{file}: expected 8-bit grey or RGB, got Pillow mode {image.mode!r}"
-        + ("" if image.mode.startswith(("I", "F")) else "; mode='rgb' or mode='grey' converts it")
+        + (
+            "; bring it to 8 bits first"
+            if image.mode.startswith(("I", "F"))
+            else "; mode='rgb' or mode='grey' converts it"
+        )
     )
 
 
@@ -317,6 +326,13 @@ def _check_counts(n_images: int | None, n_reference: int | None) -> None:
     for name, value in (("n_images", n_images), ("n_reference", n_reference)):
         if value is not None:
             check_count(value, name=name)
+
+
+def _check_paths(path: Any, reference: Any) -> None:
+    for name, value in (("path", path), ("reference", reference)):
+        is_optional = name == "reference" and value is None
+        if not is_optional and (not isinstance(value, str | os.PathLike) or not str(value)):
+            raise InputError(f"{name}: expected a path, got {value!r}.")
 
 
 def _paths(*paths: str | None) -> list[Path]:

@@ -125,9 +125,9 @@ class Loop:
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
         check_measures(self.metrics)
-        if self.selector is not None and self.selector.random_state is not None:
+        if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
-                f"selector: expected random_state=None inside a loop, got {self.selector.random_state!r}. "
+                f"selector: expected random_state=None inside a loop, got {random_state!r}. "
                 "The loop's seed decides, with another stream in every iteration."
             )
 
@@ -139,9 +139,9 @@ class Loop:
             "selector": self.selector.describe() if self.selector else None,
             "evaluation": [features.describe() for features in self.evaluation],
             "metrics": list(self.metrics),
-            "n_iterations": self.n_iterations,
-            "n_generated": self.n_generated,
-            "seed": self.seed,
+            "n_iterations": int(self.n_iterations),
+            "n_generated": None if self.n_generated is None else int(self.n_generated),
+            "seed": int(self.seed),
         }
 
     def spaces(self) -> tuple[Features, ...]:
@@ -151,13 +151,18 @@ class Loop:
     def new_selector(self, stream: RandomStream) -> Selector:
         """An unfitted copy of the selector that draws from `stream`."""
         assert self.selector is not None
-        return copy.copy(self.selector).set_params(random_state=stream.rng())
+        selector = copy.copy(self.selector)
+        # A selector that draws nothing has no random_state.
+        return selector.set_params(random_state=stream.rng()) if hasattr(selector, "random_state") else selector
 
     def new_generator(self) -> Generator:
         """An unfitted copy of the generator."""
         return type(self.generator)(**self.generator.get_params())
 
     def _components(self) -> dict[str, Component]:
+        for name in ("evaluation", "metrics"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise InputError(f"{name}: expected a tuple, got {getattr(self, name)!r}.")
         named: dict[str, Component | None] = {
             "dataset": self.dataset,
             "paradigm": self.paradigm,
@@ -166,10 +171,13 @@ class Loop:
             "generator": self.generator,
             **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
         }
-        expected = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
+        expected = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector, "features": Features}
         for name, component in named.items():
-            kind = expected.get(name, Component)
+            kind = expected.get(name, Features if name.startswith("evaluation") else Component)
             is_left_out = name == "selector" and component is None
-            if not is_left_out and not isinstance(component, kind):
-                raise InputError(f"{name}: expected a {kind.__name__}, got {component!r}.")
+            # A generator is known by what it can do: its class lives where torch is imported.
+            is_generator = name != "generator" or callable(getattr(component, "sample", None))
+            if not is_left_out and not (isinstance(component, kind) and is_generator):
+                wanted = "Generator" if name == "generator" else kind.__name__
+                raise InputError(f"{name}: expected a {wanted}, got {component!r}.")
         return {name: component for name, component in named.items() if component is not None}

@@ -252,22 +252,22 @@ class Stages:
     def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""
         loop = self._loop
-        if min(values["n_real"], values["n_reference"]) < _MIN_ROWS:
+        n_generated = loop.n_generated or values["n_real"]
+        if min(values["n_real"], values["n_reference"], n_generated) < _MIN_ROWS:
             raise InputError(
-                f"dataset: expected at least {_MIN_ROWS} real and {_MIN_ROWS} reference images, got "
-                f"{values['n_real']} and {values['n_reference']}."
+                f"dataset: expected at least {_MIN_ROWS} real, {_MIN_ROWS} reference and {_MIN_ROWS} generated images, "
+                f"got {values['n_real']}, {values['n_reference']} and {n_generated} (n_generated)."
             )
         height, width, channels = values["image_shape"]
         loop.generator.check_fits((height, width, channels))
-        n_generated = loop.n_generated or values["n_real"]
         if loop.selector is not None:
             _check_pools(loop, values["n_real"], n_generated)
         n_missing = sum(self._run.ledger.find(n, "sample") is None for n in range(1, loop.n_iterations + 1))
         needed = n_missing * n_generated * height * width * channels
         if needed > (free := free_bytes(self._run.folder)):
             raise InputError(
-                f"{self._run.folder}: the images still to be generated need {needed / 1e9:.1f} GB, but "
-                f"{free / 1e9:.1f} GB are free. Give an --out on a larger disk, or fewer iterations or images."
+                f"{self._run.folder}: the images still to be generated need {needed / 1e6:,.1f} MB, but "
+                f"{free / 1e6:,.1f} MB are free. Give an --out on a larger disk, or fewer iterations or images."
             )
 
 

@@ -19,6 +19,7 @@ from entropick.workers import run_in_processes
 
 STUDY = "study.json"
 WORK = "work"
+_MOST_THREADS = 1024
 # An interrupted study's processes may take a moment to die.
 _ARM_WAIT_SECONDS = 10.0
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
@@ -80,16 +81,21 @@ class Study:
 
     def check(self) -> None:
         """Raise InputError for everything that can be wrong without looking at data."""
-        if not self.arms or not self.seeds:
-            raise InputError("study: expected at least one arm and one seed.")
+        if not isinstance(self.name, str) or not isinstance(self.title, str) or not isinstance(self.description, str):
+            raise InputError("study: expected text for name, title and description.")
+        if not isinstance(self.arms, dict) or not all(isinstance(loop, Loop) for loop in self.arms.values()):
+            raise InputError(f"arms: expected a dict of Loops by name, got {self.arms!r}.")
+        if not isinstance(self.seeds, tuple | list) or not self.arms or not self.seeds:
+            raise InputError(f"study: expected at least one arm and a tuple of at least one seed, got {self.seeds!r}.")
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds: expected different numbers, got {list(self.seeds)}.")
         for seed in self.seeds:
             check_count(seed, name="seeds", minimum=0)
-        check_count(self.threads, name="threads")
+        if check_count(self.threads, name="threads") > _MOST_THREADS:
+            raise InputError(f"threads: expected at most {_MOST_THREADS} per arm, got {self.threads}.")
         check_real(self.checkpoint_seconds, name="checkpoint_seconds", above=0.0)
         for name, loop in self.arms.items():
-            if not _ARM_NAME.fullmatch(name):
+            if not isinstance(name, str) or not _ARM_NAME.fullmatch(name):
                 raise InputError(
                     f"arms: expected names of letters, digits, spaces and . _ + - (at most 64), got {name!r}."
                 )
@@ -104,8 +110,8 @@ class Study:
             "name": self.name,
             "title": self.title,
             "description": self.description,
-            "seeds": list(self.seeds),
-            "threads": self.threads,
+            "seeds": [int(seed) for seed in self.seeds],
+            "threads": int(self.threads),
             "arms": {name: _without_seed(loop) for name, loop in self.arms.items()},
         }
 
@@ -170,18 +176,39 @@ class Study:
         path = folder / STUDY
         described = self.describe()
         if path.exists():
-            before = read_json(path)
-            if before["threads"] != self.threads:
+            before = read_study_file(path)
+            is_begun = any((folder / run.path / LEDGER).exists() for run in self.arm_runs())
+            if is_begun and before["threads"] != self.threads:
                 raise RunChanged(
                     f"{folder} was made with threads = {before['threads']}, now {self.threads}. Repeat the command "
                     "with the old setting, or give another --out."
                 )
             described["arms"] = {**before["arms"], **described["arms"]}
-            described["seeds"] = list(dict.fromkeys([*before["seeds"], *self.seeds]))
+            described["seeds"] = list(dict.fromkeys([*before["seeds"], *described["seeds"]]))
         for arm_run in self.arm_runs():
             check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
         if not path.exists() or read_json(path) != described:
             write_json(path, described)
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """What a study directory is about; RunDamaged if the file is not what `Study.run` writes."""
+    study = read_json(path)
+    kinds = {"arms": dict, "seeds": list, "threads": int}
+    if not isinstance(study, dict) or any(not isinstance(study.get(name), kind) for name, kind in kinds.items()):
+        raise RunDamaged(
+            f"{path}: expected arms, seeds and threads of a study. Remove it: the run command writes it anew."
+        )
+    return study
+
+
+def planned_runs(folder: Path) -> list[Path]:
+    """The run directories that a study is to have, begun or not; none for a directory that is no study's."""
+    path = folder / STUDY
+    if not path.exists():
+        return []
+    study = read_study_file(path)
+    return [folder / f"arms/{arm}/seed-{seed}" for arm in study["arms"] for seed in study["seeds"]]
 
 
 @dataclass(frozen=True)
@@ -248,8 +275,9 @@ def _raise(problems: Problems, *, n_runs: int) -> None:
         raise problems[0][1]
     if problems:
         first = problems[0][1]
+        rest = "the others are done" if len(problems) < n_runs else "repeat the command once their causes are mended"
         listed = "\n".join(f"  {path}: {type(problem).__name__}: {problem}" for path, problem in problems)
-        raise StudyFailed(f"{len(problems)} of {n_runs} arm runs failed; the others are done.\n{listed}") from first
+        raise StudyFailed(f"{len(problems)} of {n_runs} arm runs failed; {rest}.\n{listed}") from first
 
 
 @contextlib.contextmanager

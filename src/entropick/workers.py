@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -102,6 +103,7 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    warnings.formatwarning = plain_warning
     tell = _Throttled(connection)
     with contextlib.suppress(EOFError):
         while True:
@@ -113,6 +115,11 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
                 connection.send((True, error))
             except Exception:
                 connection.send((True, StudyFailed(traceback.format_exc())))
+
+
+def plain_warning(message: Warning | str, *where: Any, **more: Any) -> str:
+    """A warning as a person wants it: what, without the line of code that gave it."""
+    return f"entropick: warning: {message}\n"
 
 
 def _die_with_parent() -> None:

@@ -32,9 +32,9 @@ def shown(*, terminal, events=EVENTS):
 def test_plain_lines_tell_what_is_finished():
     lines = shown(terminal=False).splitlines()
     assert [line.partition("] ")[2] for line in lines] == [
-        "replace seed 0 iteration 1/3 select",
-        "replace seed 0 iteration 1/3 train",
-        "replace seed 0 iteration 1/3 sample (shared with another arm)",
+        "replace seed 0 iteration 1/3 select: done",
+        "replace seed 0 iteration 1/3 train: done",
+        "replace seed 0 iteration 1/3 sample: shared with another arm",
     ]
     assert all(line.startswith("[") and " s] " in line for line in lines)
 

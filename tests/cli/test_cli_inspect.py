@@ -53,7 +53,7 @@ def test_verify_names_a_changed_file_and_repairs(cli, finished, study_file):
     damaged.write_bytes(content)
     ended = cli("verify", finished)
     assert ended.code == 2 and f"{damaged} is damaged: expected {len(content)} bytes" in ended.out
-    assert "1 runs are damaged" in ended.out.splitlines()[-1]
+    assert "1 damaged" in ended.out.splitlines()[-1]
     assert cli("verify", finished, "--repair").code == 0
     assert cli("run", study_file, "--out", finished, "--workers", 1).code == 0
     assert cli("verify", finished).code == 0

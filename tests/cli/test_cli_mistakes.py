@@ -47,7 +47,7 @@ MISTAKES = {
     "run tiny.toml --set name=/elsewhere": "got '/elsewhere'. Change it, or give --out",
     "run tiny.toml --set name=..": "got '..'",
     "run tiny.toml --set name=": "got ''",
-    "run tiny.toml --out x --seeds": "expected at least one arm and one seed",
+    "run tiny.toml --out x --seeds": "expected at least one arm and a tuple of at least one seed",
     "run tiny.toml --out x --arms": "--arms: expected the name of at least one arm",
     "run tiny.toml --out x --arms replace tow": "there is no 'tow' in 'tiny.toml'; it has replace, accumulate",
     "run tiny.toml --out x --set n_images": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99",
@@ -65,9 +65,9 @@ MISTAKES = {
     "run tiny.toml --out x --colour red": "Unrecognized options: --colour, red",
     "run tiny.toml --out": "--out",
     "run tiny.toml another.toml": "Unrecognized options: another.toml",
-    "walk": "Available subcommands: run, status, verify, report",
+    "walk": "Available subcommands: run, select, status, verify, report",
     "--walk": "--walk",
-    "": "Expected one of {run, status, verify, report}",
+    "": "Expected one of {run, select, status, verify, report}",
     "status": "DIR",
     "verify": "DIR",
     "report": "DIR",
@@ -116,7 +116,7 @@ def test_garbage_from_a_shell(place, line):
 def test_a_mistake_that_only_the_data_shows(cli, place):
     ended = cli("run", "tiny.toml", "--out", "x", "--images", "4", "--workers", "1")
     assert ended.code == 2 and ended.err.count("entropick: error:") == 1
-    assert "dataset: expected at least 8 real and 8 reference images, got 4 and 1793" in ended.err
+    assert "expected at least 8 real, 8 reference and 8 generated images, got 4, 1793 and 4" in ended.err
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"\0\0\0"])

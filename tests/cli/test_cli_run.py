@@ -14,9 +14,9 @@ def test_a_study_of_ones_own_end_to_end(cli, study_file, tmp_path):
     out = tmp_path / "out"
     ended = cli("run", study_file, "--out", out, "--iterations", 1, "--seeds", 3, "--workers", 1)
     assert ended.code == 0 and not ended.err
-    assert ended.out.startswith("study 'tiny': 2 arms x 1 seeds x 1 iterations, 1 at a time, in ")
+    assert ended.out.startswith("study 'tiny': 2 arms x 1 seed x 1 iteration, 1 at a time, in ")
     assert "replace seed 3 iteration 1/1 select" in ended.out
-    assert "accumulate+threshold-decay seed 3 iteration 1/1 train (shared with another arm)" in ended.out
+    assert "accumulate+threshold-decay seed 3 iteration 1/1 train: shared with another arm" in ended.out
     assert f"page: {out / 'report.html'}\n" in ended.out and (out / "report.html").is_file()
     config = History(out / "arms" / "replace" / "seed-3").config
     assert config["seed"] == 3 and config["generator"] == {"kind": "kde", "bandwidth": 4.0}

@@ -115,9 +115,20 @@ def test_overrides_reach_into_components(load):
     assert study.arms["one"].paradigm == Replace() and study.seeds == (1, 2) and study.title == "x"
 
 
-def test_an_override_can_add_an_arm(load):
-    study = load(BASE, [("arms.two.selector.kind", "greedy"), ("arms.two.selector.n_samples", 9)])
-    assert list(study.arms) == ["one", "two"] and study.arms["two"].selector == Greedy(n_samples=9)
+def test_an_override_cannot_add_an_arm_by_a_slip_of_the_pen(load):
+    with pytest.raises(ConfigError, match=r"arms\.too\.n_generated: expected arms\.NAME\.KEY .* there are one, two"):
+        load(BASE + "[arms.two]\n", [("arms.too.n_generated", 9)])
+
+
+def test_an_override_reaches_an_arm_whose_name_holds_a_dot(load):
+    study = load(BASE + '[arms."a.b"]\n', [("arms.a.b.n_generated", 9)])
+    assert study.arms["a.b"].n_generated == 9
+
+
+def test_an_override_of_all_loops_reaches_what_an_arm_sets_itself(load):
+    arms = '[arms.two]\nselector = { kind = "greedy", n_samples = 5 }\n[arms.three]\nselector = "none"\n'
+    study = load(BASE + arms, [("loop.selector.n_samples", 9)])
+    assert study.arms["two"].selector == Greedy(n_samples=9) and study.arms["three"].selector is None
 
 
 def test_arms_can_be_chosen(load):
@@ -206,7 +217,7 @@ def test_mistakes_in_a_study_file(load, text):
 UNUSABLE = {
     "[loop]\ndataset = 'digits'\ngenerator = 'kde'\n": "expected at least one arm",
     "": "expected at least one arm",
-    "seeds = []\n" + BASE: "expected at least one arm and one seed",
+    "seeds = []\n" + BASE: "expected at least one arm and a tuple of at least one seed",
     "seeds = [1, 1]\n" + BASE: r"seeds: expected different numbers, got \[1, 1\]",
     "threads = 0\n" + BASE: "threads: expected a whole number of at least 1",
     "checkpoint_seconds = -1\n" + BASE: "checkpoint_seconds: expected a number",
@@ -273,13 +284,13 @@ def test_bytes_that_are_no_text(tmp_path):
     ("key", "value", "message"),
     [
         ("loop.n_iterations.x", 1, "'n_iterations' is a single value, not a table"),
-        ("loop.generator.steps", 5, r"generator \(kind 'kde'\): there is no 'steps'; known are bandwidth"),
+        ("loop.generator.steps", 5, r"loop\.generator: there is no 'steps'; known are bandwidth"),
         ("loop.nonsense", 5, "there is no 'nonsense'"),
         ("nonsense", 5, "there is no 'nonsense'"),
-        ("", 5, "there is no ''"),
-        (".", 5, "there is no ''"),
+        ("", 5, "expected names between the dots"),
+        (".", 5, "expected names between the dots"),
         ("loop", 5, "loop: expected a table, got 5"),
-        ("arms.one", "x", "expected a table, got 'x'"),
+        ("arms.one", "x", r"expected arms\.NAME\.KEY"),
     ],
 )
 def test_mistakes_in_overrides(load, key, value, message):

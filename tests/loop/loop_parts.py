@@ -67,7 +67,7 @@ class NewestFirst(Selector):
     random_state: Any = None
     seen: ClassVar[list[np.ndarray]] = []
 
-    def _select(self, X, sources, work):
+    def _select(self, X, sources, initial, work):
         self.seen.append(sources)
         rows = np.argsort(-sources, kind="stable")[: self.n_samples]
         return Selection(rows, np.ones(len(rows)), {})

@@ -26,7 +26,7 @@ def checkpoints(folder):
     return {path.name.rpartition("-")[0] for path in folder.glob("work/*/*.safetensors")}
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [11, 13, 41])
 def test_a_spent_budget_stops_at_a_checkpoint_and_the_same_call_goes_on(tmp_path, loop, seal, n):
     interrupted, n_stops = set(), 0
     while True:
@@ -45,11 +45,11 @@ def test_a_spent_budget_stops_at_a_checkpoint_and_the_same_call_goes_on(tmp_path
 
 def test_a_training_goes_on_from_its_checkpoint(tmp_path, loop, seal):
     with pytest.raises(BudgetSpent):
-        loop.run(tmp_path / "run", pace=CountedPace(n=2))
+        loop.run(tmp_path / "run", pace=CountedPace(n=60))
     events = []
     assert loop.run(tmp_path / "run", observer=events.append).seal == seal
     steps = [event.done for event in events if (event.iteration, event.stage) == (1, "train") and event.done]
-    assert steps[0] > 50
+    assert steps[0] > 60
 
 
 def test_a_deadline_that_has_passed_computes_nothing(tmp_path, loop):
@@ -104,11 +104,11 @@ def test_a_file_changed_behind_the_ledgers_back(tmp_path, loop, seal, name):
     assert verify_run(folder).damages == ()
 
 
-def test_a_changed_file_is_noticed_when_it_is_needed(tmp_path, loop, seal):
+def test_a_changed_file_is_noticed(tmp_path, loop, seal):
     path = tmp_path / "undisturbed" / "iteration-001" / "generated.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     loop.n_iterations += 1
-    with pytest.raises(RunDamaged, match=rf"{path} is not the file .*--repair"):
+    with pytest.raises(RunDamaged, match=rf"{path}: it is not the file .*--repair"):
         loop.run(tmp_path / "undisturbed")
 
 

@@ -98,8 +98,8 @@ def a_folder(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("hurt", [other_size, missing, a_folder])
-def test_a_file_of_another_size_is_named_at_once_with_what_to_do(tmp_path, hurt):
+@pytest.mark.parametrize("hurt", [other_size, other_bytes, missing, a_folder])
+def test_a_changed_file_is_named_at_once_with_what_to_do(tmp_path, hurt):
     write_run(tmp_path)
     path = tmp_path / "iteration-001" / "count.npy"
     hurt(path)
@@ -107,7 +107,8 @@ def test_a_file_of_another_size_is_named_at_once_with_what_to_do(tmp_path, hurt)
         pass
 
 
-def test_a_file_of_other_bytes_is_named_when_it_is_loaded_with_what_to_do(tmp_path):
+def test_where_hashing_takes_long_a_file_of_other_bytes_is_named_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("entropick.run.directory._HASHED_AT_ONCE", 0)
     write_run(tmp_path)
     path = tmp_path / "iteration-001" / "count.npy"
     other_bytes(path)

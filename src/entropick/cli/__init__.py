@@ -5,7 +5,9 @@ Exit codes: 0 done, 2 a mistake that the message explains, 75 the budget is spen
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,14 +16,18 @@ import tyro
 from entropick import __version__
 from entropick.cli.inspect import Report, Status, Verify
 from entropick.cli.run import Run
+from entropick.cli.select import Select
 from entropick.errors import BudgetSpent, EntropickError
+from entropick.workers import plain_warning
 
 EXIT_MISTAKE = 2
 EXIT_BUDGET = 75
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Select, tyro.conf.subcommand("select")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Report, tyro.conf.subcommand("report")]
@@ -34,6 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"entropick {__version__}")
         return 0
+    warnings.formatwarning = plain_warning
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        # Whoever read the output has gone (`entropick --help | head`); nothing is left to say to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
     command = tyro.cli(
         Command,
         prog="entropick",

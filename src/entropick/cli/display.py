@@ -25,6 +25,8 @@ from entropick.study import ArmEvent, Study
 if TYPE_CHECKING:
     from entropick.report.summary import Spread
 
+# Without bars, a stage at work gives a sign of life this often.
+_SECONDS_BETWEEN_LINES = 30.0
 # Metric -> its heading in the table that ends a run; the page has the others.
 _SUMMARY = {
     "generalization_score": "GS",
@@ -39,11 +41,10 @@ class Display:
     """The observer of a study; a context manager, because bars must be taken down again."""
 
     def __init__(self, study: Study, console: Console) -> None:
-        self._console = console
-        self._started = time.monotonic()
         self._n_iterations = {arm: loop.n_iterations for arm, loop in study.arms.items()}
         total = sum(run.loop.n_iterations for run in study.arm_runs())
         self._bars = _Bars(console, total) if console.is_terminal else None
+        self._lines = None if self._bars else _Lines(console, self._n_iterations)
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -60,17 +61,38 @@ class Display:
         """Show one event."""
         if self._bars:
             self._bars.show(event, self._n_iterations[event.arm])
-        elif event.event.status in ("done", "linked") and event.event.iteration > 0:
-            self._line(event)
+        elif self._lines:
+            self._lines.show(event)
 
-    def _line(self, event: ArmEvent) -> None:
-        inner, total = event.event, self._n_iterations[event.arm]
-        if inner.stage == "iteration":
+
+class _Lines:
+    """A line for every stage that ends, and now and then one for a stage that takes its time."""
+
+    def __init__(self, console: Console, n_iterations: dict[str, int]) -> None:
+        self._console = console
+        self._n_iterations = n_iterations
+        self._started = time.monotonic()
+        self._stage_began: dict[tuple[str, int], float] = {}
+        self._told: dict[tuple[str, int], float] = {}
+
+    def show(self, event: ArmEvent) -> None:
+        key, inner, now = (event.arm, event.seed), event.event, time.monotonic()
+        if inner.stage == "iteration" or inner.status == "kept":
             return
-        how = " (shared with another arm)" if inner.status == "linked" else ""
+        if inner.status == "running" and inner.done == 0:
+            self._stage_began[key] = self._told[key] = now
+        elif inner.status == "running" and now - self._told.get(key, now) >= _SECONDS_BETWEEN_LINES:
+            self._told[key] = now
+            left = (now - self._stage_began[key]) * (inner.total - inner.done) / inner.done
+            self._print(event, f"{inner.done:,} of {inner.total:,}, {left:.0f} s left {inner.note}".rstrip())
+        elif inner.status in ("done", "linked") and inner.iteration > 0:
+            self._print(event, "shared with another arm" if inner.status == "linked" else "done")
+
+    def _print(self, event: ArmEvent, what: str) -> None:
+        inner, total = event.event, self._n_iterations[event.arm]
         self._console.print(
             f"[{time.monotonic() - self._started:6.1f} s] {event.arm} seed {event.seed} "
-            f"iteration {inner.iteration}/{total} {inner.stage}{how}",
+            f"iteration {inner.iteration}/{total} {inner.stage}: {what}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -117,7 +139,7 @@ def _bar(event: ArmEvent, inner: Event, n_iterations: int) -> dict[str, Any]:
 def print_summary(folder: Path, console: Console) -> None:
     """Print what the last iteration of every arm measured, averaged over its seeds, below what real data scores."""
     from entropick.report.record import read_study
-    from entropick.report.summary import metric_keys, metric_over_seeds, real_over_seeds, shares_over_seeds
+    from entropick.report.summary import metric_keys, metric_over_seeds, real_over_seeds, shares_over_seeds, unfinished
 
     study = read_study(folder)
     for space in dict.fromkeys(key.rpartition("/")[2] for key in metric_keys(study)):
@@ -129,6 +151,9 @@ def print_summary(folder: Path, console: Console) -> None:
                 lines.append([arm.name, str(last), *values, _number(shares_over_seeds(arm, last).get(0, 0.0))])
         seeds = f", means over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
         print_columns([[f"{space}{seeds}", "iter.", *_SUMMARY.values(), "real"], *lines], console)
+    console.print("GS: generalization score. real: share of real images in the training set.", highlight=False)
+    for sentence in unfinished(study):
+        console.print(f"not finished: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
 
 def print_columns(lines: Sequence[Sequence[str]], console: Console) -> None:

@@ -24,6 +24,9 @@ def default_directory(name: str) -> Path:
 
 def check_directory(path: Path, *, flag: str) -> None:
     """Raise ConfigError if `path` is no directory and cannot become one, because there is a file in its place."""
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    try:
+        existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{flag}: expected a usable path ({error}). Give another path.") from None
     if not existing.is_dir():
         raise ConfigError(f"{flag}: expected a directory, but {existing} is a file. Give another path.")

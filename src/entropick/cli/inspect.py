@@ -12,7 +12,8 @@ from rich.console import Console
 from entropick.arrays import check_choice
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
-from entropick.run import History, find_runs, is_locked, repair_run, verify_run
+from entropick.run import LEDGER, History, find_runs, is_locked, repair_run, verify_run
+from entropick.study import planned_runs
 
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
@@ -26,7 +27,10 @@ class Status:
 
     def execute(self) -> int:
         """Print one line per run."""
-        lines = [_status(path, path.relative_to(self.folder)) for path in find_runs(self.folder)]
+        waiting = [path for path in planned_runs(self.folder) if not (path / LEDGER).is_file()]
+        runs = [] if waiting and not any(self.folder.rglob(LEDGER)) else find_runs(self.folder)
+        lines = [_status(path, path.relative_to(self.folder)) for path in runs]
+        lines += [[str(path.relative_to(self.folder)), "0", "waiting", "-", "-"] for path in waiting]
         print_columns([["run", "done", "state", "last stage", "at (UTC)"], *lines], Console())
         return 0
 
@@ -55,7 +59,8 @@ class Verify:
                 repair_run(verification)
                 console.print(f"{verification.folder}: kept {verification.n_intact} intact ledger lines.")
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
-        console.print(f"{len(found)} runs, {n_entries} ledger lines, {n_files} files: {_verdict(len(damaged))}")
+        verdict = _verdict(len(damaged), repaired=self.repair)
+        console.print(f"{len(found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
         return 0 if not damaged or self.repair else 2
 
 
@@ -96,9 +101,11 @@ def _status(path: Path, name: Path) -> list[str]:
         "done" if history.is_finished else "running" if is_locked(path) else "stopped",
         f"{last.iteration} {last.stage}" if last else "-",
         # Month, day, hour and minute of an ISO time, which the ledger has in UTC.
-        str(last.timing["finished"])[5:16].replace("T", " ") if last else "-",
+        str(last.timing.get("finished", "-"))[5:16].replace("T", " ") if last else "-",
     ]
 
 
-def _verdict(n_damaged: int) -> str:
-    return "all as written" if not n_damaged else f"{n_damaged} runs are damaged"
+def _verdict(n_damaged: int, *, repaired: bool) -> str:
+    if not n_damaged:
+        return "all as written"
+    return f"{n_damaged} repaired, repeat the run command" if repaired else f"{n_damaged} damaged"

@@ -142,7 +142,8 @@ def parse_budget(text: str) -> float:
 
 def _size(study: Study) -> str:
     n_iterations = max(loop.n_iterations for loop in study.arms.values())
-    return f"{len(study.arms)} arms x {len(study.seeds)} seeds x {n_iterations} iterations"
+    counts = ((len(study.arms), "arm"), (len(study.seeds), "seed"), (n_iterations, "iteration"))
+    return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
 
 
 def _cores() -> int:

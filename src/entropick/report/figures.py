@@ -91,7 +91,7 @@ def over_iterations(study: StudyRecord, key: str, *, legend: bool) -> Figure:
     x = alt.X(
         "iteration:Q",
         title="iteration",
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(last, 10), grid=False),
+        axis=alt.Axis(format="d", values=_whole_ticks(last), grid=False),
         scale=alt.Scale(domain=[1, max(last, 2)], nice=False, zero=False, padding=10),
     )
     meaning = words(key)
@@ -105,6 +105,11 @@ def over_iterations(study: StudyRecord, key: str, *, legend: bool) -> Figure:
         layers = [band, *layers]
     chart = alt.layer(*_real_rule(real, study), *layers).add_params(_highlight())
     return Figure(_slug(key), name_with_space(key), _metric_caption(study, key, real), chart, _metric_table(study, key))
+
+
+def _whole_ticks(last: int) -> list[int]:
+    """At most about ten iterations to label: an axis left to itself labels halves, too."""
+    return list(range(1, max(last, 2) + 1, -(-last // 10)))
 
 
 def score_against_entropy(study: StudyRecord, score: str, entropy: str, *, legend: bool) -> Figure:
@@ -230,7 +235,8 @@ def _real_rows(study: StudyRecord, key: str) -> Rows:
 
 def _correlation(study: StudyRecord, rows: Rows) -> tuple[str, ...]:
     """Pearson's r of the logarithmic score and the entropy, where sizes are equal and there is something to relate."""
-    points = [(math.log(row["score"]), row["entropy"]) for row in rows if row["score"] > 0]
+    # What arms share is one result, not several that agree.
+    points = list({(math.log(row["score"]), row["entropy"]): None for row in rows if row["score"] > 0})
     if (
         len(training_sizes(study)) != 1
         or len(points) < 3
@@ -238,7 +244,7 @@ def _correlation(study: StudyRecord, rows: Rows) -> tuple[str, ...]:
     ):
         return ()
     r = statistics.correlation(*zip(*points, strict=True))
-    return (f"Pearson's r of entropy and the logarithm of the score: {r:.2f} over these {len(points)} points.",)
+    return (f"Pearson's r of entropy and the logarithm of the score: {r:.2f} over {len(points)} different points.",)
 
 
 def _real_rule(rows: Rows, study: StudyRecord) -> list[alt.Chart]:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from entropick.errors import RunChanged, RunDamaged
 from entropick.run.environment import record_environment
 from entropick.run.files import (
+    FileRecord,
     fingerprint,
     hash_file,
     link_or_copy,
@@ -32,6 +33,8 @@ from entropick.work import Work
 CONFIG = "config.json"
 # More iterations than before leave all earlier ones as they are.
 MAY_GROW = ("n_iterations",)
+# Bytes of a run that are hashed when it is opened: a second's work.
+_HASHED_AT_ONCE = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class Run:
         self._pace = pace
         self._observer = observer
         self._verified: set[str] = set()
-        for entry in self.ledger:
-            self._check_present(entry)
+        self._check_files()
 
     @classmethod
     @contextlib.contextmanager
@@ -145,13 +147,7 @@ class Run:
             The file is not what the ledger says.
         """
         path = self.relative(entry, name)
-        if path not in self._verified:
-            if hash_file(self.folder / path) != entry.files[path]:
-                raise RunDamaged(
-                    f"{self.folder / path} is not the file that the ledger names (its sha256 differs). Restore it, or "
-                    f"run `entropick verify {self.folder} --repair` and then the same run command again."
-                )
-            self._verified.add(path)
+        self._check_hash(path, entry.files[path])
         return read_content(self.folder / path)
 
     def relative(self, entry: Entry, name: str) -> str:
@@ -197,36 +193,67 @@ class Run:
         self._observer(Event(entry.iteration, entry.stage, status="linked"))
         return entry
 
-    def _check_present(self, entry: Entry) -> None:
-        for name, record in entry.files.items():
-            path = self.folder / name
-            size = path.stat().st_size if path.is_file() else None
+    def _check_files(self) -> None:
+        """All sizes; all hashes too, unless that takes long. A file is hashed before its first use in any case."""
+        records = {path: record for entry in self.ledger for path, record in entry.files.items()}
+        for path, record in records.items():
+            size = (self.folder / path).stat().st_size if (self.folder / path).is_file() else None
             if size != record.bytes:
                 came = "it is missing" if size is None else f"it has {size} bytes"
-                raise RunDamaged(
-                    f"{path}: expected the {record.bytes} bytes that the ledger names, but {came}. Restore the file, "
-                    f"or run `entropick verify {self.folder} --repair` and then the same run command again."
-                )
+                self._refuse(path, f"expected the {record.bytes} bytes that the ledger names, but {came}")
+        if sum(record.bytes for record in records.values()) <= _HASHED_AT_ONCE:
+            for path, record in records.items():
+                self._check_hash(path, record)
+
+    def _check_hash(self, path: str, record: FileRecord) -> None:
+        if path not in self._verified and hash_file(self.folder / path) != record:
+            self._refuse(path, "it is not the file that the ledger names (its sha256 differs)")
+        self._verified.add(path)
+
+    def _refuse(self, path: str, reason: str) -> NoReturn:
+        raise RunDamaged(
+            f"{self.folder / path}: {reason}. Restore the file, or run `entropick verify {self.folder} --repair` and "
+            "then the same run command again."
+        )
 
 
-def check_config(folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = ()) -> None:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config that a directory was made with; RunDamaged if the file is not what was written."""
+    path = folder / CONFIG
+    config = read_json(path) if path.exists() else None
+    if not isinstance(config, dict):
+        raise RunDamaged(f"{path}: expected a table of settings. Remove the file: the same command writes it anew.")
+    return config
+
+
+def check_config(
+    folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = (), done: str = LEDGER
+) -> None:
     """Raise RunChanged, with a diff, if the run in `folder` was made with another config; a new folder is fine.
 
-    A number under one of the names in `may_grow` may be larger than it was.
+    A number under one of the names in `may_grow` may be larger than it was. `done` is the file without which nothing
+    is finished.
     """
     path = folder / CONFIG
     # A run that never finished a stage has nothing that another config could spoil.
-    if not path.exists() or not (folder / LEDGER).exists():
+    if not path.exists() or not (folder / done).exists():
         return
-    before, now = flatten(read_json(path)), flatten(config)
+    before, now = flatten(read_config(folder)), flatten(config)
     changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]
-    refused = [name for name in changed if not (name in may_grow and before[name] < now[name])]
+    # A part of another kind has other parameters altogether: its kind says it all.
+    replaced = tuple(name.removesuffix("kind") for name in changed if name.endswith(".kind"))
+    changed = [name for name in changed if name.endswith(".kind") or not name.startswith(replaced)]
+    refused = [name for name in changed if not (name in may_grow and _is_less(before.get(name), now.get(name)))]
     if refused:
         lines = "\n".join(f"  {name}: was {_show(before, name)}, now {_show(now, name)}" for name in refused)
         raise RunChanged(
             f"{folder} was made with another config:\n{lines}\n"
             "Repeat the command with the old settings, or give another --out."
         )
+
+
+def _is_less(before: Any, now: Any) -> bool:
+    return isinstance(before, int) and isinstance(now, int) and before < now
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from entropick.errors import RunDamaged
 from entropick.run.files import read_json, write_json
 
 ENVIRONMENT = "environment.json"
@@ -28,7 +29,10 @@ def environment() -> dict[str, Any]:
 def record_environment(folder: Path) -> None:
     """Add this environment to ``environment.json`` unless its newest record is the same."""
     path = folder / ENVIRONMENT
-    known = read_json(path)["environments"] if path.exists() else []
+    try:
+        known = list(read_json(path)["environments"]) if path.exists() else []
+    except (RunDamaged, TypeError, KeyError):
+        known = []  # a record, and nothing depends on it: begin anew rather than stop the run
     current = environment()
     if not known or known[-1] != current:
         write_json(path, {"environments": [*known, current]})

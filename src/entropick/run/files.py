@@ -142,7 +142,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a run; a damaged one is a RunDamaged error."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
         raise RunDamaged(f"{path} is not readable as JSON ({error}). Restore it, or use a new directory.") from error
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from entropick.errors import RunError
-from entropick.run.files import read_content, read_json
+from entropick.errors import RunDamaged, RunError
+from entropick.run.directory import CONFIG, read_config
+from entropick.run.files import read_content
 from entropick.run.ledger import LEDGER, Entry, Ledger
 
 
@@ -23,8 +24,14 @@ class History:
         self.folder = Path(folder)
         if not (self.folder / LEDGER).is_file():
             raise RunError(f"{self.folder}: expected a run directory, but found no {LEDGER} in it.")
-        self.config: dict[str, Any] = read_json(self.folder / "config.json")
+        self.config: dict[str, Any] = read_config(self.folder)
+        if not isinstance(self.config.get("n_iterations"), int):
+            raise RunDamaged(f"{self.folder / CONFIG}: expected a whole number of n_iterations. Remove the file.")
         self._ledger = Ledger(self.folder)
+
+    def __repr__(self) -> str:
+        done, planned = self.n_iterations_done, self.config["n_iterations"]
+        return f"History({str(self.folder)!r}: {done} of {planned} iterations, seal {self.seal or 'none'})"
 
     @property
     def entries(self) -> list[Entry]:

@@ -59,6 +59,8 @@ class Entry:
     def from_line(cls, line: str) -> Entry:
         """Read a line; ValueError, KeyError or TypeError if it is not one."""
         fields = json.loads(line)
+        if not isinstance(fields["timing"], dict):
+            raise TypeError("timing")
         fields["files"] = {path: FileRecord(**record) for path, record in fields["files"].items()}
         return cls(**fields)
 
@@ -124,13 +126,15 @@ def intact_entries(path: Path) -> tuple[list[Entry], int, str | None]:
     length = 0
     if not path.exists():
         return entries, length, None
+    if not path.is_file():
+        return entries, length, f"{path} is not a file"
     for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         if not raw.endswith(b"\n"):
             break
         try:
             entry = Entry.from_line(raw.decode())
             reason = "" if entry.check == entry.sealed(entries[-1].check if entries else "") else "its seal is broken"
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             reason = "it is not a ledger entry"
         if reason:
             return entries, length, f"{path}: line {number} is damaged: {reason}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from entropick.errors import RunLocked
+from entropick.errors import RunError, RunLocked
 from entropick.run.files import storage_errors
 
 _LOCK = ".lock"
@@ -30,6 +30,8 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     RunLocked
         Another process has it, and kept it for `wait_seconds`.
     """
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise RunError(f"{folder}: expected a directory or a path that is free, but it is a file. Give another one.")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropick.errors import RunError
+from entropick.errors import RunDamaged, RunError
+from entropick.run.directory import read_config
 from entropick.run.files import hash_file, write_atomic
 from entropick.run.ledger import LEDGER, Entry, intact_entries
 from entropick.run.lock import locked
@@ -59,6 +60,7 @@ def verify_run(folder: Path) -> Verification:
             n_intact += 1
         damages += found
     damages += [damage] if damage else []
+    damages += _config_damage(folder)
     return Verification(folder, len(entries), sum(len(e.files) for e in entries), tuple(damages), n_intact)
 
 
@@ -67,7 +69,24 @@ def repair_run(found: Verification) -> None:
     with locked(found.folder):
         entries, _, _ = intact_entries(found.folder / LEDGER)
         kept = "".join(entry.to_line() for entry in entries[: found.n_intact]).encode()
+        for entry in entries[found.n_intact :]:
+            _clear_the_way(found.folder, entry)
         write_atomic(found.folder / LEDGER, lambda stream: stream.write(kept))
+
+
+def _config_damage(folder: Path) -> list[str]:
+    try:
+        read_config(folder)
+    except RunDamaged as error:
+        return [str(error)]
+    return []
+
+
+def _clear_the_way(folder: Path, entry: Entry) -> None:
+    """Move aside what stands where a file has to be written again and is no file."""
+    for path in (folder / name for name in entry.files):
+        if path.is_dir():
+            path.rename(path.with_name(f"{path.name}.damaged"))
 
 
 def _damages(folder: Path, entry: Entry) -> list[str]:
