@@ -9,7 +9,8 @@ import reference
 
 from entropick.errors import DuplicateWarning, InputError
 from entropick.selectors import random as module
-from entropick.selectors.random import Random, _shares
+from entropick.selectors.quotas import even_shares
+from entropick.selectors.random import Random
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -44,7 +45,7 @@ def test_every_row_is_as_likely():
     ],
 )
 def test_shares(sizes, n, expected):
-    assert _shares(np.array(sizes), n).tolist() == expected
+    assert even_shares(np.array(sizes), n).tolist() == expected
 
 
 def test_stratified_picks_follow_the_shares():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, Integers, check_count, check_features, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import Cloud
+from entropick.neighbors import Cloud, nearest_neighbors
+from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
 Floats = NDArray[np.float64]
@@ -33,8 +34,20 @@ class Selection:
     facts: dict[str, float]
 
 
+class Unfitted:
+    """Fitted state ends in ``_``; asked for before `fit`, it is a NotFittedError."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what is missing.
+        if name.endswith("_") and not name.startswith("_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"{type(self).__name__} is not fitted, so there is no {name} yet. Call fit(X) first.")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
 @dataclass(kw_only=True)
-class Selector(Component, ABC):
+class Selector(Unfitted, Component, ABC):
     """A rule that picks `n_samples` rows of a feature matrix.
 
     A subclass writes `_select`, and `check` for parameters of its own.
@@ -43,6 +56,14 @@ class Selector(Component, ABC):
     ----------
     n_samples : int
         How many rows to pick, at least 1.
+    initial : integers (m,), optional
+        Rows that are already picked; they are the first m of the `n_samples`.
+    minimum : mapping of source to share, or "balanced", optional
+        The least that each source (each value of `y`: iterations, folders, classes) gets of the picks, rounded down to
+        whole rows; the shares add up to at most 1. "balanced": all sources get equally many, as far as they have them.
+        The rule picks freely until as many places are left as are owed to sources; from there on only rows of sources
+        that are still owed are candidates. So every source gets its minimum, and as long as the free choice already
+        gives it, nothing changes.
 
     Attributes
     ----------
@@ -58,6 +79,8 @@ class Selector(Component, ABC):
     """
 
     n_samples: int
+    initial: ArrayLike | None = None
+    minimum: Mapping[Any, float] | str | None = None
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, *, work: Work | None = None) -> Self:
         """Pick rows of `X`.
@@ -89,7 +112,7 @@ class Selector(Component, ABC):
                 f"n_samples: expected at most {len(features)}, the rows of X with shape {features.shape}, "
                 f"got {self.n_samples}. Lower n_samples or pass more rows."
             )
-        selection = self._select(features, sources, work or Work())
+        selection = self._within_quotas(features, sources, self._initial_rows(len(features)), work or Work())
         self.indices_, self.distances_ = selection.rows, selection.distances
         for name, value in selection.facts.items():
             setattr(self, f"{name}_", value)
@@ -98,8 +121,34 @@ class Selector(Component, ABC):
         return self
 
     @abstractmethod
-    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
-        """Pick rows of checked data by checked parameters."""
+    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+        """Pick rows of checked data by checked parameters; the rows `initial`, perhaps none, are the first picks.
+
+        Of fewer samples from the same data the same rows must come, as far as they go.
+        """
+
+    def _within_quotas(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+        selection = self._select(X, sources, initial, work)
+        if not self.minimum:
+            return selection
+        owed = owed_rows(self.minimum, sources, self.n_samples)
+        rows, distances, facts = selection.rows, selection.distances, dict(selection.facts)
+        while (kept := within_quotas(sources[rows], owed)) < self.n_samples:
+            if kept < len(initial):
+                raise InputError(
+                    f"minimum: expected places for {sum(owed.values())} owed rows, but the {len(initial)} rows of "
+                    "initial do not leave them. Raise n_samples, or lower a share."
+                )
+            picked = rows[:kept]
+            short = [source for source, least in owed.items() if np.count_nonzero(sources[picked] == source) < least]
+            allowed = np.union1d(picked, np.flatnonzero(np.isin(sources, short)))
+            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), work)
+            rows, distances = allowed[selection.rows], np.append(distances[:kept], selection.distances[kept:])
+            facts |= selection.facts
+        if "covering_radius" in facts:
+            # The last choice was among some of the rows; the radius is that of all.
+            facts["covering_radius"] = float(nearest_neighbors(X, X[rows]).distances.max())
+        return Selection(rows, distances, facts)
 
     def _fell_short(self, X: Features) -> bool:
         """Whether `X` had too few distinct points."""
@@ -116,6 +165,30 @@ class Selector(Component, ABC):
         """Raise InputError if a parameter is unusable."""
         check_count(self.n_samples, name="n_samples")
         check_random_state(getattr(self, "random_state", None))
+        check_minimum(self.minimum)
+        initial = self._initial()
+        if initial.ndim != 1 or len(np.unique(initial)) < len(initial) or len(initial) > self.n_samples:
+            raise InputError(
+                f"initial: expected at most n_samples={self.n_samples} different rows, got shape {initial.shape} with "
+                f"{len(np.unique(initial))} different ones. Leave repeated rows out."
+            )
+
+    def _initial(self) -> Integers:
+        initial = np.asarray([] if self.initial is None else self.initial)
+        if initial.size and initial.dtype.kind not in "iu":
+            raise InputError(
+                f"initial: expected whole row numbers, got dtype {initial.dtype}. Use np.flatnonzero(mask)."
+            )
+        return initial.astype(np.int64)
+
+    def _initial_rows(self, n: int) -> Integers:
+        initial = self._initial()
+        if len(initial) and (initial.min() < 0 or initial.max() >= n):
+            raise InputError(
+                f"initial: expected rows from 0 to {n - 1}, got {initial.min()} to {initial.max()}. "
+                "Count the rows of the X that is passed to fit."
+            )
+        return initial
 
     @property
     def n_distinct_(self) -> int:
@@ -138,19 +211,16 @@ class Selector(Component, ABC):
             **{name: value if value is not None and np.isfinite(value) else None for name, value in values.items()},
         }
 
-    def __getattr__(self, name: str) -> Any:
-        # Only reached for what is missing.
-        if name.endswith("_") and not name.startswith("_"):
-            from sklearn.exceptions import NotFittedError
-
-            raise NotFittedError(f"{type(self).__name__} is not fitted, so there is no {name} yet. Call fit(X) first.")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
 
 def check_random_state(value: Any) -> None:
     """Raise InputError unless `value` is a whole number of at least 0, a NumPy generator or None."""
     if not (value is None or isinstance(value, np.random.Generator)):
         check_count(value, name="random_state", minimum=0)
+
+
+def first_in(order: Integers, initial: Integers) -> Integers:
+    """The rows in `order`, but `initial` before all others."""
+    return np.concatenate([initial, order[~np.isin(order, initial)]])
 
 
 def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Integers
-from entropick.errors import InputError
 from entropick.neighbors import Cloud
 from entropick.selectors.base import Floats, RandomState, Selection, Selector, squares_in_order
 from entropick.selectors.candidates import Candidates
@@ -25,15 +23,15 @@ _BROUGHT = 4
 class Greedy(Selector):
     """Pick a random first row, then always the row farthest from all picked ones (farthest-point sampling).
 
-    The picks cover the data: no selection of the same size has less than half of its covering radius. They also pick
-    outliers first, so garbage must go before.
+    The picks cover the data: no selection of the same size has less than half of its covering radius (with `initial`
+    or `minimum` that is not promised). They also pick outliers first, so garbage must go before: see `OutlierGuard`.
 
     Parameters
     ----------
     n_samples : int
         How many rows to pick, at least 1.
-    initial : integers (m,), optional
-        Rows that are already picked; they are the first m of the `n_samples`. None or empty: one random row.
+    initial, minimum : optional
+        Rows that are already picked (None or empty: one random row), least shares of sources: see `Selector`.
     random_state : int, Generator or None
         What the random first row depends on.
 
@@ -67,42 +65,12 @@ class Greedy(Selector):
     ([0, 3, 2], [inf, 9.0, 4.0], 1.0)
     """
 
-    initial: ArrayLike | None = None
     random_state: RandomState = None
 
     kind: ClassVar[str] = "greedy"
 
-    def check(self) -> None:
-        """Raise InputError if a parameter is unusable."""
-        super().check()
-        initial = self._initial()
-        if initial.ndim != 1 or len(np.unique(initial)) < len(initial) or len(initial) > self.n_samples:
-            raise InputError(
-                f"initial: expected at most n_samples={self.n_samples} different rows, got shape {initial.shape} with "
-                f"{len(np.unique(initial))} different ones. Leave repeated rows out."
-            )
-
-    def _initial(self) -> Integers:
-        initial = np.asarray([] if self.initial is None else self.initial)
-        if initial.size and initial.dtype.kind not in "iu":
-            raise InputError(
-                f"initial: expected whole row numbers, got dtype {initial.dtype}. Use np.flatnonzero(mask)."
-            )
-        return initial.astype(np.int64)
-
-    def _first(self, n: int) -> Integers:
-        initial = self._initial()
-        if len(initial) == 0:
-            return np.random.default_rng(self.random_state).integers(n, size=1)
-        if initial.min() < 0 or initial.max() >= n:
-            raise InputError(
-                f"initial: expected rows from 0 to {n - 1}, got {initial.min()} to {initial.max()}. "
-                "Count the rows of the X that is passed to fit."
-            )
-        return initial
-
-    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
-        first = self._first(len(X))
+    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+        first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
         candidates = Candidates(Cloud(X), self.n_samples)
         for position, square in zip(first.tolist(), squares_in_order(candidates.cloud, first), strict=True):
             candidates.accept(position, square)

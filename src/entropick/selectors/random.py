@@ -10,7 +10,8 @@ import numpy as np
 from entropick.arrays import Features, Integers
 from entropick.errors import InputError
 from entropick.neighbors import Cloud, distinct_rows
-from entropick.selectors.base import RandomState, Selection, Selector, squares_in_order
+from entropick.selectors.base import RandomState, Selection, Selector, first_in, squares_in_order
+from entropick.selectors.quotas import even_shares
 from entropick.work import Work
 
 
@@ -27,6 +28,8 @@ class Random(Selector):
         cannot give, goes to the other sources as evenly as can be, one more to the lower source numbers.
     random_state : int, Generator or None
         What the picks depend on.
+    initial, minimum : optional
+        Rows that are already picked (not with `stratify`), least shares of sources: see `Selector`.
 
     Attributes
     ----------
@@ -60,10 +63,11 @@ class Random(Selector):
         super().check()
         if not isinstance(self.stratify, bool | np.bool_):
             raise InputError(f"stratify: expected True or False, got {self.stratify!r}.")
+        if self.stratify and (len(self._initial()) or self.minimum):
+            raise InputError('stratify: expected no initial and no minimum beside it. Use minimum="balanced" instead.')
 
-    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
-        rng = np.random.default_rng(self.random_state)
-        rows = rng.permutation(len(X))
+    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+        rows = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
         if self.stratify:
             rows = _stratified(rows, sources, self.n_samples)
         rows = rows[: self.n_samples]
@@ -77,25 +81,8 @@ class Random(Selector):
 def _stratified(rows: Integers, sources: Integers, n: int) -> Integers:
     """The first rows of each source, as many as its share, in the order of `rows`."""
     values, group = np.unique(sources[rows], return_inverse=True)
-    shares = _shares(np.bincount(group), n)
+    shares = even_shares(np.bincount(group), n)
     chosen = np.zeros(len(rows), bool)
     for value in range(len(values)):
         chosen[np.flatnonzero(group == value)[: shares[value]]] = True
     return rows[chosen]
-
-
-def _shares(sizes: Integers, n: int) -> Integers:
-    """Split `n` among sources as evenly as their sizes allow; what is left over goes to the first that have more.
-
-    >>> _shares(np.array([10, 1, 10, 10]), 12).tolist()
-    [4, 1, 4, 3]
-    """
-    shares = np.zeros_like(sizes)
-    while left := n - int(shares.sum()):
-        hungry = np.flatnonzero(shares < sizes)
-        each = left // len(hungry)
-        if each == 0:
-            shares[hungry[:left]] += 1
-        else:
-            shares[hungry] = np.minimum(shares[hungry] + each, sizes[hungry])
-    return shares

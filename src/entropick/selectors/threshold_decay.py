@@ -10,7 +10,7 @@ import numpy as np
 
 from entropick.arrays import Features, Integers, check_real
 from entropick.neighbors import Cloud
-from entropick.selectors.base import RandomState, Selection, Selector
+from entropick.selectors.base import RandomState, Selection, Selector, first_in, squares_in_order
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
@@ -36,6 +36,8 @@ class ThresholdDecay(Selector):
         The factor between thresholds, between 0 and 1.
     random_state : int, Generator or None
         What the order of candidates depends on.
+    initial, minimum : optional
+        Rows that are already picked, least shares of sources: see `Selector`.
 
     Attributes
     ----------
@@ -44,8 +46,8 @@ class ThresholdDecay(Selector):
     distances_ : float64 (n_samples,)
         Distance of each row to the nearest accepted one when it was accepted.
     threshold_ : float
-        The threshold of the last pass. All distinct picks are farther apart than this; if more than one pass was
-        needed, no row of X is farther than ``threshold_ / decay`` from the picks.
+        The threshold of the last pass. All distinct picks, but those of `initial`, are farther apart than this; if
+        more than one pass was needed, no candidate of that pass is farther than ``threshold_ / decay`` from the picks.
     covering_radius_ : float
         The largest distance of any row of X to its nearest pick.
     n_distinct_, min_distance_ : int, float
@@ -81,10 +83,12 @@ class ThresholdDecay(Selector):
         if self.threshold != "auto":
             check_real(self.threshold, name='threshold (or "auto")', above=0)
 
-    def _select(self, X: Features, sources: Integers, work: Work) -> Selection:
-        order = np.random.default_rng(self.random_state).permutation(len(X))
+    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+        order = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
         candidates = Candidates(Cloud(X, order), self.n_samples)
-        candidates.accept(0, math.inf)
+        first = np.arange(max(1, len(initial)))
+        for position, square in zip(first.tolist(), squares_in_order(candidates.cloud, first), strict=True):
+            candidates.accept(position, square)
         start = threshold = self._start(candidates)
         passes = 0
         while candidates.missing and candidates.squares.any():

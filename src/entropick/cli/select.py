@@ -1,0 +1,153 @@
+"""``entropick select``: a subset of images or embeddings, from files into files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from entropick.cli.display import print_columns
+from entropick.cli.flags import check_directory, says
+from entropick.config import build, parse_value
+from entropick.errors import ConfigError
+from entropick.selection import Choice, open_sources
+from entropick.work import Work
+
+_EMBEDDINGS = (".npy", ".parquet")
+
+
+@dataclass
+class Select:
+    """Choose a diverse subset of images or embeddings.
+
+    Writes manifest.parquet and manifest.csv, selection.json and contact sheets
+    into DIR. The same command resumes; a random choice of the same size is
+    always measured beside the selection.
+    """
+
+    sources: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="NAME=PATH ...", help_behavior_hint="(at least one)"),
+    ]
+    """Folders of images, .npy or .npz images, .npy or .parquet embeddings, by names of your choice."""
+    n: int
+    """How many to choose."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """The output folder."""
+    method: str = "greedy"
+    """greedy, threshold-decay or random."""
+    features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|FILE")] = None
+    """How images are compared, or a .npy or .parquet file with an embedding of each, sources in order."""
+    seed: int = 0
+    """What every random number depends on."""
+    threshold: Annotated[str | None, says("auto", metavar="X|auto")] = None
+    """First threshold of threshold-decay, in units of the features."""
+    decay: Annotated[float | None, says("0.95")] = None
+    """Factor between thresholds of threshold-decay."""
+    guard: Annotated[str | None, says("no guard", metavar="NAME")] = None
+    """Trust this source, and set aside first what is extremely far from it."""
+    quota: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHARE", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Least share of a source, for instance real=0.5."""
+    link: bool = False
+    """Link the chosen image files into DIR/selected; copied where that is not possible."""
+    copy: bool = False
+    """Copy the chosen image files into DIR/selected, byte for byte."""
+    skip_bad: bool = False
+    """Go on without images that cannot be used, and record them."""
+
+    def execute(self) -> int:
+        """Choose, and say what came out."""
+        check_directory(self.out, flag="--out")
+        choice = self._choice()
+        console = Console(soft_wrap=True, highlight=False, markup=False)
+        with _Bar(console) as bar:
+            result = choice.run(self.out, work=bar, say=console.print)
+        _print_result(result, self.out, console)
+        return 0
+
+    def _choice(self) -> Choice:
+        if self.link and self.copy:
+            raise ConfigError("--link and --copy: expected one of them.")
+        sources = open_sources(self.sources)
+        given = self.features or (None if sources[0].kind == "embeddings" else "pixels")
+        is_file = given is not None and given.endswith(_EMBEDDINGS)
+        files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
+        return Choice(
+            sources=sources,
+            selector=build("selector", self._selector(), where="--method"),
+            encoder=None if given is None or is_file else build("features", given, where="--features"),
+            embeddings=Path(given) if given is not None and is_file else None,
+            guard=self.guard,
+            quotas=dict(_quota(text) for text in self.quota),
+            files=files,
+            skip_bad=self.skip_bad,
+            seed=self.seed,
+        )
+
+    def _selector(self) -> dict[str, Any]:
+        table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
+        if self.method == "threshold-decay" or self.threshold is not None:
+            table["threshold"] = parse_value(self.threshold or "auto")
+        if self.decay is not None:
+            table["decay"] = self.decay
+        return table
+
+
+def _quota(text: str) -> tuple[str, float]:
+    name, equals, share = text.rpartition("=")
+    value = parse_value(share)
+    if not equals or isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"--quota: expected NAME=SHARE, for instance real=0.5, got {text!r}.")
+    return name, float(value)
+
+
+class _Bar(Work):
+    """Progress of whatever is going on, one bar on a terminal and nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self._task = self._progress.add_task("", total=None) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._task is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Show it."""
+        if self._task is not None:
+            self._progress.update(self._task, description=note, completed=done, total=total)
+
+
+def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
+    rows = [
+        ("entropy (nats)", "knn_entropy"),
+        ("covering radius", "covering_radius"),
+        ("min. distance", "min_distance"),
+    ]
+    lines = [[label, *(_number(result[side][key]) for side in ("selection", "control"))] for label, key in rows]
+    print_columns([["", "selection", "random"], *lines], console)
+    counts = result["sources"]
+    heading = ["source", *(key.replace("_", " ") for key in next(iter(counts.values())))]
+    print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
+    if result["n_distinct"] < result["n_samples"]:
+        console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
+    console.print(f"manifest: {out / 'manifest.csv'}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}"

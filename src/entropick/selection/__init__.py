@@ -1,0 +1,7 @@
+"""Selections without a loop: what a choice tells, and choosing from files into files."""
+
+from entropick.selection.appraisal import Appraisal, Certificate, Measures, appraise
+from entropick.selection.choice import Choice
+from entropick.selection.sources import Source, open_sources, read_embeddings
+
+__all__ = ["Appraisal", "Certificate", "Choice", "Measures", "Source", "appraise", "open_sources", "read_embeddings"]

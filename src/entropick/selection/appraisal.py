@@ -1,0 +1,183 @@
+"""What a selection tells: its cover and its distances, what they prove, and what chance would have done."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from entropick.arrays import Features, Integers, check_features
+from entropick.errors import DuplicateWarning, InputError
+from entropick.metrics.entropy import duplicate_share, knn_entropy
+from entropick.neighbors import nearest_neighbors
+from entropick.random_stream import RandomStream
+from entropick.selectors.base import Selector
+from entropick.selectors.random import Random
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One set of rows, measured against the pool that it was chosen from. Distances in the units of the features.
+
+    Attributes
+    ----------
+    covering_radius
+        The largest distance of any row of the pool to its nearest chosen row; small is good.
+    min_distance
+        The smallest distance between two chosen rows; large is good. None if there is only one.
+    knn_entropy
+        In nats, see `entropick.metrics.knn_entropy`; None where it is not finite or cannot be estimated.
+    duplicate_share
+        Share of rows that repeat another exactly.
+    """
+
+    covering_radius: float
+    min_distance: float | None
+    knn_entropy: float | None
+    duplicate_share: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What follows for every other selection of the same size from the same pool.
+
+    Attributes
+    ----------
+    best_radius_at_least
+        No selection of this size has a smaller covering radius.
+    factor
+        The covering radius is at most this many times the smallest possible one; None where that says nothing.
+    threshold
+        The last threshold of Threshold Decay, or None.
+    pairs_above_threshold
+        Whether all pairs are farther apart than the threshold, as the filter promises of distinct rows.
+    rows_within
+        ``threshold / decay``, if no row of the pool is farther than that from the selection, else None (the first pass
+        was the last, or quotas ruled).
+    """
+
+    best_radius_at_least: float
+    factor: float | None
+    threshold: float | None = None
+    pairs_above_threshold: bool | None = None
+    rows_within: float | None = None
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """A fitted selector's choice beside a random one of the same size; see `appraise`.
+
+    Attributes
+    ----------
+    n_pool, n_samples
+        Rows to choose from, and rows chosen.
+    selection, control
+        The choice, and a random choice of as many rows of the same pool. Entropies are comparable only so: at equal
+        size, k and feature space.
+    control_seed
+        What the control depends on.
+    certificate
+        What the choice proves.
+    """
+
+    n_pool: int
+    n_samples: int
+    selection: Measures
+    control: Measures
+    control_seed: int
+    certificate: Certificate
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as plain data, fit for JSON."""
+        plain = {name: value if isinstance(value, int) else dict(vars(value)) for name, value in vars(self).items()}
+        return {**plain, "entropy_gain": self.entropy_gain}
+
+    @property
+    def entropy_gain(self) -> float | None:
+        """Entropy of the selection minus that of the control, in nats."""
+        chosen, control = self.selection.knn_entropy, self.control.knn_entropy
+        return None if chosen is None or control is None else chosen - control
+
+
+def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0) -> Appraisal:
+    """Measure what `selector`, fitted on `X` (n, d), has chosen, and a random choice of the same size.
+
+    Raises
+    ------
+    InputError
+        If `X` is not usable or has fewer rows than the selector was fitted on.
+
+    Notes
+    -----
+    The certificate needs no trust in the algorithm. The n chosen rows and the row farthest from them are n + 1 rows
+    of which no two are nearer than the smaller of `min_distance` and `covering_radius`. Whatever n rows are chosen, two
+    of these n + 1 have the same nearest one, so that one of them is at least half that distance away. For `Greedy`,
+    whose pairs are at least a covering radius apart, this is its 2-approximation of the k-center problem (Gonzalez,
+    "Clustering to minimize the maximum intercluster distance", 1985); for `ThresholdDecay` it gives at most
+    ``2 / decay``.
+
+    Examples
+    --------
+    >>> from entropick.selectors import Greedy
+    >>> X = [[0.0], [1.0], [5.0], [9.0]]
+    >>> found = appraise(Greedy(n_samples=3, initial=[0]).fit(X), X)
+    >>> found.selection.covering_radius, found.certificate.best_radius_at_least, found.certificate.factor
+    (1.0, 0.5, 2.0)
+    """
+    features = check_features(X)
+    if len(features) <= int(selector.indices_.max()):
+        raise InputError(
+            f"X: expected the rows that the selector was fitted on, got {len(features)} rows where it chose row "
+            f"{int(selector.indices_.max())}."
+        )
+    chosen = _measure(features, selector.indices_, selector.min_distance_, _known_radius(selector))
+    return Appraisal(
+        n_pool=len(features),
+        n_samples=len(selector.indices_),
+        selection=chosen,
+        control=_control(features, len(selector.indices_), control_seed),
+        control_seed=control_seed,
+        certificate=_certificate(chosen, selector),
+    )
+
+
+def _known_radius(selector: Selector) -> float | None:
+    radius = vars(selector).get("covering_radius_")
+    return None if radius is None else float(radius)
+
+
+def _control(X: Features, n: int, seed: int) -> Measures:
+    control = Random(n_samples=n, random_state=RandomStream(seed, stage="random control").rng())
+    with warnings.catch_warnings():
+        # That the pool has copies has been said of the selection.
+        warnings.simplefilter("ignore", DuplicateWarning)
+        control.fit(X)
+    return _measure(X, control.indices_, control.min_distance_, None)
+
+
+def _measure(X: Features, rows: Integers, min_distance: float, radius: float | None) -> Measures:
+    points = X[rows]
+    if radius is None:
+        radius = float(nearest_neighbors(X, points).distances.max())
+    entropy = knn_entropy(points) if len(rows) > 1 else math.inf
+    return Measures(radius, _finite(min_distance), _finite(entropy), duplicate_share(points))
+
+
+def _certificate(chosen: Measures, selector: Selector) -> Certificate:
+    apart = math.inf if chosen.min_distance is None else chosen.min_distance
+    least = min(apart, chosen.covering_radius) / 2
+    factor = chosen.covering_radius / least if least > 0 else None
+    threshold = vars(selector).get("threshold_")
+    if threshold is None:
+        return Certificate(least, factor)
+    within = threshold / float(selector.get_params()["decay"])
+    return Certificate(
+        least, factor, threshold, apart > threshold, within if chosen.covering_radius <= within else None
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,142 @@
+"""Features of sources: read from a file, or extracted once and kept, part by part, so that a repeat goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from entropick import arrays, features
+from entropick.arrays import Integers, check_same_width
+from entropick.datasets import read_image
+from entropick.errors import InputError
+from entropick.run.files import fingerprint, read_json, write_content, write_json
+from entropick.selection.sources import Source, Survey
+from entropick.work import Work
+
+# Image files decoded, and kept, together.
+_PART_FILES = 512
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All usable rows of all sources, as aligned columns.
+
+    Attributes
+    ----------
+    X
+        float32 ``(n, d)``.
+    source, row
+        int64 ``(n,)``: the number of the source, and the row in it.
+    problems
+        Of each source, in order: row -> why it is not among the candidates.
+    """
+
+    X: arrays.Features
+    source: Integers
+    row: Integers
+    problems: tuple[dict[int, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+def extract(
+    sources: Sequence[Source],
+    hashes: Sequence[str],
+    encoder: features.Features,
+    found: Survey,
+    cache: Path,
+    work: Work,
+) -> Candidates:
+    """Features of all images by `encoder`; those of image files are kept in `cache`, by encoder and content."""
+    problems = tuple(dict(known) for known in found.problems)
+    parts: list[arrays.Features] = []
+    for number, source in enumerate(sources):
+        if source.array is not None:
+            parts.append(encoder.extract(source.array))
+            continue
+        key = fingerprint({"encoder": encoder.describe(), "content": hashes[number], "shape": list(found.shape or ())})
+        parts += _Folder(source, encoder, found.mode, cache / key[:16]).extract(problems[number], work)
+    return _align(sources, [part for part in parts if len(part)], problems)
+
+
+def given(sources: Sequence[Source], X: arrays.Features | None, problems: Sequence[dict[int, str]]) -> Candidates:
+    """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
+    if X is None:
+        matrices = [source.array for source in sources if source.array is not None]
+        check_same_width(*((source.name, X) for source, X in zip(sources, matrices, strict=True)))
+        return _align(sources, matrices, tuple(problems))
+    n = sum(map(len, sources))
+    good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
+    # A memory map of which all rows are used is not copied.
+    return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
+
+
+def check_rows(sources: Sequence[Source], X: arrays.Features) -> None:
+    """Raise InputError unless `X` has one row per image of all sources."""
+    if len(X) != (n := sum(map(len, sources))):
+        listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
+        raise InputError(f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again.")
+
+
+def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
+    rows = [np.flatnonzero(_usable(source, bad)) for source, bad in zip(sources, problems, strict=True)]
+    if not sum(map(len, rows)):
+        raise InputError("sources: expected usable rows, but there is not one.")
+    return Candidates(
+        X=parts[0] if len(parts) == 1 else np.concatenate(parts),
+        source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),
+        row=np.concatenate(rows).astype(np.int64),
+        problems=problems,
+    )
+
+
+def _usable(source: Source, problems: dict[int, str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    usable = np.ones(len(source), bool)
+    usable[list(problems)] = False
+    return usable
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The features of a folder's files, kept in parts: first what went wrong, then the features."""
+
+    source: Source
+    encoder: features.Features
+    mode: str
+    folder: Path
+
+    def extract(self, problems: dict[int, str], work: Work) -> list[arrays.Features]:
+        """The parts in order; adds to `problems` what does not decode."""
+        n = len(self.source)
+        parts = []
+        for start in range(0, n, _PART_FILES):
+            parts.append(self._part(start, problems))
+            work.progress(min(start + _PART_FILES, n), n, f"features of {self.source.name}")
+        return parts
+
+    def _part(self, start: int, problems: dict[int, str]) -> arrays.Features:
+        path, notes = self.folder / f"{start:09d}.npy", self.folder / f"{start:09d}.json"
+        if not path.exists():
+            found, computed = self._compute(range(start, min(start + _PART_FILES, len(self.source))), problems)
+            write_json(notes, found)
+            write_content(path, computed)
+        problems.update({int(row): reason for row, reason in read_json(notes).items()})
+        X: arrays.Features = np.load(path, allow_pickle=False)
+        return X
+
+    def _compute(self, rows: range, known: dict[int, str]) -> tuple[dict[int, str], arrays.Features]:
+        images, found = [], {}
+        for row in rows:
+            if row not in known:
+                try:
+                    images.append(read_image(self.source.files[row], mode=self.mode))
+                except InputError as error:
+                    found[row] = str(error).partition(": ")[2]
+        if not images:
+            return found, np.empty((0, 0), np.float32)
+        return found, self.encoder.extract(np.stack(images))

@@ -1,0 +1,322 @@
+"""``entropick select``: from files into files, what it says, what it refuses, what an interruption leaves."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fresh_python import SRC
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from entropick.selection import choice, extraction
+from entropick.selectors import Greedy
+
+DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of 60 digits in two classes, an array of 40 and some noise, embeddings of all."""
+    monkeypatch.chdir(tmp_path)
+    for row, image in enumerate(DIGITS[:60]):
+        folder = tmp_path / "real" / f"class {row % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{row:02d}.png")
+    np.save("made.npy", np.concatenate([DIGITS[60:100], NOISE]))
+    embeddings = np.random.default_rng(1).standard_normal((105, 4)).astype(np.float32)
+    np.save("all.npy", embeddings)
+    pq.write_table(pa.table({"e": list(embeddings)}), "all.parquet")
+    np.save("first.npy", embeddings[:60])
+    return tmp_path
+
+
+def result(out="out"):
+    with open(f"{out}/selection.json") as file:
+        return json.load(file)
+
+
+def manifest(out="out"):
+    with open(f"{out}/manifest.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def hashes(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_images_of_two_sources(cli, place):
+    ended = cli("select", "real=real", "made=made.npy", "--n", "20", "--guard", "real", "--out", "out")
+    assert ended.code == 0 and not ended.err
+    assert "Forecast" in ended.out and "GiB" in ended.out and "guard:" in ended.out and "random" in ended.out
+    rows = manifest()
+    assert [row["rank"] for row in rows] == [str(rank) for rank in range(20)]
+    table = pq.read_table("out/manifest.parquet").to_pydict()
+    assert list(table) == ["rank", "source", "path", "row", "distance"]
+    assert [str(row) for row in table["row"]] == [row["row"] for row in rows]
+    assert {row["source"] for row in rows} == {"real", "made"}
+    files = sorted((place / "real").rglob("*.png"))
+    assert all(row["path"] == "made.npy" or place / row["path"] == files[int(row["row"])] for row in rows)
+    told = result()
+    assert told["guard"]["n_set_aside"] >= 5 and told["sources"]["made"]["set_aside"] >= 5
+    assert not {("made", str(row)) for row in range(40, 45)} & {(row["source"], row["row"]) for row in rows}
+    assert told["entropy_gain"] > 0 and told["certificate"]["factor"] == pytest.approx(2.0)
+    for name in ("contact-sheet.png", "set-aside.png"):
+        with Image.open(place / "out" / name) as sheet:
+            assert sheet.width == 1004 or name == "set-aside.png"
+    with open("out/set-aside.csv", newline="") as file:
+        aside = list(csv.DictReader(file))
+    assert [float(row["distance"]) for row in aside] == sorted((float(r["distance"]) for r in aside), reverse=True)
+
+
+def test_rows_are_those_of_the_selector(cli, place):
+    assert cli("select", "made=made.npy", "--n", "12", "--seed", "3", "--out", "out").code == 0
+    X = np.load("made.npy").reshape(45, -1).astype(np.float32)
+    expected = Greedy(n_samples=12, random_state=3).fit(X)
+    assert [int(row["row"]) for row in manifest()] == expected.indices_.tolist()
+    assert [float(row["distance"]) for row in manifest()] == expected.distances_.tolist()
+
+
+@pytest.mark.parametrize("method", ["greedy", "threshold-decay", "random"])
+@pytest.mark.parametrize("embeddings", ["all.npy", "all.parquet"])
+def test_embeddings_of_images(cli, place, method, embeddings):
+    line = f"select real=real made=made.npy --n 30 --method {method} --features {embeddings} --out out"
+    assert cli(*line.split()).code == 0
+    kinds = {"greedy": 2.0, "threshold-decay": 2 / 0.95}
+    assert method == "random" or result()["certificate"]["factor"] <= kinds[method] + 1e-9
+    assert (place / "out" / "contact-sheet.png").is_file() and not (place / "out" / "features").exists()
+
+
+def test_sources_of_embeddings(cli, place):
+    ended = cli("select", "a=first.npy", "b=all.parquet", "--n", "30", "--quota", "a=0.8", "--out", "out")
+    assert ended.code == 0, ended.err
+    assert result()["sources"]["a"]["chosen"] >= 24
+    assert not (place / "out" / "contact-sheet.png").exists()
+
+
+@pytest.mark.parametrize("flag", ["--link", "--copy"])
+def test_the_chosen_files_themselves(cli, place, flag):
+    before = hashes(place / "real")
+    assert cli("select", "real=real", "--n", "10", flag, "--out", "out").code == 0
+    chosen = hashes(place / "out" / "selected" / "real")
+    assert len(chosen) == 10 and chosen.items() <= before.items()
+    one = next(path for path in (place / "out" / "selected").rglob("*.png"))
+    assert (one.stat().st_nlink > 1) == (flag == "--link")
+
+
+def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, monkeypatch):
+    line = ["select", "real=real", "--n", "10", "--out", "out"]
+    assert cli(*line).code == 0
+    before = hashes(place / "out")
+    monkeypatch.setattr(choice.Choice, "_choose", None)
+    assert "chosen before" in cli(*line).out
+    ended = cli(*line, "--seed", "5")
+    assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err
+    Image.fromarray(DIGITS[99]).save(place / "real" / "new.png")
+    ended = cli(*line)
+    assert ended.code == 2 and "sources.real.content: was" in ended.err
+    assert hashes(place / "out") == before
+
+
+def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypatch):
+    line = ["select", "real=real", "--n", "10", "--out", "out"]
+    cli(*line)
+    before = hashes(place / "out")
+    (place / "out" / "manifest.csv").unlink()
+    monkeypatch.setattr(extraction, "read_image", None)
+    assert cli(*line).code == 0 and hashes(place / "out") == before
+
+
+def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
+    line = ["select", "real=real", "--n", "10", "--out", "out"]
+    monkeypatch.setattr(extraction, "_PART_FILES", 16)
+    read, calls = extraction.read_image, []
+
+    def interrupted(file, *, mode):
+        calls.append(file)
+        if len(calls) == 40:
+            raise KeyboardInterrupt
+        return read(file, mode=mode)
+
+    monkeypatch.setattr(extraction, "read_image", interrupted)
+    assert cli(*line).code == 130
+    assert not (place / "out" / "selection.json").exists()
+    assert not list((place / "out").rglob("*.partial"))
+    calls[:] = [None] * 100
+    assert cli(*line).code == 0
+    # Two parts of 16 were kept.
+    assert len(calls) == 100 + 60 - 32
+    assert cli("select", "real=real", "--n", "10", "--out", "other").code == 0
+    assert manifest() == manifest("other")
+
+
+def test_interrupted_while_copying_nothing_half_written_is_left(cli, place, monkeypatch):
+    line = ["select", "real=real", "--n", "10", "--out", "out", "--copy"]
+    place_one, calls = choice._place, []
+
+    def interrupted(file, target, *, link):
+        calls.append(file)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        place_one(file, target, link=link)
+
+    monkeypatch.setattr(choice, "_place", interrupted)
+    assert cli(*line).code == 130
+    assert not (place / "out" / "selection.json").exists() and not list((place / "out").glob("selected*"))
+    assert cli(*line).code == 0 and len(hashes(place / "out" / "selected")) == 10
+
+
+def test_copies_are_said(cli, place):
+    np.save("same.npy", np.repeat(np.eye(3, dtype=np.float32), 4, axis=0))
+    ended = cli("select", "a=same.npy", "--n", "5", "--out", "out")
+    assert ended.code == 0 and "only 3 of the chosen rows are distinct" in ended.out
+
+
+def test_a_real_ctrl_c(place):
+    command = [sys.executable, "-m", "entropick", "select", "a=big.npy", "--n", "4000", "--out", "out"]
+    np.save("big.npy", np.random.default_rng(0).standard_normal((40_000, 256)).astype(np.float32))
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SRC)}
+    )
+    deadline = time.monotonic() + 60
+    while not (place / "out" / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == ["config.json"]
+
+
+def spoil(place):
+    """Four files that cannot be used, each in its own way."""
+    (place / "real" / "text.png").write_text("no image")
+    whole = next((place / "real").rglob("00.png")).read_bytes()
+    (place / "real" / "torn.png").write_bytes(whole[:-40])
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(place / "real" / "wide.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(place / "real" / "deep.png")
+
+
+def test_unreadable_images_are_all_named(cli, place):
+    spoil(place)
+    for row in range(15):
+        (place / "real" / f"z{row:02d}.png").touch()
+    ended = cli("select", "real=real", "--n", "10", "--out", "out")
+    assert ended.code == 2 and ended.err.count("entropick: error:") == 1
+    assert all(f"{name}.png: " in ended.err for name in ("text", "wide", "deep", "z00", "z14"))
+    assert "--skip-bad" in ended.err and not (place / "out").exists()
+
+
+def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
+    whole = cli("select", "real=real", "--n", "10", "--out", "whole")
+    assert whole.code == 0
+    spoil(place)
+    assert cli("select", "real=real", "--n", "10", "--out", "out", "--skip-bad").code == 0
+    told = result()
+    assert {Path(item["path"]).name for item in told["skipped"]} == {
+        "text.png",
+        "torn.png",
+        "wide.png",
+        "deep.png",
+    }
+    assert told["sources"]["real"]["skipped"] == 4
+    assert [row["path"] for row in manifest()] == [row["path"] for row in manifest("whole")]
+
+
+def test_colour_and_grey_files_are_compared_in_colour(cli, place):
+    Image.fromarray(np.full((8, 8, 4), 200, np.uint8)).save(place / "real" / "rgba.png")
+    assert cli("select", "real=real", "--n", "10", "--out", "out").code == 0
+    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (61, 192)
+
+
+def bad_files(place):
+    np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
+    np.save("inf.npy", np.array([[0.0, np.inf], [1.0, 2.0]], np.float32))
+    np.save("floats.npy", np.zeros((5, 8, 8)))
+    np.save("colour.npy", np.zeros((5, 8, 8, 3), np.uint8))
+    np.save("short.npy", np.zeros((7, 4), np.float32))
+    np.save("wide.npy", np.zeros((7, 5), np.float32))
+    (place / "text.npy").write_text("hello")
+    (place / "text.parquet").write_text("hello")
+    (place / "notes.txt").write_text("hello")
+    pq.write_table(pa.table({"e": [[1.0], [1.0, 2.0]]}), "ragged.parquet")
+    pq.write_table(pa.table({"e": [[1.0], None]}), "holes.parquet")
+    pq.write_table(pa.table({"name": ["a", "b"]}), "words.parquet")
+    (place / "empty").mkdir()
+    (place / "mine").mkdir()
+    (place / "mine" / "thesis.txt").write_text("years of work")
+
+
+MISTAKES = {
+    "select --n 5 --out out": "expected at least one NAME=PATH",
+    "select real --n 5 --out out": "expected NAME=PATH, for instance real=photos/, got 'real'",
+    "select =real --n 5 --out out": "got '=real'",
+    "select a/b=real --n 5 --out out": "got 'a/b=real'",
+    "select a=real a=made.npy --n 5 --out out": "expected different names, got 'a' more than once",
+    "select a=gone --n 5 --out out": "a: expected a folder or a file at gone, but there is none",
+    "select a=empty --n 5 --out out": "empty: expected image files",
+    "select a=notes.txt --n 5 --out out": "expected a folder of images, or a .npy, .npz or .parquet file",
+    "select a=text.npy --n 5 --out out": "text.npy: expected a NumPy file without pickles",
+    "select a=text.parquet --n 5 --out out": "text.parquet: expected a parquet file",
+    "select a=ragged.parquet --n 2 --out out": "lists of one length in column 'e', got lengths [1, 2]",
+    "select a=holes.parquet --n 2 --out out": "no missing values, but column 'e'",
+    "select a=words.parquet --n 2 --out out": "expected real numbers",
+    "select a=nan.npy --n 1 --out out": "nan.npy: expected finite float32 values, got nan in row 0, column 1",
+    "select a=inf.npy --n 1 --out out": "got inf in row 0, column 1",
+    "select a=floats.npy --n 1 --out out": "expected uint8 values 0..255",
+    "select a=made.npy b=colour.npy --n 1 --out out": "expected images of one shape, but a has (8, 8, 1), b has",
+    "select a=real b=first.npy --n 1 --out out": "a has folder, b has embeddings",
+    "select a=short.npy b=wide.npy --n 1 --out out": "a has 4, b has 5",
+    "select a=real --n 0 --out out": "n_samples: expected a whole number of at least 1, got 0",
+    "select a=real --n -3 --out out": "n_samples: expected a whole number of at least 1, got -3",
+    "select a=real --n 61 --out out": "n: expected at most 60, as many as there are candidates, got 61",
+    "select a=real --n 5 --seed -1 --out out": "random_state",
+    "select a=real --n 5 --method gready --out out": "there is no kind 'gready'",
+    "select a=real --n 5 --threshold 3 --out out": "there is no 'threshold'",
+    "select a=real --n 5 --method threshold-decay --threshold 0 --out out": "threshold",
+    "select a=real --n 5 --method threshold-decay --threshold -2 --out out": "threshold",
+    "select a=real --n 5 --method threshold-decay --threshold much --out out": "threshold",
+    "select a=real --n 5 --method threshold-decay --decay 1 --out out": "decay: expected a number between 0 and 1",
+    "select a=real --n 5 --method threshold-decay --decay -0.5 --out out": "decay",
+    "select a=real --n 5 --features dino --out out": "there is no kind 'dino'",
+    "select a=real --n 5 --features gone.npy --out out": "gone.npy",
+    "select a=real --n 5 --features short.npy --out out": "expected 60 rows, one per image (a 60), got 7",
+    "select a=first.npy --n 5 --features pixels --out out": "the sources are embeddings already",
+    "select a=real --n 5 --guard b --out out": "guard: expected the name of a source (a), got 'b'",
+    "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
+    "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
+    "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",
+    "select a=real --n 5 --quota a=1.5 --out out": "minimum of source 0",
+    "select a=real --n 5 --link --copy --out out": "--link and --copy: expected one of them",
+    "select a=made.npy --n 5 --copy --out out": "expected folders of image files, but 'a' is one file",
+    "select a=real --n 5 --out notes.txt": "--out: expected a directory, but notes.txt is a file",
+    "select a=real --n 5 --out mine": "a new folder or one of an earlier selection, but mine holds other files",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_said_once_and_nothing_is_written(cli, place, line):
+    bad_files(place)
+    before = hashes(place)
+    ended = cli(*line.split())
+    assert ended.code == 2
+    assert MISTAKES[line] in " ".join(ended.err.replace("│", " ").split())
+    assert "Traceback" not in ended.err and ended.err.count("entropick: error:") == 1
+    left = hashes(place)
+    assert {name: left[name] for name in before} == before
+    assert not [name for name in left if name.endswith(("selection.json", "manifest.csv"))]
