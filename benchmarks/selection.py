@@ -1,0 +1,203 @@
+"""Exact farthest-point selection, side by side: time and peak memory of each contestant in a process of its own.
+
+    python benchmarks/selection.py --threads 2 --out benchmarks/results/selection.json
+
+Rivals run the way their users would run them. One that would take minutes is timed on its first picks and scaled: its
+cost per pick does not change (column "timed on"). A rival that is not installed is left out and named.
+The floor is one float32 matrix product of N rows by n picks on the same threads: below it nobody gets who looks at
+every row for every pick in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """Choose `n_picks` of `n_rows` rows with `n_features` features; from a file where `file` names one."""
+
+    n_rows: int
+    n_features: int
+    n_picks: int
+    file: str = ""
+
+    def load(self, data: Path) -> Array:
+        """The rows, float32."""
+        if not self.file:
+            return np.random.default_rng(0).standard_normal((self.n_rows, self.n_features), dtype=np.float32)
+        images = np.load(data / self.file, allow_pickle=False)["images"][: self.n_rows]
+        return images.reshape(len(images), -1).astype(np.float32)
+
+
+CASES = {
+    "synthetic": Case(20_000, 384, 10_000),
+    "mnist": Case(12_000, 784, 6_000, "mnist_train_12000.npz"),
+    "cifar10": Case(16_384, 3_072, 4_096, "cifar10_train_32768.npz"),
+}
+
+
+def entropick(X: Array, n: int) -> Any:
+    """This package."""
+    from entropick.selectors import Greedy
+
+    return Greedy(n_samples=n, initial=[0]).fit(X).indices_
+
+
+def plain_torch(X: Array, n: int) -> list[int]:
+    """One distance sweep per pick, as in the paper's released code."""
+    import torch
+
+    rows = torch.from_numpy(X)
+    nearest = torch.full((len(rows),), float("inf"))
+    picks = [0]
+    while len(picks) < n:
+        nearest = torch.minimum(nearest, torch.cdist(rows, rows[picks[-1]][None])[:, 0])
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+def fpsample(X: Array, n: int) -> Any:
+    """fpsample's general algorithm; its k-d tree variants refuse more than 8 features."""
+    import fpsample
+
+    return fpsample.fps_sampling(X, n, start_idx=0)
+
+
+def scikit_matter(X: Array, n: int) -> Any:
+    """scikit-matter's FPS."""
+    from skmatter.sample_selection import FPS
+
+    return FPS(initialize=0, n_to_select=n).fit(X).selected_idx_
+
+
+def lightly_mundig(X: Array, n: int) -> Any:
+    """lightly-mundig's diversifying strategy."""
+    from lightly_mundig import Selection
+
+    selection = Selection()
+    selection.add_diversifying_strategy(X, 1.0)
+    return selection.run_selection([0], len(X), n)
+
+
+def matrix_product(X: Array, n: int) -> Any:
+    """The floor: one product of all rows with n of them, in tiles that a cache-friendly selection would use."""
+    import torch
+
+    rows = torch.from_numpy(X)
+    tile = torch.empty(len(rows), 1024)
+    for start in range(0, n, 1024):
+        torch.mm(rows, rows[start : min(start + 1024, n)].T, out=tile[:, : min(1024, n - start)])
+    return tile
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who runs, and on how many picks it is timed (None: all of them)."""
+
+    run: Callable[[Array, int], Any]
+    prefix: int | None = None
+
+
+CONTESTANTS = {
+    "entropick": Contestant(entropick),
+    "matrix product (floor)": Contestant(matrix_product),
+    "lightly-mundig": Contestant(lightly_mundig, 200),
+    "scikit-matter": Contestant(scikit_matter, 200),
+    "fpsample": Contestant(fpsample, 200),
+    "plain torch loop": Contestant(plain_torch, 200),
+}
+
+
+def run_one(case: Case, contestant: Contestant, data: Path, threads: int) -> dict[str, Any]:
+    """Time one contestant in this process."""
+    import torch
+
+    torch.set_num_threads(threads)
+    X = case.load(data)
+    n = min(case.n_picks, contestant.prefix or case.n_picks)
+    contestant.run(X[:500].copy(), 50)  # imports, thread pools and the like are not what is compared
+    before = _peak()
+    started = time.perf_counter()
+    contestant.run(X, n)
+    seconds = time.perf_counter() - started
+    return {
+        "seconds": seconds * case.n_picks / n,
+        "timed_on": n,
+        "extra_bytes": _peak() - before,
+        "data_bytes": X.nbytes,
+    }
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run_in_process(case: str, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time one contestant in a process of its own; a failure is part of the result."""
+    command = [sys.executable, __file__, "--one", case, name, "--threads", str(arguments.threads)]
+    threads = {key: str(arguments.threads) for key in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "MKL_NUM_THREADS")}
+    done = subprocess.run(
+        [*command, "--data", str(arguments.data)], capture_output=True, text=True, env={**os.environ, **threads}
+    )
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    lines = []
+    for case_name, rows in results.items():
+        case, ours = CASES[case_name], rows["entropick"]["seconds"]
+        lines += [f"\n**{case_name}**: {case.n_picks:,} of {case.n_rows:,} x {case.n_features}\n"]
+        lines += ["| | seconds | ratio to ours | timed on | extra memory |", "| --- | ---: | ---: | ---: | ---: |"]
+        for name, row in rows.items():
+            if "failed" in row:
+                lines.append(f"| {name} | not run: {row['failed']} | | | |")
+                continue
+            picks = "all" if row["timed_on"] == case.n_picks else f"{row['timed_on']} picks"
+            memory = f"{row['extra_bytes'] / 1e6:,.0f} MB"
+            lines.append(f"| {name} | {row['seconds']:.2f} | {row['seconds'] / ours:.2f} | {picks} | {memory} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run every contestant on every case, or one of them when asked by the parent process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        case, name = arguments.one
+        print(json.dumps(run_one(CASES[case], CONTESTANTS[name], arguments.data, arguments.threads)))
+        return
+    present = [name for name in arguments.cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
+    results = {case: {name: run_in_process(case, name, arguments) for name in CONTESTANTS} for case in present}
+    print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}")
+    print(table(results))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps({"threads": arguments.threads, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
