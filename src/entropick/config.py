@@ -255,10 +255,7 @@ def _merge(shared: Table, arm: Table) -> Table:
 
 def _component_class(section: str, kind: str, where: str) -> Any:
     known = kinds(section)
-    if kind not in known:
-        close = difflib.get_close_matches(kind, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{where}: there is no kind {kind!r}; known are {', '.join(known)}.{hint}")
+    _check_known(kind, tuple(known), where, noun="kind ")
     module, _, name = known[kind].partition(":")
     try:
         return getattr(importlib.import_module(module), name)
@@ -269,12 +266,12 @@ def _component_class(section: str, kind: str, where: str) -> Any:
         ) from error
 
 
-def _check_known(key: str, known: Sequence[str], where: str) -> None:
+def _check_known(key: str, known: Sequence[str], where: str, *, noun: str = "") -> None:
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         known_names = ", ".join(known) or "none"
-        raise ConfigError(f"{where}: there is no {key!r}; known are {known_names}.{hint}")
+        raise ConfigError(f"{where}: there is no {noun}{key!r}; known are {known_names}.{hint}")
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,13 +151,14 @@ class Loop:
     def new_selector(self, stream: RandomStream) -> Selector:
         """An unfitted copy of the selector that draws from `stream`."""
         assert self.selector is not None
-        selector = copy.copy(self.selector)
         # A selector that draws nothing has no random_state.
-        return selector.set_params(random_state=stream.rng()) if hasattr(selector, "random_state") else selector
+        draws = "random_state" in self.selector.parameter_names()
+        changes: dict[str, Any] = {"random_state": stream.rng()} if draws else {}
+        return dataclasses.replace(self.selector, **changes)
 
     def new_generator(self) -> Generator:
         """An unfitted copy of the generator."""
-        return type(self.generator)(**self.generator.get_params())
+        return dataclasses.replace(self.generator)
 
     def _components(self) -> dict[str, Component]:
         for name in ("evaluation", "metrics"):

@@ -36,7 +36,12 @@ class ArmRun:
     @property
     def path(self) -> str:
         """The run directory, relative to the study's."""
-        return f"arms/{self.arm}/seed-{self.seed}"
+        return run_path(self.arm, self.seed)
+
+
+def run_path(arm: str, seed: int) -> str:
+    """Where the run of an arm and a seed lies in its study's directory."""
+    return f"arms/{arm}/seed-{seed}"
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def planned_runs(folder: Path) -> list[Path]:
     if not path.exists():
         return []
     study = read_study_file(path)
-    return [folder / f"arms/{arm}/seed-{seed}" for arm in study["arms"] for seed in study["seeds"]]
+    return [folder / run_path(arm, seed) for arm in study["arms"] for seed in study["seeds"]]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,6 @@ class Run:
     def __init__(self, folder: Path, *, shared: Shared, pace: Pace, observer: Observer) -> None:
         self.folder = folder
         self.ledger = Ledger(folder)
-        self.computed = 0
         self._shared = shared
         self._pace = pace
         self._observer = observer
@@ -173,7 +172,6 @@ class Run:
         timing = {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
         entry = self.ledger.append(replace(entry, files=files, values=dict(outcome.values), timing=timing))
         work.clear()
-        self.computed += 1
         self._observer(Event(entry.iteration, entry.stage, status="done"))
         return entry
 
