@@ -65,6 +65,7 @@ class Stages:
                 "fingerprint": fingerprint,
             }
             # Before the ledger has a line, so that what is found here can still be put right in this directory.
+            self._check_labels(real.labels)
             self._check_sizes(values)
             return Outcome(files, values)
 
@@ -158,8 +159,12 @@ class Stages:
         def compute(work: Work) -> Outcome:
             weights, state = self._run.load(model, "model.safetensors"), self._run.load(model, "model.json")
             generator = loop.new_generator().restore(weights, state)
-            images = generator.sample(n_images, stream=self._stream(n, "sample"), work=work)
-            return Outcome({"generated.npy": images}, {"n_images": len(images)})
+            stream = self._stream(n, "sample")
+            images = generator.sample(n_images, stream=stream, work=work)
+            files: dict[str, Any] = {"generated.npy": images}
+            if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
+                files["generated_labels.npy"] = labels
+            return Outcome(files, {"n_images": len(images), **generator.sampling_values()})
 
         depends_on = {
             "generator": loop.generator.describe(),
@@ -248,6 +253,14 @@ class Stages:
             of_training = [name for name in ("knn_entropy", "duplicate_share") if name in names]
             metrics |= measure(fewer, of_training, space=space)
         return metrics
+
+    def _check_labels(self, labels: Integers | None) -> None:
+        if self._loop.generator.needs_labels and (labels is None or labels.min() < 0):
+            raise InputError(
+                f"dataset: a conditional generator expected a label for every image, but {self._loop.dataset.kind!r} "
+                f"has {'none' if labels is None else 'images without one'}. Use images with labels, or conditional = "
+                "false."
+            )
 
     def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""
