@@ -249,12 +249,14 @@ class DDPM(Generator):
 
     def sampling_values(self) -> dict[str, Any]:
         """How the last sample was computed, if not plainly."""
+        self._require_fitted("network_")
         return self.sampling_values_
 
     def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
         self.check_fits(image_shape)
         self.image_shape_ = image_shape
         self.classes_ = classes
+        self.sampling_values_: State = {}
 
     def _build(self, seed: int) -> nn.Module:
         n_classes = len(self.classes_) if self.classes_ else 0

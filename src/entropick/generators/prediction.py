@@ -39,8 +39,10 @@ class Prediction:
 
     def __call__(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """float32 ``(n, c, h, w)`` for images at one timestep and class numbers ``(n,)``."""
+        n_parts = self.n_parts
         while (predicted := self._in_parts(x, timestep, classes)) is None:
             self.n_parts *= 2
+        if self.n_parts > n_parts:
             warnings.warn(
                 f"sampling: out of memory; a chunk is computed in {self.n_parts} parts. A smaller sampling_chunk is "
                 "faster, but makes other images.",

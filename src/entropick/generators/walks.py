@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -33,7 +34,10 @@ class SchedulerWalk:
     draws_noise: ClassVar[bool] = False
 
     def __init__(self, scheduler: Any, steps: int, random: torch.Generator) -> None:
-        scheduler.set_timesteps(steps)
+        with warnings.catch_warnings():
+            # Diffusers hands tensors to NumPy in a way that NumPy no longer likes; the numbers are right.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler.set_timesteps(steps)
         self._scheduler = scheduler
         self._random = random
         self._timesteps = [int(timestep) for timestep in scheduler.timesteps]
