@@ -97,5 +97,5 @@ def test_guidance_changes_what_is_made(of_two_kinds):
 
 @pytest.mark.parametrize("changes", [{"conditional": False}, {"label_dropout": 0.0}])
 def test_guidance_wants_a_network_that_knows_both_with_and_without(changes):
-    with pytest.raises(InputError, match="guidance: 1.0 needs conditional = true and a label_dropout above 0"):
+    with pytest.raises(InputError, match=r"guidance: 1\.0 needs conditional = true and a label_dropout above 0"):
         tiny(**{**CONDITIONAL, **changes}).check()

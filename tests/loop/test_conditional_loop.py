@@ -40,6 +40,6 @@ def test_generated_images_carry_the_labels_that_were_asked_for(tmp_path):
 def test_images_without_labels_are_refused_before_anything_is_written(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((60, 4, 4, 1), np.uint8))
     loop = make_loop(tmp_path / "images.npy", generator=tiny_ddpm(**CONDITIONAL))
-    with pytest.raises(InputError, match="dataset: a conditional generator expected a label .* 'array-file' has none"):
+    with pytest.raises(InputError, match=r"dataset: a conditional generator expected a label .* 'array-file' has none"):
         loop.run(tmp_path / "run")
     assert not (tmp_path / "run" / "ledger.jsonl").exists()

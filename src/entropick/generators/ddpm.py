@@ -214,7 +214,7 @@ class DDPM(Generator):
         classes = self.classes_.numbers(labels) if self.classes_ and labels is not None else None
         execution = self._execution()
         # A scheduler of Diffusers remembers its steps on the host: no graph can hold that.
-        execution = dataclasses.replace(execution, captured=execution.captured and self.sampler == "ddpm")
+        execution = execution if self.sampler == "ddpm" else execution.uncaptured()
         sampling = Sampling(self._sampling_settings(), self.network_, stream=stream, execution=execution)
         images = sampling.run(n_images, work, classes)
         self.sampling_values_ = sampling.values()
@@ -256,7 +256,7 @@ class DDPM(Generator):
         self.check_fits(image_shape)
         self.image_shape_ = image_shape
         self.classes_ = classes
-        self.sampling_values_: State = {}
+        self.sampling_values_ = {}
 
     def _build(self, seed: int) -> nn.Module:
         n_classes = len(self.classes_) if self.classes_ else 0

@@ -66,9 +66,13 @@ class Execution:
         """Eager float32 on the same device."""
         return Execution(self.device)
 
+    def uncaptured(self) -> Execution:
+        """The same kernels, launched one by one."""
+        return dataclasses.replace(self, captured=False)
+
     def fallbacks(self) -> Iterator[Execution]:
         """This way, then ever plainer ones."""
-        ways = (self, dataclasses.replace(self, captured=False), self.plain())
+        ways = (self, self.uncaptured(), self.plain())
         yield from dict.fromkeys(ways)
 
     def place(self, network: nn.Module) -> nn.Module:
