@@ -14,7 +14,7 @@ FLOORS = {
     **dict.fromkeys(("paradigms", "pool", "datasets", "features", "selectors", "metrics", "generators", "run"), 3),
     **dict.fromkeys(("loop", "stages", "selection", "report"), 4),
     **dict.fromkeys(("study", "workers"), 5),
-    "config": 6,
+    **dict.fromkeys(("config", "plan"), 6),
     "cli": 7,
 }
 # Two files that are one room.

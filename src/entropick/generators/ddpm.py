@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from entropick.arrays import (
     Images,
@@ -167,6 +168,20 @@ class DDPM(Generator):
         if self.network == "unet":
             unet_stages(image_shape)
 
+    def n_steps(self, n_images: int) -> int:
+        """Gradient steps of a training on so many images; the last batch of an epoch counts as one."""
+        return self.steps if self.epochs is None else self.epochs * -(-n_images // self.batch_size)
+
+    def size(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Parameters of the network, and floating-point operations of one image through it; computes nothing."""
+        with torch.device("meta"):
+            network = self._network(image_shape, n_classes=0)
+            height, width, channels = image_shape
+            x, timestep = torch.zeros(1, channels, height, width), torch.zeros(1, dtype=torch.int64)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                network(x, timestep)
+        return sum(parameter.numel() for parameter in network.parameters()), int(counter.get_total_flops())
+
     def fit(
         self,
         images: Any,
@@ -262,19 +277,19 @@ class DDPM(Generator):
         n_classes = len(self.classes_) if self.classes_ else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build_network(
-                self.network, width=self.width, depth=self.depth, image_shape=self.image_shape_, n_classes=n_classes
-            )
+            return self._network(self.image_shape_, n_classes)
+
+    def _network(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+        return build_network(
+            self.network, width=self.width, depth=self.depth, image_shape=image_shape, n_classes=n_classes
+        )
 
     def _execution(self) -> Execution:
         return Execution.choose(find_device(self.device), self.precision, self.network)
 
     def _training_settings(self, n_images: int) -> TrainingSettings:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingSettings)}
-        if self.epochs is not None:
-            # As in the paper's counts, the last batch of an epoch is a batch.
-            given["steps"] = self.epochs * -(-n_images // self.batch_size)
-        return TrainingSettings(**given)
+        return TrainingSettings(**{**given, "steps": self.n_steps(n_images)})
 
     def _sampling_settings(self) -> SamplingSettings:
         return SamplingSettings(
