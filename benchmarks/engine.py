@@ -1,6 +1,6 @@
 """Training and sampling of the diffusion engine, side by side with a plain Diffusers loop written for the purpose.
 
-    python benchmarks/engine.py --threads 2 --out engine.json             # a processor: under 5 minutes
+    python benchmarks/engine.py --threads 1 --out engine.json             # a processor: under 5 minutes
     python benchmarks/engine.py --device cuda --out engine-cuda.json      # one GPU: under 8 minutes
 
 Each contestant runs in a process of its own. The plain loop follows the manner of Diffusers' training example: PNG
@@ -60,7 +60,7 @@ class Case:
 
 CASES = {
     "cpu": {
-        "unet-16": Case("unet", 16, (32, 32, 3), 16, 16, first=5, last=35, timesteps=40),
+        "unet-16": Case("unet", 16, (32, 32, 3), 16, 16, first=3, last=15, timesteps=20),
         "mlp-256": Case("mlp", 256, (8, 8, 1), 128, 256, first=50, last=550, timesteps=100),
         "mlp-1024": Case("mlp", 1024, (28, 28, 1), 128, 256, first=10, last=110, timesteps=60),
     },
@@ -71,7 +71,7 @@ CASES = {
 }
 # Contestant -> precision of our engine; None is the plain loop.
 CONTESTANTS = {
-    "cpu": {"plain loop": None, "entropick": "auto", "entropick float32": "float32", "entropick bfloat16": "bfloat16"},
+    "cpu": {"plain loop": None, "entropick": "auto", "entropick bfloat16": "bfloat16"},
     "cuda": {
         "plain loop": None,
         "entropick": "auto",
@@ -236,6 +236,12 @@ def run_apart(name: str, contestant: str, arguments: argparse.Namespace) -> dict
     return found
 
 
+def best_of(name: str, contestant: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The smaller times of several processes: whatever else a machine does only adds to them."""
+    found = [run_apart(name, contestant, arguments) for _ in range(arguments.repeats)]
+    return {**found[0], **{key: min(row[key] for row in found) for key in ("training_ms", "sampling_ms")}}
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """One case as Markdown: milliseconds, how many times as fast as the plain loop, how many times the floor."""
     plain, least = rows["plain loop"], rows["floor"]
@@ -258,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=list(CASES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeats", type=int, default=2, help="processes per contestant; the smaller times count")
     parser.add_argument("--cases", nargs="+", help="some of the device's cases (default: all)")
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -268,7 +275,7 @@ def main() -> None:
         return
     found: dict[str, Any] = {}
     for name in arguments.cases or cases:
-        rows = {who: run_apart(name, who, arguments) for who in (*CONTESTANTS[arguments.device], "floor")}
+        rows = {who: best_of(name, who, arguments) for who in (*CONTESTANTS[arguments.device], "floor")}
         found[name] = {"case": asdict(cases[name]), "rows": rows}
         print(f"\n**{name}** ({cases[name]})\n\n{table(rows)}", flush=True)
     if arguments.out:

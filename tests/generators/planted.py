@@ -79,7 +79,7 @@ class FakeGraph:
         found = self._function(*self._places)
         if isinstance(found, tuple):
             x, predicted = found
-            return self._put(x), predicted * (1 + self.error)
+            return self._put(x + self.error), predicted * (1 + self.error)
         return type(found)(found.loss, found.predicted * (1 + self.error), found.of_parameters)
 
     def _put(self, x):

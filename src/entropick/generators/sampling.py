@@ -123,8 +123,10 @@ class Sampling:
             return self._probe(execution, is_conditional)
 
         self.passage = pass_gate(self.passage.execution, probe, what="sampling", before=before)
-        self._prediction = self._predict_as(self.passage.execution)
-        self._prediction.n_parts = before["n_parts"]
+        if not self.passage.execution.captured:
+            # No graph, or one that was refused.
+            self._graph, self._prediction = None, self._predict_as(self.passage.execution)
+        self._prediction.n_parts = max(self._prediction.n_parts, before["n_parts"])
 
     def _predict_as(self, execution: Execution) -> Prediction:
         return Prediction(
@@ -144,6 +146,7 @@ class Sampling:
         if not execution.captured:
             return Probe(prediction(x, walk.timestep[half], classes))
         index = torch.tensor([half], device=self._device)
+        self._prediction = prediction
         self._graph = Captured(_Advance(walk, prediction, size), x, x, classes, index)
         return Probe(self._graph(x, x, classes, index)[1].clone())
 
