@@ -20,8 +20,9 @@ from fresh_python import SRC
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from entropick.selection import choice, extraction
+from entropick.selection import choice
 from entropick.selectors import Greedy
+from entropick.sources import extraction
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)

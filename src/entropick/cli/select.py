@@ -15,7 +15,8 @@ from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
 from entropick.config import build, parse_value
 from entropick.errors import ConfigError
-from entropick.selection import Choice, open_sources
+from entropick.selection import Choice
+from entropick.sources import open_sources
 from entropick.work import Work
 
 _EMBEDDINGS = (".npy", ".parquet")

@@ -31,12 +31,11 @@ from entropick.run.files import (
 )
 from entropick.run.lock import locked
 from entropick.selection.appraisal import appraise
-from entropick.selection.extraction import Candidates, check_rows, extract, given
 from entropick.selection.forecast import forecast
 from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.selection.sources import Source, Survey, read_embeddings, survey
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
+from entropick.sources import Candidates, Source, Survey, check_rows, extract, given, read_embeddings, survey
 from entropick.work import Work
 
 RESULT = "selection.json"
@@ -54,7 +53,7 @@ class Choice:
     Attributes
     ----------
     sources
-        Where candidates come from, see `entropick.selection.open_sources`.
+        Where candidates come from, see `entropick.sources.open_sources`.
     selector
         The rule; its `minimum` is made from `quotas`.
     encoder

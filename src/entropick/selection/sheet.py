@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from entropick.run import write_atomic
-from entropick.selection.sources import Source
+from entropick.sources import Source
 
 N_PICTURES = 100
 _COLUMNS = 10
