@@ -21,6 +21,7 @@ from entropick.errors import DuplicateWarning, InputError
 from entropick.neighbors import Floats
 from entropick.run.directory import CONFIG, check_config
 from entropick.run.files import (
+    fingerprint,
     hash_file,
     read_json,
     remove_partial,
@@ -30,6 +31,7 @@ from entropick.run.files import (
     write_json,
 )
 from entropick.run.lock import locked
+from entropick.run.stage_work import Pace, StageWork
 from entropick.selection.appraisal import appraise
 from entropick.selection.forecast import forecast
 from entropick.selection.sheet import N_PICTURES, write_sheet
@@ -40,6 +42,9 @@ from entropick.work import Work
 
 RESULT = "selection.json"
 _CACHE = "features"
+_CHECKPOINTS = ".work"
+# Between checkpoints of a choice.
+_SECONDS = 20.0
 _CHOSEN, _UNFINISHED = "selected", "selected.unfinished"
 _COLUMNS = ("rank", "source", "path", "row", "distance")
 
@@ -134,7 +139,10 @@ class Choice:
             write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
             self._check_problems(candidates.problems)
-            return self._choose(candidates, config, out, work, say)
+            checkpoints = StageWork(out / _CHECKPOINTS / fingerprint(config)[:16], Pace(_SECONDS), work.progress)
+            result = self._choose(candidates, config, out, checkpoints, say)
+            shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+            return result
 
     def describe(self, hashes: Sequence[str]) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
@@ -213,7 +221,7 @@ class Choice:
     ) -> dict[str, Any]:
         kept, aside, guarding = np.arange(len(candidates)), _Rows.none(), None
         if self.guard is not None:
-            guard = self._guard(self.guard).fit(candidates.X, candidates.source, work=work)
+            guard = self._guard(self.guard).fit(candidates.X, candidates.source, work=work.part("guard"))
             kept, guarding = guard.kept_, guard.summary()
             aside = _Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
             say(f"guard: {len(aside.rows):,} rows are set aside, {len(kept):,} kept.")
