@@ -15,7 +15,7 @@ from entropick.arrays import check_features, check_images
 from entropick.datasets import image_files, read_array_file
 from entropick.errors import InputError
 from entropick.run.files import hash_file
-from entropick.sources.embeddings import map_array, read_embeddings
+from entropick.sources.embeddings import map_array, read_classes, read_embeddings
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -35,6 +35,9 @@ class Source:
     array
         uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
         folder.
+    classes
+        The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
+        way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Source:
     kind: Kind
     files: tuple[Path, ...] = ()
     array: NDArray[Any] | None = field(default=None, repr=False)
+    classes: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -93,16 +97,28 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 
 def _open(name: str, path: Path) -> Source:
     if path.is_dir():
-        return Source(name, path, "folder", files=tuple(image_files(path)))
+        files = tuple(image_files(path))
+        return Source(name, path, "folder", files=files, classes=_folders(path, files))
     if not path.is_file():
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
-        return Source(name, path, "images", array=read_array_file(path)[0])
+        images, labels = read_array_file(path)
+        return Source(name, path, "images", array=images, classes=None if labels is None else _texts(labels))
     if path.suffix == ".parquet":
-        return Source(name, path, "embeddings", array=read_embeddings(path))
+        return Source(name, path, "embeddings", array=read_embeddings(path), classes=read_classes(path))
     if path.suffix != ".npy":
         raise InputError(f"{path}: expected a folder of images, or a .npy, .npz or .parquet file.")
     array = map_array(path)
     if array.ndim == 2:
         return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
     return Source(name, path, "images", array=check_images(array, name=str(path)))
+
+
+def _folders(path: Path, files: Sequence[Path]) -> tuple[str, ...] | None:
+    """The first folder below `path` of each file; None if a file lies in `path` itself."""
+    parts = [file.relative_to(path).parts for file in files]
+    return None if any(len(part) == 1 for part in parts) else tuple(part[0] for part in parts)
+
+
+def _texts(labels: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(map(str, labels.tolist()))
