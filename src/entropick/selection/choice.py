@@ -121,7 +121,7 @@ class Choice:
         self.check()
         _check_folder(out)
         X = self._embedded()
-        hashes = [self._hash(source, work) for source in self.sources]
+        hashes = [source.content_hash(work) for source in self.sources]
         config = self.describe(hashes)
         check_config(out, config, done=RESULT)
         if (result := _finished(out)) is not None:
@@ -185,9 +185,6 @@ class Choice:
 
     def _guard(self, name: str) -> OutlierGuard:
         return OutlierGuard(trusted=self._number(name, "guard"))
-
-    def _hash(self, source: Source, work: Work) -> str:
-        return source.content_hash(lambda done, total: work.progress(done, total, f"reading {source.name}"))
 
     def _check_problems(self, problems: Sequence[dict[int, str]]) -> None:
         if self.skip_bad or not any(problems):

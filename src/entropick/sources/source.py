@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +11,11 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from entropick.arrays import check_features, check_images
-from entropick.datasets import image_files, read_array_file
+from entropick.datasets import class_folders, hash_folder, image_files, read_array_file
 from entropick.errors import InputError
 from entropick.run.files import hash_file
 from entropick.sources.embeddings import map_array, read_classes, read_embeddings
+from entropick.work import Work
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -54,15 +54,9 @@ class Source:
         """The path of a row's file: its own, or that of the array it is in."""
         return str(self.files[row] if self.files else self.path)
 
-    def content_hash(self, tell: Callable[[int, int], None]) -> str:
+    def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
-        if not self.files:
-            return hash_file(self.path).sha256
-        digest = hashlib.sha256()
-        for done, file in enumerate(self.files, start=1):
-            digest.update(f"{file.relative_to(self.path)}\0{hash_file(file).sha256}\n".encode())
-            tell(done, len(self.files))
-        return digest.hexdigest()
+        return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
 
 
 def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
@@ -98,7 +92,7 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 def _open(name: str, path: Path) -> Source:
     if path.is_dir():
         files = tuple(image_files(path))
-        return Source(name, path, "folder", files=files, classes=_folders(path, files))
+        return Source(name, path, "folder", files=files, classes=class_folders(path, files))
     if not path.is_file():
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
@@ -112,12 +106,6 @@ def _open(name: str, path: Path) -> Source:
     if array.ndim == 2:
         return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
     return Source(name, path, "images", array=check_images(array, name=str(path)))
-
-
-def _folders(path: Path, files: Sequence[Path]) -> tuple[str, ...] | None:
-    """The first folder below `path` of each file; None if a file lies in `path` itself."""
-    parts = [file.relative_to(path).parts for file in files]
-    return None if any(len(part) == 1 for part in parts) else tuple(part[0] for part in parts)
 
 
 def _texts(labels: NDArray[Any]) -> tuple[str, ...]:
