@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
 
-from entropick.datasets import Digits
 from entropick.errors import InputError
 from entropick.features import Classifier
 from entropick.study import limited_threads
 
-REAL = Digits(n_images=1024).load()
+DIGITS = load_digits()
+IMAGES, LABELS = np.round(DIGITS.images * (255 / 16)).astype(np.uint8)[..., None], DIGITS.target
+N = 1024
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return Classifier(steps=200).fit(REAL.images, REAL.labels)
+    return Classifier(steps=200).fit(IMAGES[:N], LABELS[:N])
 
 
 def test_it_learns_the_digits(digits):
@@ -25,25 +28,14 @@ def test_it_learns_the_digits(digits):
 
 
 def test_classes_are_apart_in_its_space(digits):
-    """The nearest neighbour of an image has its label, for images that it has not learned from as well."""
-    from sklearn.datasets import load_digits
-    from sklearn.neighbors import KNeighborsClassifier
-
-    images = np.round(load_digits().images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = load_digits().target
-    unseen = ~(images[:, None] == REAL.images[None, :50]).all(axis=(2, 3, 4)).any(axis=1)
-    X = digits.extract(images)
-    score = (
-        KNeighborsClassifier(1)
-        .fit(X[:1000], labels[:1000])
-        .score(X[1000:][unseen[1000:]], labels[1000:][unseen[1000:]])
-    )
-    assert score > 0.9
+    """The nearest neighbour of an image that it has not learned from has its label."""
+    X = digits.extract(IMAGES)
+    assert KNeighborsClassifier(1).fit(X[:N], LABELS[:N]).score(X[N:], LABELS[N:]) > 0.9
 
 
 def test_the_same_bits_whatever_surrounds_it():
     def weights(**changes):
-        space = Classifier(**{"steps": 12, **changes}).fit(REAL.images[:200], REAL.labels[:200])
+        space = Classifier(**{"steps": 12, **changes}).fit(IMAGES[:200], LABELS[:200])
         return np.concatenate([value.ravel() for value in space.weights_.values()])
 
     torch.manual_seed(0)
@@ -58,16 +50,16 @@ def test_the_same_bits_whatever_surrounds_it():
 
 
 def test_the_order_of_labels_and_their_values_do_not_matter_to_the_space():
-    a = Classifier(steps=12).fit(REAL.images[:200], REAL.labels[:200])
-    b = Classifier(steps=12).fit(REAL.images[:200], REAL.labels[:200] * 10 + 7)
-    np.testing.assert_array_equal(a.extract(REAL.images[:9]), b.extract(REAL.images[:9]))
+    a = Classifier(steps=12).fit(IMAGES[:200], LABELS[:200])
+    b = Classifier(steps=12).fit(IMAGES[:200], LABELS[:200] * 10 + 7)
+    np.testing.assert_array_equal(a.extract(IMAGES[:9]), b.extract(IMAGES[:9]))
     assert a.identity() != b.identity()
 
 
 def test_state_and_restore(digits):
     arrays, state = digits.state()
     again = Classifier(steps=200).restore(arrays, state)
-    np.testing.assert_array_equal(again.extract(REAL.images[:40]), digits.extract(REAL.images[:40]))
+    np.testing.assert_array_equal(again.extract(IMAGES[:40]), digits.extract(IMAGES[:40]))
     assert again.identity() == digits.identity() and again.summary() == digits.summary()
 
 
@@ -85,7 +77,6 @@ def test_images_of_every_size(shape):
     [
         (None, "expected labels to learn from"),
         (np.zeros(20, int), "at least 2 classes"),
-        (np.arange(20) // 19, "the smallest with 1"),
         (np.arange(19) % 2, "labels: expected 20 integers"),
         (np.full(20, 0.5), "labels: expected 20 integers"),
     ],
@@ -93,12 +84,12 @@ def test_images_of_every_size(shape):
 def test_unusable_lessons(labels, message):
     for call in (Classifier().check_lessons, Classifier().fit):
         with pytest.raises(InputError, match=message):
-            call(REAL.images[:20], labels)
+            call(IMAGES[:20], labels)
 
 
 def test_not_taught_and_unusable_parameters(tmp_path):
     with pytest.raises(InputError, match="expected to have learned"):
-        Classifier().extract(REAL.images[:2])
+        Classifier().extract(IMAGES[:2])
     for space, message in {
         "steps: expected": Classifier(steps=0),
         "seed: expected": Classifier(seed=-1),

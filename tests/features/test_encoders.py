@@ -203,11 +203,11 @@ def test_half_a_checkpoint_is_told_from_none(hub, folder, tmp_path):
 
 
 def test_a_checkpoint_of_another_kind(folder, tmp_path):
-    with pytest.raises(InputError, match="type 'dinov2' with 768 features.* with 384"):
+    with pytest.raises(InputError, match=r"type 'dinov2' with 768 features.* with 384"):
         DINOv2("base", path=str(folder / "dinov2")).check()
     with pytest.raises(InputError, match="got type 'vit'"):
         DINOv2(path=str(folder / "with-pooler")).check()
-    with pytest.raises(InputError, match="expected the configuration of a timm model.*got one of transformers"):
+    with pytest.raises(InputError, match=r"expected the configuration of a timm model.*got one of transformers"):
         Encoder(model=str(folder / "clip"), library="timm").check()
     with pytest.raises(InputError, match="got one of neither"):
         Encoder(model=str(checkpoints.write_config(tmp_path / "odd", words=3))).check()

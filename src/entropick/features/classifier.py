@@ -24,7 +24,6 @@ _BATCH = 64
 _EXTRACTED_TOGETHER = 32
 _LEARNING_RATE = 2e-3
 _HELD_OUT = 0.1
-_LEAST_PER_CLASS = 2
 # From this side on, an image is halved after the first convolution too.
 _LARGE = 16
 
@@ -79,13 +78,12 @@ class Classifier(LearnedFeatures):
         arrays.check_count(self.seed, name="seed", minimum=0)
 
     def check_lessons(self, images: Any, labels: Any) -> None:
-        """Raise InputError unless there are labels of at least two classes, each with two images or more."""
+        """Raise InputError unless there are labels, one per image, of at least two classes."""
         self._lessons(images, labels)
 
     def identity(self) -> dict[str, Any]:
         """`describe`, and a hash of what it learns from: the file, or the images that it was fitted on."""
-        learned_from = hash_of(Path(self.path)) if self.path is not None else getattr(self, "learned_from_", None)
-        return {**self.describe(), "learned_from": learned_from}
+        return {**self.describe(), "learned_from": self.learned_from_ if self.fitted else self._file_hash()}
 
     def width(self, shape: tuple[int, ...]) -> int:
         """84, whatever the shape."""
@@ -99,7 +97,7 @@ class Classifier(LearnedFeatures):
         images
             uint8 ``(n, h, w, c)`` or ``(n, h, w)``.
         labels
-            Integers ``(n,)``; at least two classes with two images each.
+            Integers ``(n,)`` of at least two classes.
         work
             Where progress is reported.
 
@@ -115,9 +113,7 @@ class Classifier(LearnedFeatures):
         pixels, classes = self._lessons(images, labels)
         self.classes_, targets = np.unique(classes, return_inverse=True)
         self.shape_ = pixels.shape[1:]
-        self.learned_from_ = hashlib.sha256(
-            repr((pixels.shape, pixels.tobytes(), classes.tobytes())).encode()
-        ).hexdigest()
+        self.learned_from_ = self._file_hash() or _hash(pixels, classes)
         stream, work = RandomStream(self.seed, stage="classifier"), work or Work()
         order = stream.rng().permutation(len(pixels))
         n_held_out = max(1, round(_HELD_OUT * len(pixels)))
@@ -180,6 +176,9 @@ class Classifier(LearnedFeatures):
         self.accuracy_, self.n_held_out_ = state["accuracy"], state["n_held_out"]
         return self
 
+    def _file_hash(self) -> str | None:
+        return None if self.path is None else hash_of(Path(self.path))
+
     def _lessons(self, images: Any, labels: Any) -> tuple[arrays.Images, arrays.Integers]:
         pixels = arrays.check_images(images)
         if labels is None:
@@ -188,12 +187,8 @@ class Classifier(LearnedFeatures):
                 "one subfolder per class), give path = FILE.npz, or take another feature space."
             )
         classes = arrays.check_sources(labels, len(pixels), name="labels")
-        counts = np.unique(classes, return_counts=True)[1]
-        if len(counts) < 2 or counts.min() < _LEAST_PER_CLASS:
-            raise InputError(
-                f"classifier: expected at least 2 classes of at least {_LEAST_PER_CLASS} images each, got "
-                f"{len(counts)} classes, the smallest with {counts.min()}."
-            )
+        if (n_classes := len(np.unique(classes))) < 2:
+            raise InputError(f"labels: expected at least 2 classes to tell apart, got {n_classes}.")
         return pixels, classes
 
 
@@ -220,6 +215,13 @@ def _network(shape: tuple[int, ...], n_classes: int, *, seed: int) -> Any:
         )
 
 
+def _hash(pixels: arrays.Images, classes: arrays.Integers) -> str:
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    digest.update(np.ascontiguousarray(classes).data)
+    return digest.hexdigest()
+
+
 def _batches(rows: arrays.Integers, stream: RandomStream, n: int) -> Iterator[arrays.Integers]:
     """Consecutive pieces of an endless row of permutations."""
     size = min(_BATCH, len(rows))
@@ -234,7 +236,7 @@ def _batches(rows: arrays.Integers, stream: RandomStream, n: int) -> Iterator[ar
 def _as_tensor(images: arrays.Images) -> Any:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1.0
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)) / 127.5 - 1.0
 
 
 def _tensors(weights: Arrays) -> dict[str, Any]:
