@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import shutil
 import warnings
@@ -22,10 +20,8 @@ from entropick.neighbors import Floats
 from entropick.run.directory import CONFIG, check_config
 from entropick.run.files import (
     hash_file,
-    read_json,
     remove_partial,
     storage_errors,
-    write_atomic,
     write_content,
     write_json,
 )
@@ -35,7 +31,21 @@ from entropick.selection.forecast import forecast
 from entropick.selection.sheet import N_PICTURES, write_sheet
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
-from entropick.sources import Candidates, Source, Survey, check_rows, extract, given, read_embeddings, survey
+from entropick.sources import (
+    Candidates,
+    Source,
+    Survey,
+    check_output,
+    check_problems,
+    check_rows,
+    extract,
+    finished,
+    given,
+    read_embeddings,
+    skipped,
+    survey,
+    write_csv,
+)
 from entropick.work import Work
 
 RESULT = "selection.json"
@@ -118,7 +128,7 @@ class Choice:
         """
         work = work or Work()
         self.check()
-        _check_folder(out)
+        check_output(out, {"sources", "selector", "guard"}, of="selection")
         X = self._embedded()
         hashes = [self._hash(source, work) for source in self.sources]
         config = self.describe(hashes)
@@ -127,13 +137,13 @@ class Choice:
             say(f"chosen before: {out} is complete.")
             return result
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
-        self._check_problems(found.problems)
+        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, X, say)
         with locked(out):
             remove_partial(out)
             write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
-            self._check_problems(candidates.problems)
+            check_problems(self.sources, candidates.problems, skip_bad=self.skip_bad)
             return self._choose(candidates, config, out, work, say)
 
     def describe(self, hashes: Sequence[str]) -> dict[str, Any]:
@@ -167,14 +177,6 @@ class Choice:
 
     def _hash(self, source: Source, work: Work) -> str:
         return source.content_hash(lambda done, total: work.progress(done, total, f"reading {source.name}"))
-
-    def _check_problems(self, problems: Sequence[dict[int, str]]) -> None:
-        if self.skip_bad or not any(problems):
-            return
-        lines = [line for s, of in zip(self.sources, problems, strict=True) for line in _problem_lines(s, of)]
-        raise InputError(
-            "\n  ".join([f"{len(lines)} images cannot be used. Mend or remove them, or give --skip-bad:", *lines])
-        )
 
     def _foretell(self, found: Survey, X: Features | None, say: Say) -> None:
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
@@ -235,7 +237,7 @@ class Choice:
             "n_distinct": rule.n_distinct_,
             "guard": guarding,
             "sources": self._counts(candidates, chosen, aside),
-            "skipped": self._skipped(candidates),
+            "skipped": skipped(self.sources, candidates.problems),
             "config": config,
             "files": {path.name: dataclasses.asdict(hash_file(path)) for path in written},
         }
@@ -257,20 +259,13 @@ class Choice:
         names = [source.name for source in self.sources]
         return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
 
-    def _skipped(self, candidates: Candidates) -> list[dict[str, Any]]:
-        return [
-            {"source": source.name, "path": source.place(row), "row": row, "reason": reason}
-            for source, bad in zip(self.sources, candidates.problems, strict=True)
-            for row, reason in sorted(bad.items())
-        ]
-
     def _write(self, candidates: Candidates, chosen: _Rows, aside: _Rows, out: Path, work: Work) -> list[Path]:
         table = self._table(candidates, chosen)
         write_content(out / "manifest.parquet", table)
-        _write_csv(out / "manifest.csv", table)
+        write_csv(out / "manifest.csv", table)
         written = [out / "manifest.parquet", out / "manifest.csv"]
         if self.guard is not None:
-            _write_csv(out / "set-aside.csv", self._table(candidates, aside))
+            write_csv(out / "set-aside.csv", self._table(candidates, aside))
             written.append(out / "set-aside.csv")
         if self.sources[0].kind != "embeddings":
             for name, shown in (("contact-sheet.png", chosen), ("set-aside.png", aside)):
@@ -326,36 +321,11 @@ class _Rows:
         return cls(np.empty(0, np.int64), np.empty(0))
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse a folder that holds what no selection has written: nothing of a user's is mixed with results."""
-    if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-        return
-    config = read_json(out / CONFIG) if (out / CONFIG).is_file() else {}
-    if not {"sources", "selector", "guard"} <= config.keys():
-        raise InputError(f"out: expected a new folder or one of an earlier selection, but {out} holds other files.")
-
-
 def _finished(out: Path) -> dict[str, Any] | None:
     """What is in a complete output folder; None if something is missing or not as it was written."""
-    if not (out / RESULT).exists():
-        return None
-    result: dict[str, Any] = read_json(out / RESULT)
-    files = {out / name: record for name, record in result["files"].items()}
-    whole = all(path.is_file() and dataclasses.asdict(hash_file(path)) == record for path, record in files.items())
-    placed = result["config"]["files"] == "none" or (out / _CHOSEN).is_dir()
-    return result if whole and placed else None
-
-
-def _problem_lines(source: Source, problems: dict[int, str]) -> list[str]:
-    return [f"{source.place(row)}: {reason}" for row, reason in sorted(problems.items())]
-
-
-def _write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
+    result = finished(out / RESULT)
+    placed = result is not None and (result["config"]["files"] == "none" or (out / _CHOSEN).is_dir())
+    return result if placed else None
 
 
 def _place(file: Path, target: Path, *, link: bool) -> None:
