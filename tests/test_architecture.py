@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("arrays", "component", "optional", "random_stream", "work"), 1),
     "neighbors": 2,
     **dict.fromkeys(("paradigms", "pool", "datasets", "features", "selectors", "metrics", "generators", "run"), 3),
-    "sources": 4,
+    **dict.fromkeys(("sources", "page"), 4),
     **dict.fromkeys(("loop", "stages", "selection", "report"), 5),
     **dict.fromkeys(("study", "workers"), 6),
     "config": 7,
@@ -20,7 +20,7 @@ FLOORS = {
 }
 # Two files that are one room.
 PAIRS = [{"loop", "stages"}, {"study", "workers"}]
-REPORT_MAY_USE = {"run", "metrics", "arrays", "errors"}
+REPORT_MAY_USE = {"run", "metrics", "arrays", "errors", "page"}
 MACHINE_LEARNING = {"torch", "diffusers", "sklearn", "scipy", "transformers", "timm", "torch_fidelity", "torchvision"}
 HEAVY = {"torch", "diffusers", "transformers", "timm", "torch_fidelity", "torchvision", "huggingface_hub"}
 NOT_AT_THE_DOOR = (*HEAVY, "sklearn", "altair", "scipy", "pyarrow", "PIL")

@@ -16,7 +16,7 @@ from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.metrics.diversity import source_shares
-from entropick.metrics.suite import Roles, measure
+from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.pool import Pool
 from entropick.random_stream import RandomStream
@@ -119,11 +119,11 @@ class Stages:
             for features in self._spaces:
                 real = self._extract(features, self._real(), work)
                 reference = self._reference(features, work)
-                as_model = Roles(training=real, generated=real, reference=reference)
-                held_out = Roles(training=real, generated=reference, reference=reference)
-                metrics |= measure(as_model, self._loop.metrics, space=features.name)
-                memorization = [name for name in self._loop.metrics if name == "generalization_score"]
-                metrics |= measure(held_out, memorization, space=features.name)
+                as_model = Roles(training=real, generated=real, reference=reference, real=real)
+                held_out = Roles(training=real, generated=reference, reference=reference, real=real)
+                for name in self._loop.metrics:
+                    roles = held_out if MEASURES[name].of_copying else as_model
+                    metrics |= measure(roles, [name], space=features.name)
             return Outcome(values={"metrics": metrics, "n_training": data.values["n_real"]})
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
@@ -223,6 +223,7 @@ class Stages:
                     training=self._extract(features, training, work),
                     generated=self._extract(features, generated, work),
                     reference=self._reference(features, work),
+                    real=self._extract(features, self._real(), work),
                 )
                 metrics |= self._measure_at_equal_size(n, roles, features)
             pairs, described = self._pairs(generated.take(np.arange(min(_N_PAIRS, len(generated)))), training, work)
@@ -238,7 +239,7 @@ class Stages:
         depends_on = {
             "training": selection.values["training_hash"],
             "generated": _hashes(sample, ["generated.npy"]),
-            "reference": _hashes(data, ["reference.npy"]),
+            "real": _hashes(data, ["real.npy", "reference.npy"]),
             "seed": self._loop.seed,
             **self._measuring(),
         }
@@ -308,14 +309,12 @@ class Stages:
         return self._pool(selection.iteration).take(np.sort(picked))
 
     def _measure_at_equal_size(self, n: int, roles: Roles, features: Features) -> dict[str, float | None]:
-        """All measures; those of the training set itself on as many rows as there are real images."""
-        names, space, n_real = self._loop.metrics, features.name, self._data.values["n_real"]
-        metrics = measure(roles, names, space=space)
-        if len(roles.training) > n_real:
-            rows = self._stream(n, "measure").rng().choice(len(roles.training), n_real, replace=False)
-            fewer = Roles(roles.training[np.sort(rows)], roles.generated, roles.reference)
-            of_training = [name for name in ("knn_entropy", "duplicate_share") if name in names]
-            metrics |= measure(fewer, of_training, space=space)
+        """All measures; where their value moves with the size, of as many training as real images."""
+        names, space = self._loop.metrics, features.name
+        alike = self._of_equal_size(n, roles)
+        metrics: dict[str, float | None] = {}
+        for name in names:
+            metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
 
     def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
@@ -329,6 +328,17 @@ class Stages:
             "training_rows": rows.tolist(),
         }
         return np.stack([generated.images, training.images[rows]], axis=1), described
+
+    def _of_equal_size(self, n: int, roles: Roles) -> Roles:
+        """The roles with a random part of the larger of the training set and the real images."""
+        assert roles.training is not None and roles.real is not None
+        n_rows = min(len(roles.training), len(roles.real))
+        if len(roles.training) == len(roles.real):
+            return roles
+        larger = "training" if len(roles.training) > n_rows else "real"
+        X = getattr(roles, larger)
+        rows = self._stream(n, "measure").rng().choice(len(X), n_rows, replace=False)
+        return dataclasses.replace(roles, **{larger: X[np.sort(rows)]})
 
     def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""

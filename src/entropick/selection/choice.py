@@ -19,7 +19,6 @@ from entropick.run.directory import CONFIG, check_config
 from entropick.run.files import (
     fingerprint,
     hash_file,
-    read_json,
     remove_partial,
     write_json,
 )
@@ -36,10 +35,14 @@ from entropick.sources import (
     Source,
     Survey,
     check_encoder,
+    check_output,
+    check_problems,
     check_rows,
     extract,
+    finished,
     given,
     read_embeddings,
+    skipped,
     survey,
 )
 from entropick.work import Work
@@ -131,7 +134,7 @@ class Choice:
         """
         work = work or Work()
         self.check()
-        _check_folder(out)
+        check_output(out, {"sources", "selector", "guard"}, of="selection")
         X = self._embedded()
         hashes = [source.content_hash(work) for source in self.sources]
         config = self.describe(hashes)
@@ -140,13 +143,13 @@ class Choice:
             say(f"chosen before: {out} is complete.")
             return result
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
-        self._check_problems(found.problems)
+        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, X, say)
         with locked(out):
             remove_partial(out)
             write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
-            self._check_problems(candidates.problems)
+            check_problems(self.sources, candidates.problems, skip_bad=self.skip_bad)
             checkpoints = StageWork(out / _CHECKPOINTS / fingerprint(config)[:16], Pace(_SECONDS), work.progress)
             result = self._choose(candidates, config, out, checkpoints, say)
             shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
@@ -197,14 +200,6 @@ class Choice:
 
     def _guard(self, name: str) -> OutlierGuard:
         return OutlierGuard(trusted=self._number(name, "guard"))
-
-    def _check_problems(self, problems: Sequence[dict[int, str]]) -> None:
-        if self.skip_bad or not any(problems):
-            return
-        lines = [line for s, of in zip(self.sources, problems, strict=True) for line in _problem_lines(s, of)]
-        raise InputError(
-            "\n  ".join([f"{len(lines)} images cannot be used. Mend or remove them, or give --skip-bad:", *lines])
-        )
 
     def _foretell(self, found: Survey, X: Features | None, say: Say) -> None:
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
@@ -267,7 +262,7 @@ class Choice:
             "n_distinct": rule.n_distinct_,
             "guard": guarding,
             "sources": output.counts(chosen, aside),
-            "skipped": output.skipped(),
+            "skipped": skipped(self.sources, candidates.problems),
             "config": config,
             "files": {path.name: dataclasses.asdict(hash_file(path)) for path in written},
         }
@@ -276,28 +271,11 @@ class Choice:
         return result
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse a folder that holds what no selection has written: nothing of a user's is mixed with results."""
-    if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-        return
-    config = read_json(out / CONFIG) if (out / CONFIG).is_file() else {}
-    if not {"sources", "selector", "guard"} <= config.keys():
-        raise InputError(f"out: expected a new folder or one of an earlier selection, but {out} holds other files.")
-
-
 def _finished(out: Path) -> dict[str, Any] | None:
     """What is in a complete output folder; None if something is missing or not as it was written."""
-    if not (out / RESULT).exists():
-        return None
-    result: dict[str, Any] = read_json(out / RESULT)
-    files = {out / name: record for name, record in result["files"].items()}
-    whole = all(path.is_file() and dataclasses.asdict(hash_file(path)) == record for path, record in files.items())
-    placed = result["config"]["files"] == "none" or (out / CHOSEN).is_dir()
-    return result if whole and placed else None
-
-
-def _problem_lines(source: Source, problems: dict[int, str]) -> list[str]:
-    return [f"{source.place(row)}: {reason}" for row, reason in sorted(problems.items())]
+    result = finished(out / RESULT)
+    placed = result is not None and (result["config"]["files"] == "none" or (out / CHOSEN).is_dir())
+    return result if placed else None
 
 
 def _codes(classes: Sequence[str]) -> Integers:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,9 +13,9 @@ import numpy as np
 
 from entropick.arrays import Integers
 from entropick.neighbors import Floats
-from entropick.run.files import storage_errors, write_atomic, write_content
+from entropick.run.files import storage_errors, write_content
 from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.sources import Candidates, Source
+from entropick.sources import Candidates, Source, write_csv
 from entropick.work import Work
 
 CHOSEN = "selected"
@@ -57,10 +55,10 @@ class Output:
         table = self._table(chosen)
         written = [self.out / "manifest.parquet", self.out / "manifest.csv"]
         write_content(written[0], table)
-        _write_csv(written[1], table)
+        write_csv(written[1], table)
         if aside is not None:
             written.append(self.out / "set-aside.csv")
-            _write_csv(written[-1], self._table(aside))
+            write_csv(written[-1], self._table(aside))
         written += self._write_sheets({"contact-sheet.png": chosen, "set-aside.png": aside or Rows.none()})
         if files != "none":
             self._place_files(self._places(chosen.rows), link=files == "link", work=work)
@@ -76,14 +74,6 @@ class Output:
         }
         names = [source.name for source in self.sources]
         return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
-
-    def skipped(self) -> list[dict[str, Any]]:
-        """What could not be used, and why."""
-        return [
-            {"source": source.name, "path": source.place(row), "row": row, "reason": reason}
-            for source, bad in zip(self.sources, self.candidates.problems, strict=True)
-            for row, reason in sorted(bad.items())
-        ]
 
     def _by_source(self, shown: Rows) -> list[int]:
         counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()
@@ -131,14 +121,6 @@ class Output:
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-
-
-def _write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
 
 
 def place(file: Path, target: Path, *, link: bool) -> None:

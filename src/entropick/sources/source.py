@@ -59,6 +59,17 @@ class Source:
         return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
 
 
+def readable(path: str) -> str:
+    """A file's name as text that can be written anywhere; bytes that are no UTF-8 become escapes.
+
+    Examples
+    --------
+    >>> readable("caf\\udce9.png")
+    'caf\\\\xe9.png'
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
     """Open sources given as ``name=path``.
 
