@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from entropick.page.drawing import AnyChart, specification
+from entropick.page.words import name_with_space, number, percent, split_key, words
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import (
     Spread,
@@ -20,21 +22,14 @@ from entropick.report.summary import (
     shares_over_seeds,
     training_sizes,
 )
-from entropick.report.words import name_with_space, number, percent, split_key, words
 
 Rows: TypeAlias = list[dict[str, Any]]
 Table: TypeAlias = tuple[tuple[str, ...], ...]
-AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 
 # Okabe and Ito's colours without black and yellow: told apart with any colour vision, legible on light and dark.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 REAL_COLOR = "#8A8F98"
-
-# In the page the text takes the colour of the text around it, so that one drawing serves light, dark and paper.
-PAGE_INK = "currentColor"
-FILE_INK = "#222222"
-WIDTH, HEIGHT = 360, 220
 
 
 @dataclass(frozen=True)
@@ -64,12 +59,8 @@ class Figure:
 
     def spec(self, ink: str, width: int | str, *, with_title: bool) -> dict[str, Any]:
         """The Vega-Lite specification in the colours that `ink` asks for."""
-        spec: dict[str, Any] = self.chart.properties(width=width, height=HEIGHT).to_dict()
-        spec["config"] = theme(ink)
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"} if width == "container" else "pad"
-        if with_title:
-            spec["title"] = f"{self.title}: {self.arm}" if self.arm else self.title
-        return spec
+        title = f"{self.title}: {self.arm}" if self.arm else self.title
+        return specification(self.chart, ink, width, title=title if with_title else "")
 
 
 def study_figures(study: StudyRecord, *, legend: bool) -> list[Figure]:
@@ -187,25 +178,6 @@ def source_shares(arm: ArmRecord) -> Figure:
         _share_table(shares),
         arm.name,
     )
-
-
-def theme(ink: str) -> dict[str, Any]:
-    """The Vega-Lite config: everything that is not data in one colour, on no background (files: on white)."""
-    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
-    lines = {"domainColor": ink, "tickColor": ink, "domainOpacity": 0.4, "tickOpacity": 0.4}
-    return {
-        "background": "transparent" if ink == PAGE_INK else "white",
-        "font": "Helvetica Neue, Helvetica, Arial, sans-serif",
-        "view": {"stroke": None},
-        "title": {"color": ink, "anchor": "start", "fontSize": 13, "offset": 10},
-        "axis": {**text, **lines, "gridColor": ink, "gridOpacity": 0.12, "labelOpacity": 0.85, "titlePadding": 8},
-        "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10},
-        "legend": {**text, "orient": "bottom", "symbolOpacity": 1, "symbolSize": 80, "columns": 6, "labelLimit": 320},
-        "rule": {"color": ink},
-        "line": {"color": ink},
-        "point": {"color": ink},
-        "text": {"color": ink},
-    }
 
 
 def arm_style(index: int) -> tuple[str, str]:

@@ -14,7 +14,8 @@ from entropick.arrays import Integers, check_same_width
 from entropick.datasets import read_image
 from entropick.errors import InputError
 from entropick.run.files import fingerprint, read_json, write_content, write_json
-from entropick.selection.sources import Source, Survey
+from entropick.sources.source import Source
+from entropick.sources.survey import Survey
 from entropick.work import Work
 
 # Image files decoded, and kept, together.
