@@ -9,7 +9,6 @@ from entropick.metrics import (
     coverage,
     density,
     frechet_distance,
-    intrinsic_dimension,
     kernel_distance,
     precision,
     recall,
@@ -99,12 +98,3 @@ def test_vendi_score_of_its_authors(n, d):
 
     X = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
     assert vendi_score(X) == pytest.approx(vendi.score_dual(X.astype(float)), rel=1e-9)
-
-
-def test_intrinsic_dimension_of_scikit_dimension():
-    from skdim.id import MLE
-
-    X = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
-    # Its mean of local estimates is Levina and Bickel's; the inverse of the mean inverse is MacKay and Ghahramani's.
-    theirs = MLE(K=10).fit(X.astype(float), n_neighbors=10)
-    assert intrinsic_dimension(X) == pytest.approx(1 / np.mean(1 / theirs.dimension_pw_), rel=1e-9)
