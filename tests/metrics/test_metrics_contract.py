@@ -86,6 +86,14 @@ def test_arguments_are_named_by_role(metric):
 
 
 @every
+@pytest.mark.parametrize("value", [0.0, 255.0, -0.1])
+def test_constant_data(metric, value):
+    # A collapsed set is what these measures are for: a number comes out, without a warning.
+    sets = {role: np.full((20 + i, 4), value, np.float32) for i, role in enumerate(roles(metric))}
+    assert not np.isnan(metric(**sets))
+
+
+@every
 def test_size_of_blocks_does_not_matter(metric, monkeypatch):
     sets = inputs(metric)
     whole = metric(**sets)
