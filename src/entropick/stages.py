@@ -80,6 +80,7 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             metrics: dict[str, float | None] = {}
+            copying_ratios: dict[str, float | None] = {}
             for features in self._loop.spaces():
                 real = features.extract(self._run.load(data, "real.npy"))
                 reference = features.extract(self._run.load(data, "reference.npy"))
@@ -88,7 +89,9 @@ class Stages:
                 for name in self._loop.metrics:
                     roles = held_out if MEASURES[name].of_copying else as_model
                     metrics |= measure(roles, [name], space=features.name)
-            return Outcome(values={"metrics": metrics, "n_training": data.values["n_real"]})
+                copying_ratios[features.name] = held_out.copying.copying_ratio
+            values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
+            return Outcome(values=values)
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
         return self._run.stage(0, "baseline", depends_on, compute)
