@@ -111,7 +111,7 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             pool = self._pool(n)
-            picked, distances, summary = self._pick(n, pool)
+            picked, distances, summary = self._pick(n, pool, work)
             # The training set is a set: in pool order, so that arms that chose the same rows share its training.
             training = pool.take(np.sort(picked))
             chosen = pool.take(picked)
@@ -231,12 +231,12 @@ class Stages:
             pools.append(Pool.of(images, source=i, labels=self._run.load(entry, labels) if has_labels else None))
         return Pool.concatenate(pools)
 
-    def _pick(self, n: int, pool: Pool) -> tuple[Integers, np.ndarray, dict[str, Any]]:
+    def _pick(self, n: int, pool: Pool, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
         """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
         if self._loop.selector is None:
             return np.arange(len(pool)), np.full(len(pool), np.inf), {}
         selector = self._loop.new_selector(self._stream(n, "select"))
-        selector.fit(self._loop.features.extract(pool.images), pool.source)
+        selector.fit(self._loop.features.extract(pool.images), pool.source, work=work)
         return selector.indices_, selector.distances_, selector.summary()
 
     def _training_set(self, selection: Entry) -> Pool:

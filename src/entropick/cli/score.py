@@ -56,6 +56,8 @@ class Score:
     """Accept the same content on two sides."""
     skip_bad: bool = False
     """Go on without images that cannot be used, and record them."""
+    interval: bool = False
+    """Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long."""
     seed: int = 0
     """What every random number depends on."""
 
@@ -81,6 +83,7 @@ class Score:
             conditions=conditions,
             allow_same=self.allow_same,
             skip_bad=self.skip_bad,
+            with_intervals=self.interval,
             seed=self.seed,
         )
 
@@ -103,8 +106,12 @@ def _print_result(told: dict[str, Any], out: Path, console: Console) -> None:
         names = [name for name, _, of in (key.partition("/") for key in told["values"]) if of == space]
         said = {name: scoring.meaning(told, name, space) for name in names}
         width = max(map(len, said.values()))
-        lines = [[name, _number(told["values"][f"{name}/{space}"]), said[name].ljust(width)] for name in names]
-        print_columns([[space, "value", "meaning".ljust(width)], *lines], console)
+        heading, lines = [space, "value"], [[name, _number(told["values"][f"{name}/{space}"])] for name in names]
+        if told["intervals"]:
+            heading.append("95 % interval")
+            lines = [[*line, _interval(told["intervals"][f"{line[0]}/{space}"])] for line in lines]
+        lines = [[*line, said[line[0]].ljust(width)] for line in lines]
+        print_columns([[*heading, "meaning".ljust(width)], *lines], console)
     for verdict in scoring.judge(told):
         console.print(f"{verdict.space}: {verdict.headline}", soft_wrap=True)
     for condition in told["conditions"]:
@@ -123,6 +130,10 @@ def _exit_code(conditions: Sequence[dict[str, Any]]) -> int:
             "page, and mend the images or leave the condition out."
         )
     return 0
+
+
+def _interval(found: Sequence[float] | None) -> str:
+    return "-" if found is None else f"{_number(found[0])} to {_number(found[1])}"
 
 
 def _number(value: float | None) -> str:

@@ -52,6 +52,8 @@ class Select:
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHARE", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Least share of a source, for instance real=0.5."""
+    balance: bool = False
+    """All classes get equally many places: folders below a folder, labels of an .npz or parquet file."""
     link: bool = False
     """Link the chosen image files into DIR/selected; copied where that is not possible."""
     copy: bool = False
@@ -83,6 +85,7 @@ class Select:
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
             quotas=dict(_quota(text) for text in self.quota),
+            balance=self.balance,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,
@@ -100,8 +103,10 @@ class Select:
 def _quota(text: str) -> tuple[str, float]:
     name, equals, share = text.rpartition("=")
     value = parse_value(share)
-    if not equals or isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"--quota: expected NAME=SHARE, for instance real=0.5, got {text!r}.")
+    if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(
+            f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
+        )
     return name, float(value)
 
 

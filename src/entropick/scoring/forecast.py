@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from entropick.scoring.measuring import N_SPLITS
 from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
 
 # Which sets are searched in which, by the first letters of training, generated and reference.
@@ -26,7 +27,9 @@ _SHARED = ("gt", "rt")
 _KERNEL_PRODUCTS = 3
 
 
-def forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str]) -> Forecast:
+def forecast(
+    sizes: Mapping[str, int], width: int, metrics: Collection[str], *, with_intervals: bool = False
+) -> Forecast:
     """Forecast one space from sizes and from the speed of a small matrix product on this machine, now.
 
     Parameters
@@ -37,6 +40,8 @@ def forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str]) -> 
         Columns.
     metrics
         What is measured.
+    with_intervals
+        Whether halves are measured as well.
     """
     product, search = seconds_per_pair(width)
     n = {name[0]: size for name, size in sizes.items()}
@@ -46,6 +51,9 @@ def forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str]) -> 
     seconds = RECHECKS * search * sum(n[pair[0]] * n[pair[1]] for pair in searched)
     if "kernel_distance" in metrics:
         seconds += _KERNEL_PRODUCTS * product * (n["g"] + n["r"]) ** 2
+    if with_intervals:
+        # Two halves each time: as many queries, and half as many points where these are split, too.
+        seconds *= 1 + N_SPLITS
     squares = 8 * width * width * 3 if {"frechet_distance", "vendi_score"} & set(metrics) else 0
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(n.values()) + max(n.values()))

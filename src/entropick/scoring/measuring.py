@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
 from entropick.errors import InputError
+from entropick.metrics.intervals import interval
 from entropick.metrics.memorization import mean_distance
 from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.work import Work
@@ -28,6 +30,8 @@ LEAST_ROWS = {
     "density": {"reference": 6},
     "coverage": {"reference": 6},
 }
+# How often the sets are split for an interval.
+N_SPLITS = 20
 _BINS = 40
 # Beyond this share of the distances the last bar holds all.
 _SHOWN = 0.995
@@ -39,8 +43,8 @@ class Measured:
 
     Attributes
     ----------
-    values
-        ``name/space`` -> value, None where it is not finite.
+    values, intervals
+        ``name/space`` -> value, and low and high where they were asked for; None where they are not finite.
     distances, neighbors
         Of each generated row: the distance to its nearest training row, and which that is.
     near_copies
@@ -52,6 +56,7 @@ class Measured:
     """
 
     values: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
     distances: NDArray[np.float64]
     neighbors: Integers
     near_copies: NDArray[np.bool_]
@@ -93,30 +98,38 @@ class Measured:
         return {"edges": edges.tolist(), **shares}
 
 
-def check_rows(sizes: Mapping[str, int], metrics: Sequence[str]) -> None:
-    """Raise InputError if a set has fewer rows than one of the measures needs."""
+def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
+    """Raise InputError if a set, or half of it, has fewer rows than one of the measures needs."""
     for name in metrics:
         for role, least in LEAST_ROWS.get(name, {}).items():
+            least *= 2 if halves else 1
             if sizes[role] < least:
                 raise InputError(
-                    f"{role}: expected at least {least} usable rows, because {name} looks at neighbours, got "
-                    f"{sizes[role]}. Give more, or name other --metrics."
+                    f"{role}: expected at least {least} usable rows for {name}"
+                    f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics."
                 )
 
 
-def measure_space(matrices: Mapping[str, Features], metrics: Sequence[str], space: str, work: Work) -> Measured:
-    """Compute `metrics` of the matrices (role -> features), and the neighbours that they share."""
+def measure_space(
+    matrices: Mapping[str, Features], metrics: Sequence[str], space: str, seed: int | None, work: Work
+) -> Measured:
+    """Compute `metrics` of the matrices (role -> features), with intervals if there is a `seed`, and near copies."""
     roles = Roles(**matrices)
     work.progress(0, len(metrics) + 1, f"nearest training images ({space})")
     found = roles.nearest_training
     values: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
     for done, name in enumerate(metrics, start=1):
         work.progress(done, len(metrics) + 1, f"{name} ({space})")
         values |= measure(roles, [name], space=space)
+        if seed is not None:
+            low, high = interval(name, roles, n_resamples=N_SPLITS, seed=seed)
+            intervals[f"{name}/{space}"] = (low, high) if math.isfinite(low) else None
     distances = found.distances[:, 0]
     copies = None if roles.reference is None else roles.copying
     return Measured(
         values=values,
+        intervals=intervals,
         distances=distances,
         neighbors=found.indices[:, 0],
         near_copies=distances == 0 if copies is None else copies.near_copies,

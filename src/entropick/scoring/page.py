@@ -17,12 +17,12 @@ from entropick.sources import Source
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """A measure in all spaces, for the table."""
+    """A measure in all spaces, for the table; each value with its space, its interval if there is one, and words."""
 
     name: str
     label: str
     explained: str
-    values: list[tuple[str, float | None, str]]
+    values: list[tuple[str, float | None, Sequence[float] | None, str]]
 
 
 def write_page(told: Mapping[str, Any], sources: Sequence[Source], path: Path) -> FileRecord:
@@ -77,7 +77,10 @@ def _measure_rows(told: Mapping[str, Any]) -> list[MeasureRow]:
     rows = []
     for name in dict.fromkeys(words.split_key(key)[0] for key in told["values"]):
         known = words.words(name)
-        values = [(space, told["values"][f"{name}/{space}"], meaning(told, name, space)) for space in spaces]
+        values = [
+            (space, told["values"][key], told["intervals"].get(key), meaning(told, name, space))
+            for space, key in ((space, f"{name}/{space}") for space in spaces)
+        ]
         label = f"{known.label} ({known.unit})" if known.unit else known.label
         rows.append(MeasureRow(name, label, f"{known.meaning} {known.trap}".strip(), values))
     return rows

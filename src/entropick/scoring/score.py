@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +61,8 @@ class Score:
         Accept the same content for two roles.
     skip_bad
         Go on without unreadable images, and record them.
+    with_intervals
+        Measure halves of the sets as well, for an interval of each value; see `entropick.metrics.interval`.
     seed
         What random numbers depend on.
     """
@@ -72,6 +73,7 @@ class Score:
     conditions: Sequence[Condition] = ()
     allow_same: bool = False
     skip_bad: bool = False
+    with_intervals: bool = False
     seed: int = 0
 
     @property
@@ -147,6 +149,7 @@ class Score:
             "metrics": list(self.measured),
             "allow_same": self.allow_same,
             "skip_bad": self.skip_bad,
+            "intervals": self.with_intervals,
             "seed": self.seed,
         }
 
@@ -169,10 +172,7 @@ class Score:
 
     def _hashes(self, work: Work) -> dict[str, str]:
         """The content of each source, by its name; InputError if it is twice the same."""
-        hashes = {}
-        for source in self.sources:
-            tell = functools.partial(work.progress, note=f"reading {source.name}")
-            hashes[source.name] = source.content_hash(tell)
+        hashes = {source.name: source.content_hash(work) for source in self.sources}
         for a, b in itertools.combinations(self.sources, 2):
             if hashes[a.name] == hashes[b.name] and not self.allow_same:
                 raise InputError(
@@ -186,9 +186,9 @@ class Score:
         if self.left_out:
             say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
-        check_rows(sizes, self.measured)
+        check_rows(sizes, self.measured, halves=self.with_intervals)
         widths = {space.name: space.width(self.sources, found.shape) for space in self.spaces}
-        costs = [forecast(sizes, width, self.measured) for width in widths.values()]
+        costs = [forecast(sizes, width, self.measured, with_intervals=self.with_intervals) for width in widths.values()]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         spaces = ", ".join(f"{name} with {width:,} features" for name, width in widths.items())
         say(
@@ -201,6 +201,7 @@ class Score:
         self, config: dict[str, Any], hashes: Mapping[str, str], found: Survey, out: Path, work: Work, say: Say
     ) -> dict[str, Any]:
         values: dict[str, float | None] = {}
+        intervals: dict[str, tuple[float, float] | None] = {}
         spaces: dict[str, dict[str, Any]] = {}
         problems: list[dict[int, str]] = [{} for _ in self.sources]
         files: dict[str, FileRecord] = {}
@@ -209,10 +210,13 @@ class Score:
             for known, of in zip(problems, candidates.values(), strict=True):
                 known.update(of.problems[0])
             check_problems(self.sources, problems, skip_bad=self.skip_bad)
-            check_rows({name: len(of) for name, of in candidates.items()}, self.measured)
+            check_rows({name: len(of) for name, of in candidates.items()}, self.measured, halves=self.with_intervals)
             say(f"measuring in {space.name}")
-            told = measure_space({name: of.X for name, of in candidates.items()}, self.measured, space.name, work)
+            matrices = {name: of.X for name, of in candidates.items()}
+            seed = self.seed if self.with_intervals else None
+            told = measure_space(matrices, self.measured, space.name, seed, work)
             values |= told.values
+            intervals |= told.intervals
             nearest = self._nearest(told, candidates)
             name = f"nearest-{words.slug(space.name)}.csv"
             files[name] = write_csv(out / name, nearest)
@@ -222,6 +226,7 @@ class Score:
         result = {
             "version": __version__,
             "values": values,
+            "intervals": intervals,
             "spaces": spaces,
             "sizes": self._sizes(problems),
             "left_out": list(self.left_out),

@@ -12,13 +12,14 @@ from entropick.arrays import Features, check_features
 from entropick.errors import InputError
 
 EMBEDDING_FILES = (".npy", ".parquet")
+CLASSES = "label"
 
 
 def read_embeddings(path: Path) -> Features:
     """Embeddings, float32 (n, d), of a ``.npy`` or ``.parquet`` file.
 
-    A parquet file has one column of lists of equal length, or only columns of numbers. A float32 ``.npy`` file comes
-    back as a memory map.
+    A parquet file has one column of lists of equal length, or only columns of numbers; beside them it may have a column
+    ``label`` with the class of each row. A float32 ``.npy`` file comes back as a memory map.
 
     Raises
     ------
@@ -41,14 +42,31 @@ def map_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _parquet_matrix(path: Path) -> NDArray[Any]:
-    import pyarrow as pa
+def read_classes(path: Path) -> tuple[str, ...] | None:
+    """The column ``label`` of a parquet file as text, None if it has none; InputError if a value is missing."""
+    table = _table(path, columns=[CLASSES])
+    if not table.num_columns:
+        return None
+    if table.column(CLASSES).null_count:
+        raise InputError(f"{path}: expected no missing values, but column {CLASSES!r} has some.")
+    return tuple(map(str, table.column(CLASSES).to_pylist()))
+
+
+def _table(path: Path, columns: list[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path).read()
+        return pq.ParquetFile(path).read(columns=columns)
     except Exception as error:
         raise InputError(f"{path}: expected a parquet file, but it cannot be read ({error}).") from error
+
+
+def _parquet_matrix(path: Path) -> NDArray[Any]:
+    import pyarrow as pa
+
+    table = _table(path)
+    if CLASSES in table.column_names:
+        table = table.drop_columns(CLASSES)
     nulls = [name for name in table.column_names if table.column(name).null_count]
     lists = [name for name in table.column_names if _is_list(table.schema.field(name).type)]
     if nulls:

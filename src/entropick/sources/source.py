@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +11,11 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from entropick.arrays import check_features, check_images
-from entropick.datasets import image_files, read_array_file
+from entropick.datasets import class_folders, hash_folder, image_files, read_array_file
 from entropick.errors import InputError
 from entropick.run.files import hash_file
-from entropick.sources.embeddings import map_array, read_embeddings
+from entropick.sources.embeddings import map_array, read_classes, read_embeddings
+from entropick.work import Work
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -35,6 +35,9 @@ class Source:
     array
         uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
         folder.
+    classes
+        The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
+        way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Source:
     kind: Kind
     files: tuple[Path, ...] = ()
     array: NDArray[Any] | None = field(default=None, repr=False)
+    classes: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -50,15 +54,9 @@ class Source:
         """The path of a row's file: its own, or that of the array it is in."""
         return str(self.files[row] if self.files else self.path)
 
-    def content_hash(self, tell: Callable[[int, int], None]) -> str:
+    def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
-        if not self.files:
-            return hash_file(self.path).sha256
-        digest = hashlib.sha256()
-        for done, file in enumerate(self.files, start=1):
-            digest.update(f"{file.relative_to(self.path)}\0{hash_file(file).sha256}\n".encode())
-            tell(done, len(self.files))
-        return digest.hexdigest()
+        return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
 
 
 def readable(path: str) -> str:
@@ -104,16 +102,22 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 
 def _open(name: str, path: Path) -> Source:
     if path.is_dir():
-        return Source(name, path, "folder", files=tuple(image_files(path)))
+        files = tuple(image_files(path))
+        return Source(name, path, "folder", files=files, classes=class_folders(path, files))
     if not path.is_file():
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
-        return Source(name, path, "images", array=read_array_file(path)[0])
+        images, labels = read_array_file(path)
+        return Source(name, path, "images", array=images, classes=None if labels is None else _texts(labels))
     if path.suffix == ".parquet":
-        return Source(name, path, "embeddings", array=read_embeddings(path))
+        return Source(name, path, "embeddings", array=read_embeddings(path), classes=read_classes(path))
     if path.suffix != ".npy":
         raise InputError(f"{path}: expected a folder of images, or a .npy, .npz or .parquet file.")
     array = map_array(path)
     if array.ndim == 2:
         return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
     return Source(name, path, "images", array=check_images(array, name=str(path)))
+
+
+def _texts(labels: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(map(str, labels.tolist()))
