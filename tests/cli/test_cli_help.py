@@ -5,7 +5,7 @@ from fresh_python import run_python
 
 from entropick import __version__
 
-COMMANDS = ("run", "select", "status", "verify", "report")
+COMMANDS = ("run", "select", "score", "status", "verify", "report")
 HEAVY = ("torch", "diffusers", "sklearn", "scipy", "altair", "vl_convert", "pyarrow", "PIL", "jinja2")
 
 

@@ -66,7 +66,7 @@ class Condition:
         """Raise InputError if the condition names a space that is not among those measured."""
         if self.space is not None and self.space not in spaces:
             raise InputError(
-                f"fail-if: {self.text!r} names the space {self.space!r}; measured are {', '.join(spaces)}."
+                f"fail-if: {self.text!r}: there is no space {self.space!r}; known are {', '.join(spaces)}."
             )
 
     def judge(self, values: Mapping[str, float | None], spaces: Sequence[str]) -> dict[str, Any]:

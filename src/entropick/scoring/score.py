@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick import __version__
+from entropick.arrays import Features, check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
@@ -18,10 +19,10 @@ from entropick.run.files import FileRecord, remove_partial, write_json
 from entropick.run.lock import locked
 from entropick.scoring.condition import Condition
 from entropick.scoring.forecast import forecast
-from entropick.scoring.measuring import Measured, check_rows, measure_space, needed_roles
+from entropick.scoring.measuring import check_rows, measure_space, needed_roles
+from entropick.scoring.nearest import first_rows, nearest_table
 from entropick.scoring.space import Space
 from entropick.sources import (
-    Candidates,
     Source,
     Survey,
     check_output,
@@ -40,6 +41,7 @@ _CACHE = "features"
 _N_SHOWN = 48
 
 Say = Callable[[str], None]
+Embedded = Mapping[str, Features | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ class Score:
         files = [words.slug(name) for name in names]
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
             raise InputError(f"features: expected spaces of different names, got {twice[0]!r} more than once.")
+        check_count(self.seed, name="seed", minimum=0)
         check_measures(self.metrics or ())
         for condition in self.conditions:
             condition.check(names)
@@ -126,6 +129,7 @@ class Score:
         work = work or Work()
         self.check()
         check_output(out, {"sources", "spaces", "metrics"}, of="score")
+        embedded = {space.name: space.embedded(self.sources) for space in self.spaces}
         hashes = self._hashes(work)
         config = self.describe(hashes)
         check_config(out, config, done=RESULT)
@@ -135,11 +139,11 @@ class Score:
             return self._judged(told, out)
         found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
         check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
-        self._foretell(found, say)
+        self._foretell(found, embedded, say)
         with locked(out):
             remove_partial(out)
             write_json(out / CONFIG, config)
-            return self._measure(config, hashes, found, out, work, say)
+            return self._measure(config, hashes, found, embedded, out, work, say)
 
     def describe(self, hashes: Mapping[str, str]) -> dict[str, Any]:
         """The score as plain data: equal for equal values. Conditions judge values and are no part of it."""
@@ -182,12 +186,12 @@ class Score:
                 )
         return hashes
 
-    def _foretell(self, found: Survey, say: Say) -> None:
+    def _foretell(self, found: Survey, embedded: Embedded, say: Say) -> None:
         if self.left_out:
             say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
-        widths = {space.name: space.width(self.sources, found.shape) for space in self.spaces}
+        widths = {space.name: space.width(self.sources, embedded[space.name], found.shape) for space in self.spaces}
         costs = [forecast(sizes, width, self.measured, with_intervals=self.with_intervals) for width in widths.values()]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         spaces = ", ".join(f"{name} with {width:,} features" for name, width in widths.items())
@@ -198,7 +202,14 @@ class Score:
         )
 
     def _measure(
-        self, config: dict[str, Any], hashes: Mapping[str, str], found: Survey, out: Path, work: Work, say: Say
+        self,
+        config: dict[str, Any],
+        hashes: Mapping[str, str],
+        found: Survey,
+        embedded: Embedded,
+        out: Path,
+        work: Work,
+        say: Say,
     ) -> dict[str, Any]:
         values: dict[str, float | None] = {}
         intervals: dict[str, tuple[float, float] | None] = {}
@@ -206,7 +217,7 @@ class Score:
         problems: list[dict[int, str]] = [{} for _ in self.sources]
         files: dict[str, FileRecord] = {}
         for space in self.spaces:
-            candidates = space.candidates(self.sources, hashes, found, out / _CACHE, work)
+            candidates = space.candidates(self.sources, embedded[space.name], hashes, found, out / _CACHE, work)
             for known, of in zip(problems, candidates.values(), strict=True):
                 known.update(of.problems[0])
             check_problems(self.sources, problems, skip_bad=self.skip_bad)
@@ -217,11 +228,10 @@ class Score:
             told = measure_space(matrices, self.measured, space.name, seed, work)
             values |= told.values
             intervals |= told.intervals
-            nearest = self._nearest(told, candidates)
+            table = nearest_table(told, self.sources, candidates)
             name = f"nearest-{words.slug(space.name)}.csv"
-            files[name] = write_csv(out / name, nearest)
-            n_shown = max(8, _N_SHOWN // len(self.spaces))
-            shown = {name: [_plain(value) for value in column[:n_shown]] for name, column in nearest.items()}
+            files[name] = write_csv(out / name, table)
+            shown = first_rows(table, max(8, _N_SHOWN // len(self.spaces)))
             spaces[space.name] = {**told.summary(), "nearest_file": name, "nearest": shown}
         result = {
             "version": __version__,
@@ -235,25 +245,6 @@ class Score:
             "files": {name: dataclasses.asdict(record) for name, record in files.items()},
         }
         return self._finish(result, out)
-
-    def _nearest(self, told: Measured, candidates: Mapping[str, Candidates]) -> dict[str, list[Any]]:
-        """Every generated image beside its nearest training image, the nearest pair first."""
-        training, generated = self._source("training"), self._source("generated")
-        order = told.worst_first()
-        rows = candidates["generated"].row[order].tolist()
-        neighbors = candidates["training"].row[told.neighbors[order]].tolist()
-        return {
-            "rank": list(range(len(order))),
-            "distance": told.distances[order].tolist(),
-            "near_copy": told.near_copies[order].astype(int).tolist(),
-            "row": rows,
-            "path": [generated.place(row) for row in rows],
-            "training_row": neighbors,
-            "training_path": [training.place(row) for row in neighbors],
-        }
-
-    def _source(self, name: str) -> Source:
-        return next(source for source in self.sources if source.name == name)
 
     def _sizes(self, problems: Sequence[dict[int, str]]) -> dict[str, dict[str, int]]:
         return {
@@ -281,7 +272,3 @@ class Score:
         # Last: what makes the score complete.
         write_json(out / RESULT, result)
         return result
-
-
-def _plain(value: Any) -> Any:
-    return readable(value) if isinstance(value, str) else value

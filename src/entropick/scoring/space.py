@@ -50,20 +50,25 @@ class Space:
         check_rows(sources, X)
         return X
 
-    def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
-        """The number of features, before there are any."""
+    def width(self, sources: Sequence[Source], embedded: arrays.Features | None, shape: tuple[int, ...] | None) -> int:
+        """The number of features, before there are any; `embedded` is what `embedded` gave."""
         if self.encoder is not None:
             # An encoder that takes images of every size makes as many features of a small one.
             return int(self.encoder.extract(np.zeros((1, *(shape or (8, 8, 3))), np.uint8)).shape[1])
-        embedded = self.embedded(sources)
         width = (sources[0].array if embedded is None else embedded).shape[1]  # type: ignore[union-attr]
         return int(width)
 
     def candidates(
-        self, sources: Sequence[Source], hashes: Mapping[str, str], found: Survey, cache: Path, work: Work
+        self,
+        sources: Sequence[Source],
+        embedded: arrays.Features | None,
+        hashes: Mapping[str, str],
+        found: Survey,
+        cache: Path,
+        work: Work,
     ) -> dict[str, Candidates]:
         """The features of each source, by its name. A memory map stays one."""
-        embedded, start, matrices = self.embedded(sources), 0, {}
+        start, matrices = 0, {}
         for source, problems in zip(sources, found.problems, strict=True):
             if self.encoder is not None:
                 alone = Survey(found.shape, (problems,))
