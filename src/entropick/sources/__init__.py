@@ -6,7 +6,7 @@ used. Selections and scores both begin here, and share what their output folders
 (`cost.py`) have in common.
 """
 
-from entropick.sources.embeddings import read_embeddings
+from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.extraction import Candidates, check_rows, extract, given
 from entropick.sources.output import check_output, finished, write_csv
 from entropick.sources.pictures import encoded, fitted, read_picture
@@ -15,6 +15,7 @@ from entropick.sources.source import Source, open_sources, readable
 from entropick.sources.survey import Survey, survey
 
 __all__ = [
+    "EMBEDDING_FILES",
     "Candidates",
     "Source",
     "Survey",
