@@ -116,6 +116,7 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             metrics: dict[str, float | None] = {}
+            copying_ratios: dict[str, float | None] = {}
             for features in self._spaces:
                 real = self._extract(features, self._real(), work)
                 reference = self._reference(features, work)
@@ -124,7 +125,9 @@ class Stages:
                 for name in self._loop.metrics:
                     roles = held_out if MEASURES[name].of_copying else as_model
                     metrics |= measure(roles, [name], space=features.name)
-            return Outcome(values={"metrics": metrics, "n_training": data.values["n_real"]})
+                copying_ratios[features.name] = held_out.copying.copying_ratio
+            values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
+            return Outcome(values=values)
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
         return self._run.stage(0, "baseline", depends_on, compute)

@@ -15,9 +15,7 @@ from entropick.cli.flags import check_directory, says
 from entropick.config import build, parse_value
 from entropick.errors import ConfigError
 from entropick.selection import Choice
-from entropick.sources import open_sources
-
-_EMBEDDINGS = (".npy", ".parquet")
+from entropick.sources import EMBEDDING_FILES, open_sources
 
 
 @dataclass
@@ -78,7 +76,7 @@ class Select:
             raise ConfigError("--link and --copy: expected one of them.")
         sources = open_sources(self.sources)
         given = self.features or (None if sources[0].kind == "embeddings" else "pixels")
-        is_file = given is not None and given.endswith(_EMBEDDINGS)
+        is_file = given is not None and given.endswith(EMBEDDING_FILES)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         return Choice(
             sources=sources,

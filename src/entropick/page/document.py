@@ -16,7 +16,7 @@ _HERE = "entropick.page"
 
 
 def render(package: str, *, specs: Sequence[dict[str, Any]], **content: Any) -> str:
-    """The page of a room as HTML: ``page.html.j2``, ``page.css`` and ``page.js`` of `package` in the common frame.
+    """The page of a room as HTML: ``page.html.j2``, ``page.css`` and any ``page.js`` of `package`, in the common frame.
 
     Everything in `content` is escaped. The policy of the page allows its own scripts and style by their hashes,
     pictures from the page itself, and nothing else.
@@ -34,9 +34,9 @@ def render(package: str, *, specs: Sequence[dict[str, Any]], **content: Any) -> 
     from markupsafe import Markup
 
     style = _asset(_HERE, "page.css") + _asset(package, "page.css")
-    scripts = [_asset(_HERE, "charts.js"), _asset(package, "page.js")]
-    if specs:
-        scripts.insert(0, _javascript_bundle())
+    scripts = [*([_javascript_bundle()] if specs else []), _asset(_HERE, "charts.js")]
+    if resources.files(package).joinpath("page.js").is_file():
+        scripts.append(_asset(package, "page.js"))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _asset(_HERE if name == "frame.html.j2" else package, name)),
         autoescape=True,

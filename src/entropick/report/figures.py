@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from entropick.page.drawing import AnyChart, specification
-from entropick.page.words import name_with_space, number, percent, split_key, words
+from entropick.page.words import name_with_space, number, percent, slug, split_key, words
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import (
     Spread,
@@ -95,7 +94,7 @@ def over_iterations(study: StudyRecord, key: str, *, legend: bool) -> Figure:
         band = base.mark_area(strokeWidth=0).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=_faded(0.18))
         layers = [band, *layers]
     chart = alt.layer(*_real_rule(real, study), *layers).add_params(_highlight())
-    return Figure(_slug(key), name_with_space(key), _metric_caption(study, key, real), chart, _metric_table(study, key))
+    return Figure(slug(key), name_with_space(key), _metric_caption(study, key, real), chart, _metric_table(study, key))
 
 
 def _whole_ticks(last: int) -> list[int]:
@@ -135,7 +134,7 @@ def score_against_entropy(study: StudyRecord, score: str, entropy: str, *, legen
     _, space = split_key(score)
     title = f"Generalization score against entropy ({space})"
     caption = ("A point is one iteration of one arm and seed.", *_size_warning(study), *_correlation(study, rows))
-    return Figure(f"generalization_score-against-entropy-{_slug(space)}", title, caption, chart)
+    return Figure(f"generalization_score-against-entropy-{slug(space)}", title, caption, chart)
 
 
 def source_shares(arm: ArmRecord) -> Figure:
@@ -171,7 +170,7 @@ def source_shares(arm: ArmRecord) -> Figure:
     )
     caption = ("The dashed line is 1/n: what real data would get if all n sources had an equal share.",)
     return Figure(
-        f"source-shares-{_slug(arm.name)}",
+        f"source-shares-{slug(arm.name)}",
         "Sources of the training set",
         caption,
         chart,
@@ -336,8 +335,3 @@ def _ramp(position: float) -> str:
     early, late = (0xA9, 0xD3, 0xF2), (0x1F, 0x5A, 0x9A)
     mixed = (round(a + (b - a) * position) for a, b in zip(early, late, strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-def _slug(name: str) -> str:
-    """A name as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"

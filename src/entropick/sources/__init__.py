@@ -6,7 +6,7 @@ about images that cannot be used. Selections and scores both begin here, and sha
 (`output.py`), pictures and forecasts (`cost.py`) have in common.
 """
 
-from entropick.sources.embeddings import read_embeddings
+from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.extraction import Candidates, check_rows, extract, given
 from entropick.sources.feature_cache import FeatureCache, check_encoder, lessons_of
 from entropick.sources.output import check_output, finished, write_csv
@@ -16,6 +16,7 @@ from entropick.sources.source import Source, open_sources, readable
 from entropick.sources.survey import Survey, survey
 
 __all__ = [
+    "EMBEDDING_FILES",
     "Candidates",
     "FeatureCache",
     "Source",

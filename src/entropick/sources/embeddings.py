@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from entropick.arrays import Features, check_features
 from entropick.errors import InputError
 
+EMBEDDING_FILES = (".npy", ".parquet")
 CLASSES = "label"
 
 
@@ -27,7 +28,7 @@ def read_embeddings(path: Path) -> Features:
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a file of embeddings, but there is none.")
-    if path.suffix not in (".npy", ".parquet"):
+    if path.suffix not in EMBEDDING_FILES:
         raise InputError(f"{path}: expected embeddings in a .npy or .parquet file.")
     return check_features(map_array(path) if path.suffix == ".npy" else _parquet_matrix(path), name=str(path))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from entropick.errors import InputError
 from entropick.run.directory import CONFIG
-from entropick.run.files import hash_file, read_json, write_atomic
+from entropick.run.files import FileRecord, hash_file, read_json, write_atomic
 
 
 def check_output(out: Path, config_keys: set[str], *, of: str) -> None:
@@ -36,10 +36,10 @@ def finished(path: Path) -> dict[str, Any] | None:
     return result if whole else None
 
 
-def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> None:
+def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> FileRecord:
     """Write columns of equal length; file names keep their bytes, whatever those are."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
+    return write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))

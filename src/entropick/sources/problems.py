@@ -16,7 +16,7 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     if skip_bad or not any(problems):
         return
     lines = [
-        f"{source.place(row)}: {reason}"
+        f"{readable(source.place(row))}: {reason}"
         for source, of in zip(sources, problems, strict=True)
         for row, reason in sorted(of.items())
     ]
