@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from entropick import neighbors
+from entropick.neighbors import cloud, precision
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(neighbors, "_POINT_ROWS", 7)
-    monkeypatch.setattr(neighbors, "_BATCH_ROWS", 11)
-    monkeypatch.setattr(neighbors, "_BATCH_COLUMNS", 5)
-    monkeypatch.setattr(neighbors, "_CROWD_ROWS", 20)
+    monkeypatch.setattr(precision, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(cloud, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(cloud, "_TILE_ROWS", 11)
+    monkeypatch.setattr(cloud, "_TILE_COLUMNS", 5)
+    monkeypatch.setattr(cloud, "_CROWD_PAIRS", 3)

@@ -93,9 +93,9 @@ def test_a_copy_is_never_picked_while_a_distinct_row_is_left():
 
 
 def test_near_copies_crowding_a_tile(monkeypatch):
-    from entropick import neighbors
+    from entropick.neighbors import cloud
 
-    monkeypatch.setattr(neighbors, "_CROWD_ROWS", 10)
+    monkeypatch.setattr(cloud, "_CROWD_PAIRS", 10)
     check(clouds.cloud("clusters", 150, 30), 100, [0])
 
 

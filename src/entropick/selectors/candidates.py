@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from entropick.arrays import Integers
-from entropick.neighbors import Cloud, Floats
+from entropick.neighbors import Cloud, Floats, Reach
 from entropick.selectors.base import Selection
 
 # Candidates that are looked at together.
@@ -20,17 +20,22 @@ _OVERLAP = 64
 class Candidates:
     """Rows of a cloud, of which some are `accepted`, one after another.
 
-    `squares` (n,) holds each candidate's squared distance to the first `seen` (n,) accepted ones, exact in float64.
-    Distances to a growing set only fall, so it is an upper bound of the distance to the whole set: who is not needed
-    by it does not have to look at the rest. Each pair is computed at most about once, many not at all.
+    `reach` holds each candidate's squared distance to the first `seen` (n,) accepted ones. Distances to a growing set
+    only fall, so it is an upper bound of the distance to the whole set: who is not needed by it does not have to look
+    at the rest. Each pair is computed at most about once, many not at all.
     """
 
     def __init__(self, cloud: Cloud, n_samples: int) -> None:
         self.cloud, self.n_samples = cloud, n_samples
-        self.squares = np.full(len(cloud), np.inf)
+        self.reach = Reach(cloud)
         self.seen = np.zeros(len(cloud), np.int64)
         self.accepted: list[int] = []
         self.at: list[float] = []
+
+    @property
+    def squares(self) -> Floats:
+        """Upper bounds of squared distances to the whole set (n,)."""
+        return self.reach.squares
 
     @property
     def missing(self) -> int:
@@ -41,7 +46,7 @@ class Candidates:
         """Accept one, at the given squared distance to those accepted before."""
         self.accepted.append(position)
         self.at.append(float(square))
-        self.squares[position] = 0.0
+        self.reach.know(position, 0.0)
 
     def catch_up(self, block: Integers, limit: float) -> Integers:
         """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that are not.
@@ -51,9 +56,10 @@ class Candidates:
         accepted = np.array(self.accepted)
         for start, stop in self._stretches(block):
             behind = block[(self.seen[block] < stop) & (self.squares[block] > limit)]
-            self.cloud.approach(self.squares, behind, accepted[start:stop])
+            self.reach.approach(behind, accepted[start:stop])
             self.seen[behind] = stop
-        return block[self.squares[block] > limit]
+        block = block[self.squares[block] > limit]
+        return block[self.reach.settle(block) > limit]
 
     def _stretches(self, block: Integers) -> list[tuple[int, int]]:
         """Stretches of the accepted ones that a block has to see, such that little is seen twice."""
@@ -65,7 +71,7 @@ class Candidates:
 
     def know(self, block: Integers, squares: Floats) -> None:
         """Note that a block has seen all accepted ones."""
-        self.squares[block] = squares
+        self.reach.know(block, squares)
         self.seen[block] = len(self.accepted)
 
     def covering_square(self) -> float:
