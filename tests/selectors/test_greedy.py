@@ -24,10 +24,10 @@ def check(X, n, initial):
     assert selector.min_distance_ == reference.smallest_pair(X, rows)
 
 
-@pytest.mark.parametrize("width", [(4, 2, 8), (256, 32, 512)])
+@pytest.mark.parametrize("width", [(8, 4, 16), (256, 32, 512)])
 @pytest.mark.parametrize("d", [1, 30])
 @pytest.mark.parametrize("name", clouds.MAKERS)
-def test_equals_the_plain_loop(name, d, width, monkeypatch):
+def test_equals_the_plain_loop(name, d, width, monkeypatch, screened):
     monkeypatch.setattr(module, "_WIDTH", width)
     monkeypatch.setattr(module, "_BROUGHT", 2)
     monkeypatch.setattr(candidates, "_OVERLAP", 2)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
-from entropick.neighbors.choice import coarse_dtype
 from entropick.neighbors.precision import (
-    BLOCK_ROWS,
     Floats,
     Frame,
     Placed,
     Precision,
+    blocks,
     bound_products,
     offsets,
     squared_distances,
 )
+from entropick.neighbors.screening import is_sharp, screen
 
 # Rows and columns of a tile, small enough to stay in the cache.
-_TILE_ROWS, _TILE_COLUMNS = 1024, 1024
+_TILE_ROWS, _TILE_COLUMNS = 2048, 1024
 # When a product leaves more than this share of its pairs undecided (and more than this many), a finer one follows.
 _CROWD, _CROWD_PAIRS = 0.005, 1 << 12
 
@@ -44,8 +45,7 @@ class Level:
             torch.empty(n, dtype=torch.float64, device=self.device),
             self.precision.unit,
         )
-        for start in range(0, n, BLOCK_ROWS):
-            part = slice(start, start + BLOCK_ROWS)
+        for part in blocks(n, self.X.shape[1]):
             block = self.precision.place(self.X[self.rows[part]], self.device)
             held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
         return held
@@ -68,12 +68,13 @@ class Cloud:
         self.X = X
         self.rows = np.arange(len(X)) if rows is None else rows
         frame, hold = Frame.of(X), device != "cpu" or not isinstance(X, np.memmap)
-        self.fine = Level(X, self.rows, Precision(frame, torch.float32), device, hold=hold)
-        self.levels = [self.fine, Level(X, self.rows, Precision(frame, torch.float64), device, hold=False)]
-        dtype = coarse_dtype(device) if hold else None
-        if dtype is not None:
-            coarse = Precision.coarse(frame, X, dtype)
-            self.levels.insert(0, Level(X, self.rows, coarse, device, hold=True))
+        coarse = screen(frame, X, device) if hold else None
+        sharp = coarse is not None and is_sharp(coarse, X)
+        kinds = [(coarse, True)] if coarse else []
+        kinds += [(Precision(frame, torch.float32), hold and not sharp), (Precision(frame, torch.float64), False)]
+        self.levels = [Level(X, self.rows, kind, device, hold=held) for kind, held in kinds]
+        # Where a coarse product rules out little, it is not asked for distances among few.
+        self._among = self.levels[0 if sharp or not coarse else 1]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,8 +90,8 @@ class Cloud:
         """
         import torch
 
-        held = self.fine[positions]
-        limits = torch.from_numpy(np.maximum.outer(squares, squares) * self.fine.scale**2).to(held.norms.device)
+        held = self._among[positions]
+        limits = torch.from_numpy(np.maximum.outer(squares, squares) * self._among.scale**2).to(held.norms.device)
         tile = bound_products(held, held)
         near = tile <= (limits - offsets(held)[:, None]).to(tile.dtype)
         rows, columns = np.divmod(np.flatnonzero(near.triu(1).cpu().numpy()), len(positions))
@@ -102,18 +103,25 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Nearer:
-    """Of the rows of a tile (by number), those that a column may be nearer to than was known.
+    """Pairs of a tile, by number and sorted by `row`, that contain the nearest column of each row that has come nearer.
 
-    `clear` (n,) have one such column at `column` (n,), between `lowest` and `highest` (n,), squared, in float64. For each
-    of the others, the pairs (`row`, `slot`) contain its nearest column.
+    `lowest` and `highest` are bounds of their squared distances, float64; all four are (n,).
     """
 
-    clear: Integers
+    row: Integers
     column: Integers
     lowest: Floats
     highest: Floats
-    row: Integers
-    slot: Integers
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Nearer:
+        return Nearer(self.row[chosen], self.column[chosen], self.lowest[chosen], self.highest[chosen])
+
+    def per_row(self) -> tuple[Integers, Floats]:
+        """For each pair, how many its row has, and the smallest upper bound of its row."""
+        first = np.flatnonzero(np.diff(self.row, prepend=-1))
+        counts = np.diff(first, append=len(self.row))
+        smallest = np.minimum.reduceat(self.highest, first) if len(first) else self.highest
+        return np.repeat(counts, counts), np.repeat(smallest, counts)
 
 
 class Reach:
@@ -151,36 +159,44 @@ class Reach:
         """One tile, by finer and finer products for the rows that are left open, and in the end by differences."""
         for depth, level in enumerate(self.cloud.levels):
             placed = shown[depth] = shown[depth] or level[columns]
-            nearer = self._compare(level, positions, placed)
-            clear = positions[nearer.clear]
-            self.squares[clear], self._lowest[clear] = nearer.highest, nearer.lowest
-            self._nearest[clear] = columns[nearer.column]
+            nearer = self._note_clear(positions, columns, self._compare(level, positions, placed))
             crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(columns))
             if len(nearer.row) <= crowd or level is self.cloud.levels[-1]:
                 break
             positions = positions[np.unique(nearer.row)]
-        unclear = positions[nearer.row]
-        self.settle(np.unique(unclear))
-        np.minimum.at(self.squares, unclear, self.cloud.exact(unclear, columns[nearer.slot]))
-        self._lowest[unclear] = self.squares[unclear]
+        self._decide(positions[nearer.row], columns[nearer.column])
+
+    def _note_clear(self, positions: Integers, columns: Integers, nearer: Nearer) -> Nearer:
+        """Note where one column is surely nearer than all others and than what was known; return what remains."""
+        counts, _ = nearer.per_row()
+        clear = (counts == 1) & (nearer.highest < self._lowest[positions[nearer.row]])
+        noted, rows = nearer[clear], positions[nearer.row[clear]]
+        self._lowest[rows], self.squares[rows] = noted.lowest, noted.highest
+        self._nearest[rows] = columns[noted.column]
+        return nearer[~clear]
+
+    def _decide(self, positions: Integers, members: Integers) -> None:
+        """Show members to positions, pair by pair, in float64."""
+        self.settle(np.unique(positions))
+        np.minimum.at(self.squares, positions, self.cloud.exact(positions, members))
+        self._lowest[positions] = self.squares[positions]
 
     def _compare(self, level: Level, positions: Integers, placed: Placed) -> Nearer:
         import torch
 
         asked, scale = level[positions], level.scale**2
-        device = asked.norms.device
         tile, offset = bound_products(asked, placed), offsets(asked)
-        limit = torch.from_numpy(self.squares[positions] * scale).to(device) - offset
-        rows = torch.nonzero(tile.amin(dim=1) <= limit.to(tile.dtype))[:, 0]
-        tile = tile.index_select(0, rows)
-        lowest, column = tile.min(dim=1)
-        highest = lowest + 2 * (asked.slack[rows] + placed.slack[column])
-        reach = torch.minimum(highest, limit[rows]).to(tile.dtype)
-        possible = (tile <= reach[:, None]).cpu().numpy()
-        lowest, highest = ((bound + offset[rows]).cpu().numpy() / scale for bound in (lowest, highest))
-        rows, column = rows.cpu().numpy(), column.cpu().numpy()
-        clear = (np.count_nonzero(possible, axis=1) == 1) & (highest < self._lowest[positions[rows]])
+        limit = torch.from_numpy(self.squares[positions] * scale).to(offset.device) - offset
+        lowest = tile.amin(dim=1)
+        touched = torch.nonzero(lowest <= limit.to(tile.dtype))[:, 0]
+        slack = asked.slack[touched]
+        reach = torch.minimum(lowest[touched] + 2 * (slack + placed.slack.max()), limit[touched])
+        tile = tile.index_select(0, touched)
         # NumPy finds the few hits in a flat array many times faster than torch finds pairs.
-        row, slot = np.divmod(np.flatnonzero(possible[~clear]), possible.shape[1])
-        lowest = np.maximum(lowest[clear], 0.0)
-        return Nearer(rows[clear], column[clear], lowest, highest[clear], rows[~clear][row], slot)
+        hits = torch.from_numpy(np.flatnonzero((tile <= reach.to(tile.dtype)[:, None]).cpu().numpy())).to(offset.device)
+        row, column = hits // len(placed), hits % len(placed)
+        low = tile.view(-1)[hits] + offset[touched][row]
+        high = low + 2 * (slack[row] + placed.slack[column])
+        low, high = (bound.clamp_(min=0).cpu().numpy() / scale for bound in (low, high))
+        nearer = Nearer(touched[row].cpu().numpy(), column.cpu().numpy(), low, high)
+        return nearer[low <= nearer.per_row()[1]]

@@ -21,7 +21,9 @@ ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Rows that are shifted, placed or measured at once.
-BLOCK_ROWS = 4096
+# Elements that are shifted, placed or measured at once, few enough to stay in the cache.
+BLOCK_ELEMENTS = 1 << 19
 # Squared differences of this size, where the largest coordinate is 1, may be lost to underflow.
 _UNDERFLOW = 1e-30
 # Powers of two up to this one and their inverses are normal float32 numbers.
@@ -46,8 +48,8 @@ _EXPONENT = 126
 _SAMPLE_ROWS = 1024
 # The largest number of int8, and the widest rows whose products are sure to fit into int32.
 _LARGEST, _WIDEST = 127, 1 << 17
-# Elements of a float64 difference computed at once, small enough to stay in the cache.
-_CACHED_ELEMENTS = 1 << 15
+# Elements of a float64 difference computed at once, and how many times that is worth starting threads for.
+_CACHED_ELEMENTS, _THREADED_PARTS = 1 << 15, 8
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,11 @@ class Frame:
     @classmethod
     def of(cls, *matrices: Features) -> Self:
         """The frame of the rows of all `matrices`: their largest value becomes 1, their mean the origin."""
-        largest = max(float(np.abs(block).max()) for X in matrices for block in _blocks(X))
-        scale = 2.0 ** -float(np.clip(np.frexp(largest)[1], -_EXPONENT, _EXPONENT))
-        total = np.zeros(matrices[0].shape[1])
-        for block in (block for X in matrices for block in _blocks(X)):
+        largest, total = 0.0, np.zeros(matrices[0].shape[1])
+        for block in (X[part] for X in matrices for part in blocks(*X.shape)):
+            largest = max(largest, float(block.max()), -float(block.min()))
             total += np.sum(block, axis=0, dtype=np.float64)
+        scale = 2.0 ** -float(np.clip(np.frexp(largest)[1], -_EXPONENT, _EXPONENT))
         return cls((total / sum(map(len, matrices)) * scale).astype(np.float32), scale)
 
     def shift(self, rows: Features, kind: type[np.floating]) -> NDArray[np.floating]:
@@ -77,8 +79,15 @@ class Frame:
         return shifted
 
 
-def _blocks(X: Features) -> Iterator[Features]:
-    return (X[start : start + BLOCK_ROWS] for start in range(0, len(X), BLOCK_ROWS))
+def blocks(n: int, width: int) -> Iterator[slice]:
+    """Slices that cover `n` rows, of few enough elements to stay in the cache."""
+    step = max(1, BLOCK_ELEMENTS // width)
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def sample_rows(X: Features) -> Features:
+    """Rows from all over `X`, about a thousand."""
+    return X[:: max(1, len(X) // _SAMPLE_ROWS)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class Precision:
     @classmethod
     def coarse(cls, frame: Frame, X: Features, dtype: torch.dtype) -> Self:
         """bfloat16 or int8, held such that the rows of `X`, by a sample of them, have little slack."""
-        sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
+        sample = sample_rows(X)
         return min(_ways(cls, frame, sample, dtype), key=lambda way: float(way.place(sample).slack.mean()))
 
     @property
@@ -201,6 +210,14 @@ def full_precision() -> Iterator[None]:
         sums.allow_bf16_reduced_precision_reduction = reduced
 
 
+def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the product (n, m) of two sets of coarse vectors, int32 of int8."""
+    import torch
+
+    with full_precision():
+        return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
+
+
 def bound_products(asked: Placed, placed: Placed) -> torch.Tensor:
     """Return the tile (n, m) that, with `offsets` added to its rows, is a lower bound of squared distances.
 
@@ -210,14 +227,11 @@ def bound_products(asked: Placed, placed: Placed) -> torch.Tensor:
     import torch
 
     lengths = placed.norms - placed.slack
-    if asked.vectors.dtype == torch.float64:
-        return torch.addmm(lengths, asked.vectors, placed.vectors.T, alpha=-2)
+    if not asked.vectors.dtype.is_floating_point or asked.vectors.dtype == torch.bfloat16:
+        product = multiply(asked.vectors, placed.vectors)
+        return torch.add(lengths.float(), product, alpha=-2 * asked.unit * placed.unit)
     with full_precision():
-        if asked.vectors.dtype == torch.float32:
-            return torch.addmm(lengths.float(), asked.vectors, placed.vectors.T, alpha=-2)
-        multiply = torch._int_mm if asked.vectors.dtype == torch.int8 else torch.mm
-        product = multiply(asked.vectors, placed.vectors.T)
-    return torch.add(lengths.float(), product, alpha=-2 * asked.unit * placed.unit)
+        return torch.addmm(lengths.to(asked.vectors.dtype), asked.vectors, placed.vectors.T, alpha=-2)
 
 
 def offsets(asked: Placed) -> torch.Tensor:
@@ -227,11 +241,20 @@ def offsets(asked: Placed) -> torch.Tensor:
 
 def squared_distances(X: Features, rows: Integers, Y: Features, columns: Integers) -> Floats:
     """Return ``|X[rows[i]] - Y[columns[i]]|^2``, float64 ``(n,)``, computed as differences in float64."""
+    import torch
+
     squares = np.empty(len(rows))
-    step = max(1, _CACHED_ELEMENTS // X.shape[1])
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
+
+    def compute(part: slice) -> None:
         difference = X[rows[part]].astype(np.float64)
         difference -= Y[columns[part]]
         np.einsum("ij,ij->i", difference, difference, out=squares[part])
+
+    step = max(1, _CACHED_ELEMENTS // X.shape[1])
+    parts = [slice(start, start + step) for start in range(0, len(rows), step)]
+    if len(parts) < _THREADED_PARTS:
+        deque(map(compute, parts), maxlen=0)
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            deque(threads.map(compute, parts), maxlen=0)
     return squares
