@@ -8,12 +8,14 @@ this room is therefore exact; the products decide how long it takes, never what 
     search     the k nearest points of each query
     cloud      rows among which a set grows, and how near it has come to each
     precision  vectors in float64, float32 or coarser, and the bounds of their products
-    distinct   which rows are copies of each other
+    screening  whether a coarse product goes first
+    device     where products run
+    distinct   which rows are copies of each other, and which data a checkpoint is of
 """
 
 from entropick.neighbors.cloud import Cloud, Reach
-from entropick.neighbors.distinct import distinct_rows
+from entropick.neighbors.distinct import distinct_rows, fingerprint
 from entropick.neighbors.precision import Floats
 from entropick.neighbors.search import Neighbors, nearest_neighbors
 
-__all__ = ["Cloud", "Floats", "Neighbors", "Reach", "distinct_rows", "nearest_neighbors"]
+__all__ = ["Cloud", "Floats", "Neighbors", "Reach", "distinct_rows", "fingerprint", "nearest_neighbors"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
+from entropick.neighbors.device import usable_device
 from entropick.neighbors.precision import (
     Floats,
     Frame,
@@ -62,9 +63,10 @@ class Cloud:
     Rows of a memory map stay there, and are placed block by block.
     """
 
-    def __init__(self, X: Features, rows: Integers | None = None, *, device: str = "cpu") -> None:
+    def __init__(self, X: Features, rows: Integers | None = None, *, device: str = "auto") -> None:
         import torch
 
+        device = usable_device(device)
         self.X = X
         self.rows = np.arange(len(X)) if rows is None else rows
         frame, hold = Frame.of(X), device != "cpu" or not isinstance(X, np.memmap)

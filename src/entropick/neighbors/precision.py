@@ -21,9 +21,7 @@ ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -48,8 +46,8 @@ _EXPONENT = 126
 _SAMPLE_ROWS = 1024
 # The largest number of int8, and the widest rows whose products are sure to fit into int32.
 _LARGEST, _WIDEST = 127, 1 << 17
-# Elements of a float64 difference computed at once, and how many times that is worth starting threads for.
-_CACHED_ELEMENTS, _THREADED_PARTS = 1 << 15, 8
+# Elements of a float64 difference computed at once, small enough to stay in the cache.
+_CACHED_ELEMENTS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -241,20 +239,11 @@ def offsets(asked: Placed) -> torch.Tensor:
 
 def squared_distances(X: Features, rows: Integers, Y: Features, columns: Integers) -> Floats:
     """Return ``|X[rows[i]] - Y[columns[i]]|^2``, float64 ``(n,)``, computed as differences in float64."""
-    import torch
-
     squares = np.empty(len(rows))
-
-    def compute(part: slice) -> None:
+    step = max(1, _CACHED_ELEMENTS // X.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
         difference = X[rows[part]].astype(np.float64)
         difference -= Y[columns[part]]
         np.einsum("ij,ij->i", difference, difference, out=squares[part])
-
-    step = max(1, _CACHED_ELEMENTS // X.shape[1])
-    parts = [slice(start, start + step) for start in range(0, len(rows), step)]
-    if len(parts) < _THREADED_PARTS:
-        deque(map(compute, parts), maxlen=0)
-    else:
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            deque(threads.map(compute, parts), maxlen=0)
     return squares

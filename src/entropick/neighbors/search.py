@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.neighbors.distinct import distinct_rows, members
+from entropick.neighbors.distinct import distinct_rows, fingerprint, members
+from entropick.neighbors.device import usable_device
 from entropick.neighbors.precision import Floats, Frame, Placed, Precision, bound_products, offsets, squared_distances
 from entropick.work import Work
 
@@ -22,8 +23,6 @@ _QUERY_ROWS = 2048
 _POINT_ROWS = 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
 _SPARE = 8
-# The name under which finished neighbours are kept.
-_CHECKPOINT = "neighbors"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def nearest_neighbors(
     k: int = 1,
     exclude_self: bool = False,
     work: Work | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Neighbors:
     """Find the `k` nearest points of every query, exactly, as a float64 brute force would.
 
@@ -66,7 +65,7 @@ def nearest_neighbors(
     work : Work
         Hears of progress, and keeps what is finished.
     device : str
-        Where the matrix products run, in the words of torch: ``"cpu"``, ``"cuda"``.
+        Where the matrix products run: ``"cpu"``, ``"cuda"``, or "auto", a GPU if there is one.
 
     Raises
     ------
@@ -87,15 +86,16 @@ def nearest_neighbors(
     check_same_width(("queries", asking), ("points", known))
     _check_k(check_count(k, name="k"), len(asking), len(known), exclude_self)
     work = work or Work()
-    search = _Search(known, k + exclude_self, Frame.of(asking, known), device)
-    distances, indices, done = _load(work, len(asking), k)
+    search = _Search(known, k + exclude_self, Frame.of(asking, known), usable_device(device))
+    name = f"neighbors-{fingerprint(asking, known, np.array([k, exclude_self]))}"
+    distances, indices, done = _load(work, name, (len(asking), k))
     while done < len(asking):
         rows = np.arange(done, min(done + _QUERY_ROWS, len(asking)))
         distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
         done += len(rows)
         work.progress(done, len(asking), "nearest neighbours")
         if work.due():
-            work.save(_CHECKPOINT, {"distances": distances, "indices": indices}, {"done": done})
+            work.save(name, {"distances": distances, "indices": indices}, {"done": done})
     return Neighbors(distances, indices)
 
 
@@ -112,10 +112,11 @@ def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
         )
 
 
-def _load(work: Work, n: int, k: int) -> tuple[Floats, Integers, int]:
-    saved = work.load(_CHECKPOINT)
-    if saved is None or saved[0]["indices"].shape != (n, k):
-        return np.empty((n, k)), np.empty((n, k), np.int64), 0
+def _load(work: Work, name: str, shape: tuple[int, int]) -> tuple[Floats, Integers, int]:
+    """What is finished of the same search: distances, indices and how many queries."""
+    saved = work.load(name)
+    if saved is None:
+        return np.empty(shape), np.empty(shape, np.int64), 0
     arrays, state = saved
     return np.array(arrays["distances"]), np.array(arrays["indices"]), int(state["done"])
 

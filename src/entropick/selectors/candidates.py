@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from entropick.arrays import Integers
-from entropick.neighbors import Cloud, Floats, Reach
-from entropick.selectors.base import Selection
+from entropick.neighbors import Cloud, Floats, Reach, fingerprint
+from entropick.selectors.base import Selection, squares_in_order
+from entropick.work import State, Work
 
 # Candidates that are looked at together.
 _BLOCK_ROWS = 512
@@ -25,12 +26,19 @@ class Candidates:
     at the rest. Each pair is computed at most about once, many not at all.
     """
 
-    def __init__(self, cloud: Cloud, n_samples: int) -> None:
+    def __init__(self, cloud: Cloud, n_samples: int, first: Integers) -> None:
         self.cloud, self.n_samples = cloud, n_samples
+        # One stage may choose several times, among different rows.
+        self._name = f"selection-{fingerprint(cloud.X, cloud.rows, first)}"
         self.reach = Reach(cloud)
         self.seen = np.zeros(len(cloud), np.int64)
         self.accepted: list[int] = []
         self.at: list[float] = []
+
+    def begin(self, positions: Integers) -> None:
+        """Accept those that come before any choice."""
+        for position, square in zip(positions.tolist(), squares_in_order(self.cloud, positions), strict=True):
+            self.accept(position, square)
 
     @property
     def squares(self) -> Floats:
@@ -47,6 +55,22 @@ class Candidates:
         self.accepted.append(position)
         self.at.append(float(square))
         self.reach.know(position, 0.0)
+
+    def save(self, work: Work, **state: int) -> None:
+        """Keep the accepted ones, if it is time to. How near they are to the others is computed again when asked."""
+        if work.due():
+            arrays = {"accepted": np.array(self.accepted), "at": np.array(self.at)}
+            work.save(self._name, arrays, dict(state))
+
+    def load(self, work: Work) -> State | None:
+        """Accept those that were kept of the same candidates; return the `state` kept with them, or None."""
+        saved = work.load(self._name)
+        if saved is None:
+            return None
+        arrays, state = saved
+        for position, square in zip(arrays["accepted"].tolist(), arrays["at"].tolist(), strict=True):
+            self.accept(position, square)
+        return state
 
     def catch_up(self, block: Integers, limit: float) -> Integers:
         """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that are not.
