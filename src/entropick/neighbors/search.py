@@ -12,7 +12,9 @@ from entropick.arrays import Features, Integers, check_count, check_features, ch
 from entropick.errors import InputError
 from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.device import usable_device
+from entropick.neighbors.level import Level
 from entropick.neighbors.precision import Floats, Frame, Placed, Precision, bound_products, offsets, squared_distances
+from entropick.neighbors.screening import is_sharp, screen
 from entropick.work import Work
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ _QUERY_ROWS = 2048
 _POINT_ROWS = 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
 _SPARE = 8
+# Columns of a group that is looked at as one.
+_FOLDS = 16
+# Up to this size, points are placed once and held, not placed anew for every block of queries.
+_HELD_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -125,10 +131,20 @@ class _Search:
     """The distinct points, and how to find the nearest of them."""
 
     def __init__(self, points: Features, wanted: int, frame: Frame, device: str) -> None:
+        import torch
+
         first, group = distinct_rows(points)
         self.points = points if len(first) == len(points) else points[first]
         self.members = members(group, len(first), wanted)
-        self.wanted, self.frame, self.device = min(wanted, len(first)), frame, device
+        self.wanted = min(wanted, len(first))
+        coarse = screen(frame, self.points, device)
+        sharp = [coarse] if coarse and is_sharp(coarse, self.points) else []
+        kinds = [*(sharp or [Precision(frame, torch.float32)]), Precision(frame, torch.float64)]
+        everything = np.arange(len(self.points))
+        hold = self.points.nbytes <= _HELD_BYTES
+        self.levels = [
+            Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds
+        ]
 
     def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
         """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
@@ -141,14 +157,12 @@ class _Search:
         return np.sqrt(np.take_along_axis(spread, order, 1)), np.take_along_axis(rows, order, 1)
 
     def _nearest_distinct(self, queries: Features) -> tuple[Floats, Integers]:
-        import torch
-
         squares = np.full((len(queries), self.wanted), np.inf)
         places = np.zeros((len(queries), self.wanted), np.int64)
         open_ = np.arange(len(queries))
-        for dtype in (torch.float32, torch.float64):
+        for level in self.levels:
             if len(open_):
-                rows, columns, unsure = self._candidates(queries[open_], dtype)
+                rows, columns, unsure = self._candidates(queries[open_], level)
                 self._settle(queries, open_[rows], columns, squares, places)
                 open_ = open_[unsure]
         for query in open_:
@@ -156,14 +170,13 @@ class _Search:
             self._settle(queries, np.full(len(everything), query), everything, squares, places)
         return squares, places
 
-    def _candidates(self, queries: Features, dtype: torch.dtype) -> tuple[Integers, Integers, Integers]:
+    def _candidates(self, queries: Features, level: Level) -> tuple[Integers, Integers, Integers]:
         """Pairs (query, point) among which the nearest are, and the queries with too many to say."""
         import torch
 
-        precision = Precision(self.frame, dtype)
-        asked = precision.place(queries, self.device)
+        asked = level.precision.place(queries, level.device)
         kept = min(self.wanted + _SPARE, len(self.points))
-        lower, upper, place = self._smallest_bounds(asked, kept, precision)
+        lower, upper, place = self._smallest_bounds(asked, kept, level)
         reach = torch.topk(upper, self.wanted, dim=1, largest=False).values[:, -1:]
         possible = lower <= reach
         unsure = possible.all(dim=1) if kept < len(self.points) else torch.zeros(len(queries), dtype=torch.bool)
@@ -172,16 +185,15 @@ class _Search:
         return rows.cpu().numpy(), place[rows, slots].cpu().numpy(), torch.nonzero(unsure)[:, 0].cpu().numpy()
 
     def _smallest_bounds(
-        self, asked: Placed, kept: int, precision: Precision
+        self, asked: Placed, kept: int, level: Level
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The `kept` smallest lower bounds of each query, with their upper bounds and points."""
         import torch
 
         best: list[torch.Tensor] = []
         for start in range(0, len(self.points), _POINT_ROWS):
-            placed = precision.place(self.points[start : start + _POINT_ROWS], self.device)
-            tile = bound_products(asked, placed)
-            value, column = torch.topk(tile, min(kept, tile.shape[1]), dim=1, largest=False)
+            placed = level[np.arange(start, min(start + _POINT_ROWS, len(self.points)))]
+            value, column = smallest(bound_products(asked, placed), kept)
             found = [value.double(), placed.slack[column], column + start]
             best = [torch.cat(pair, dim=1) for pair in zip(best, found, strict=True)] if best else found
             slot = torch.topk(best[0], min(kept, best[0].shape[1]), dim=1, largest=False).indices
@@ -200,3 +212,21 @@ class _Search:
         chosen = rank < self.wanted
         squares[rows[chosen], rank[chosen]] = exact[chosen]
         places[rows[chosen], rank[chosen]] = columns[chosen]
+
+
+def smallest(tile: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the `n` smallest values of each row, ascending, or all where there are fewer, and their columns.
+
+    Columns are looked at in groups: the n smallest values lie in the n groups with the smallest minima.
+    """
+    import torch
+
+    n, width = min(n, tile.shape[1]), tile.shape[1] // _FOLDS
+    if tile.shape[1] % _FOLDS or width < n:
+        return torch.topk(tile, n, dim=1, largest=False)
+    minima = tile.view(len(tile), _FOLDS, width).amin(dim=1)
+    groups = torch.topk(minima, n, dim=1, largest=False).indices
+    steps = torch.arange(0, tile.shape[1], width, device=tile.device)
+    columns = (groups[:, None, :] + steps[:, None]).flatten(1)
+    values, slot = torch.topk(tile.gather(1, columns), n, dim=1, largest=False)
+    return values, columns.gather(1, slot)
