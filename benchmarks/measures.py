@@ -65,7 +65,7 @@ CONTESTANTS = {"entropick": entropick, "scikit-learn": scikit_learn, "matrix pro
 
 
 def run_one(case: str, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time one contestant in this process, the best of two; and compare its neighbours with a float64 search of a few."""
+    """Time one contestant in this process, the best of two, and check a few of its neighbours in float64."""
     import torch
     from scipy.spatial.distance import cdist
 

@@ -14,9 +14,7 @@ from entropick.work import Work
 
 MAKE = {
     "greedy": lambda **more: Greedy(n_samples=70, random_state=0, **more),
-    "threshold decay": lambda **more: ThresholdDecay(
-        n_samples=70, threshold="auto", decay=0.7, random_state=0, **more
-    ),
+    "threshold decay": lambda **more: ThresholdDecay(n_samples=70, threshold="auto", decay=0.7, random_state=0, **more),
 }
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
 

@@ -123,7 +123,7 @@ class Reach:
         """Show `members` of the set to `positions`."""
         for first in range(0, len(members), _TILE_COLUMNS):
             columns = members[first : first + _TILE_COLUMNS]
-            shown = [None] * len(self.cloud.levels)
+            shown: list[Placed | None] = [None] * len(self.cloud.levels)
             for start in range(0, len(positions), _TILE_ROWS):
                 self._show(positions[start : start + _TILE_ROWS], columns, shown)
 
@@ -159,16 +159,16 @@ class Reach:
         asked, scale = level[positions], level.scale**2
         tile, offset = bound_products(asked, placed), offsets(asked)
         limit = torch.from_numpy(self.squares[positions] * scale).to(offset.device) - offset
-        lowest = tile.amin(dim=1)
-        touched = torch.nonzero(lowest <= limit.to(tile.dtype))[:, 0]
+        least = tile.amin(dim=1)
+        touched = torch.nonzero(least <= limit.to(tile.dtype))[:, 0]
         slack = asked.slack[touched]
-        reach = torch.minimum(lowest[touched] + 2 * (slack + placed.slack.max()), limit[touched])
+        reach = torch.minimum(least[touched] + 2 * (slack + placed.slack.max()), limit[touched])
         tile = tile.index_select(0, touched)
         # NumPy finds the few hits in a flat array many times faster than torch finds pairs.
         hits = torch.from_numpy(np.flatnonzero((tile <= reach.to(tile.dtype)[:, None]).cpu().numpy())).to(offset.device)
         row, column = hits // len(placed), hits % len(placed)
         low = tile.view(-1)[hits] + offset[touched][row]
         high = low + 2 * (slack[row] + placed.slack[column])
-        low, high = (bound.clamp_(min=0).cpu().numpy() / scale for bound in (low, high))
-        nearer = Nearer(touched[row].cpu().numpy(), column.cpu().numpy(), low, high)
-        return nearer[low <= nearer.per_row()[1]]
+        lowest, highest = (bound.clamp_(min=0).cpu().numpy() / scale for bound in (low, high))
+        nearer = Nearer(touched[row].cpu().numpy(), column.cpu().numpy(), lowest, highest)
+        return nearer[nearer.lowest <= nearer.per_row()[1]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from entropick.arrays import Features, Integers
 from entropick.neighbors.precision import Placed, Precision, blocks
 

@@ -6,8 +6,8 @@ Let x be held as ``x'`` with the error ``e = |x - x'|``, and y as ``y'`` with ``
 
 and as ``2ab <= k a^2 + b^2 / k`` for every k > 0, twice that is at most ``k (|x|^2 + |y|^2) + (1 + 1/k) (e^2 + f^2)``.
 The product of ``x'`` and ``y'`` is itself computed with an error of at most ``c |x'| |y'|``, where c is known for each
-precision, and ``2 |x'| |y'| <= |x'|^2 + |y'|^2 <= 2 (|x|^2 + e^2 + |y|^2 + f^2)``. So the error of a squared distance is at
-most the sum of two numbers, one for each row, its *slack*:
+precision, and ``2 |x'| |y'| <= |x'|^2 + |y'|^2 <= 2 (|x|^2 + e^2 + |y|^2 + f^2)``. So the error of a squared distance
+is at most the sum of two numbers, one for each row, its *slack*:
 
     slack(x) = (k + 2c) |x|^2 + (1 + 1/k + 2c) e^2
 
@@ -103,8 +103,8 @@ class Placed:
         import torch
 
         index = torch.from_numpy(rows).to(self.norms.device)
-        parts = (part.index_select(0, index) for part in (self.vectors, self.norms, self.slack))
-        return Placed(*parts, self.unit)
+        vectors, norms, slack = (part.index_select(0, index) for part in (self.vectors, self.norms, self.slack))
+        return Placed(vectors, norms, slack, self.unit)
 
     def __len__(self) -> int:
         return len(self.norms)
@@ -119,11 +119,11 @@ class Precision:
     unit: float = 1.0
     balance: float = 0.0
 
-    @classmethod
-    def coarse(cls, frame: Frame, X: Features, dtype: torch.dtype) -> Self:
+    @staticmethod
+    def coarse(frame: Frame, X: Features, dtype: torch.dtype) -> Precision:
         """bfloat16 or int8, held such that the rows of `X`, by a sample of them, have little slack."""
         sample = sample_rows(X)
-        return min(_ways(cls, frame, sample, dtype), key=lambda way: float(way.place(sample).slack.mean()))
+        return min(_ways(frame, sample, dtype), key=lambda way: float(way.place(sample).slack.mean()))
 
     @property
     def is_coarse(self) -> bool:
@@ -168,17 +168,17 @@ class Precision:
         return summed + (2.0**-8 if self.dtype == torch.bfloat16 else 0.0)
 
 
-def _ways(kind: type[Precision], frame: Frame, sample: Features, dtype: torch.dtype) -> list[Precision]:
+def _ways(frame: Frame, sample: Features, dtype: torch.dtype) -> list[Precision]:
     """Ways to hold coarse vectors: around the mean, and for int8 whole numbers 0..255 as they are."""
     import torch
 
     if dtype != torch.int8:
-        return [_balanced(kind(frame, dtype), sample)]
+        return [_balanced(Precision(frame, dtype), sample)]
     shifted = np.abs(frame.shift(sample, np.float32)).max()
-    ways = [kind(frame, dtype, float(np.float32(max(float(shifted), 1e-30) / _LARGEST)))]
+    ways = [Precision(frame, dtype, float(np.float32(max(float(shifted), 1e-30) / _LARGEST)))]
     if np.array_equal(sample, np.clip(np.rint(sample), 0, 255)):
         middle = np.full_like(frame.center, (_LARGEST + 1) * frame.scale)
-        ways.append(kind(replace(frame, center=middle), dtype, frame.scale))
+        ways.append(Precision(replace(frame, center=middle), dtype, frame.scale))
     return [_balanced(way, sample) for way in ways]
 
 

@@ -1,8 +1,8 @@
 """Whether a coarse product goes first: where it is faster on this machine, and sharp enough for these data.
 
-A coarse product is worth its while in two ways. int8 holds some data almost without error, above all pixels 0..255: then
-it takes the place of the float32 product. Otherwise a coarse product only rules out what is clearly farther and leaves
-the rest, a good share while a set is small, to the float32 product; that has to be repaid by a much higher speed.
+A coarse product is worth its while in two ways. int8 holds some data almost without error, above all pixels 0..255:
+then it takes the place of the float32 product. Otherwise a coarse product only rules out what is clearly farther and
+leaves the rest, a good share while a set is small, to the float32 product; a much higher speed has to repay that.
 """
 
 from __future__ import annotations

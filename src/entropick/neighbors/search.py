@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.device import usable_device
+from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.level import Level
 from entropick.neighbors.precision import Floats, Frame, Placed, Precision, bound_products, offsets, squared_distances
 from entropick.neighbors.screening import is_sharp, screen
@@ -142,9 +142,7 @@ class _Search:
         kinds = [*(sharp or [Precision(frame, torch.float32)]), Precision(frame, torch.float64)]
         everything = np.arange(len(self.points))
         hold = self.points.nbytes <= _HELD_BYTES
-        self.levels = [
-            Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds
-        ]
+        self.levels = [Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
 
     def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
         """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""

@@ -95,15 +95,15 @@ class ThresholdDecay(Selector):
         state = candidates.load(work)
         if state is None:
             candidates.begin(first)
-        passes, position, used = (state[name] for name in ("passes", "position", "used")) if state else (0, 0, 0)
+        passes, begin, used = (state[name] for name in ("passes", "next", "used")) if state else (0, 0, 0)
         while candidates.missing and candidates.squares.any():
             threshold, before = start * self.decay**passes, len(candidates.accepted)
-            for position in _scan(candidates, _square_within(threshold), position):
+            for after in _scan(candidates, _square_within(threshold), begin):
                 used = passes if len(candidates.accepted) > before else used
                 work.progress(len(candidates.accepted), self.n_samples, f"threshold {threshold:g}")
-                candidates.save(work, passes=passes, position=position, used=used)
+                candidates.save(work, passes=passes, next=after, used=used)
             farthest = math.sqrt(candidates.squares.max())
-            passes, position = max(passes + 1, self._passes_below(start, farthest)), 0
+            passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
         return candidates.selection(threshold=start * self.decay**used)
 
     def _start(self, cloud: Cloud) -> float:
