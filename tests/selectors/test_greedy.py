@@ -6,6 +6,9 @@ import clouds
 import numpy as np
 import pytest
 import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from entropick.errors import DuplicateWarning, InputError
 from entropick.selectors import candidates
@@ -13,6 +16,9 @@ from entropick.selectors import greedy as module
 from entropick.selectors.greedy import Greedy
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
+
+# Values of which many are equal, close to each other, or far off.
+VALUES = st.integers(-2, 2).map(float) | st.sampled_from([1.0001, 1e3, 1e3 + 1e-4]) | st.floats(-100, 100, width=32)
 
 
 def check(X, n, initial):
@@ -51,6 +57,13 @@ def test_of_rows_equally_far_the_lowest(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     X = rng.permutation(np.indices((9, 7)).reshape(2, -1).T).astype(np.float32)
     check(X, 60, [0])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(X=hnp.arrays(np.float32, st.tuples(st.integers(1, 25), st.integers(1, 20)), elements=VALUES), data=st.data())
+def test_equals_the_plain_loop_for_any_rows(X, data):
+    n = data.draw(st.integers(1, len(X)))
+    check(X, n, [data.draw(st.integers(0, len(X) - 1))])
 
 
 @pytest.mark.parametrize("name", ["normal", "copies", "integer grid"])
