@@ -262,6 +262,25 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """A chart of seconds per contestant, one panel per case, on a logarithmic scale."""
+    import altair as alt
+
+    values = [
+        {"case": f"{case}: {CASES[case].n_picks:,} of {CASES[case].n_rows:,}", "name": name, "seconds": row["seconds"]}
+        for case, rows in results.items()
+        for name, row in rows.items()
+        if "seconds" in row
+    ]
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("seconds:Q", scale=alt.Scale(type="log"), title="seconds (logarithmic)"),
+        y=alt.Y("name:N", sort="x", title=None),
+    )
+    text = base.mark_text(align="left", dx=4).encode(text=alt.Text("seconds:Q", format=".3~s"))
+    chart = (base.mark_point(filled=True, size=70) + text).properties(width=420, height=150)
+    chart.facet(row=alt.Row("case:N", title=None, sort=None)).resolve_scale(y="independent").save(path)
+
+
 def main() -> None:
     """Run every contestant on every case, or one of them when asked by the parent process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -269,6 +288,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--chart", type=Path, help="an .svg or .png file to draw")
     parser.add_argument("--alone", choices=("large", "released"), help="one of these, and nothing else")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -285,6 +305,8 @@ def main() -> None:
     results = {case: {name: run_in_process(case, name, arguments) for name in CONTESTANTS} for case in present}
     print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}")
     print(table(results))
+    if arguments.chart:
+        draw(results, arguments.chart)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps({"threads": arguments.threads, "results": results}, indent=1) + "\n")

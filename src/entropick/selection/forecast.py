@@ -14,7 +14,7 @@ _PROBE_ROWS = 2048
 _KEPT = 10
 # Times the matrix products alone: what re-checks in float64 add, as measured on MNIST pixels and a Gaussian.
 _RECHECKS = 1.7
-# Beside the features, a selector holds a second copy of them in its own frame.
+# Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
 # Python, torch, and the blocks that are worked on.
 _WORKING_BYTES = 384 << 20
