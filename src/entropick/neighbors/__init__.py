@@ -16,7 +16,29 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 
 from entropick.neighbors.cloud import Cloud, Reach
 from entropick.neighbors.distinct import distinct_rows, fingerprint
-from entropick.neighbors.precision import Floats
+from entropick.neighbors.precision import (
+    Floats,
+    Frame,
+    Placed,
+    Precision,
+    bound_products,
+    offsets,
+    squared_distances,
+)
 from entropick.neighbors.search import Neighbors, nearest_neighbors
 
-__all__ = ["Cloud", "Floats", "Neighbors", "Reach", "distinct_rows", "fingerprint", "nearest_neighbors"]
+__all__ = [
+    "Cloud",
+    "Floats",
+    "Frame",
+    "Neighbors",
+    "Placed",
+    "Precision",
+    "Reach",
+    "bound_products",
+    "distinct_rows",
+    "fingerprint",
+    "nearest_neighbors",
+    "offsets",
+    "squared_distances",
+]
