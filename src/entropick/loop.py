@@ -107,6 +107,7 @@ class Loop:
         ) as run:
             stages = Stages(self, run)
             stages.data()
+            stages.learn()
             stages.baseline()
             for n in range(1, self.n_iterations + 1):
                 selection = stages.select(n)
@@ -125,6 +126,9 @@ class Loop:
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
         check_measures(self.metrics)
+        names = [features.name for features in self.spaces()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
         if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
                 f"selector: expected random_state=None inside a loop, got {random_state!r}. "

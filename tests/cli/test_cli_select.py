@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 
 from entropick.selection import choice, output
 from entropick.selectors import Greedy
-from entropick.sources import extraction
+from entropick.sources import extraction, feature_cache
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
@@ -169,7 +169,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
 
 def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
-    monkeypatch.setattr(extraction, "_PART_FILES", 16)
+    monkeypatch.setattr(feature_cache, "_PART", 16)
     read, calls = extraction.read_image, []
 
     def interrupted(file, *, mode):

@@ -14,7 +14,7 @@ from entropick import scoring
 from entropick.cli.bar import Bar
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
-from entropick.config import build
+from entropick.config import build, parse_value
 from entropick.errors import InputError
 from entropick.sources import EMBEDDING_FILES, Source, open_sources
 
@@ -97,7 +97,7 @@ def _spaces(given: Sequence[str], sources: Sequence[Source]) -> list[scoring.Spa
 def _space(text: str) -> scoring.Space:
     if text.endswith(EMBEDDING_FILES):
         return scoring.Space(Path(text).stem, file=Path(text))
-    encoder = build("features", text, where="--features")
+    encoder = build("features", parse_value(text), where="--features")
     return scoring.Space(encoder.name, encoder=encoder)
 
 

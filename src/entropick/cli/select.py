@@ -81,7 +81,7 @@ class Select:
         return Choice(
             sources=sources,
             selector=build("selector", self._selector(), where="--method"),
-            encoder=None if given is None or is_file else build("features", given, where="--features"),
+            encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
             quotas=dict(_quota(text) for text in self.quota),

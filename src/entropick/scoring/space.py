@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from entropick import arrays, features
 from entropick.arrays import check_same_width
 from entropick.errors import InputError
@@ -39,7 +37,7 @@ class Space:
     def describe(self) -> Any:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
-            return self.encoder.describe()
+            return self.encoder.identity()
         return "embeddings" if self.file is None else {"file": str(self.file), "content": hash_file(self.file).sha256}
 
     def embedded(self, sources: Sequence[Source]) -> arrays.Features | None:
@@ -54,7 +52,7 @@ class Space:
         """The number of features, before there are any; `embedded` is what `embedded` gave."""
         if self.encoder is not None:
             # An encoder that takes images of every size makes as many features of a small one.
-            return int(self.encoder.extract(np.zeros((1, *(shape or (8, 8, 3))), np.uint8)).shape[1])
+            return self.encoder.width(shape or (8, 8, 3))
         width = (sources[0].array if embedded is None else embedded).shape[1]  # type: ignore[union-attr]
         return int(width)
 

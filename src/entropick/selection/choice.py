@@ -34,6 +34,7 @@ from entropick.sources import (
     Candidates,
     Source,
     Survey,
+    check_encoder,
     check_output,
     check_problems,
     check_rows,
@@ -104,6 +105,8 @@ class Choice:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         self._check_classes()
         self._rule().check()
+        if self.encoder is not None:
+            check_encoder(self.encoder)
         if self.guard is not None:
             self._number(self.guard, "guard")
         if self.files != "none" and (others := [s.name for s in self.sources if s.kind != "folder"]):
@@ -154,7 +157,7 @@ class Choice:
 
     def describe(self, hashes: Sequence[str]) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
-        space: Any = "embeddings" if self.encoder is None else self.encoder.describe()
+        space: Any = "embeddings" if self.encoder is None else self.encoder.identity()
         if self.embeddings is not None:
             space = {"file": str(self.embeddings), "content": hash_file(self.embeddings).sha256}
         named = {s.name: {"path": str(s.path), "content": h} for s, h in zip(self.sources, hashes, strict=True)}
@@ -202,7 +205,7 @@ class Choice:
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
         if self.encoder is not None:
             assert found.shape is not None
-            width = self.encoder.extract(np.zeros((1, *found.shape), np.uint8)).shape[1]
+            width = self.encoder.width(found.shape)
         else:
             embedded = self.sources[0].array if X is None else X
             assert embedded is not None
