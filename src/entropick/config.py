@@ -21,6 +21,8 @@ from entropick.errors import ConfigError
 from entropick.loop import Loop
 from entropick.study import Study
 
+Table = dict[str, Any]
+
 # Third parties add to these through entry points of the group "entropick.<section>s" (or "entropick.features").
 _BUILT_IN: dict[str, dict[str, str]] = {
     "dataset": {
@@ -39,18 +41,24 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "features": {
         "pixels": "entropick.features.pixels:Pixels",
+        "dinov2": "entropick.features.dinov2:DINOv2",
+        "inception": "entropick.features.inception:Inception",
+        "encoder": "entropick.features.encoder:Encoder",
+        "classifier": "entropick.features.classifier:Classifier",
     },
     "generator": {
         "ddpm": "entropick.generators.ddpm:DDPM",
         "kde": "entropick.generators.kde:KDE",
     },
 }
+# Short names of kinds with a parameter.
+_SHORT: dict[str, dict[str, Table]] = {
+    "features": {f"dinov2-{size}": {"kind": "dinov2", "size": size} for size in ("small", "base", "large", "giant")},
+}
 _STUDY_KEYS = ("name", "title", "description", "seeds", "threads", "checkpoint_seconds", "n_images", "loop", "arms")
 _LOOP_NUMBERS = ("n_iterations", "n_generated", "metrics")
 _LOOP_KEYS = (*_BUILT_IN, "evaluation", *_LOOP_NUMBERS, "pool_factor")
 _NO_SELECTOR = "none"
-
-Table = dict[str, Any]
 
 
 def kinds(section: str) -> dict[str, str]:
@@ -105,6 +113,7 @@ def build(section: str, value: Any, *, where: str) -> Any:
     if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
         raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {value!r}.')
     cls = _component_class(section, table["kind"], where)
+    table = {**_SHORT.get(section, {}).get(table["kind"], {}), **table}
     params = {name: value for name, value in table.items() if name != "kind"}
     hints = typing.get_type_hints(cls)
     for name, given in params.items():
@@ -254,8 +263,9 @@ def _merge(shared: Table, arm: Table) -> Table:
 
 
 def _component_class(section: str, kind: str, where: str) -> Any:
-    known = kinds(section)
-    _check_known(kind, tuple(known), where, noun="kind ")
+    known, short = kinds(section), _SHORT.get(section, {})
+    _check_known(kind, (*known, *short), where, noun="kind ")
+    kind = short.get(kind, {}).get("kind", kind)
     module, _, name = known[kind].partition(":")
     try:
         return getattr(importlib.import_module(module), name)

@@ -13,7 +13,7 @@ from entropick.datasets import Dataset
 from entropick.errors import InputError
 from entropick.features.base import Features
 from entropick.features.pixels import Pixels
-from entropick.metrics.suite import MEASURES, check_measures
+from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Event, History, Observer, Pace, Run, ignore
@@ -47,7 +47,7 @@ class Loop:
     evaluation
         The spaces that the metrics are computed in; empty means the selector's.
     metrics
-        Names of the measures; all of them by default.
+        Names of the measures, see `entropick.metrics.MEASURES`.
     n_iterations
         How many times to train and generate.
     n_generated
@@ -63,7 +63,7 @@ class Loop:
     selector: Selector | None = None
     features: Features = field(default_factory=Pixels)
     evaluation: tuple[Features, ...] = ()
-    metrics: tuple[str, ...] = tuple(MEASURES)
+    metrics: tuple[str, ...] = LOOP_MEASURES
     n_iterations: int = 5
     n_generated: int | None = None
     seed: int = 0
@@ -107,6 +107,7 @@ class Loop:
         ) as run:
             stages = Stages(self, run)
             stages.data()
+            stages.learn()
             stages.baseline()
             for n in range(1, self.n_iterations + 1):
                 selection = stages.select(n)
@@ -125,6 +126,9 @@ class Loop:
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
         check_measures(self.metrics)
+        names = [features.name for features in self.spaces()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
         if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
                 f"selector: expected random_state=None inside a loop, got {random_state!r}. "

@@ -5,6 +5,7 @@ Every method returns the ledger entry of its stage, and loads or computes nothin
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ import numpy as np
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
-from entropick.features.base import Features
+from entropick.features.base import Features, LearnedFeatures
 from entropick.metrics.diversity import source_shares
-from entropick.metrics.suite import Roles, measure
+from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.pool import Pool
 from entropick.random_stream import RandomStream
-from entropick.run import Entry, Outcome, Run, free_bytes
+from entropick.run import Entry, Outcome, Run, fingerprint, free_bytes
+from entropick.sources import FeatureCache, lessons_of
 from entropick.work import Work
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class Stages:
         self._run = run
         # What each iteration emitted: entry and name of its image file. Iteration 0 emitted the real data.
         self._emitted: dict[int, tuple[Entry, str]] = {}
+        self._kept = FeatureCache(run.work / "features")
+        # The space to select in and those to measure in: the loop's, or copies that `learn` has taught.
+        self._features, self._spaces = loop.features, loop.spaces()
 
     # -- iteration 0 ------------------------------------------------------------------------------------------------
 
@@ -55,6 +60,8 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             real = dataset.load(work=work)
+            for space in self._learners():
+                space.check_lessons(*(lessons_of(space) if space.path else (real.images, real.labels)))
             files: dict[str, Any] = {"real.npy": real.images, "reference.npy": real.reference}
             if real.labels is not None:
                 files["real_labels.npy"] = real.labels
@@ -74,21 +81,54 @@ class Stages:
         self._emitted[0] = (entry, "real.npy")
         return entry
 
+    def learn(self) -> Entry | None:
+        """Teach the spaces that are learned from real images; None, and no stage, if there are none."""
+        learners = self._learners()
+        if not learners:
+            return None
+        labels = "real_labels.npy"
+        data = self._data
+        has_labels = self._run.relative(data, labels) in data.files
+
+        def compute(work: Work) -> Outcome:
+            files: dict[str, Any] = {}
+            for number, space in enumerate(learners):
+                own = (self._run.load(data, "real.npy"), self._run.load(data, labels) if has_labels else None)
+                space.fit(*(lessons_of(space) if space.path else own), work=work)
+                files[f"space-{number}.safetensors"], files[f"space-{number}.json"] = space.state()
+            return Outcome(files, {"spaces": [{"name": space.name, **space.summary()} for space in learners]})
+
+        depends_on = {
+            "spaces": [space.identity() for space in learners],
+            "data": _hashes(data, ["real.npy", *([labels] if has_labels else [])]),
+        }
+        entry = self._run.stage(0, "learn", depends_on, compute)
+        for number, space in enumerate(learners):
+            name = f"space-{number}"
+            space.restore(self._run.load(entry, f"{name}.safetensors"), self._run.load(entry, f"{name}.json"))
+        taught = {fingerprint(space.describe()): space for space in learners}
+        self._features = taught.get(fingerprint(self._features.describe()), self._features)
+        self._spaces = tuple(taught.get(fingerprint(space.describe()), space) for space in self._spaces)
+        return entry
+
     def baseline(self) -> Entry:
         """What real data itself scores: the held-out images in the role of the generated ones, and the like."""
         data = self._data
 
         def compute(work: Work) -> Outcome:
             metrics: dict[str, float | None] = {}
-            for features in self._loop.spaces():
-                real = features.extract(self._run.load(data, "real.npy"))
-                reference = features.extract(self._run.load(data, "reference.npy"))
-                as_model = Roles(training=real, generated=real, reference=reference)
-                held_out = Roles(training=real, generated=reference, reference=reference)
-                metrics |= measure(as_model, self._loop.metrics, space=features.name)
-                memorization = [name for name in self._loop.metrics if name == "generalization_score"]
-                metrics |= measure(held_out, memorization, space=features.name)
-            return Outcome(values={"metrics": metrics, "n_training": data.values["n_real"]})
+            copying_ratios: dict[str, float | None] = {}
+            for features in self._spaces:
+                real = self._extract(features, self._real(), work)
+                reference = self._reference(features, work)
+                as_model = Roles(training=real, generated=real, reference=reference, real=real)
+                held_out = Roles(training=real, generated=reference, reference=reference, real=real)
+                for name in self._loop.metrics:
+                    roles = held_out if MEASURES[name].of_copying else as_model
+                    metrics |= measure(roles, [name], space=features.name)
+                copying_ratios[features.name] = held_out.copying.copying_ratio
+            values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
+            return Outcome(values=values)
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
         return self._run.stage(0, "baseline", depends_on, compute)
@@ -102,13 +142,13 @@ class Stages:
         depends_on: dict[str, Any] = {
             "sources": {str(i): _hashes(*_one(self._emitted[i])) for i in sources},
             "selector": loop.selector.describe() if loop.selector else None,
-            "features": loop.features.describe(),
+            "features": self._features.identity(),
             "seed": loop.seed,
         }
 
         def compute(work: Work) -> Outcome:
             pool = self._pool(n)
-            picked, distances, summary = self._pick(n, pool)
+            picked, distances, summary = self._pick(n, pool, work)
             # The training set is a set: in pool order, so that arms that chose the same rows share its training.
             training = pool.take(np.sort(picked))
             chosen = pool.take(picked)
@@ -183,26 +223,31 @@ class Stages:
         def compute(work: Work) -> Outcome:
             # Equal numbers everywhere, or most measures could not be compared between arms and iterations.
             training = self._training_set(selection)
-            generated = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
-            reference = self._run.load(data, "reference.npy")
+            images = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
+            generated = Pool.of(images, source=n)
             metrics: dict[str, float | None] = {}
-            for features in self._loop.spaces():
-                roles = Roles(*(features.extract(images) for images in (training.images, generated, reference)))
+            for features in self._spaces:
+                roles = Roles(
+                    training=self._extract(features, training, work),
+                    generated=self._extract(features, generated, work),
+                    reference=self._reference(features, work),
+                    real=self._extract(features, self._real(), work),
+                )
                 metrics |= self._measure_at_equal_size(n, roles, features)
-            pairs, described = _pairs(self._loop.features, generated[:_N_PAIRS], training.images)
+            pairs, described = self._pairs(generated.take(np.arange(min(_N_PAIRS, len(generated)))), training, work)
             values = {
                 "metrics": metrics,
                 "n_training": len(training),
                 "n_generated": len(generated),
-                "n_reference": len(reference),
+                "n_reference": data.values["n_reference"],
                 "pairs": described,
             }
-            return Outcome({"examples.npy": generated[:_N_EXAMPLES], "pairs.npy": pairs}, values)
+            return Outcome({"examples.npy": images[:_N_EXAMPLES], "pairs.npy": pairs}, values)
 
         depends_on = {
             "training": selection.values["training_hash"],
             "generated": _hashes(sample, ["generated.npy"]),
-            "reference": _hashes(data, ["reference.npy"]),
+            "real": _hashes(data, ["real.npy", "reference.npy"]),
             "seed": self._loop.seed,
             **self._measuring(),
         }
@@ -217,8 +262,33 @@ class Stages:
     def _stream(self, n: int, stage: str) -> RandomStream:
         return RandomStream(self._loop.seed, n, stage)
 
+    def _learners(self) -> list[LearnedFeatures]:
+        """Unfitted copies of the different spaces that are learned."""
+        different = {fingerprint(space.describe()): space for space in (self._loop.features, *self._loop.spaces())}
+        return [dataclasses.replace(space) for space in different.values() if isinstance(space, LearnedFeatures)]
+
+    def _extract(self, features: Features, pool: Pool, work: Work) -> FeatureMatrix:
+        """Features of a pool's images; what an iteration emitted is extracted once and kept, unless that is cheap."""
+        if features.cheap:
+            return features.extract(pool.images)
+        X = None
+        for i in np.unique(pool.source).tolist():
+            whole = self._kept_features(features, *self._emitted[i], work)
+            of_source = pool.source == i
+            X = np.empty((len(pool), whole.shape[1]), np.float32) if X is None else X
+            X[of_source] = whole[pool.row[of_source]]
+        assert X is not None
+        return X
+
+    def _reference(self, features: Features, work: Work) -> FeatureMatrix:
+        return self._kept_features(features, self._data, "reference.npy", work)
+
+    def _kept_features(self, features: Features, entry: Entry, name: str, work: Work) -> FeatureMatrix:
+        content, images = _hashes(entry, [name])[name], self._run.load(entry, name)
+        return self._kept.matrix(features, content, images, work, f"{features.name} of {name}, {entry.iteration}")
+
     def _measuring(self) -> dict[str, Any]:
-        spaces = [features.describe() for features in self._loop.spaces()]
+        spaces = [features.identity() for features in self._spaces]
         return {"spaces": spaces, "metrics": list(self._loop.metrics)}
 
     def _pool(self, n: int) -> Pool:
@@ -231,12 +301,15 @@ class Stages:
             pools.append(Pool.of(images, source=i, labels=self._run.load(entry, labels) if has_labels else None))
         return Pool.concatenate(pools)
 
-    def _pick(self, n: int, pool: Pool) -> tuple[Integers, np.ndarray, dict[str, Any]]:
+    def _real(self) -> Pool:
+        return Pool.of(self._run.load(self._data, "real.npy"), source=0)
+
+    def _pick(self, n: int, pool: Pool, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
         """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
         if self._loop.selector is None:
             return np.arange(len(pool)), np.full(len(pool), np.inf), {}
         selector = self._loop.new_selector(self._stream(n, "select"))
-        selector.fit(self._loop.features.extract(pool.images), pool.source)
+        selector.fit(self._extract(self._features, pool, work), pool.source, work=work)
         return selector.indices_, selector.distances_, selector.summary()
 
     def _training_set(self, selection: Entry) -> Pool:
@@ -244,14 +317,12 @@ class Stages:
         return self._pool(selection.iteration).take(np.sort(picked))
 
     def _measure_at_equal_size(self, n: int, roles: Roles, features: Features) -> dict[str, float | None]:
-        """All measures; those of the training set itself on as many rows as there are real images."""
-        names, space, n_real = self._loop.metrics, features.name, self._data.values["n_real"]
-        metrics = measure(roles, names, space=space)
-        if len(roles.training) > n_real:
-            rows = self._stream(n, "measure").rng().choice(len(roles.training), n_real, replace=False)
-            fewer = Roles(roles.training[np.sort(rows)], roles.generated, roles.reference)
-            of_training = [name for name in ("knn_entropy", "duplicate_share") if name in names]
-            metrics |= measure(fewer, of_training, space=space)
+        """All measures; where their value moves with the size, of as many training as real images."""
+        names, space = self._loop.metrics, features.name
+        alike = self._of_equal_size(n, roles)
+        metrics: dict[str, float | None] = {}
+        for name in names:
+            metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
 
     def _check_labels(self, labels: Integers | None) -> None:
@@ -261,6 +332,29 @@ class Stages:
                 f"has {'none' if labels is None else 'images without one'}. Use images with labels, or conditional = "
                 "false."
             )
+
+    def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
+        """Generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
+        queries, others = (self._extract(self._features, pool, work) for pool in (generated, training))
+        found = nearest_neighbors(queries, others, k=1)
+        rows = found.indices[:, 0]
+        described = {
+            "feature_space": self._features.name,
+            "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
+            "training_rows": rows.tolist(),
+        }
+        return np.stack([generated.images, training.images[rows]], axis=1), described
+
+    def _of_equal_size(self, n: int, roles: Roles) -> Roles:
+        """The roles with a random part of the larger of the training set and the real images."""
+        assert roles.training is not None and roles.real is not None
+        n_rows = min(len(roles.training), len(roles.real))
+        if len(roles.training) == len(roles.real):
+            return roles
+        larger = "training" if len(roles.training) > n_rows else "real"
+        X = getattr(roles, larger)
+        rows = self._stream(n, "measure").rng().choice(len(X), n_rows, replace=False)
+        return dataclasses.replace(roles, **{larger: X[np.sort(rows)]})
 
     def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""
@@ -293,19 +387,6 @@ def _check_pools(loop: Loop, n_real: int, n_generated: int) -> None:
                 f"selector: n_samples = {loop.selector.n_samples}, but the pool of iteration {n} has {n_pool} images. "
                 "Lower n_samples, or raise n_generated or the number of real images."
             )
-
-
-def _pairs(features: Features, generated: Images, training: Images) -> tuple[Images, dict[str, Any]]:
-    """The first generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
-    queries: FeatureMatrix = features.extract(generated)
-    found = nearest_neighbors(queries, features.extract(training), k=1)
-    rows = found.indices[:, 0]
-    described = {
-        "feature_space": features.name,
-        "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
-        "training_rows": rows.tolist(),
-    }
-    return np.stack([generated, training[rows]], axis=1), described
 
 
 def _one(emitted: tuple[Entry, str]) -> tuple[Entry, list[str]]:

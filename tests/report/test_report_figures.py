@@ -10,8 +10,9 @@ import pytest
 from made_up_study import HOSTILE, metrics, write_study
 
 from entropick.errors import InputError, RunError
+from entropick.page.drawing import FILE_INK, PAGE_INK
 from entropick.report import read_study, write_figures
-from entropick.report.figures import FILE_INK, PAGE_INK, Figure, arm_style, study_figures
+from entropick.report.figures import Figure, arm_style, study_figures
 
 ENTROPY = "knn_entropy-pixels"
 

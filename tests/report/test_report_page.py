@@ -18,9 +18,9 @@ import pytest
 from made_up_study import HOSTILE, HOSTILE_TITLE, metrics, pictures, write_study
 from PIL import Image
 
+from entropick.page import sprite_sheet
+from entropick.page.words import number
 from entropick.report import write_page
-from entropick.report.pictures import sprite_sheet
-from entropick.report.words import number
 
 
 class Reader(HTMLParser):
@@ -93,7 +93,7 @@ def test_the_policy_allows_these_scripts_and_nothing_else(read: Reader) -> None:
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert "unsafe" not in policy and "http" not in policy and "*" not in policy
     scripts = [attrs for tag, attrs in read.elements if tag == "script"]
-    assert [attrs.get("type") for attrs in scripts] == ["application/json", None, None]
+    assert [attrs.get("type") for attrs in scripts] == ["application/json", None, None, None]
     for code in [*read.raw["script"][1:], *read.raw["style"]]:
         assert base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() in policy
 

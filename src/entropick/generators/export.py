@@ -10,6 +10,7 @@ from typing import Any
 from entropick.errors import InputError, StorageError
 from entropick.generators.ddpm import DDPM
 from entropick.generators.diffusion import linear_betas
+from entropick.generators.library import load_diffusers
 from entropick.generators.networks import PaddedUNet
 
 _CARD = """---
@@ -94,11 +95,10 @@ def _exportable(model: DDPM) -> Any:
 
 
 def _pipeline(unet: Any, model: DDPM) -> Any:
-    from diffusers import DDPMPipeline, DDPMScheduler
-
+    diffusers = load_diffusers()
     # Diffusers' own linear betas are those of 1000 timesteps; fewer take larger ones, which it must be told.
     betas = None if model.timesteps == 1000 else linear_betas(model.timesteps).tolist()
-    scheduler = DDPMScheduler(
+    scheduler = diffusers.DDPMScheduler(
         num_train_timesteps=model.timesteps,
         beta_schedule="linear",
         trained_betas=betas,
@@ -106,7 +106,7 @@ def _pipeline(unet: Any, model: DDPM) -> Any:
         clip_sample=True,
         prediction_type="epsilon",
     )
-    return DDPMPipeline(unet=unet, scheduler=scheduler)
+    return diffusers.DDPMPipeline(unet=unet, scheduler=scheduler)
 
 
 def _card(model: DDPM, title: str, facts: Mapping[str, Any]) -> str:

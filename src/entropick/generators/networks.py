@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from entropick.errors import InputError
+from entropick.generators.library import load_diffusers
 
 NETWORKS = ("unet", "mlp")
 _EMBEDDING = 64
@@ -84,16 +85,13 @@ class PaddedUNet(nn.Module):
         self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int, n_classes: int = 0
     ) -> None:
         super().__init__()
-        # Diffusers takes seconds to import; a loop over an MLP never needs it.
-        from diffusers import UNet2DModel
-
         height, columns, channels = image_shape
         n_stages = unet_stages(image_shape)
         self.multiple = 2 ** (n_stages - 1)
         attention = n_stages - 2
         down = ["AttnDownBlock2D" if stage == attention else "DownBlock2D" for stage in range(n_stages)]
         up = ["AttnUpBlock2D" if stage == attention else "UpBlock2D" for stage in reversed(range(n_stages))]
-        self.unet: Any = UNet2DModel(
+        self.unet: Any = load_diffusers().UNet2DModel(
             sample_size=(_round_up(height, self.multiple), _round_up(columns, self.multiple)),
             in_channels=channels,
             out_channels=channels,

@@ -14,6 +14,7 @@ from entropick.arrays import Images, check_choice, check_count
 from entropick.errors import InputError
 from entropick.generators.base import Generator
 from entropick.generators.execution import PRECISIONS, Execution, check_precision, find_device
+from entropick.generators.library import load_diffusers
 from entropick.generators.sampling import Sampling, SamplingSettings
 from entropick.generators.walks import SchedulerWalk
 from entropick.random_stream import RandomStream
@@ -131,11 +132,9 @@ class Pipeline(Generator):
         return unet
 
     def _load(self, name: str, folder: str) -> Any:
-        import diffusers
-
         options = {"use_safetensors": True, "low_cpu_mem_usage": False} if folder == "unet" else {}
         try:
-            return getattr(diffusers, name).from_pretrained(
+            return getattr(load_diffusers(), name).from_pretrained(
                 self.path, subfolder=folder, local_files_only=True, **options
             )
         except (OSError, ValueError) as error:

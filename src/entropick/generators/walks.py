@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from entropick.generators.diffusion import linear_betas
+from entropick.generators.library import load_diffusers
 
 SAMPLERS = ("ddpm", "ddim", "dpm-solver++")
 
@@ -55,9 +56,8 @@ def preview_scheduler(sampler: str, timesteps: int) -> Any:
 
     Both take far fewer steps and draw from another distribution than the ancestral walk: for a look, not for a result.
     """
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
-
+    diffusers = load_diffusers()
     settings = {"num_train_timesteps": timesteps, "trained_betas": linear_betas(timesteps)}
     if sampler == "ddim":
-        return DDIMScheduler(**settings, clip_sample=True)
-    return DPMSolverMultistepScheduler(**settings, solver_order=2, algorithm_type="dpmsolver++")
+        return diffusers.DDIMScheduler(**settings, clip_sample=True)
+    return diffusers.DPMSolverMultistepScheduler(**settings, solver_order=2, algorithm_type="dpmsolver++")

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from entropick.report import summary, words
+from entropick.page import words
+from entropick.report import summary
 from entropick.report.record import STAGES, ArmRecord, StudyRecord, finite
 from entropick.run import flatten
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from entropick.page.drawing import AnyChart, specification
+from entropick.page.words import name_with_space, number, percent, slug, split_key, words
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import (
     Spread,
@@ -20,21 +21,14 @@ from entropick.report.summary import (
     shares_over_seeds,
     training_sizes,
 )
-from entropick.report.words import name_with_space, number, percent, split_key, words
 
 Rows: TypeAlias = list[dict[str, Any]]
 Table: TypeAlias = tuple[tuple[str, ...], ...]
-AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 
 # Okabe and Ito's colours without black and yellow: told apart with any colour vision, legible on light and dark.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 REAL_COLOR = "#8A8F98"
-
-# In the page the text takes the colour of the text around it, so that one drawing serves light, dark and paper.
-PAGE_INK = "currentColor"
-FILE_INK = "#222222"
-WIDTH, HEIGHT = 360, 220
 
 
 @dataclass(frozen=True)
@@ -64,12 +58,8 @@ class Figure:
 
     def spec(self, ink: str, width: int | str, *, with_title: bool) -> dict[str, Any]:
         """The Vega-Lite specification in the colours that `ink` asks for."""
-        spec: dict[str, Any] = self.chart.properties(width=width, height=HEIGHT).to_dict()
-        spec["config"] = theme(ink)
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"} if width == "container" else "pad"
-        if with_title:
-            spec["title"] = f"{self.title}: {self.arm}" if self.arm else self.title
-        return spec
+        title = f"{self.title}: {self.arm}" if self.arm else self.title
+        return specification(self.chart, ink, width, title=title if with_title else "")
 
 
 def study_figures(study: StudyRecord, *, legend: bool) -> list[Figure]:
@@ -104,7 +94,7 @@ def over_iterations(study: StudyRecord, key: str, *, legend: bool) -> Figure:
         band = base.mark_area(strokeWidth=0).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=_faded(0.18))
         layers = [band, *layers]
     chart = alt.layer(*_real_rule(real, study), *layers).add_params(_highlight())
-    return Figure(_slug(key), name_with_space(key), _metric_caption(study, key, real), chart, _metric_table(study, key))
+    return Figure(slug(key), name_with_space(key), _metric_caption(study, key, real), chart, _metric_table(study, key))
 
 
 def _whole_ticks(last: int) -> list[int]:
@@ -144,7 +134,7 @@ def score_against_entropy(study: StudyRecord, score: str, entropy: str, *, legen
     _, space = split_key(score)
     title = f"Generalization score against entropy ({space})"
     caption = ("A point is one iteration of one arm and seed.", *_size_warning(study), *_correlation(study, rows))
-    return Figure(f"generalization_score-against-entropy-{_slug(space)}", title, caption, chart)
+    return Figure(f"generalization_score-against-entropy-{slug(space)}", title, caption, chart)
 
 
 def source_shares(arm: ArmRecord) -> Figure:
@@ -180,32 +170,13 @@ def source_shares(arm: ArmRecord) -> Figure:
     )
     caption = ("The dashed line is 1/n: what real data would get if all n sources had an equal share.",)
     return Figure(
-        f"source-shares-{_slug(arm.name)}",
+        f"source-shares-{slug(arm.name)}",
         "Sources of the training set",
         caption,
         chart,
         _share_table(shares),
         arm.name,
     )
-
-
-def theme(ink: str) -> dict[str, Any]:
-    """The Vega-Lite config: everything that is not data in one colour, on no background (files: on white)."""
-    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
-    lines = {"domainColor": ink, "tickColor": ink, "domainOpacity": 0.4, "tickOpacity": 0.4}
-    return {
-        "background": "transparent" if ink == PAGE_INK else "white",
-        "font": "Helvetica Neue, Helvetica, Arial, sans-serif",
-        "view": {"stroke": None},
-        "title": {"color": ink, "anchor": "start", "fontSize": 13, "offset": 10},
-        "axis": {**text, **lines, "gridColor": ink, "gridOpacity": 0.12, "labelOpacity": 0.85, "titlePadding": 8},
-        "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10},
-        "legend": {**text, "orient": "bottom", "symbolOpacity": 1, "symbolSize": 80, "columns": 6, "labelLimit": 320},
-        "rule": {"color": ink},
-        "line": {"color": ink},
-        "point": {"color": ink},
-        "text": {"color": ink},
-    }
 
 
 def arm_style(index: int) -> tuple[str, str]:
@@ -364,8 +335,3 @@ def _ramp(position: float) -> str:
     early, late = (0xA9, 0xD3, 0xF2), (0x1F, 0x5A, 0x9A)
     mixed = (round(a + (b - a) * position) for a, b in zip(early, late, strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-def _slug(name: str) -> str:
-    """A name as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"

@@ -1,11 +1,12 @@
 "use strict";
 {
   const highlighted = new Set();
-  const views = [];
 
-  const applyHighlight = () => {
+  const applyHighlight = async () => {
     const names = [...highlighted];
-    for (const view of views) view.signal("highlight", names).runAsync();
+    for (const view of await window.drawings) {
+      if (view.getState().signals.highlight !== undefined) view.signal("highlight", names).runAsync();
+    }
   };
 
   for (const button of document.querySelectorAll("[data-highlight]")) {
@@ -26,23 +27,4 @@
     radio.addEventListener("change", () => showPanel(radio.value));
     if (radio.checked) showPanel(radio.value);
   }
-
-  // "ast" evaluates expressions without new Function, so that the page's policy need not allow it.
-  const options = {
-    ast: true,
-    actions: false,
-    renderer: "svg",
-    defaultStyle: false,
-    tooltip: { disableDefaultStyle: true },
-  };
-  const draw = async () => {
-    const specs = JSON.parse(document.getElementById("specs").textContent);
-    for (const place of document.querySelectorAll("[data-spec]")) {
-      const { view } = await vegaEmbed(place, specs[Number(place.dataset.spec)], options);
-      if (view.getState().signals.highlight !== undefined) views.push(view);
-    }
-    applyHighlight();
-    document.documentElement.dataset.drawn = "true";
-  };
-  draw();
 }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError, RunError
-from entropick.report import content, summary, words
+from entropick.page.document import render
+from entropick.report import content, summary
 from entropick.report.record import StudyRecord, read_study
 from entropick.run import write_atomic
 
@@ -58,7 +55,8 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)!r}.")
-    from entropick.report.figures import FILE_INK, WIDTH, study_figures
+    from entropick.page.drawing import FILE_INK, WIDTH
+    from entropick.report.figures import study_figures
 
     figures = study_figures(read_study(study_folder), legend=True)
     if not figures:
@@ -77,28 +75,17 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
 
 def render_page(study: StudyRecord) -> str:
     """The page as HTML."""
-    import jinja2
-    from markupsafe import Markup
-
-    from entropick.report.figures import PAGE_INK, arm_style, study_figures
+    from entropick.page.drawing import PAGE_INK
+    from entropick.report.figures import arm_style, study_figures
     from entropick.report.pictures import study_pictures
 
     figures = study_figures(study, legend=False)
-    specs = [figure.spec(PAGE_INK, "container", with_title=False) for figure in figures]
-    scripts = [_javascript_bundle(), _asset("page.js")] if figures else [_asset("page.js")]
-    style = _asset("page.css")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=words.number, percent=words.percent, duration=words.duration)
     real_pictures, pictures = study_pictures(study)
-    return environment.from_string(_asset("page.html.j2")).render(
+    return render(
+        "entropick.report",
+        specs=[figure.spec(PAGE_INK, "container", with_title=False) for figure in figures],
         study=study,
         styles={arm.name: arm_style(index) for index, arm in enumerate(study.arms)},
-        policy=_policy(style, scripts),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
-        specs=Markup(_json_for_script(specs)),
         unfinished=summary.unfinished(study),
         setting=content.setting(study),
         space=content.first_space(study),
@@ -116,38 +103,6 @@ def render_page(study: StudyRecord) -> str:
         damaged=[f"{run.folder.name}/{path}" for _, run in study.runs() for path in run.damaged],
         last_result=content.last_result(study),
     )
-
-
-def _policy(style: str, scripts: list[str]) -> str:
-    """The content security policy: these very scripts and this very style, pictures from the page itself, no more."""
-    allowed = " ".join(_source_hash(script) for script in scripts)
-    return (
-        f"default-src 'none'; img-src data:; script-src {allowed}; style-src {_source_hash(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source_hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json_for_script(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever its strings hold."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _asset(name: str) -> str:
-    return resources.files("entropick.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _javascript_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as they come with vl-convert: no network."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle
 
 
 def _draw(spec: dict[str, Any], name: str) -> bytes:

@@ -1,9 +1,7 @@
-"""Images as sprite sheets: PNGs as data URIs, one pixel per pixel, enlarged by the browser."""
+"""The pictures of a study as sprite sheets, as many as a page can carry."""
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Images
+from entropick.page.sprites import Sheet, sprite_sheet
 from entropick.report.record import ArmRecord, RunRecord, StudyRecord, finite
 
 # What all images of a page may take before compression, so that it stays a page that can be sent by mail.
@@ -18,17 +17,6 @@ _BUDGET_BYTES = 1_700_000
 # Images and pairs per iteration: the first of these that fits into the budget, or else the last.
 _AMOUNTS = ((32, 10), (16, 10), (16, 5), (8, 5))
 _IMAGE_COLUMNS, _PAIR_COLUMNS = 8, 5
-_MARGIN = 1
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One PNG: its data URI, how many pixels it has, what it shows in words."""
-
-    uri: str
-    width: int
-    height: int
-    alt: str
 
 
 @dataclass(frozen=True)
@@ -75,23 +63,6 @@ def study_pictures(study: StudyRecord) -> tuple[list[RealPictures], list[ArmPict
     n_images, n_pairs = _amount([run for _, run in runs])
     arms = [_arm_pictures(arm, run, n_images, n_pairs) for arm, run in runs]
     return _real_pictures(runs, n_images), [pictures for pictures in arms if pictures.iterations]
-
-
-def sprite_sheet(images: Images, columns: int, alt: str) -> Sheet:
-    """Lay `images` out in rows of `columns`, one transparent pixel apart, and encode them as PNG."""
-    from PIL import Image
-
-    n, height, width, channels = images.shape
-    rows = -(-n // columns)
-    cells = np.zeros((rows * columns, height + _MARGIN, width + _MARGIN, channels + 1), np.uint8)
-    cells[:n, :height, :width, :channels] = images
-    cells[:n, :height, :width, channels] = 255
-    grid = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
-    canvas = grid.reshape(rows * (height + _MARGIN), columns * (width + _MARGIN), channels + 1)[:-_MARGIN, :-_MARGIN]
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(canvas)).save(stream, "PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Sheet(uri, canvas.shape[1], canvas.shape[0], alt)
 
 
 def _amount(runs: list[RunRecord]) -> tuple[int, int]:

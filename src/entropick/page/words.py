@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
@@ -24,11 +25,46 @@ class MetricWords:
 METRICS: dict[str, MetricWords] = {
     "generalization_score": MetricWords(
         "Generalization score",
-        "Mean distance from a generated image to its nearest image in the training set of the same iteration: "
+        "Mean distance from a generated image to its nearest image in its training set: "
         "high means novel images, low means copies.",
         "Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
         "against the real-data line. Comparable at equal training-set size and feature space.",
         between=(0.0, None),
+    ),
+    "generalization_score_real": MetricWords(
+        "Generalization score against real data",
+        "Mean distance from a generated image to its nearest original real image.",
+        "Where the training set is generated itself, an image can be far from the real ones and still a copy.",
+        between=(0.0, None),
+    ),
+    "generalization_score_baseline": MetricWords(
+        "Score of fresh real images",
+        "Mean distance from a held-out real image to its nearest of as many real images as the training set has: what "
+        "the generalization score is measured against.",
+        "Held-out images that are in the training set as well make it too low.",
+        between=(0.0, None),
+    ),
+    "generalization_score_ratio": MetricWords(
+        "Ratio to fresh real images",
+        "The generalization score over the score of fresh real images: 1 is as new as fresh data, 0 is a copy.",
+        "A mean: a few copies among many new images hardly move it, so read it beside the near-copy rate. Noise, too, "
+        "is far from everything.",
+        between=(0.0, 1.0),
+    ),
+    "near_copy_rate": MetricWords(
+        "Near-copy rate",
+        "Share of generated images that are nearer to a training image than 99 % of fresh real images are, or exact "
+        "copies of one.",
+        "About 1 % is chance. In pixels a shifted or recoloured copy is no near copy: look in an encoder's space, too.",
+        between=(0.0, 1.0),
+    ),
+    "authpct": MetricWords(
+        "Authentic share",
+        "Share of generated images that are farther from their nearest training image than that one is from its own "
+        "nearest training image.",
+        "Fresh real images score well below 1, how far depends on the dimension. Copies of training images that come "
+        "in near-identical pairs count as authentic.",
+        between=(0.0, 1.0),
     ),
     "knn_entropy": MetricWords(
         "Entropy of the training set",
@@ -44,6 +80,20 @@ METRICS: dict[str, MetricWords] = {
         "Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
         between=(0.0, None),
     ),
+    "vendi_score": MetricWords(
+        "Vendi score of the training set",
+        "The effective number of different directions among its images, by cosine similarity.",
+        "Does not see lengths, and stays low in pixels, which have no negative values: read it in embeddings. Compare "
+        "at equal size and feature space.",
+        between=(1.0, None),
+    ),
+    "intrinsic_dimension": MetricWords(
+        "Intrinsic dimension of the training set",
+        "The dimension of the surface that its images lie near, estimated from the distances of their ten nearest "
+        "neighbours.",
+        "Too low with few images, the more so the higher it is: compare at equal size and feature space.",
+        between=(0.0, None),
+    ),
     "frechet_distance": MetricWords(
         "Fréchet distance",
         "Distance between Gaussians fitted to the generated images and to held-out real ones: 0 means equal mean and "
@@ -51,6 +101,13 @@ METRICS: dict[str, MetricWords] = {
         "Grows as samples get smaller, and copies of the training set score well. It is an FID only with Inception "
         "features of the original weights; compare at equal sizes and feature space.",
         between=(0.0, None),
+    ),
+    "kernel_distance": MetricWords(
+        "Kernel distance",
+        "Squared maximum mean discrepancy between generated and held-out real images: 0 for equal distributions, by "
+        "chance also below.",
+        "It is a KID only with Inception features of the original weights. Large where the features are large: compare "
+        "in one feature space only.",
     ),
     "precision": MetricWords(
         "Precision",
@@ -153,6 +210,11 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes:02d} min"
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"
 
 
 def _exponent(value: float) -> int:
