@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 import numpy as np
 from sklearn.svm import SVC
@@ -57,13 +58,15 @@ def main() -> None:
     """Train once, sample at each weight, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=list(SETTINGS), default="mlp")
+    parser.add_argument("--steps", type=int, help="gradient steps")
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 2.0, 5.0])
     arguments = parser.parse_args()
     real = Digits(n_images=1024).load()
     assert real.labels is not None
     classifier = SVC(C=10.0, gamma=1e-5).fit(flat(real.images), real.labels)
-    settings = {"warmup_steps": 200, "sampling_steps": 100, "device": "cpu", "precision": "float32"}
-    model = DDPM(conditional=True, **settings, **SETTINGS[arguments.network])
+    settings: dict[str, Any] = {"warmup_steps": 200, "sampling_steps": 100, "device": "cpu", "precision": "float32"}
+    settings |= SETTINGS[arguments.network] | ({"steps": arguments.steps} if arguments.steps else {})
+    model = DDPM(conditional=True, **settings)
     model.fit(real.images, real.labels, stream=RandomStream(0, 1, "train"))
     print("| | asked-for class | Vendi within a class | precision | recall |\n| --- | ---: | ---: | ---: | ---: |")
     held_out = _held_out_labels(real.reference)
