@@ -1,11 +1,11 @@
 import re
 
 import pytest
+from command_names import COMMANDS
 from fresh_python import run_python
 
 from entropick import __version__
 
-COMMANDS = ("run", "select", "score", "status", "verify", "report")
 HEAVY = ("torch", "diffusers", "sklearn", "scipy", "altair", "vl_convert", "pyarrow", "PIL", "jinja2")
 
 

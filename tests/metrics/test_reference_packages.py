@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torchvision_here  # noqa: F401
 
 from entropick.metrics import (
     coverage,
