@@ -115,6 +115,9 @@ def test_a_condition_on_no_number_cannot_be_decided(cli, place):
     # All reference images are training images, too: there is no baseline to divide by.
     np.save("known.npy", TRAINING[:200])
     line = ["score", "--training", "training", "--generated", "fresh.npy", "--reference", "known.npy", "--out", "out"]
+    refused = cli(*line)
+    assert refused.code == 2 and "all 200 are in the training set" in refused.err
+    line.append("--allow-same")
     ended = cli(*line, "--fail-if", "generalization_score_ratio<0.8")
     assert ended.code == 2 and "cannot be decided" in ended.err and "undecided" in ended.out
     assert told()["values"]["generalization_score_ratio/pixels"] is None
@@ -200,7 +203,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
 def test_interrupted_while_measuring_nothing_half_written_is_left(cli, place, monkeypatch):
     measure_space = score.measure_space
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(score, "measure_space", interrupted)

@@ -55,7 +55,7 @@ class Select:
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     balance: bool = False
-    """All classes get equally many places: folders below a folder, labels of an .npz or parquet file."""
+    """All classes get equally many places, as far as they have rows: folders below a folder, labels of a file."""
     link: bool = False
     """Link the chosen image files into DIR/selected; copied where that is not possible."""
     copy: bool = False
@@ -122,13 +122,19 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     ]
     lines = [[label, *(_number(result[side][key]) for side in ("selection", "control"))] for label, key in rows]
     print_columns([["", "selection", "random"], *lines], console)
-    counts = result["sources"]
-    heading = ["source", *(key.replace("_", " ") for key in next(iter(counts.values())))]
-    print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
+    for what, counts in (("source", result["sources"]), ("class", result["classes"] or {})):
+        if counts:
+            heading = [what, *(key.replace("_", " ") for key in next(iter(counts.values())))]
+            print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
+    short = [name for name, of in (result["classes"] or {}).items() if of["candidates"] == of["chosen"]]
+    if short:
+        console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
         console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
     console.print(f"manifest: {out / 'manifest.csv'}")
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if 1e2 <= abs(value) < 1e9 else f"{value:,.4g}"

@@ -228,7 +228,9 @@ class Score:
             say(f"measuring in {space.name}")
             matrices = {name: of.X for name, of in candidates.items()}
             seed = self.seed if self.with_intervals else None
-            told = measure_space(matrices, self.measured, space.name, seed, work)
+            told = measure_space(matrices, self.measured, space.name, seed, work, allow_same=self.allow_same)
+            if told.n_shared and not self.allow_same:
+                say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
             values |= told.values
             intervals |= told.intervals
             table = nearest_table(told, self.sources, candidates)

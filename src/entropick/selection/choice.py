@@ -262,6 +262,7 @@ class Choice:
             "n_distinct": rule.n_distinct_,
             "guard": guarding,
             "sources": output.counts(chosen, aside),
+            "classes": output.class_counts(chosen),
             "skipped": skipped(self.sources, candidates.problems),
             "config": config,
             "files": {path.name: dataclasses.asdict(hash_file(path)) for path in written},

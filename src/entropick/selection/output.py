@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,14 @@ class Output:
         }
         names = [source.name for source in self.sources]
         return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
+
+    def class_counts(self, chosen: Rows) -> dict[str, dict[str, int]] | None:
+        """Of each class, how many candidates it has and how many were chosen; None where classes do not count."""
+        if self.classes is None:
+            return None
+        candidates = Counter(self.classes)
+        taken = Counter(self.classes[row] for row in chosen.rows.tolist())
+        return {name: {"candidates": candidates[name], "chosen": taken[name]} for name in sorted(candidates)}
 
     def _by_source(self, shown: Rows) -> list[int]:
         counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()

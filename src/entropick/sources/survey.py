@@ -11,6 +11,9 @@ from entropick.errors import InputError
 from entropick.sources.source import Source
 from entropick.work import Work
 
+# (height, width) of an image file, and whether it is grey.
+Head = tuple[tuple[int, int], bool]
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -41,7 +44,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     InputError
         With `one_size`, if sources differ in shape as a whole, or no file is usable.
     """
-    heads: list[list[tuple[tuple[int, int], bool] | str]] = []
+    heads: list[list[Head | str]] = []
     for source in sources:
         heads.append([])
         for row, file in enumerate(source.files):
@@ -50,9 +53,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     problems = tuple({row: h for row, h in enumerate(of) if isinstance(h, str)} for of in heads)
     if not one_size:
         return Survey(None, problems)
-    usable = [h for of in heads for h in of if not isinstance(h, str)]
-    arrays = {source.array.shape[1:] for source in sources if source.array is not None}
-    shape = _one_shape(sources, arrays, usable)
+    shape = _one_shape(sources, [[h for h in of if not isinstance(h, str)] for of in heads])
     for of, found in zip(heads, problems, strict=True):
         for row, head in enumerate(of):
             if not isinstance(head, str) and head[0] != shape[:2]:
@@ -60,25 +61,34 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     return Survey(shape, problems)
 
 
-def _one_shape(
-    sources: Sequence[Source], arrays: set[tuple[int, ...]], usable: list[tuple[tuple[int, int], bool]]
-) -> tuple[int, ...]:
-    """The shape of arrays if there are any, else the most usual size of files, grey only if all are grey."""
-    if len(arrays) > 1:
+def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]]) -> tuple[int, ...]:
+    """The shape of arrays if there are any, else the usual size of files, grey only if all are grey."""
+    arrays = [source.array.shape[1:] for source in sources if source.array is not None]
+    usual = [Counter(size for size, _ in of).most_common(1)[0][0] for of in usable if of]
+    if not arrays and not usual:
+        raise InputError("sources: expected readable images, but not one file can be read.")
+    if len(set(arrays)) > 1 or len({*usual, *(shape[:2] for shape in arrays)}) > 1:
         listed = ", ".join(
-            f"{source.name} has {source.array.shape[1:]}" for source in sources if source.array is not None
+            f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
         raise InputError(f"sources: expected images of one shape, but {listed}. Resize them, or give embeddings.")
     if arrays:
-        return arrays.pop()
+        return arrays[0]
+    return (*usual[0], 1 if all(is_grey for of in usable for _, is_grey in of) else 3)
+
+
+def _described(source: Source, usable: Sequence[Head]) -> str:
+    """The shape of an array, or the usual size of a folder's files."""
+    if source.array is not None:
+        return str(source.array.shape[1:])
     if not usable:
-        raise InputError("sources: expected readable images, but not one file can be read.")
-    size = Counter(size for size, _ in usable).most_common(1)[0][0]
-    return (*size, 1 if all(is_grey for _, is_grey in usable) else 3)
+        return "none that can be read"
+    height, width = Counter(size for size, _ in usable).most_common(1)[0][0]
+    return f"mostly {width}x{height} pixels"
 
 
-def _head(file: Path) -> tuple[tuple[int, int], bool] | str:
-    """((height, width), whether it is grey) of an image file, or why it cannot be used."""
+def _head(file: Path) -> Head | str:
+    """What the head of an image file says, or why it cannot be used."""
     from PIL import Image
 
     try:
