@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropick.datasets import CONVERTED_MODES
 from entropick.errors import InputError
+from entropick.sources.problems import Problems, listing
 from entropick.sources.source import Source
 from entropick.work import Work
 
@@ -52,7 +54,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
         return Survey(None, problems)
     usable = [h for of in heads for h in of if not isinstance(h, str)]
     arrays = {source.array.shape[1:] for source in sources if source.array is not None}
-    shape = _one_shape(sources, arrays, usable)
+    shape = _one_shape(sources, arrays, usable, problems)
     for of, found in zip(heads, problems, strict=True):
         for row, head in enumerate(of):
             if not isinstance(head, str) and head[0] != shape[:2]:
@@ -61,7 +63,10 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
 
 
 def _one_shape(
-    sources: Sequence[Source], arrays: set[tuple[int, ...]], usable: list[tuple[tuple[int, int], bool]]
+    sources: Sequence[Source],
+    arrays: set[tuple[int, ...]],
+    usable: list[tuple[tuple[int, int], bool]],
+    problems: Problems,
 ) -> tuple[int, ...]:
     """The shape of arrays if there are any, else the most usual size of files, grey only if all are grey."""
     if len(arrays) > 1:
@@ -72,7 +77,8 @@ def _one_shape(
     if arrays:
         return arrays.pop()
     if not usable:
-        raise InputError("sources: expected readable images, but not one file can be read.")
+        lines = ["sources: expected readable images, but not one file can be read:", *listing(sources, problems)]
+        raise InputError("\n  ".join(lines))
     size = Counter(size for size, _ in usable).most_common(1)[0][0]
     return (*size, 1 if all(is_grey for _, is_grey in usable) else 3)
 
@@ -83,8 +89,8 @@ def _head(file: Path) -> tuple[tuple[int, int], bool] | str:
 
     try:
         with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                return f"expected 8 bits per channel, got Pillow mode {image.mode!r}"
+            if image.mode not in CONVERTED_MODES:
+                return f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}"
             return (image.height, image.width), image.mode in ("1", "L", "LA")
     except Exception as error:
         return f"does not decode ({type(error).__name__})"
