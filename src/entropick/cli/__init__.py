@@ -55,14 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    command = tyro.cli(
-        Command,
-        prog="entropick",
-        description="Self-consuming loops of generative models, measured and resumable.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )
     try:
+        command = tyro.cli(
+            Command,
+            prog="entropick",
+            description="Self-consuming loops of generative models, measured and resumable.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        )
         return int(command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)

@@ -151,6 +151,8 @@ class Choice:
         with locked(out):
             # Again: another process may have finished here while this one looked at its images.
             check_config(out, config, done=RESULT)
+            if (result := _finished(out)) is not None:
+                return result
             remove_partial(out)
             remove_written(out)
             write_json(out / CONFIG, config)
