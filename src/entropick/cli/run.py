@@ -15,6 +15,7 @@ from rich.console import Console
 from entropick.arrays import check_count
 from entropick.cli.display import Display, print_summary
 from entropick.cli.flags import check_directory, default_directory, says
+from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
 from entropick.study import Study
@@ -93,7 +94,7 @@ class Run:
         workers = max(1, min(len(study.arm_runs()), _cores() // study.threads))
         if self.workers is not None:
             workers = check_count(self.workers, name="--workers")
-        console = Console()
+        console = Terminal()
         line = f"study {study.name!r}: {_size(study)}, {workers} at a time, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropick.datasets import CONVERTED_MODES
 from entropick.errors import InputError
+from entropick.sources.problems import Problems, listing
 from entropick.sources.source import Source
 from entropick.work import Work
 
@@ -53,7 +55,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     problems = tuple({row: h for row, h in enumerate(of) if isinstance(h, str)} for of in heads)
     if not one_size:
         return Survey(None, problems)
-    shape = _one_shape(sources, [[h for h in of if not isinstance(h, str)] for of in heads])
+    shape = _one_shape(sources, [[h for h in of if not isinstance(h, str)] for of in heads], problems)
     for of, found in zip(heads, problems, strict=True):
         for row, head in enumerate(of):
             if not isinstance(head, str) and head[0] != shape[:2]:
@@ -61,12 +63,13 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     return Survey(shape, problems)
 
 
-def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]]) -> tuple[int, ...]:
+def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], problems: Problems) -> tuple[int, ...]:
     """The shape of arrays if there are any, else the usual size of files, grey only if all are grey."""
     arrays = [source.array.shape[1:] for source in sources if source.array is not None]
-    usual = [Counter(size for size, _ in of).most_common(1)[0][0] for of in usable if of]
+    usual = [_usual_size(of) for of in usable if of]
     if not arrays and not usual:
-        raise InputError("sources: expected readable images, but not one file can be read.")
+        lines = ["sources: expected readable images, but not one file can be read:", *listing(sources, problems)]
+        raise InputError("\n  ".join(lines))
     if len(set(arrays)) > 1 or len({*usual, *(shape[:2] for shape in arrays)}) > 1:
         listed = ", ".join(
             f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
@@ -77,13 +80,17 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]]) -> t
     return (*usual[0], 1 if all(is_grey for of in usable for _, is_grey in of) else 3)
 
 
+def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
+    return Counter(size for size, _ in usable).most_common(1)[0][0]
+
+
 def _described(source: Source, usable: Sequence[Head]) -> str:
     """The shape of an array, or the usual size of a folder's files."""
     if source.array is not None:
         return str(source.array.shape[1:])
     if not usable:
         return "none that can be read"
-    height, width = Counter(size for size, _ in usable).most_common(1)[0][0]
+    height, width = _usual_size(usable)
     return f"mostly {width}x{height} pixels"
 
 
@@ -93,8 +100,8 @@ def _head(file: Path) -> Head | str:
 
     try:
         with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                return f"expected 8 bits per channel, got Pillow mode {image.mode!r}"
+            if image.mode not in CONVERTED_MODES:
+                return f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}"
             return (image.height, image.width), image.mode in ("1", "L", "LA")
     except Exception as error:
         return f"does not decode ({type(error).__name__})"
