@@ -10,7 +10,7 @@ def main() -> int:
 
         return run()
     except KeyboardInterrupt:
-        print("entropick: interrupted before anything began.", file=sys.stderr)  # noqa: T201 - the program itself
+        sys.stderr.write("entropick: interrupted before anything began.\n")
         return 130
 
 
