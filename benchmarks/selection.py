@@ -276,7 +276,7 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
         x=alt.X("seconds:Q", scale=alt.Scale(type="log"), title="seconds (logarithmic)"),
         y=alt.Y("name:N", sort="x", title=None),
     )
-    text = base.mark_text(align="left", dx=4).encode(text=alt.Text("seconds:Q", format=".3~s"))
+    text = base.mark_text(align="left", dx=4).encode(text=alt.Text("seconds:Q", format=",.2~f"))
     chart = (base.mark_point(filled=True, size=70) + text).properties(width=420, height=150)
     chart.facet(row=alt.Row("case:N", title=None, sort=None)).resolve_scale(y="independent").save(path)
 

@@ -116,7 +116,10 @@ def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
         raise InputError(
             f"{name}: expected {n} integers, one source per row, got shape {array.shape}, dtype {array.dtype}."
         )
-    return array.astype(np.int64)
+    numbers: Integers = array.astype(np.int64)
+    if array.dtype.kind == "u" and (numbers < 0).any():
+        raise InputError(f"{name}: expected integers of at most {np.iinfo(np.int64).max}, got {array.max()}.")
+    return numbers
 
 
 def check_labels(labels: ArrayLike | None, n: int, *, name: str = "labels") -> Integers | None:

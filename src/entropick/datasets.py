@@ -24,6 +24,8 @@ from entropick.work import Work
 _DEFAULT_SHARE = 0.8
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _LISTED = 10
+# What Pillow turns into grey or RGB without a choice to be made.
+CONVERTED_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,9 @@ def image_files(folder: Path) -> list[Path]:
     """All image files at and below `folder`, sorted by path; InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    files = sorted(path for path in found if not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    # A link that leads nowhere is an image that cannot be read, and is named as such; a folder or a pipe is no image.
+    files = sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
     if not files:
         raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
     return files
@@ -224,9 +227,17 @@ def hash_folder(folder: Path, files: Sequence[Path], work: Work | None = None) -
     """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`."""
     digest, work = hashlib.sha256(), work or Work()
     for done, file in enumerate(files, start=1):
-        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + _hash_file(file))
+        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + _content(file))
         work.progress(done, len(files), f"reading {folder}")
     return digest.hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return _hash_file(file)
+    except OSError:
+        # That it cannot be read is said by whoever decodes it, with all others of that kind.
+        return b"unreadable"
 
 
 def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
@@ -268,7 +279,7 @@ def read_image(file: Path, *, mode: str = "as-is") -> NDArray[np.uint8]:
 
 
 def _convert(image: Any, mode: str, file: Path) -> Any:
-    if mode != "as-is" and image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
+    if mode != "as-is" and image.mode in CONVERTED_MODES:
         return image.convert({"grey": "L", "rgb": "RGB"}[mode])
     if image.mode in ("L", "RGB"):
         return image

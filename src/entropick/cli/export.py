@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from entropick.cli.flags import check_directory
+from entropick.cli.terminal import Terminal
 from entropick.config import build
 from entropick.errors import ConfigError
 from entropick.run import Entry, History
@@ -46,7 +46,7 @@ class Export:
             *(history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
         )
         save_pipeline(model, self.out, title=f"Iteration {self.iteration}", facts=_facts(history, train))
-        Console(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
+        Terminal(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
         return 0
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from entropick.arrays import check_choice
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
+from entropick.cli.terminal import Terminal
 from entropick.run import LEDGER, History, find_runs, is_locked, repair_run, verify_run
 from entropick.study import planned_runs
 
@@ -31,7 +31,7 @@ class Status:
         runs = [] if waiting and not any(self.folder.rglob(LEDGER)) else find_runs(self.folder)
         lines = [_status(path, path.relative_to(self.folder)) for path in runs]
         lines += [[str(path.relative_to(self.folder)), "0", "waiting", "-", "-"] for path in waiting]
-        print_columns([["run", "done", "state", "last stage", "at (UTC)"], *lines], Console())
+        print_columns([["run", "done", "state", "last stage", "at (UTC)"], *lines], Terminal())
         return 0
 
 
@@ -49,7 +49,7 @@ class Verify:
 
     def execute(self) -> int:
         """Print what was found."""
-        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
         found = [verify_run(path) for path in find_runs(self.folder)]
         damaged = [verification for verification in found if verification.damages]
         for verification in damaged:
@@ -84,7 +84,7 @@ class Report:
         find_runs(self.folder)
         from entropick import report
 
-        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
         console.print(f"page: {report.write_page(self.folder)}")
         if self.figures is not None:
             written = report.write_figures(self.folder, self.figures, formats=self.format)

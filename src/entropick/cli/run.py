@@ -16,6 +16,7 @@ from entropick.arrays import check_count
 from entropick.cli.display import Display, print_summary
 from entropick.cli.flags import check_directory, default_directory, says
 from entropick.cli.plan import print_plan
+from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
 from entropick.study import STUDY, Study
@@ -96,7 +97,7 @@ class Run:
         workers = max(1, min(len(study.arm_runs()), _cores() // study.threads))
         if self.workers is not None:
             workers = check_count(self.workers, name="--workers")
-        console = Console()
+        console = Terminal()
         # To whoever looks on, the plan is told before a study's first start: measuring it takes a moment.
         if self.plan or (console.is_terminal and not (out / STUDY).exists()):
             print_plan(study, console)

@@ -89,6 +89,7 @@ class DDPM(Generator):
 
     Examples
     --------
+    >>> import numpy as np
     >>> images = np.zeros((32, 8, 8, 1), np.uint8)
     >>> model = DDPM(network="mlp", width=16, depth=1, steps=2, sampling_steps=2).fit(images)
     >>> model.sample(5).shape
