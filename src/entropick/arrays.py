@@ -150,6 +150,13 @@ def _float(value: Any) -> float:
         return np.inf
 
 
+def check_flag(value: Any, *, name: str) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: expected true or false, got {value!r}.")
+    return bool(value)
+
+
 def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
     """Return `value` if it is one of `choices`."""
     if value not in choices:

@@ -72,6 +72,7 @@ class Stages:
                 "fingerprint": fingerprint,
             }
             # Before the ledger has a line, so that what is found here can still be put right in this directory.
+            self._check_labels(real.labels)
             self._check_sizes(values)
             return Outcome(files, values)
 
@@ -198,8 +199,12 @@ class Stages:
         def compute(work: Work) -> Outcome:
             weights, state = self._run.load(model, "model.safetensors"), self._run.load(model, "model.json")
             generator = loop.new_generator().restore(weights, state)
-            images = generator.sample(n_images, stream=self._stream(n, "sample"), work=work)
-            return Outcome({"generated.npy": images}, {"n_images": len(images)})
+            stream = self._stream(n, "sample")
+            images = generator.sample(n_images, stream=stream, work=work)
+            files: dict[str, Any] = {"generated.npy": images}
+            if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
+                files["generated_labels.npy"] = labels
+            return Outcome(files, {"n_images": len(images), **generator.sampling_values()})
 
         depends_on = {
             "generator": loop.generator.describe(),
@@ -319,6 +324,14 @@ class Stages:
         for name in names:
             metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
+
+    def _check_labels(self, labels: Integers | None) -> None:
+        if self._loop.generator.needs_labels and (labels is None or labels.min() < 0):
+            raise InputError(
+                f"dataset: a conditional generator expected a label for every image, but {self._loop.dataset.kind!r} "
+                f"has {'none' if labels is None else 'images without one'}. Use images with labels, or conditional = "
+                "false."
+            )
 
     def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
         """Generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""

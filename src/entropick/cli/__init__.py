@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 
 from entropick import __version__
+from entropick.cli.export import Export
 from entropick.cli.inspect import Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
@@ -35,6 +36,7 @@ Command = (
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
 )
 
 

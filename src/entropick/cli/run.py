@@ -15,10 +15,11 @@ from rich.console import Console
 from entropick.arrays import check_count
 from entropick.cli.display import Display, print_summary
 from entropick.cli.flags import check_directory, default_directory, says
+from entropick.cli.plan import print_plan
 from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
-from entropick.study import Study
+from entropick.study import STUDY, Study
 
 _STUDYS = "the study's"
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -76,6 +77,8 @@ class Run:
     """Processor threads per arm; part of the results' identity."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
+    plan: bool = False
+    """Print what the study will do and what it will cost, and end."""
     set: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -95,6 +98,11 @@ class Run:
         if self.workers is not None:
             workers = check_count(self.workers, name="--workers")
         console = Terminal()
+        # To whoever looks on, the plan is told before a study's first start: measuring it takes a moment.
+        if self.plan or (console.is_terminal and not (out / STUDY).exists()):
+            print_plan(study, console)
+        if self.plan:
+            return 0
         line = f"study {study.name!r}: {_size(study)}, {workers} at a time, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
