@@ -13,7 +13,7 @@ from entropick.datasets import Dataset
 from entropick.errors import InputError
 from entropick.features.base import Features
 from entropick.features.pixels import Pixels
-from entropick.metrics.suite import MEASURES, check_measures
+from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Event, History, Observer, Pace, Run, ignore
@@ -51,7 +51,7 @@ class Loop:
     evaluation
         The spaces that the metrics are computed in; empty means the selector's.
     metrics
-        Names of the measures; all of them by default.
+        Names of the measures, see `entropick.metrics.MEASURES`.
     n_iterations
         How many times to train and generate.
     n_generated
@@ -71,7 +71,7 @@ class Loop:
     guard: OutlierGuard | None = None
     features: Features = field(default_factory=Pixels)
     evaluation: tuple[Features, ...] = ()
-    metrics: tuple[str, ...] = tuple(MEASURES)
+    metrics: tuple[str, ...] = LOOP_MEASURES
     n_iterations: int = 5
     n_generated: int | None = None
     garbage_share: float = 0.0

@@ -17,7 +17,7 @@ from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features
 from entropick.metrics.diversity import source_shares
 from entropick.metrics.projection import Plane, density_map, principal_plane
-from entropick.metrics.suite import Roles, measure
+from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.pool import Pool
 from entropick.random_stream import RandomStream
@@ -101,11 +101,11 @@ class Stages:
             for features in self._loop.spaces():
                 real = features.extract(self._run.load(data, "real.npy"))
                 reference = features.extract(self._run.load(data, "reference.npy"))
-                as_model = Roles(training=real, generated=real, reference=reference)
-                held_out = Roles(training=real, generated=reference, reference=reference)
-                metrics |= measure(as_model, self._loop.metrics, space=features.name)
-                memorization = [name for name in self._loop.metrics if name == "generalization_score"]
-                metrics |= measure(held_out, memorization, space=features.name)
+                as_model = Roles(training=real, generated=real, reference=reference, real=real)
+                held_out = Roles(training=real, generated=reference, reference=reference, real=real)
+                for name in self._loop.metrics:
+                    roles = held_out if MEASURES[name].of_copying else as_model
+                    metrics |= measure(roles, [name], space=features.name)
             plane, density, spread = self._spread()
             values = {"metrics": metrics, "n_training": data.values["n_real"], "spread": spread}
             return Outcome({"axes.npy": plane.frame, "spread.npy": density}, values)
@@ -210,9 +210,10 @@ class Stages:
             training = self._training_set(selection)
             generated = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
             reference = self._run.load(data, "reference.npy")
+            images = (training.images, generated, reference, self._run.load(data, "real.npy"))
             metrics: dict[str, float | None] = {}
             for features in self._loop.spaces():
-                roles = Roles(*(features.extract(images) for images in (training.images, generated, reference)))
+                roles = Roles(*map(features.extract, images))
                 metrics |= self._measure_at_equal_size(n, roles, features)
             density, outside = density_map(self._loop.features.extract(generated), self._plane(baseline))
             pairs, described = _pairs(self._loop.features, generated[:_N_PAIRS], training.images)
@@ -230,7 +231,7 @@ class Stages:
         depends_on = {
             "training": selection.values["training_hash"],
             "generated": _hashes(sample, ["generated.npy"]),
-            "reference": _hashes(data, ["reference.npy"]),
+            "real": _hashes(data, ["real.npy", "reference.npy"]),
             "axes": _hashes(baseline, ["axes.npy"]),
             "seed": self._loop.seed,
             **self._measuring(),
@@ -330,15 +331,24 @@ class Stages:
         return self._pool(selection.iteration).take(np.sort(picked))
 
     def _measure_at_equal_size(self, n: int, roles: Roles, features: Features) -> dict[str, float | None]:
-        """All measures; those of the training set itself on as many rows as there are real images."""
-        names, space, n_real = self._loop.metrics, features.name, self._data.values["n_real"]
-        metrics = measure(roles, names, space=space)
-        if len(roles.training) > n_real:
-            rows = self._stream(n, "measure").rng().choice(len(roles.training), n_real, replace=False)
-            fewer = Roles(roles.training[np.sort(rows)], roles.generated, roles.reference)
-            of_training = [name for name in ("knn_entropy", "duplicate_share") if name in names]
-            metrics |= measure(fewer, of_training, space=space)
+        """All measures; where their value moves with the size, of as many training as real images."""
+        names, space = self._loop.metrics, features.name
+        alike = self._of_equal_size(n, roles)
+        metrics: dict[str, float | None] = {}
+        for name in names:
+            metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
+
+    def _of_equal_size(self, n: int, roles: Roles) -> Roles:
+        """The roles with a random part of the larger of the training set and the real images."""
+        assert roles.training is not None and roles.real is not None
+        n_rows = min(len(roles.training), len(roles.real))
+        if len(roles.training) == len(roles.real):
+            return roles
+        larger = "training" if len(roles.training) > n_rows else "real"
+        X = getattr(roles, larger)
+        rows = self._stream(n, "measure").rng().choice(len(X), n_rows, replace=False)
+        return dataclasses.replace(roles, **{larger: X[np.sort(rows)]})
 
     def _check_sizes(self, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""

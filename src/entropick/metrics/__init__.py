@@ -3,33 +3,48 @@
 Pure functions: features ``(n, d)`` in, keyword arguments named by role (`generated`, `training`, `reference`), a float
 out, computed in float64. Nothing is drawn, nothing kept.
 
-============  =======================================================  ==========================================
-asks          functions                                                compare only at equal
-============  =======================================================  ==========================================
-copied?       `generalization_score`                                   training size, features
-varied?       `knn_entropy` with `duplicate_share`, `total_variance`   n and k (entropy), features
-like real?    `frechet_distance`, `precision`, `density`               sizes, k, features
-all of it?    `recall`, `coverage`                                     sizes, k, features
-from where?   `source_shares`                                          -
-============  =======================================================  ==========================================
+============  ===============================================================  ========================
+asks          functions                                                        compare only at equal
+============  ===============================================================  ========================
+copied?       `copying`, `generalization_score`, `authpct`                     training size, features
+varied?       `knn_entropy` with `duplicate_share`, `intrinsic_dimension`      n, k, features
+..            `vendi_score`, `total_variance`                                  n (Vendi), features
+like real?    `frechet_distance`, `kernel_distance`, `precision`, `density`    sizes, k, features
+all of it?    `recall`, `coverage`                                             sizes, k, features
+from where?   `source_shares`                                                  -
+by name       `measure`, with the sets as `Roles`; `MEASURES` lists them
+============  ===============================================================  ========================
 """
 
-from entropick.metrics.diversity import source_shares, total_variance
+from entropick.metrics.dimension import intrinsic_dimension
+from entropick.metrics.diversity import source_shares, total_variance, vendi_score
 from entropick.metrics.entropy import duplicate_share, knn_entropy
 from entropick.metrics.fidelity import GaussianStatistics, frechet_distance
+from entropick.metrics.kernel_distance import kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
-from entropick.metrics.memorization import generalization_score
+from entropick.metrics.memorization import Copying, authpct, copying, generalization_score
+from entropick.metrics.suite import MEASURES, Measure, Roles, measure
 
 __all__ = [
+    "MEASURES",
+    "Copying",
     "GaussianStatistics",
+    "Measure",
+    "Roles",
+    "authpct",
+    "copying",
     "coverage",
     "density",
     "duplicate_share",
     "frechet_distance",
     "generalization_score",
+    "intrinsic_dimension",
+    "kernel_distance",
     "knn_entropy",
+    "measure",
     "precision",
     "recall",
     "source_shares",
     "total_variance",
+    "vendi_score",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import check_count, check_features, check_sources
+from entropick.arrays import Features, check_count, check_features, check_sources
 from entropick.errors import InputError
-from entropick.metrics.moments import centered_blocks, column_means
+from entropick.metrics.moments import blocks, centered_blocks, column_means
 
 
 def total_variance(X: ArrayLike) -> float:
@@ -45,6 +45,68 @@ def total_variance(X: ArrayLike) -> float:
         raise InputError(f"X: expected at least 2 rows for a variance, got {len(X)}.")
     squares = sum(float(np.square(block).sum()) for block in centered_blocks(X, column_means(X)))
     return squares / (len(X) - 1)
+
+
+def vendi_score(X: ArrayLike) -> float:
+    """Vendi score with the cosine kernel: the effective number of different directions among the rows, 1 to n.
+
+    ::
+
+        exp(- sum over i of lambda_i log lambda_i),  lambda the eigenvalues of K / n,  K_ij = cos(x_i, x_j)
+
+    n equal rows score 1, n orthogonal ones n. At most d with d columns, so it saturates where n is far above d. It does
+    not see lengths, and in spaces without negative values (pixels) all rows are alike and it stays low: read it in
+    embeddings, and compare at equal n and feature space. Rows of zeros count as one more direction.
+
+    Parameters
+    ----------
+    X
+        Features, ``(n, d)``, taken as float32. The smaller of the n x n and the d x d matrix is made, in float64.
+
+    Returns
+    -------
+    float
+        From 1 to min(n, d + 1).
+
+    Raises
+    ------
+    InputError
+        For unusable features.
+
+    References
+    ----------
+    Friedman and Dieng, "The Vendi score: a diversity evaluation metric for machine learning", TMLR 2023, def. 3.1, of
+    order 1.
+
+    Examples
+    --------
+    >>> round(vendi_score([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 4.0]]), 6)
+    2.0
+    """
+    X = check_features(X)
+    values = np.append(np.linalg.eigvalsh(_cosines(X)), np.count_nonzero(~X.any(axis=1))) / len(X)
+    values = values[values > 0]
+    return float(np.exp(-np.sum(values * np.log(values))))
+
+
+def _cosines(X: Features) -> NDArray[np.float64]:
+    """Gram matrix of the rows scaled to length 1, or the matrix of columns with the same eigenvalues but for zeros."""
+    if len(X) <= X.shape[1]:
+        rows = np.concatenate([_unit_rows(block) for block in blocks(X)])
+        small: NDArray[np.float64] = rows @ rows.T
+        return small
+    gram = np.zeros((X.shape[1], X.shape[1]))
+    for block in blocks(X):
+        rows = _unit_rows(block)
+        gram += rows.T @ rows
+    return gram
+
+
+def _unit_rows(block: Features) -> NDArray[np.float64]:
+    rows = block.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(lengths > 0, lengths, 1)
+    return rows
 
 
 def source_shares(source: ArrayLike, n_sources: int | None = None) -> dict[int, float]:

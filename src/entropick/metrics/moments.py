@@ -16,7 +16,7 @@ _BLOCK_VALUES = 1 << 22
 def column_means(X: Features) -> NDArray[np.float64]:
     """The mean of each column, float64 ``(d,)``."""
     total = np.zeros(X.shape[1])
-    for block in _blocks(X):
+    for block in blocks(X):
         total += block.sum(axis=0, dtype=np.float64)
     return total / len(X)
 
@@ -24,11 +24,12 @@ def column_means(X: Features) -> NDArray[np.float64]:
 def centered_blocks(X: Features, means: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     """The rows of `X` minus `means`, float64, a few at a time."""
     # Two passes instead of sum(x^2) - n mean^2, which loses everything where the mean is large beside the spread.
-    for block in _blocks(X):
+    for block in blocks(X):
         yield block - means
 
 
-def _blocks(X: Features) -> Iterator[Features]:
+def blocks(X: Features) -> Iterator[Features]:
+    """The rows of `X`, float32, a few at a time."""
     rows = max(1, _BLOCK_VALUES // X.shape[1])
     for start in range(0, len(X), rows):
         yield X[start : start + rows]
