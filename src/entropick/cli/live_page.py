@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
-from entropick.errors import EntropickError
 from entropick.study import ArmEvent, StudyObserver
 
 # Between two pages so many times the time that one took: 2.5 % of the study's time at most.
@@ -34,8 +34,9 @@ class LivePage:
         started = time.monotonic()
         try:
             report.write_page(self._folder)
-        except EntropickError:
-            # The study goes on; whatever is wrong is said when the last page is written.
-            pass
+        except Exception:
+            # No page is worth a study. Whatever is wrong is said when the last page is written.
+            self._next = math.inf
+            return
         ended = time.monotonic()
         self._next = ended + _PAUSE * (ended - started)

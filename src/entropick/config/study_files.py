@@ -22,6 +22,8 @@ from entropick.study import Study
 
 _SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_seconds")
 _STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")
+# A chain of files that build on each other, before it is taken for a circle.
+_MOST_EXTENDED = 10
 _LOOP_NUMBERS = ("n_iterations", "n_generated", "garbage_share", "metrics")
 _LOOP_KEYS = (*BUILT_IN, "evaluation", *_LOOP_NUMBERS, "pool_factor")
 
@@ -50,7 +52,7 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
     ConfigError
         The preset or file is unknown or not TOML; a key, kind or arm is unknown; a value has the wrong type.
     """
-    table = _read(source)
+    table = _read_whole(source)
     of_loops = []
     for key, value in overrides:
         if key.startswith("loop."):
@@ -62,6 +64,25 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
     if unknown := [name for name in arms if name not in study.arms]:
         raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
     return dataclasses.replace(study, arms={name: study.arms[name] for name in arms}) if arms else study
+
+
+def _read_whole(source: str) -> Table:
+    """A study file over the one that it extends, which lies beside it or is a preset.
+
+    Settings and ``[loop]`` are taken over and changed; name, title, description and, where it has some, arms are its
+    own.
+    """
+    table = _read(source)
+    own, place = {"name": Path(source).stem, "title": "", "description": ""}, source
+    for _ in range(_MOST_EXTENDED):
+        if "extends" not in table:
+            return table
+        base = expect(table.pop("extends"), str, f"{place}: extends")
+        place = str(Path(place).parent / base) if base.endswith(".toml") else base
+        under = _read(place)
+        loop = _merge(expect(under.get("loop", {}), dict, "loop"), expect(table.get("loop", {}), dict, "loop"))
+        table = {**under, **own, **table, "loop": loop}
+    raise ConfigError(f"{source}: expected at most {_MOST_EXTENDED} files that extend each other. Is there a circle?")
 
 
 def _read(source: str) -> Table:

@@ -91,9 +91,9 @@ def _named(arm: ArmRecord, size: int | None, seed: int | None) -> str:
 def summary_table(study_folder: Path) -> list[dict[str, Any]]:
     """One row per arm, size and seed: where it is and what it measured last.
 
-    Columns are `arm`, `size` (None where the study has none), `seed`, `iteration` (the last one measured, None before the first), `finished`, the metrics by
-    key, `share_real`, and the selector's own numbers as ``selection/<name>``. A number that is missing or not finite is
-    None; all rows have the same columns.
+    Columns are `arm`, `size` (None where the study has none), `seed`, `iteration` (the last one measured, None before
+    the first), `finished`, the metrics by key, `share_real`, and the selector's own numbers as ``selection/<name>``. A
+    number that is missing or not finite is None; all rows have the same columns.
     """
     study = read_study(study_folder)
     rows = [_row(arm, run) for arm, run in study.runs()]
@@ -115,7 +115,13 @@ def selection_over_seeds(arm: ArmRecord, iteration: int) -> dict[str, Spread]:
 
 
 def _row(arm: ArmRecord, run: RunRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {"arm": arm.name, "size": run.size, "seed": run.seed, "iteration": None, "finished": run.finished}
+    row: dict[str, Any] = {
+        "arm": arm.name,
+        "size": run.size,
+        "seed": run.seed,
+        "iteration": None,
+        "finished": run.finished,
+    }
     if not run.measured:
         return row
     last = run.measured[-1]

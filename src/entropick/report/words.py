@@ -11,7 +11,8 @@ DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
 class MetricWords:
     """The words for one measure.
 
-    `between` is the range that a chart always shows; None leaves that side to the data.
+    `between` is the range that a chart always shows; None leaves that side to the data. `better` is 1 if more is
+    better, -1 if less is, 0 if it depends. `is_main` measures are shown first.
     """
 
     label: str
@@ -19,6 +20,8 @@ class MetricWords:
     trap: str
     unit: str = ""
     between: tuple[float | None, float | None] = (None, None)
+    better: int = 0
+    is_main: bool = False
 
 
 METRICS: dict[str, MetricWords] = {
@@ -29,6 +32,45 @@ METRICS: dict[str, MetricWords] = {
         "Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
         "against the real-data line. Comparable at equal training-set size and feature space.",
         between=(0.0, None),
+        better=1,
+        is_main=True,
+    ),
+    "generalization_score_ratio": MetricWords(
+        "Novelty beside fresh real data",
+        "The generalization score divided by that of fresh real images against as many real ones: 1 is as novel as "
+        "fresh data, 0 is copying.",
+        "Noise is far from everything and may exceed 1; read it beside precision.",
+        between=(0.0, None),
+        better=1,
+        is_main=True,
+    ),
+    "near_copy_rate": MetricWords(
+        "Near copies",
+        "Share of generated images that are nearer to a training image than 99 % of fresh real images are: 0.01 or "
+        "less is what fresh data would have.",
+        "Copies of copies count against the training set of the same iteration only.",
+        between=(0.0, 1.0),
+        better=-1,
+    ),
+    "generalization_score_real": MetricWords(
+        "Distance to the real data",
+        "Mean distance from a generated image to its nearest original real image, whatever it was trained on.",
+        "Grows when images drift away from the real data, be it into new images or into garbage.",
+        between=(0.0, None),
+    ),
+    "generalization_score_baseline": MetricWords(
+        "Baseline of the generalization score",
+        "What fresh real images score against as many real images as the training set has.",
+        "It is a property of the data and of the size of the training set, not of the model.",
+        between=(0.0, None),
+    ),
+    "authpct": MetricWords(
+        "Authentic share",
+        "Share of generated images that are farther from their nearest training image than that image is from its own "
+        "nearest neighbour.",
+        "Compare with what held-out real images score, not with 1.",
+        between=(0.0, 1.0),
+        better=1,
     ),
     "knn_entropy": MetricWords(
         "Entropy of the training set",
@@ -37,12 +79,29 @@ METRICS: dict[str, MetricWords] = {
         "Biased in high dimension, and the bias moves with the number of images N: compare only at equal N, k and "
         "feature space. Duplicates are dropped first, so read it beside the duplicate share.",
         unit="nats",
+        better=1,
+        is_main=True,
     ),
     "total_variance": MetricWords(
         "Variance of the training set",
         "Trace of the covariance of the training set: the mean squared distance from its mean.",
         "Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
         between=(0.0, None),
+    ),
+    "vendi_score": MetricWords(
+        "Vendi score of the training set",
+        "The effective number of different images: the exponential of the entropy of the eigenvalues of their "
+        "similarity matrix.",
+        "Depends on the similarity and on the number of images; compare at equal size and feature space.",
+        between=(1.0, None),
+        better=1,
+    ),
+    "intrinsic_dimension": MetricWords(
+        "Intrinsic dimension of the training set",
+        "How many dimensions the training set fills, from ratios of neighbour distances.",
+        "Estimated too low in high dimension; compare at equal size and feature space.",
+        between=(0.0, None),
+        better=1,
     ),
     "frechet_distance": MetricWords(
         "Fréchet distance",
@@ -51,6 +110,15 @@ METRICS: dict[str, MetricWords] = {
         "Grows as samples get smaller, and copies of the training set score well. It is an FID only with Inception "
         "features of the original weights; compare at equal sizes and feature space.",
         between=(0.0, None),
+        better=-1,
+        is_main=True,
+    ),
+    "kernel_distance": MetricWords(
+        "Kernel distance",
+        "Maximum mean discrepancy between generated and held-out real images with a cubic kernel, without bias; it may "
+        "fall below 0.",
+        "It is a KID only with Inception features of the original weights; compare at equal feature space.",
+        better=-1,
     ),
     "precision": MetricWords(
         "Precision",
@@ -58,30 +126,38 @@ METRICS: dict[str, MetricWords] = {
         "Copies of training images score high as well; one outlier among the real images has a ball that swallows "
         "much.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "recall": MetricWords(
         "Recall",
         "Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of one).",
         "One generated outlier has a ball that swallows much; compare at equal sizes and k.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "density": MetricWords(
         "Density",
         "Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
         "Not bounded by 1; copies of training images score high as well.",
         between=(0.0, None),
+        better=1,
     ),
     "coverage": MetricWords(
         "Coverage",
         "Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
         "Rises with the number of generated images; compare at equal sizes and k.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "duplicate_share": MetricWords(
         "Duplicate share",
         "Share of the training set that repeats another of its images exactly.",
         "Near copies that differ in one value are not counted.",
         between=(0.0, None),
+        better=-1,
     ),
 }
 
@@ -118,6 +194,16 @@ def in_order(keys: set[str]) -> list[str]:
         return space, ranks.get(metric, len(ranks)), metric
 
     return sorted(keys, key=rank)
+
+
+def signed(value: float | None) -> str:
+    """A difference: with its sign.
+
+    >>> signed(0.25), signed(-3.0), signed(None)
+    ('+0.25', '−3', '–')
+    """
+    text = number(value, 3)
+    return f"+{text}" if value is not None and value > 0 else text
 
 
 def number(value: float | None, digits: int = 4) -> str:
