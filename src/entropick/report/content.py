@@ -53,7 +53,7 @@ def of_size(study: StudyRecord) -> OfSize:
         study.sizes[0] if study.sizes else None,
         final_table(study),
         comparisons.comparisons(study),
-        [words.name_with_space(key) for key in comparisons.measures(study)],
+        words.short_names(comparisons.measures(study)),
         [(arm, story(study, arm)) for arm in study.arms],
     )
 
@@ -64,9 +64,7 @@ def final_table(study: StudyRecord) -> FinalTable:
     told = [name for name, values, differs in settings(study) if differs and _IN_TABLE.search(name)]
     real = [summary.real_over_seeds(study, key) for key in keys]
     rows = [_final_row(arm, arm.last, keys, told) for arm in study.arms if arm.last is not None]
-    return FinalTable(
-        [name.rpartition(".")[2] for name in told], [words.name_with_space(key) for key in keys], real, rows
-    )
+    return FinalTable([name.rpartition(".")[2] for name in told], words.short_names(keys), real, rows)
 
 
 def _final_row(arm: ArmRecord, last: int, keys: list[str], told: list[str]) -> FinalRow:
@@ -92,7 +90,7 @@ def setting(study: StudyRecord) -> str:
     if data is None:
         return told
     shape = f" {words.TIMES} ".join(str(size) for size in data.get("image_shape") or [])
-    n_real = _listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
+    n_real = listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
     images = f"{n_real} real images" + (f" of {shape}" if shape else "")
     held_out = f" and {data['n_reference']:,} held out as reference" if data.get("n_reference") else ""
     return f"{told} The data: {images}{held_out}."
@@ -194,7 +192,7 @@ def last_result(study: StudyRecord) -> str:
     return max(times, default="").replace("T", " ").replace("+00:00", " UTC")
 
 
-def _listed(items: list[str]) -> str:
+def listed(items: list[str]) -> str:
     """Items in a sentence: "a, b and c"."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 

@@ -55,10 +55,11 @@ def over_sizes(study: StudyRecord, key: str, *, for_file: bool) -> Figure:
         scale=alt.Scale(
             domain=[str(size) for size in sizes], range=[ramp(i / max(len(sizes) - 1, 1)) for i in range(len(sizes))]
         ),
-        legend=alt.Legend(orient="right" if for_file else "bottom", symbolType="circle"),
+        legend=alt.Legend(orient="right", symbolType="circle") if for_file else None,
     )
     panels = tuple(Panel(name, _sized(rows, key, y, colors)) for name, rows in by_arm.items() if rows)
-    caption = (words(key).meaning, "A line per number of real images; a band from lowest to highest seed.")
+    lines = f"A line per number of real images, from {sizes[0]:,} (light) to {sizes[-1]:,} (dark); a band over seeds."
+    caption = (words(key).meaning, lines)
     return Figure(f"{slug(key)}-by-size", f"{name_with_space(key)} by size", caption, panels, section="relations")
 
 

@@ -72,7 +72,8 @@ class Figure:
                 panel.chart.properties(width=PANEL_WIDTH, height=panel.height, title=panel.title)
                 for panel in self.panels
             ]
-            spec = alt.concat(*charts, columns=columns).to_dict(validate=False)
+            joined = alt.concat(*charts, columns=columns).resolve_scale(color="independent", shape="independent")
+            spec = joined.to_dict(validate=False)
         return {**spec, "config": theme(ink), "title": {"text": self.title, "offset": 14}}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entropick.report import comparisons, words
-from entropick.report.content import first_space
+from entropick.report.content import first_space, listed
 from entropick.report.look import Look
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.relations import correlation_of, described, points
@@ -18,7 +18,7 @@ def findings(study: StudyRecord) -> list[str]:
     arms = [arm for arm in largest.arms if arm.last is not None]
     plain = [arm for arm in arms if arm.method == comparisons.CONTROLS[0]]
     told = [_course(largest, arm) for arm in (plain if len(arms) > len(plain) > 0 else arms)[:4]]
-    told += [_against(largest, arm) for arm in arms if arm not in plain]
+    told += _against(largest)
     told += [_real_share(arms), _relation(study)]
     return [sentence for sentence in told if sentence]
 
@@ -40,19 +40,24 @@ def _course(study: StudyRecord, arm: ArmRecord) -> str:
     return f"{arm.name}, iteration {first} to {last}: {'; '.join(told)}." if told else ""
 
 
-def _against(study: StudyRecord, arm: ArmRecord) -> str:
-    """In what an arm is better and worse than the controls of its family."""
-    told = [_verdict(study, found) for found in comparisons.comparisons(study) if found.arm == arm]
-    return f"{arm.name}: {'; '.join(told)}." if told else ""
+def _against(study: StudyRecord) -> list[str]:
+    """In what the arms of each family are better and worse than its random control, or else than its plain loop."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    closest = {found.arm.name: found for found in comparisons.comparisons(study)}
+    for found in closest.values():
+        told.setdefault((found.arm.family, found.control.name, _verdict(study, found)), []).append(found.arm.method)
+    return [
+        f"{family}: {listed(methods)} beside {control}: {verdict}."
+        for (family, control, verdict), methods in told.items()
+    ]
 
 
 def _verdict(study: StudyRecord, found: comparisons.Comparison) -> str:
-    labels = [words.in_sentence(words.words(key).label) for key in comparisons.measures(study)]
-    better = [label for label, verdict in zip(labels, found.verdicts, strict=True) if verdict > 0]
-    worse = [label for label, verdict in zip(labels, found.verdicts, strict=True) if verdict < 0]
-    parts = [f"better in {', '.join(better)}" if better else "", f"worse in {', '.join(worse)}" if worse else ""]
-    judged = " and ".join(part for part in parts if part) or _undecided(found)
-    return f"beside {found.control.name} {judged}"
+    names = words.short_names(comparisons.measures(study))
+    better = [name for name, verdict in zip(names, found.verdicts, strict=True) if verdict > 0]
+    worse = [name for name, verdict in zip(names, found.verdicts, strict=True) if verdict < 0]
+    parts = [f"better in {listed(better)}" if better else "", f"worse in {listed(worse)}" if worse else ""]
+    return "; ".join(part for part in parts if part) or _undecided(found)
 
 
 def _undecided(found: comparisons.Comparison) -> str:

@@ -53,7 +53,8 @@ def mean_difference(differences: Sequence[float]) -> Interval:
 def correlation(x: Sequence[float], y: Sequence[float], clusters: Sequence[Hashable]) -> Interval | None:
     """Pearson's r of points that come in clusters, with a percentile bootstrap over whole clusters.
 
-    The points of a run are no independent draws: an interval over points would be too narrow. None where there is no r: fewer than three points, or all alike.
+    The points of a run are no independent draws: an interval over points would be too narrow. None where there is no r:
+    fewer than three points, or all alike.
     """
     if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
@@ -12,7 +13,8 @@ class MetricWords:
     """The words for one measure.
 
     `between` is the range that a chart always shows; None leaves that side to the data. `better` is 1 if more is
-    better, -1 if less is, 0 if it depends. `is_main` measures are shown first.
+    better, -1 if less is, 0 if it depends. `is_main` measures are shown first. `short` is for tables; by default the
+    label.
     """
 
     label: str
@@ -22,6 +24,7 @@ class MetricWords:
     between: tuple[float | None, float | None] = (None, None)
     better: int = 0
     is_main: bool = False
+    short: str = ""
 
 
 METRICS: dict[str, MetricWords] = {
@@ -34,6 +37,7 @@ METRICS: dict[str, MetricWords] = {
         between=(0.0, None),
         better=1,
         is_main=True,
+        short="GS",
     ),
     "generalization_score_ratio": MetricWords(
         "Novelty beside fresh real data",
@@ -43,6 +47,7 @@ METRICS: dict[str, MetricWords] = {
         between=(0.0, None),
         better=1,
         is_main=True,
+        short="novelty",
     ),
     "near_copy_rate": MetricWords(
         "Near copies",
@@ -81,12 +86,14 @@ METRICS: dict[str, MetricWords] = {
         unit="nats",
         better=1,
         is_main=True,
+        short="entropy",
     ),
     "total_variance": MetricWords(
         "Variance of the training set",
         "Trace of the covariance of the training set: the mean squared distance from its mean.",
         "Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
         between=(0.0, None),
+        short="variance",
     ),
     "vendi_score": MetricWords(
         "Vendi score of the training set",
@@ -178,6 +185,19 @@ def name_with_space(key: str) -> str:
     """The label of a metric with its feature space: "Recall (pixels)"."""
     _, space = split_key(key)
     return f"{words(key).label} ({space})" if space else words(key).label
+
+
+def short_name(key: str, *, with_space: bool) -> str:
+    """The name of a measure for the head of a table or a list."""
+    metric, space = split_key(key)
+    name = words(key).short or in_sentence(words(key).label)
+    return f"{name} ({space})" if with_space and space else name
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Short names, with their feature spaces where there are several."""
+    several = len({split_key(key)[1] for key in keys}) > 1
+    return [short_name(key, with_space=several) for key in keys]
 
 
 def in_sentence(label: str) -> str:
