@@ -98,6 +98,7 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             metrics: dict[str, float | None] = {}
+            copying_ratios: dict[str, float | None] = {}
             for features in self._loop.spaces():
                 real = features.extract(self._run.load(data, "real.npy"))
                 reference = features.extract(self._run.load(data, "reference.npy"))
@@ -106,9 +107,10 @@ class Stages:
                 for name in self._loop.metrics:
                     roles = held_out if MEASURES[name].of_copying else as_model
                     metrics |= measure(roles, [name], space=features.name)
+                copying_ratios[features.name] = held_out.copying.copying_ratio
+            values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
             plane, density, spread = self._spread()
-            values = {"metrics": metrics, "n_training": data.values["n_real"], "spread": spread}
-            return Outcome({"axes.npy": plane.frame, "spread.npy": density}, values)
+            return Outcome({"axes.npy": plane.frame, "spread.npy": density}, {**values, "spread": spread})
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
         return self._run.stage(0, "baseline", depends_on, compute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -26,7 +27,7 @@ from loop_parts import (
 from entropick import Pool
 from entropick.errors import InputError, RunChanged
 from entropick.features import Pixels
-from entropick.metrics.suite import MEASURES
+from entropick.metrics.suite import LOOP_MEASURES, MEASURES
 from entropick.random_stream import RandomStream
 from entropick.run import History, verify_run
 from entropick.selectors import Greedy, Random
@@ -243,7 +244,7 @@ def test_what_a_report_needs_is_there_and_is_plain_json(tmp_path, images, select
     text = (tmp_path / "run" / "ledger.jsonl").read_text()
     for line in text.splitlines():
         json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
-    names = {f"{measure}/{space}" for measure in MEASURES for space in ("pixels", "blurred")}
+    names = {f"{measure}/{space}" for measure in LOOP_MEASURES for space in ("pixels", "blurred")}
     assert [metrics["iteration"] for metrics in history.metrics] == [1, 2, 3]
     for metrics in history.metrics:
         assert metrics.keys() - {"iteration"} == names
@@ -260,7 +261,8 @@ def test_what_a_report_needs_is_there_and_is_plain_json(tmp_path, images, select
 
 
 def test_a_measure_that_is_not_finite_is_null_in_the_ledger(tmp_path, images, monkeypatch):
-    monkeypatch.setitem(MEASURES, "knn_entropy", lambda roles: float("-inf"))
+    collapsed = dataclasses.replace(MEASURES["knn_entropy"], function=lambda roles: float("-inf"))
+    monkeypatch.setitem(MEASURES, "knn_entropy", collapsed)
     history = make_loop(images, n_iterations=1, metrics=("knn_entropy", "recall")).run(tmp_path / "run")
     assert history.metrics[0]["knn_entropy/pixels"] is None
     assert history.metrics[0]["recall/pixels"] is not None

@@ -13,13 +13,17 @@ like real?    `frechet_distance`, `kernel_distance`, `precision`, `density`    s
 all of it?    `recall`, `coverage`                                             sizes, k, features
 from where?   `source_shares`                                                  -
 by name       `measure`, with the sets as `Roles`; `MEASURES` lists them
+how sure?     `interval`
+where to?     `early_warning`, from the ledger of a loop
 ============  ===============================================================  ========================
 """
 
 from entropick.metrics.dimension import intrinsic_dimension
 from entropick.metrics.diversity import source_shares, total_variance, vendi_score
+from entropick.metrics.early_warning import EarlyWarning, Forecast, Trend, early_warning
 from entropick.metrics.entropy import duplicate_share, knn_entropy
 from entropick.metrics.fidelity import GaussianStatistics, frechet_distance
+from entropick.metrics.intervals import interval
 from entropick.metrics.kernel_distance import kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
 from entropick.metrics.memorization import Copying, authpct, copying, generalization_score
@@ -28,16 +32,21 @@ from entropick.metrics.suite import MEASURES, Measure, Roles, measure
 __all__ = [
     "MEASURES",
     "Copying",
+    "EarlyWarning",
+    "Forecast",
     "GaussianStatistics",
     "Measure",
     "Roles",
+    "Trend",
     "authpct",
     "copying",
     "coverage",
     "density",
     "duplicate_share",
+    "early_warning",
     "frechet_distance",
     "generalization_score",
+    "interval",
     "intrinsic_dimension",
     "kernel_distance",
     "knn_entropy",

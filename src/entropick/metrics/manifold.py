@@ -16,10 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
+from entropick.metrics.balls import count_balls
 from entropick.neighbors import nearest_neighbors
-
-# Neighbours held at once: 16 bytes each.
-_BLOCK_NEIGHBORS = 1 << 22
 
 
 def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
@@ -186,19 +184,4 @@ def _radii(X: Features, k: int) -> NDArray[np.float64]:
 
 def _balls_around(points: Features, *, centers: Features, k: int) -> Integers:
     """In how many balls of `centers` each point lies, int64 ``(n_points,)``."""
-    radii = _radii(centers, k)
-    counts = np.zeros(len(points), np.int64)
-    # A ball holds about k points if the sets are alike. Look at a few nearest ones, and at more where all were inside.
-    pending, width = np.arange(len(centers)), 2 * k
-    while len(pending):
-        width = min(width, len(points))
-        rows = max(1, _BLOCK_NEIGHBORS // width)
-        full = []
-        for block in (pending[start : start + rows] for start in range(0, len(pending), rows)):
-            near = nearest_neighbors(centers[block], points, k=width)
-            inside = near.distances <= radii[block, None]
-            open_ended = inside[:, -1] & (width < len(points))
-            counts += np.bincount(near.indices[inside & ~open_ended[:, None]], minlength=len(points))
-            full.append(block[open_ended])
-        pending, width = np.concatenate(full), 4 * width
-    return counts
+    return count_balls(points, centers=centers, radii=_radii(centers, k))

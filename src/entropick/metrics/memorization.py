@@ -62,6 +62,11 @@ class Copying:
         rank = max(1, math.floor((len(self.baseline_distances) + 1) * self.false_alarms))
         return float(np.partition(self.baseline_distances, rank - 1)[rank - 1])
 
+    @property
+    def copying_ratio(self) -> float | None:
+        """The ratio at which the mean generated row is a near copy, from 0 to 1; None where the baseline is 0."""
+        return self.near_copy_distance / self.baseline if self.baseline else None
+
     @cached_property
     def near_copies(self) -> NDArray[np.bool_]:
         """Which generated rows are near copies, bool ``(n_generated,)``."""

@@ -235,6 +235,17 @@ def check_measures(names: Sequence[str]) -> None:
             raise InputError(f"metrics: there is no {name!r}; known are {', '.join(MEASURES)}.{hint}")
 
 
+def check_roles(roles: Roles, names: Sequence[str]) -> None:
+    """Raise InputError if one of the measures needs a role that is None."""
+    for name in names:
+        for role in MEASURES[name].roles:
+            if getattr(roles, role) is None:
+                raise InputError(
+                    f"metrics: {name} needs the role {role} ({_MEANINGS[role]}), which is not there. "
+                    f"Give it, or leave {name} out."
+                )
+
+
 def measure(roles: Roles, names: Sequence[str], *, space: str) -> dict[str, float | None]:
     """Compute the named measures; keys are ``name/space``, a value that is not finite becomes None.
 
@@ -244,11 +255,6 @@ def measure(roles: Roles, names: Sequence[str], *, space: str) -> dict[str, floa
         For an unknown name, a measure that needs a role which is None, or sets that a measure cannot use.
     """
     check_measures(names)
-    for name in names:
-        if missing := [role for role in MEASURES[name].roles if getattr(roles, role) is None]:
-            raise InputError(
-                f"metrics: {name} needs the role {missing[0]} ({_MEANINGS[missing[0]]}), which is not there. "
-                f"Give it, or leave {name} out."
-            )
+    check_roles(roles, names)
     values = {f"{name}/{space}": MEASURES[name].function(roles) for name in names}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import altair as alt
 
 from entropick.report.figures import AnyChart, Figure, Panel, Rows, Table, data, slug
+from entropick.report.forecasts import NOVELTY, ArmForecast, forecast_layers, forecasts, reach
 from entropick.report.look import Look, faded, highlight, iteration_axis, ramp
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import (
@@ -20,23 +22,26 @@ from entropick.report.words import name_with_space, number, percent, split_key, 
 
 
 def over_iterations(study: StudyRecord, look: Look, key: str, *, for_file: bool) -> Figure:
-    """A measure over iterations: a line per arm, a band from lowest to highest seed, real data as a dashed rule."""
+    """A measure over iterations: a line per arm, a band from lowest to highest seed, real data as a dashed rule.
+
+    The novelty also has its forecast.
+    """
+    metric, space = split_key(key)
+    found = forecasts(study, space) if metric == NOVELTY else []
     rows = [row for arm in study.arms for row in _rows(arm, look, key)]
     real = _real_rows(study, look, key)
-    y = alt.Y("mean:Q", title=words(key).unit or None, scale=_scale(key, rows + real))
-    panels = [
-        Panel(family, _lines(rows, real, key, look, y, family, legend=for_file and family == look.families[-1]))
-        for family in look.families
-    ]
-    if for_file:
-        panels = [Panel(panel.title, alt.layer(panel.chart, *_real_label(real))) for panel in panels]
+    drawing = _Drawing(key, look, rows, real, found, for_file)
+    table = _table(study, key)
+    if found:
+        told = {one.arm.name: one.told for one in found}
+        table = ((*table[0], "forecast"), *((*row, told.get(row[0], "")) for row in table[1:]))
     return Figure(
         slug(key),
         name_with_space(key),
-        _caption(study, key, real),
-        tuple(panels),
-        _table(study, key),
-        measure=split_key(key)[0],
+        (*_caption(study, key, real), *_forecast_caption(found)),
+        tuple(Panel(family, drawing.panel(family)) for family in look.families),
+        table,
+        measure=metric,
         is_main=words(key).is_main,
     )
 
@@ -143,14 +148,43 @@ def _real_rows(study: StudyRecord, look: Look, key: str) -> Rows:
     ]
 
 
-def _lines(rows: Rows, real: Rows, key: str, look: Look, y: alt.Y, family: str, *, legend: bool) -> AnyChart:
-    own = [row for row in rows if row["panel"] == family]
-    last = max(row["iteration"] for row in rows)
-    base = alt.Chart(data(own)).encode(x=iteration_axis(last), color=look.color(legend=legend), opacity=faded(1.0))
-    shape = look.shape(legend=legend)
-    points = base.mark_point(filled=True, size=50).encode(y=y, shape=shape, tooltip=_tooltip(key, "arm"))
-    layers = [*_band(base, own), base.mark_line(strokeWidth=2).encode(y=y), points]
-    return alt.layer(*_real_rule(real, look, family), *layers).add_params(highlight())
+@dataclass(frozen=True)
+class _Drawing:
+    """What the panels of one measure have in common: one scale, and all their rows."""
+
+    key: str
+    look: Look
+    rows: Rows
+    real: Rows
+    forecasts: list[ArmForecast]
+    for_file: bool
+
+    def panel(self, family: str) -> AnyChart:
+        look, own = self.look, [row for row in self.rows if row["panel"] == family]
+        legend = self.for_file and family == look.families[-1]
+        x = iteration_axis(reach(self.forecasts, max(row["iteration"] for row in self.rows)))
+        y = alt.Y("mean:Q", title=words(self.key).unit or None, scale=_scale(self.key, self.rows + self.real))
+        base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
+        points = base.mark_point(filled=True, size=50)
+        layers = [
+            *_real_rule(self.real, look, family),
+            *forecast_layers([one for one in self.forecasts if look.panel(one.arm) == family], look, x, y),
+            *_band(base, own),
+            base.mark_line(strokeWidth=2).encode(y=y),
+            points.encode(y=y, shape=look.shape(legend=legend), tooltip=_tooltip(self.key, "arm")),
+            *(_real_label(self.real) if self.for_file else []),
+        ]
+        return alt.layer(*layers).add_params(highlight())
+
+
+def _forecast_caption(found: list[ArmForecast]) -> tuple[str, ...]:
+    arrivals = [one for one in found if one.found.iteration is not None]
+    if not arrivals:
+        return ()
+    return (
+        "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the bar is "
+        "its 95 % interval.",
+    )
 
 
 def _sized(rows: Rows, key: str, y: alt.Y, color: alt.Color) -> AnyChart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from entropick.report import comparisons, words
 from entropick.report.content import first_space, listed
+from entropick.report.forecasts import forecasts
 from entropick.report.look import Look
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.relations import correlation_of, described, points
@@ -19,7 +20,7 @@ def findings(study: StudyRecord) -> list[str]:
     plain = [arm for arm in arms if arm.method == comparisons.CONTROLS[0]]
     told = [_course(largest, arm) for arm in (plain if len(arms) > len(plain) > 0 else arms)[:4]]
     told += _against(largest)
-    told += [_real_share(arms), _relation(study)]
+    told += [_real_share(arms), _relation(study), _forecast(largest)]
     return [sentence for sentence in told if sentence]
 
 
@@ -77,6 +78,12 @@ def _real_share(arms: list[ArmRecord]) -> str:
         f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}, "
         f"where an equal share of all sources would be {words.percent(1 / last)}."
     )
+
+
+def _forecast(study: StudyRecord) -> str:
+    """Which arms are on their way to copying."""
+    found = [one for one in forecasts(study, first_space(study)) if one.found.iteration is not None]
+    return f"Forecast: {'; '.join(f'{one.arm.name} {one.told}' for one in found)}." if found else ""
 
 
 def _relation(study: StudyRecord) -> str:

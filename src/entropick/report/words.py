@@ -189,7 +189,7 @@ def name_with_space(key: str) -> str:
 
 def short_name(key: str, *, with_space: bool) -> str:
     """The name of a measure for the head of a table or a list."""
-    metric, space = split_key(key)
+    _, space = split_key(key)
     name = words(key).short or in_sentence(words(key).label)
     return f"{name} ({space})" if with_space and space else name
 

@@ -1,0 +1,66 @@
+"""How many balls a point lies in: one matrix product for all pairs, float64 differences for those on a border."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick.arrays import Features, Integers
+from entropick.neighbors import (
+    Floats,
+    Frame,
+    Placed,
+    bound_products,
+    distinct_rows,
+    offsets,
+    rounding,
+    squared_distances,
+)
+
+# A tile of 1024 x 4096 float32 products takes 16 MiB.
+_CENTER_ROWS = 1024
+_POINT_ROWS = 4096
+
+
+def count_balls(points: Features, *, centers: Features, radii: Floats) -> Integers:
+    """In how many of the closed balls each point lies, int64 ``(n_points,)``, exactly.
+
+    The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
+    """
+    import torch
+
+    first, place = distinct_rows(points)
+    seen = points if len(first) == len(points) else points[first]
+    frame = Frame.of(seen, centers)
+    counts = np.zeros(len(seen), np.int64)
+    for columns in _slices(len(seen), _POINT_ROWS):
+        placed = frame.place(seen[columns], torch.float32)
+        for rows in _slices(len(centers), _CENTER_ROWS):
+            limits = np.square(radii[rows] * frame.scale)
+            inside, on_border = _sides(frame.place(centers[rows], torch.float32), placed, limits)
+            counts[columns] += np.count_nonzero(inside, axis=0)
+            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
+            exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
+            held = column[exact <= radii[rows][row]]
+            counts[columns] += np.bincount(held, minlength=inside.shape[1])
+    return counts[place]
+
+
+def _sides(centers: Placed, points: Placed, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
+    import torch
+
+    share = rounding(centers.vectors.shape[1], centers.vectors.dtype)
+    tile = bound_products(centers, points, share)
+    reach = torch.from_numpy(limits) - offsets(centers, share)
+    # Bounds are apart by twice the rounding error; one more on each side pays for rounding the limits.
+    slack = share * (centers.norms + points.norms.max()) + 1e-30
+    inside = tile <= (reach - 3 * slack).to(tile.dtype)[:, None]
+    possible = tile <= (reach + slack).to(tile.dtype)[:, None]
+    return inside.numpy(), (possible & ~inside).numpy()
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
