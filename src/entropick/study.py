@@ -106,7 +106,7 @@ class Study:
             raise InputError(f"study: expected at least one arm and a tuple of at least one seed, got {self.seeds!r}.")
         for name, numbers, minimum in (("seeds", self.seeds, 0), ("sizes", self.sizes, 1)):
             if not isinstance(numbers, tuple | list) or len(set(numbers)) < len(numbers):
-                raise InputError(f"{name}: expected different numbers, got {numbers!r}.")
+                raise InputError(f"{name}: expected different numbers, got {_shown(numbers)}.")
             for number in numbers:
                 check_count(number, name=name, minimum=minimum)
         if check_count(self.threads, name="threads") > _MOST_THREADS:
@@ -309,6 +309,10 @@ def limited_threads(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _shown(numbers: Any) -> str:
+    return str(list(numbers)) if isinstance(numbers, tuple) else repr(numbers)
 
 
 def _without_seed(loop: Loop) -> dict[str, Any]:

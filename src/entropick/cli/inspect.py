@@ -12,7 +12,7 @@ from rich.console import Console
 from entropick.arrays import check_choice
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
-from entropick.cli.overview import cost_lines, grid_lines, run_lines
+from entropick.cli.overview import cost_lines, grid, run_lines
 from entropick.errors import ConfigError
 from entropick.run import STUDY, find_runs, repair_run, verify_run
 
@@ -32,14 +32,16 @@ class Status:
 
     def execute(self) -> int:
         """Print what was asked for."""
-        print_columns(self._lines(), Console())
-        return 0
-
-    def _lines(self) -> list[list[str]]:
+        console = Console()
         if self.costs:
-            return cost_lines(self.folder)
-        is_study = (self.folder / STUDY).exists()
-        return grid_lines(self.folder) if is_study and not self.runs else run_lines(self.folder)
+            print_columns(cost_lines(self.folder), console)
+        elif self.runs or not (self.folder / STUDY).exists():
+            print_columns(run_lines(self.folder), console)
+        else:
+            lines, summary = grid(self.folder)
+            print_columns(lines, console)
+            console.print(summary, highlight=False)
+        return 0
 
 
 @dataclass
@@ -75,7 +77,9 @@ class Verify:
 class Report:
     """Write the page, and the figures as files, of a run or study directory."""
 
-    folders: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR ...")]
+    folders: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR ...", help_behavior_hint="(at least one)")
+    ]
     """Run or study directories, finished or not; of several, each has its own page."""
     figures: Annotated[Path | None, says("no such files", metavar="DIR")] = None
     """A directory for the figures as single files; of several studies, a folder in it for each."""

@@ -20,20 +20,18 @@ def run_lines(folder: Path) -> Lines:
     return [["run", "done", "state", "last stage", "at (UTC)"], *lines]
 
 
-def grid_lines(folder: Path) -> Lines:
-    """A line per arm and size, a column per seed, and how many runs are in which state."""
+def grid(folder: Path) -> tuple[Lines, str]:
+    """A line per arm and size, a column per seed; and how many runs are in which state."""
     states = {place: _state(folder / place.path) for place in _places(folder)}
     seeds = list(dict.fromkeys(place.seed for place in states))
-    rows = dict.fromkeys((place.arm, place.size) for place in states)
+    rows = list(dict.fromkeys((place.arm, place.size) for place in states))
     has_sizes = any(size is not None for _, size in rows)
-    head = ["arm", *(["size"] if has_sizes else []), *(f"seed {seed}" for seed in seeds)]
-    lines = [
-        [arm, *([str(size)] if has_sizes else []), *(" ".join(states[Place(arm, size, seed)]) for seed in seeds)]
-        for arm, size in rows
-    ]
+    lines = [["arm", *(["size"] if has_sizes else []), *(f"seed {seed}" for seed in seeds)]]
+    for arm, size in rows:
+        cells = [" ".join(states[Place(arm, size, seed)]) for seed in seeds]
+        lines.append([arm, *([str(size)] if has_sizes else []), *cells])
     counts = Counter(state for _, state in states.values())
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return [head, *lines, [f"{len(states)} runs: {told}", *[""] * (len(head) - 1)]]
+    return lines, f"{len(states)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}"
 
 
 def cost_lines(folder: Path) -> Lines:

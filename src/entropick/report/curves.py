@@ -182,8 +182,8 @@ def _forecast_caption(found: list[ArmForecast]) -> tuple[str, ...]:
     if not arrivals:
         return ()
     return (
-        "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the bar is "
-        "its 95 % interval.",
+        "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the bar "
+        "is its 95 % interval.",
     )
 
 
