@@ -61,9 +61,6 @@ def test_select_torch_subset(tmp_path):
 
 
 def test_select_hugging_face(tmp_path):
-    # Asked of a fresh interpreter: in this one the folder tests/datasets has the name.
-    if run_python("-c", "import datasets", check=False, cwd=tmp_path).returncode:
-        pytest.skip("the package datasets is not installed")
     lines = run("select_hugging_face", cwd=tmp_path)
     assert len(lines) == 1 and lines[0].startswith("100 of 600 rows, the first four show ")
 

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -219,17 +220,15 @@ class ImageFolder(Dataset):
         self.check()
         files = image_files(Path(self.path))
         images = read_images(files, mode=self.mode, work=work or Work())
-        labels = _folder_labels(files, Path(self.path))
+        labels = _folder_labels(Path(self.path), files)
         reference = read_images(image_files(Path(self.reference)), mode=self.mode) if self.reference else None
         return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
 
     def fingerprint(self) -> str:
         """Hash of the files' paths and bytes."""
         self.check()
-        folders = _paths(self.path, self.reference)
-        names = [str(file.relative_to(folder)) for folder in folders for file in image_files(folder)]
-        content = _hash_files([file for folder in folders for file in image_files(folder)])
-        return hashlib.sha256(os.fsencode("\0".join([*names, content]))).hexdigest()
+        hashes = [hash_folder(folder, image_files(folder)) for folder in _paths(self.path, self.reference)]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -241,6 +240,21 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
     return files
+
+
+def class_folders(folder: Path, files: Sequence[Path]) -> tuple[str, ...] | None:
+    """The class of each file, which is the first folder below `folder` on its way; None if one lies in `folder`."""
+    parts = [file.relative_to(folder).parts for file in files]
+    return None if any(len(of_file) == 1 for of_file in parts) else tuple(of_file[0] for of_file in parts)
+
+
+def hash_folder(folder: Path, files: Sequence[Path], work: Work | None = None) -> str:
+    """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`."""
+    digest, work = hashlib.sha256(), work or Work()
+    for done, file in enumerate(files, start=1):
+        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + _hash_file(file))
+        work.progress(done, len(files), f"reading {folder}")
+    return digest.hexdigest()
 
 
 def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
@@ -311,11 +325,9 @@ def _listing(heading: str, lines: list[str]) -> str:
     return "\n  ".join([f"{heading}:", *lines[:_LISTED], *more])
 
 
-def _folder_labels(files: list[Path], folder: Path) -> Integers | None:
-    classes = [parts[0] if len(parts := file.relative_to(folder).parts) > 1 else None for file in files]
-    if None in classes:
-        return None
-    return np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
+def _folder_labels(folder: Path, files: Sequence[Path]) -> Integers | None:
+    classes = class_folders(folder, files)
+    return None if classes is None else np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
 
 
 def split(
@@ -377,6 +389,10 @@ def _paths(*paths: str | None) -> list[Path]:
 def _hash_files(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(_hash_file(file))
     return digest.hexdigest()
+
+
+def _hash_file(file: Path) -> bytes:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

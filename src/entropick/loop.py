@@ -116,6 +116,7 @@ class Loop:
         ) as run:
             stages = Stages(self, run)
             stages.data()
+            stages.learn()
             baseline = stages.baseline()
             for n in range(1, self.n_iterations + 1):
                 selection = stages.select(n)
@@ -136,6 +137,9 @@ class Loop:
         check_real(self.garbage_share, name="garbage_share", above=-1e-9, below=1.0)
         check_measures(self.metrics)
         self._check_real_share()
+        names = [features.name for features in self.spaces()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
         if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
                 f"selector: expected random_state=None inside a loop, got {random_state!r}. "

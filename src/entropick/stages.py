@@ -14,14 +14,15 @@ import numpy as np
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
-from entropick.features.base import Features
+from entropick.features.base import Features, LearnedFeatures
 from entropick.metrics.diversity import source_shares
 from entropick.metrics.projection import Plane, density_map, principal_plane
 from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.pool import Pool
 from entropick.random_stream import RandomStream
-from entropick.run import Entry, Outcome, Run, free_bytes
+from entropick.run import Entry, Outcome, Run, fingerprint, free_bytes
+from entropick.sources import FeatureCache, lessons_of
 from entropick.work import Work
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Stages:
         # What each iteration emitted: entry and name of its image file. Iteration 0 emitted the real data.
         self._emitted: dict[int, tuple[Entry, str]] = {}
         self._stock: Entry | None = None
+        self._kept = FeatureCache(run.work / "features")
+        # The space to select in and those to measure in: the loop's, or copies that `learn` has taught.
+        self._features, self._spaces = loop.features, loop.spaces()
 
     # -- iteration 0 ------------------------------------------------------------------------------------------------
 
@@ -58,6 +62,8 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             real = dataset.load(work=work)
+            for space in self._learners():
+                space.check_lessons(*(lessons_of(space) if space.path else (real.images, real.labels)))
             files: dict[str, Any] = {"real.npy": real.images, "reference.npy": real.reference}
             if real.labels is not None:
                 files["real_labels.npy"] = real.labels
@@ -92,6 +98,36 @@ class Stages:
         depends_on = {"dataset": dataset.describe(), "fingerprint": self._data.values["fingerprint"]}
         return self._run.stage(0, "stock", depends_on, compute)
 
+    def learn(self) -> Entry | None:
+        """Teach the spaces that are learned from real images; None, and no stage, if there are none."""
+        learners = self._learners()
+        if not learners:
+            return None
+        labels = "real_labels.npy"
+        data = self._data
+        has_labels = self._run.relative(data, labels) in data.files
+
+        def compute(work: Work) -> Outcome:
+            files: dict[str, Any] = {}
+            for number, space in enumerate(learners):
+                own = (self._run.load(data, "real.npy"), self._run.load(data, labels) if has_labels else None)
+                space.fit(*(lessons_of(space) if space.path else own), work=work)
+                files[f"space-{number}.safetensors"], files[f"space-{number}.json"] = space.state()
+            return Outcome(files, {"spaces": [{"name": space.name, **space.summary()} for space in learners]})
+
+        depends_on = {
+            "spaces": [space.identity() for space in learners],
+            "data": _hashes(data, ["real.npy", *([labels] if has_labels else [])]),
+        }
+        entry = self._run.stage(0, "learn", depends_on, compute)
+        for number, space in enumerate(learners):
+            name = f"space-{number}"
+            space.restore(self._run.load(entry, f"{name}.safetensors"), self._run.load(entry, f"{name}.json"))
+        taught = {fingerprint(space.describe()): space for space in learners}
+        self._features = taught.get(fingerprint(self._features.describe()), self._features)
+        self._spaces = tuple(taught.get(fingerprint(space.describe()), space) for space in self._spaces)
+        return entry
+
     def baseline(self) -> Entry:
         """What real data itself scores: the held-out images in the role of the generated ones, and the like."""
         data = self._data
@@ -99,9 +135,9 @@ class Stages:
         def compute(work: Work) -> Outcome:
             metrics: dict[str, float | None] = {}
             copying_ratios: dict[str, float | None] = {}
-            for features in self._loop.spaces():
-                real = features.extract(self._run.load(data, "real.npy"))
-                reference = features.extract(self._run.load(data, "reference.npy"))
+            for features in self._spaces:
+                real = self._extract(features, self._real(), work)
+                reference = self._reference(features, work)
                 as_model = Roles(training=real, generated=real, reference=reference, real=real)
                 held_out = Roles(training=real, generated=reference, reference=reference, real=real)
                 for name in self._loop.metrics:
@@ -109,7 +145,7 @@ class Stages:
                     metrics |= measure(roles, [name], space=features.name)
                 copying_ratios[features.name] = held_out.copying.copying_ratio
             values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
-            plane, density, spread = self._spread()
+            plane, density, spread = self._spread(work)
             return Outcome({"axes.npy": plane.frame, "spread.npy": density}, {**values, "spread": spread})
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
@@ -128,7 +164,7 @@ class Stages:
             "n_real": loop.paradigm.n_real(n, loop.selector.n_samples) if loop.selector else None,
             "guard": loop.guard.describe() if loop.guard else None,
             "garbage_share": loop.garbage_share,
-            "features": loop.features.describe(),
+            "features": self._features.identity(),
             "seed": loop.seed,
         }
         if fresh:
@@ -137,7 +173,7 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             pool = self._pool(n)
-            picked, distances, summary = self._pick(n, pool)
+            picked, distances, summary = self._pick(n, pool, work)
             # The training set is a set: in pool order, so that arms that chose the same rows share its training.
             training = pool.take(np.sort(picked))
             chosen = pool.take(picked)
@@ -210,24 +246,28 @@ class Stages:
         def compute(work: Work) -> Outcome:
             # Equal numbers everywhere, or most measures could not be compared between arms and iterations.
             training = self._training_set(selection)
-            generated = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
-            reference = self._run.load(data, "reference.npy")
-            images = (training.images, generated, reference, self._run.load(data, "real.npy"))
+            images = self._run.load(sample, "generated.npy")[: data.values["n_real"]]
+            generated = Pool.of(images, source=n)
             metrics: dict[str, float | None] = {}
-            for features in self._loop.spaces():
-                roles = Roles(*map(features.extract, images))
+            for features in self._spaces:
+                roles = Roles(
+                    training=self._extract(features, training, work),
+                    generated=self._extract(features, generated, work),
+                    reference=self._reference(features, work),
+                    real=self._extract(features, self._real(), work),
+                )
                 metrics |= self._measure_at_equal_size(n, roles, features)
-            density, outside = density_map(self._loop.features.extract(generated), self._plane(baseline))
-            pairs, described = _pairs(self._loop.features, generated[:_N_PAIRS], training.images)
+            density, outside = density_map(self._extract(self._features, generated, work), self._plane(baseline))
+            pairs, described = self._pairs(generated.take(np.arange(min(_N_PAIRS, len(generated)))), training, work)
             values = {
                 "metrics": metrics,
                 "n_training": len(training),
                 "n_generated": len(generated),
-                "n_reference": len(reference),
+                "n_reference": data.values["n_reference"],
                 "pairs": described,
                 "spread": {"outside": outside},
             }
-            files = {"examples.npy": generated[:_N_EXAMPLES], "pairs.npy": pairs, "spread.npy": density}
+            files = {"examples.npy": images[:_N_EXAMPLES], "pairs.npy": pairs, "spread.npy": density}
             return Outcome(files, values)
 
         depends_on = {
@@ -249,8 +289,33 @@ class Stages:
     def _stream(self, n: int, stage: str) -> RandomStream:
         return RandomStream(self._loop.seed, n, stage)
 
+    def _learners(self) -> list[LearnedFeatures]:
+        """Unfitted copies of the different spaces that are learned."""
+        different = {fingerprint(space.describe()): space for space in (self._loop.features, *self._loop.spaces())}
+        return [dataclasses.replace(space) for space in different.values() if isinstance(space, LearnedFeatures)]
+
+    def _extract(self, features: Features, pool: Pool, work: Work) -> FeatureMatrix:
+        """Features of a pool's images; what an iteration emitted is extracted once and kept, unless that is cheap."""
+        if features.cheap:
+            return features.extract(pool.images)
+        X = None
+        for i in np.unique(pool.source).tolist():
+            whole = self._kept_features(features, *self._emitted[i], work)
+            of_source = pool.source == i
+            X = np.empty((len(pool), whole.shape[1]), np.float32) if X is None else X
+            X[of_source] = whole[pool.row[of_source]]
+        assert X is not None
+        return X
+
+    def _reference(self, features: Features, work: Work) -> FeatureMatrix:
+        return self._kept_features(features, self._data, "reference.npy", work)
+
+    def _kept_features(self, features: Features, entry: Entry, name: str, work: Work) -> FeatureMatrix:
+        content, images = _hashes(entry, [name])[name], self._run.load(entry, name)
+        return self._kept.matrix(features, content, images, work, f"{features.name} of {name}, {entry.iteration}")
+
     def _measuring(self) -> dict[str, Any]:
-        spaces = [features.describe() for features in self._loop.spaces()]
+        spaces = [features.identity() for features in self._spaces]
         return {"spaces": spaces, "metrics": list(self._loop.metrics)}
 
     def _pool(self, n: int) -> Pool:
@@ -282,7 +347,10 @@ class Stages:
         n_generated = self._loop.n_generated or self._data.values["n_real"]
         return (pool.source > 0) & (pool.row >= n_generated)
 
-    def _pick(self, n: int, pool: Pool) -> tuple[Integers, np.ndarray, dict[str, Any]]:
+    def _real(self) -> Pool:
+        return Pool.of(self._run.load(self._data, "real.npy"), source=0)
+
+    def _pick(self, n: int, pool: Pool, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
         """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
         if self._loop.selector is None:
             return np.arange(len(pool)), np.full(len(pool), np.inf), {}
@@ -293,19 +361,19 @@ class Stages:
             # Two sources, real and generated, that are owed all there is to pick: how many of each is then fixed.
             sources = np.minimum(sources, 1)
             selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
-        X = self._loop.features.extract(pool.images)
-        rows, told = self._guarded(X, pool, n_samples)
-        selector.fit(X[rows], sources[rows])
+        X = self._extract(self._features, pool, work)
+        rows, told = self._guarded(X, pool, n_samples, work)
+        selector.fit(X[rows], sources[rows], work=work)
         return rows[selector.indices_], selector.distances_, {**selector.summary(), **told}
 
-    def _guarded(self, X: FeatureMatrix, pool: Pool, n_samples: int) -> tuple[Integers, dict[str, Any]]:
+    def _guarded(self, X: FeatureMatrix, pool: Pool, n_samples: int, work: Work) -> tuple[Integers, dict[str, Any]]:
         """The rows that the guard lets through, at least `n_samples`, and what it did."""
         guard, everything = self._loop.guard, np.arange(len(pool))
         if guard is None:
             return everything, {}
         sources, n = pool.source, len(pool)
         if not np.isin(sources, guard.trusted).any():
-            real = self._loop.features.extract(self._run.load(self._data, "real.npy"))
+            real = self._extract(self._features, self._real(), work)
             X, sources = np.concatenate([X, real]), np.append(sources, np.zeros(len(real), np.int64))
         fitted = dataclasses.replace(guard).fit(X, sources)
         aside = fitted.set_aside_
@@ -315,13 +383,16 @@ class Stages:
         told = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
         return kept, told
 
-    def _spread(self) -> tuple[Plane, np.ndarray, dict[str, Any]]:
+    def _spread(self, work: Work) -> tuple[Plane, np.ndarray, dict[str, Any]]:
         """The real data's principal plane in the selector's space, its own density there, and numbers of both."""
-        features = self._loop.features
-        real = features.extract(self._run.load(self._data, "real.npy"))
+        real = self._extract(self._features, self._real(), work)
         plane = principal_plane(real)
         density, outside = density_map(real, plane)
-        told = {"feature_space": features.name, "extent": plane.extent.tolist(), "explained": list(plane.explained)}
+        told = {
+            "feature_space": self._features.name,
+            "extent": plane.extent.tolist(),
+            "explained": list(plane.explained),
+        }
         return plane, density, {**told, "outside": outside}
 
     def _plane(self, baseline: Entry) -> Plane:
@@ -340,6 +411,18 @@ class Stages:
         for name in names:
             metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
+
+    def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
+        """Generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
+        queries, others = (self._extract(self._features, pool, work) for pool in (generated, training))
+        found = nearest_neighbors(queries, others, k=1)
+        rows = found.indices[:, 0]
+        described = {
+            "feature_space": self._features.name,
+            "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
+            "training_rows": rows.tolist(),
+        }
+        return np.stack([generated.images, training.images[rows]], axis=1), described
 
     def _of_equal_size(self, n: int, roles: Roles) -> Roles:
         """The roles with a random part of the larger of the training set and the real images."""
@@ -397,19 +480,6 @@ def _check_pools(loop: Loop, n_real: int, n_generated: int, n_stock: int) -> Non
                     f"paradigm: {loop.paradigm.kind!r} asks for {count} {kind} images among n_samples = {n_samples}, "
                     f"but the pool of iteration {n} has {has[kind]}. Lower n_samples, or change the share."
                 )
-
-
-def _pairs(features: Features, generated: Images, training: Images) -> tuple[Images, dict[str, Any]]:
-    """The first generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
-    queries: FeatureMatrix = features.extract(generated)
-    found = nearest_neighbors(queries, features.extract(training), k=1)
-    rows = found.indices[:, 0]
-    described = {
-        "feature_space": features.name,
-        "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
-        "training_rows": rows.tolist(),
-    }
-    return np.stack([generated, training[rows]], axis=1), described
 
 
 def _one(emitted: tuple[Entry, str]) -> tuple[Entry, list[str]]:

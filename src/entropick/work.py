@@ -32,3 +32,25 @@ class Work:
     def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
         """What was last saved under `name`, or None."""
         return None
+
+    def part(self, name: str) -> Work:
+        """The same work for one of several computations, whose checkpoints are kept apart under `name`."""
+        return _Part(self, name)
+
+
+class _Part(Work):
+    def __init__(self, whole: Work, name: str) -> None:
+        self._whole = whole
+        self._name = name
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self._whole.progress(done, total, note)
+
+    def due(self) -> bool:
+        return self._whole.due()
+
+    def save(self, name: str, arrays: Arrays, state: State) -> None:
+        self._whole.save(f"{self._name}-{name}", arrays, state)
+
+    def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
+        return self._whole.load(f"{self._name}-{name}")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_names import COMMANDS
 from fresh_python import run_python
 
 
@@ -65,9 +66,9 @@ MISTAKES = {
     "run tiny.toml --out x --colour red": "Unrecognized options: --colour, red",
     "run tiny.toml --out": "--out",
     "run tiny.toml another.toml": "Unrecognized options: another.toml",
-    "walk": "Available subcommands: run, select, status, verify, report",
+    "walk": f"Available subcommands: {', '.join(COMMANDS)}",
     "--walk": "--walk",
-    "": "Expected one of {run, select, status, verify, report}",
+    "": f"Expected one of {{{', '.join(COMMANDS)}}}",
     "status": "DIR",
     "verify": "DIR",
     "report": "expected at least one run or study directory",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from fresh_python import SRC
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from entropick.selection import choice, extraction
+from entropick.selection import choice, output
 from entropick.selectors import Greedy
+from entropick.sources import extraction, feature_cache
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
@@ -110,6 +112,28 @@ def test_sources_of_embeddings(cli, place):
     assert not (place / "out" / "contact-sheet.png").exists()
 
 
+LABELS = np.repeat([0, 1, 2], [80, 20, 5])
+
+
+@pytest.mark.parametrize("file", ["images.npz", "labelled.parquet", "numbers.parquet"])
+def test_classes_in_balance(cli, place, file):
+    X = np.load("all.npy")
+    np.savez("images.npz", images=np.concatenate([DIGITS[:100], NOISE]), labels=LABELS)
+    pq.write_table(pa.table({"e": list(X), "label": LABELS}), "labelled.parquet")
+    pq.write_table(pa.table({"a": X[:, 0], "b": X[:, 1], "label": LABELS.astype(str)}), "numbers.parquet")
+    assert cli("select", f"all={file}", "--n", "30", "--balance", "--out", "out").code == 0
+    chosen = [(row["class"], LABELS[int(row["row"])]) for row in manifest()]
+    assert all(name == str(label) for name, label in chosen)
+    # Five is all that the last class has.
+    assert sorted(Counter(name for name, _ in chosen).items()) == [("0", 13), ("1", 12), ("2", 5)]
+
+
+def test_folders_are_classes(cli, place):
+    assert cli("select", "real=real", "--n", "21", "--balance", "--out", "out").code == 0
+    assert Counter(row["class"] for row in manifest()) == {"class 0": 11, "class 1": 10}
+    assert all(row["class"] in row["path"] for row in manifest())
+
+
 @pytest.mark.parametrize("flag", ["--link", "--copy"])
 def test_the_chosen_files_themselves(cli, place, flag):
     before = hashes(place / "real")
@@ -145,7 +169,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
 
 def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
-    monkeypatch.setattr(extraction, "_PART_FILES", 16)
+    monkeypatch.setattr(feature_cache, "_PART", 16)
     read, calls = extraction.read_image, []
 
     def interrupted(file, *, mode):
@@ -168,7 +192,7 @@ def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
 
 def test_interrupted_while_copying_nothing_half_written_is_left(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out", "--copy"]
-    place_one, calls = choice._place, []
+    place_one, calls = output.place, []
 
     def interrupted(file, target, *, link):
         calls.append(file)
@@ -176,7 +200,7 @@ def test_interrupted_while_copying_nothing_half_written_is_left(cli, place, monk
             raise KeyboardInterrupt
         place_one(file, target, link=link)
 
-    monkeypatch.setattr(choice, "_place", interrupted)
+    monkeypatch.setattr(output, "place", interrupted)
     assert cli(*line).code == 130
     assert not (place / "out" / "selection.json").exists() and not list((place / "out").glob("selected*"))
     assert cli(*line).code == 0 and len(hashes(place / "out" / "selected")) == 10
@@ -301,7 +325,9 @@ MISTAKES = {
     "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
     "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",
-    "select a=real --n 5 --quota a=1.5 --out out": "minimum of source 0",
+    "select a=real --n 5 --quota a=1.5 --out out": "with a share from 0 to 1, for instance real=0.5, got 'a=1.5'",
+    "select a=real --n 5 --balance --quota a=0.5 --out out": "expected a balance of classes or quotas of sources",
+    "select a=made.npy --n 5 --balance --out out": "expected the class of every row, but a (made.npy) has none",
     "select a=real --n 5 --link --copy --out out": "--link and --copy: expected one of them",
     "select a=made.npy --n 5 --copy --out out": "expected folders of image files, but 'a' is one file",
     "select a=real --n 5 --out notes.txt": "--out: expected a directory, but notes.txt is a file",

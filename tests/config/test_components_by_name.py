@@ -30,6 +30,10 @@ PARAMETERS = {
     "fresh-data": [{"n_fresh": 3}, {"n_fresh": 3, "keep": "newest"}],
     "fixed-real-share": [{"share": 0.5}, {"share": 0.25, "keep": "newest"}],
     "outlier-guard": [{}, {"k": 3, "trusted": 1}],
+    "dinov2": [{}, {"size": "large", "path": "folder", "device": "cpu"}],
+    "inception": [{}, {"path": "weights.pth"}],
+    "encoder": [{"model": "vit_small_patch16_224.dino"}, {"model": "folder", "library": "timm"}],
+    "classifier": [{}, {"path": "digits.npz", "steps": 5, "seed": 3}],
     "ddpm": [{}, {"network": "mlp", "steps": 5, "learning_rate": 0.1, "device": "cpu"}],
 }
 CASES = [
@@ -55,6 +59,22 @@ def test_an_unknown_kind_lists_the_known(section):
     with pytest.raises(ConfigError, match=r"here: there is no kind 'nonsense'; known are \w+") as caught:
         config.build(section, "nonsense", where="here")
     assert all(kind in str(caught.value) for kind in config.kinds(section))
+
+
+@pytest.mark.parametrize("size", ["small", "base", "large", "giant"])
+def test_a_short_name_is_a_kind_with_a_parameter(size):
+    space = config.build("features", f"dinov2-{size}", where="test")
+    assert space.describe()["kind"] == "dinov2" and space.size == size and space.name == f"dinov2-{size}"
+    assert config.build("features", {"kind": f"dinov2-{size}", "device": "cpu"}, where="test").device == "cpu"
+    with pytest.raises(ConfigError, match=f"known are .*pixels.*dinov2-{size}"):
+        config.build("features", "dinov3", where="here")
+
+
+def test_a_parameter_of_a_short_name_can_be_set(tmp_path):
+    (tmp_path / "s.toml").write_text('n_images = 20\n[loop]\ndataset = "digits"\ngenerator = "kde"\n[arms.one]\n')
+    overrides = [("loop.selector", "random"), ("loop.features", "dinov2-base"), ("loop.features.device", "cpu")]
+    (loop,) = config.load_study(str(tmp_path / "s.toml"), overrides).arms.values()
+    assert (loop.features.size, loop.features.device) == ("base", "cpu")
 
 
 def third_party(monkeypatch, section, name, value):

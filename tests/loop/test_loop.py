@@ -27,6 +27,7 @@ from loop_parts import (
 from entropick import Pool
 from entropick.errors import InputError, RunChanged
 from entropick.features import Pixels
+from entropick.metrics import copying, early_warning, generalization_score
 from entropick.metrics.suite import LOOP_MEASURES, MEASURES
 from entropick.random_stream import RandomStream
 from entropick.run import History, verify_run
@@ -258,6 +259,37 @@ def test_what_a_report_needs_is_there_and_is_plain_json(tmp_path, images, select
         distances = np.sqrt(((pairs[:, 0] - pairs[:, 1]) ** 2).sum(axis=(1, 2, 3)))
         np.testing.assert_allclose(values["pairs"]["distances"], distances, atol=1e-5)
         assert values["pairs"]["feature_space"] == "pixels"
+
+
+@pytest.mark.parametrize(("paradigm", "selector"), [("accumulate", None), ("accumulate", Greedy(n_samples=20))])
+def test_novelty_is_judged_at_equal_numbers(tmp_path, images, paradigm, selector):
+    names = ("generalization_score", "generalization_score_real", "generalization_score_ratio", "near_copy_rate")
+    loop = make_loop(images, paradigm=PARADIGMS[paradigm], selector=selector, n_iterations=2, metrics=names)
+    history = loop.run(tmp_path / "run")
+    sets = {name: Pixels().extract(history.load(0, f"{name}.npy")) for name in ("real", "reference")}
+    generated = Pixels().extract(born(history, 2)[:N_REAL])
+    pool = np.concatenate([sets["real"], Pixels().extract(born(history, 1))])
+    training = pool[np.sort(history.load(2, "selection.parquet")["pool_row"])]
+    assert len(training) == (20 if selector else N_REAL + N_GENERATED)
+    found = {name.removesuffix("/pixels"): value for name, value in history.metrics[1].items()}
+    assert found["generalization_score"] == generalization_score(generated=generated, training=training)
+    assert found["generalization_score_real"] == generalization_score(generated=generated, training=sets["real"])
+    larger = "real" if selector else "training"
+    sets["training"] = training
+    rows = RandomStream(0, 2, "measure").rng().choice(len(sets[larger]), min(N_REAL, len(training)), replace=False)
+    sets[larger] = sets[larger][np.sort(rows)]
+    expected = copying(generated=generated, **sets)
+    assert found["generalization_score_ratio"] == expected.ratio
+    assert found["near_copy_rate"] == expected.near_copy_rate
+
+
+def test_a_ledger_gives_an_early_warning(tmp_path, images):
+    history = make_loop(images, paradigm=PARADIGMS["replace"], n_iterations=5).run(tmp_path / "run")
+    copying_ratio = history.find(0, "baseline").values["copying_ratio"]["pixels"]
+    assert 0 < copying_ratio < 1
+    found = early_warning(history.metrics, copying_ratio=copying_ratio, space="pixels")
+    assert found.entropy.n == found.log_score.n == 5
+    assert bool(found.forecast.reason) == (found.forecast.iteration is None)
 
 
 def test_a_measure_that_is_not_finite_is_null_in_the_ledger(tmp_path, images, monkeypatch):

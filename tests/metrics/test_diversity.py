@@ -1,10 +1,10 @@
-"""total_variance and source_shares."""
+"""total_variance, vendi_score and source_shares."""
 
 import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.metrics import source_shares, total_variance
+from entropick.metrics import source_shares, total_variance, vendi_score
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (50, 3), (10, 200)])
@@ -34,6 +34,33 @@ def test_constant_set_has_none():
 def test_one_row_has_no_variance():
     with pytest.raises(InputError, match="X: expected at least 2 rows"):
         total_variance([[1.0, 2.0]])
+
+
+def vendi_oracle(X):
+    X = X.astype(np.float64)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    shares = np.linalg.eigvalsh(unit @ unit.T / len(X))
+    shares = shares[shares > 1e-14]
+    return np.exp(-np.sum(shares * np.log(shares)))
+
+
+@pytest.mark.parametrize("shape", [(40, 5), (5, 40), (30, 30), (200, 3)])
+def test_vendi_score_by_either_matrix(shape):
+    X = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    assert vendi_score(X) == pytest.approx(vendi_oracle(X), rel=1e-10)
+    assert 1 < vendi_score(X) < min(shape)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 7])
+def test_vendi_score_counts_equal_classes(n_classes):
+    X = np.repeat(np.eye(n_classes, 9), 5, axis=0) * np.arange(1, 5 * n_classes + 1)[:, None]
+    assert vendi_score(X) == pytest.approx(n_classes, rel=1e-12)
+
+
+def test_rows_of_zeros_are_one_more_direction():
+    X = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+    assert vendi_score(X) == pytest.approx(3, rel=1e-12)
+    assert vendi_score(np.zeros((4, 2))) == 1
 
 
 def test_shares():

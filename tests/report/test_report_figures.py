@@ -10,10 +10,11 @@ import pytest
 from made_up_study import HOSTILE, metrics, write_study
 
 from entropick.errors import InputError, RunError
+from entropick.page.drawing import FILE_INK, PAGE_INK
 from entropick.report import read_study, write_figures
 from entropick.report.drawings import all_figures, study_figures
 from entropick.report.figures import Figure
-from entropick.report.look import FILE_INK, PAGE_INK, style_at
+from entropick.report.look import style_at
 
 ENTROPY = "knn_entropy-pixels"
 

@@ -18,9 +18,9 @@ import pytest
 from made_up_study import HOSTILE, HOSTILE_TITLE, metrics, pictures, write_study
 from PIL import Image
 
+from entropick.page import sprite_sheet
+from entropick.page.words import number, words
 from entropick.report import write_page
-from entropick.report.sheets import sprite_sheet
-from entropick.report.words import number, words
 
 
 class Reader(HTMLParser):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from made_up_study import metrics, write_study
 
+from entropick.page.words import duration, in_order, name_with_space, number
 from entropick.report import read_study, summary_table
 from entropick.report.cost import costs
 from entropick.report.summary import (
@@ -18,7 +19,6 @@ from entropick.report.summary import (
     shares_over_seeds,
     unfinished,
 )
-from entropick.report.words import duration, in_order, name_with_space, number
 
 SCORE = "generalization_score/pixels"
 

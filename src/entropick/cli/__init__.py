@@ -1,6 +1,7 @@
 """The command line. Thin: it parses, calls, prints and chooses the exit code; the only place that prints.
 
-Exit codes: 0 done, 2 a mistake that the message explains, 75 the budget is spent (repeat the command), 130 interrupted.
+Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 75 the budget is spent
+(repeat the command), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tyro
 from entropick import __version__
 from entropick.cli.inspect import Report, Status, Verify
 from entropick.cli.run import Run
+from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.errors import BudgetSpent, EntropickError
 from entropick.workers import plain_warning
@@ -28,6 +30,7 @@ EXIT_BROKEN_PIPE = 141
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Select, tyro.conf.subcommand("select")]
+    | Annotated[Score, tyro.conf.subcommand("score")]
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Report, tyro.conf.subcommand("report")]

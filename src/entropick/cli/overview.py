@@ -36,10 +36,10 @@ def grid(folder: Path) -> tuple[Lines, str]:
 
 def cost_lines(folder: Path) -> Lines:
     """A line per arm: what its results took, and what of it was computed for it."""
+    from entropick.page.words import duration
     from entropick.report import read_study
     from entropick.report.cost import costs
     from entropick.report.record import STAGES
-    from entropick.report.words import duration
 
     head = ["arm", "runs", "steps", "images", *STAGES, "all", "own work", "shared"]
     lines = [

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from entropick.cli.bar import Bar
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
 from entropick.config import build, parse_value
 from entropick.errors import ConfigError
-from entropick.selection import Choice, open_sources
-from entropick.work import Work
-
-_EMBEDDINGS = (".npy", ".parquet")
+from entropick.selection import Choice
+from entropick.sources import EMBEDDING_FILES, open_sources
 
 
 @dataclass
@@ -55,6 +52,8 @@ class Select:
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHARE", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Least share of a source, for instance real=0.5."""
+    balance: bool = False
+    """All classes get equally many places: folders below a folder, labels of an .npz or parquet file."""
     link: bool = False
     """Link the chosen image files into DIR/selected; copied where that is not possible."""
     copy: bool = False
@@ -67,7 +66,7 @@ class Select:
         check_directory(self.out, flag="--out")
         choice = self._choice()
         console = Console(soft_wrap=True, highlight=False, markup=False)
-        with _Bar(console) as bar:
+        with Bar(console) as bar:
             result = choice.run(self.out, work=bar, say=console.print)
         _print_result(result, self.out, console)
         return 0
@@ -77,15 +76,16 @@ class Select:
             raise ConfigError("--link and --copy: expected one of them.")
         sources = open_sources(self.sources)
         given = self.features or (None if sources[0].kind == "embeddings" else "pixels")
-        is_file = given is not None and given.endswith(_EMBEDDINGS)
+        is_file = given is not None and given.endswith(EMBEDDING_FILES)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         return Choice(
             sources=sources,
             selector=build("selector", self._selector(), where="--method"),
-            encoder=None if given is None or is_file else build("features", given, where="--features"),
+            encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
             quotas=dict(_quota(text) for text in self.quota),
+            balance=self.balance,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,
@@ -103,34 +103,11 @@ class Select:
 def _quota(text: str) -> tuple[str, float]:
     name, equals, share = text.rpartition("=")
     value = parse_value(share)
-    if not equals or isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"--quota: expected NAME=SHARE, for instance real=0.5, got {text!r}.")
+    if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(
+            f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
+        )
     return name, float(value)
-
-
-class _Bar(Work):
-    """Progress of whatever is going on, one bar on a terminal and nothing elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        self._task = self._progress.add_task("", total=None) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self._task is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._progress.stop()
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        """Show it."""
-        if self._task is not None:
-            self._progress.update(self._task, description=note, completed=done, total=total)
 
 
 def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from entropick.config.values import check_known, conform, expanded
+from entropick.config.values import Table, check_known, conform, expanded
 from entropick.errors import ConfigError
 
 # Third parties add to these through entry points of the group "entropick.<section>s" (or "entropick.features").
@@ -35,11 +35,19 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "features": {
         "pixels": "entropick.features.pixels:Pixels",
+        "dinov2": "entropick.features.dinov2:DINOv2",
+        "inception": "entropick.features.inception:Inception",
+        "encoder": "entropick.features.encoder:Encoder",
+        "classifier": "entropick.features.classifier:Classifier",
     },
     "generator": {
         "ddpm": "entropick.generators.ddpm:DDPM",
         "kde": "entropick.generators.kde:KDE",
     },
+}
+# Short names of kinds with a parameter.
+_SHORT: dict[str, dict[str, Table]] = {
+    "features": {f"dinov2-{size}": {"kind": "dinov2", "size": size} for size in ("small", "base", "large", "giant")},
 }
 # A loop can do without these.
 MAY_BE_NONE = ("selector", "guard")
@@ -59,6 +67,7 @@ def build(section: str, value: Any, *, where: str) -> Any:
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
         raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {value!r}.')
+    table = {**_SHORT.get(section, {}).get(table["kind"], {}), **table}
     cls = component_class(section, table["kind"], where)
     params = {name: value for name, value in table.items() if name != "kind"}
     hints = typing.get_type_hints(cls)
@@ -75,8 +84,9 @@ def build(section: str, value: Any, *, where: str) -> Any:
 
 def component_class(section: str, kind: str, where: str) -> Any:
     """The class behind a kind; ConfigError if there is no such kind, or its package is broken."""
-    known = kinds(section)
-    check_known(kind, tuple(known), where, noun="kind ")
+    known, short = kinds(section), _SHORT.get(section, {})
+    check_known(kind, (*known, *short), where, noun="kind ")
+    kind = short.get(kind, {}).get("kind", kind)
     module, _, name = known[kind].partition(":")
     try:
         return getattr(importlib.import_module(module), name)

@@ -1,6 +1,15 @@
-"""Feature spaces: where distances between images are measured."""
+"""Feature spaces: where distances between images are measured.
 
-from entropick.features.base import Features
+`base.py` opens the room with the contract. `Pixels` needs nothing; `DINOv2`, `Inception` and `Encoder` need weights,
+which `checkpoint.py` finds and never downloads, and run them through `network.py`; `Classifier` learns from labels.
+Embeddings that were made elsewhere need no class: selectors and measures take any matrix of numbers.
+"""
+
+from entropick.features.base import Features, LearnedFeatures
+from entropick.features.classifier import Classifier
+from entropick.features.dinov2 import DINOv2
+from entropick.features.encoder import Encoder
+from entropick.features.inception import Inception
 from entropick.features.pixels import Pixels
 
-__all__ = ["Features", "Pixels"]
+__all__ = ["Classifier", "DINOv2", "Encoder", "Features", "Inception", "LearnedFeatures", "Pixels"]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from entropick import arrays
 from entropick.component import Component
+from entropick.errors import InputError
+from entropick.work import Arrays, State, Work
 
 
 @dataclass(kw_only=True)
@@ -15,8 +20,8 @@ class Features(Component, ABC):
     """A way to turn images into points, in which distances are then measured.
 
     A subclass is decorated with ``@dataclass(kw_only=True)``, gives `kind`, `cheap`, `name` and `extract`. The row of
-    an image must depend on that image and the parameters only: not on the other images, their number, their order or
-    an earlier call.
+    an image must depend on that image and the `identity` only: not on the other images, their number, their order or
+    an earlier call. So whoever extracts may do it in parts, and keep them.
     """
 
     cheap: ClassVar[bool] = False
@@ -41,3 +46,61 @@ class Features(Component, ABC):
         InputError
             For anything else.
         """
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides about the features besides the images, as plain data: what they are kept and shared by.
+
+        The parameters, and where there are weights a hash of them: `describe` alone would not notice other weights in
+        the same place.
+        """
+        return self.describe()
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """How many features an image of this shape ``(h, w, c)`` has."""
+        return int(self.extract(np.zeros((1, *shape), np.uint8)).shape[1])
+
+
+@dataclass(kw_only=True)
+class LearnedFeatures(Features, ABC):
+    """A space that is learned from labelled real images before it can extract; never from generated ones.
+
+    A loop teaches it with the real images of iteration 0 and keeps what was learned. Elsewhere `path` says where
+    labelled images are; in Python, call `fit`. What is learned must be a function of the parameters and the images.
+
+    Parameters
+    ----------
+    path
+        A ``.npz`` file with ``images`` and ``labels`` to learn from; None takes a loop's real images.
+    """
+
+    path: str | None = None
+
+    def check(self) -> None:
+        """Raise InputError if there is a path, but no such file there."""
+        if self.path is not None and not (Path(self.path).suffix == ".npz" and Path(self.path).is_file()):
+            raise InputError(f"path: expected a .npz file with images and labels, got {self.path!r}.")
+
+    @property
+    @abstractmethod
+    def fitted(self) -> bool:
+        """Whether it has learned."""
+
+    @abstractmethod
+    def check_lessons(self, images: Any, labels: Any) -> None:
+        """Raise InputError if the space cannot be learned from these; fast, and before anything else is done."""
+
+    @abstractmethod
+    def fit(self, images: Any, labels: Any, *, work: Work | None = None) -> Self:
+        """Learn from uint8 images ``(n, h, w, c)`` and integer labels ``(n,)``; InputError if that cannot be."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """What there is to tell of the fitted space, as numbers."""
+
+    @abstractmethod
+    def state(self) -> tuple[Arrays, State]:
+        """What was learned, as arrays and JSON-able values."""
+
+    @abstractmethod
+    def restore(self, arrays: Arrays, state: State) -> Self:
+        """Take back what `state` gave."""

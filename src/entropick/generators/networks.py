@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from entropick.errors import InputError
+from entropick.optional import settle_torchvision
 
 _EMBEDDING = 64
 _UNET_STAGES = (1, 1, 2, 2, 4, 4)
@@ -73,6 +74,7 @@ class PaddedUNet(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int) -> None:
         super().__init__()
         # Diffusers takes seconds to import; a loop over an MLP never needs it.
+        settle_torchvision()
         from diffusers import UNet2DModel
 
         height, columns, channels = image_shape

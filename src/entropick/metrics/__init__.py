@@ -20,11 +20,11 @@ where to?     `early_warning`, from the ledger of a loop
 
 from entropick.metrics.dimension import intrinsic_dimension
 from entropick.metrics.diversity import source_shares, total_variance, vendi_score
-from entropick.metrics.early_warning import EarlyWarning, Forecast, Trend, early_warning
 from entropick.metrics.entropy import duplicate_share, knn_entropy
 from entropick.metrics.fidelity import GaussianStatistics, frechet_distance
+from entropick.metrics.forecast import EarlyWarning, Forecast, Trend, early_warning
 from entropick.metrics.intervals import interval
-from entropick.metrics.kernel_distance import kernel_distance
+from entropick.metrics.kernel import kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
 from entropick.metrics.memorization import Copying, authpct, copying, generalization_score
 from entropick.metrics.suite import MEASURES, Measure, Roles, measure

@@ -18,7 +18,7 @@ from entropick.metrics.dimension import intrinsic_dimension
 from entropick.metrics.diversity import total_variance, vendi_score
 from entropick.metrics.entropy import duplicate_share, knn_entropy
 from entropick.metrics.fidelity import frechet_distance
-from entropick.metrics.kernel_distance import kernel_distance
+from entropick.metrics.kernel import kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
 from entropick.metrics.memorization import (
     Copying,

@@ -8,11 +8,11 @@ from typing import Any
 
 import altair as alt
 
-from entropick.report.figures import Figure, Panel, Rows, data, slug
+from entropick.page.words import name_with_space, number, slug, words
+from entropick.report.figures import Figure, Panel, Rows, data
 from entropick.report.look import COLORS
 from entropick.report.record import ArmRecord, StudyRecord, finite
 from entropick.report.summary import metric_keys, metric_over_seeds
-from entropick.report.words import name_with_space, number, words
 from entropick.run import flatten
 
 # What a parameter is called, and whether its axis is logarithmic.

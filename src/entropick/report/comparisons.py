@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entropick.page.words import words
 from entropick.report.intervals import Interval, mean_difference
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import metric_keys
-from entropick.report.words import words
 
 # The arms of a family that others are held against, by their method.
 CONTROLS = ("vanilla", "random")

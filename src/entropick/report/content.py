@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from entropick.report import comparisons, summary, words
+from entropick.page import words
+from entropick.report import comparisons, summary
 from entropick.report.record import STAGES, ArmRecord, StudyRecord, finite
 from entropick.run import flatten
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from entropick.report.figures import AnyChart, Figure, Panel, Rows, Table, data, slug
+from entropick.page.drawing import AnyChart
+from entropick.page.words import name_with_space, number, percent, slug, split_key, words
+from entropick.report.figures import Figure, Panel, Rows, Table, data
 from entropick.report.forecasts import NOVELTY, ArmForecast, forecast_layers, forecasts, reach
 from entropick.report.look import Look, faded, highlight, iteration_axis, ramp
 from entropick.report.record import ArmRecord, StudyRecord
@@ -18,7 +20,6 @@ from entropick.report.summary import (
     shares_over_seeds,
     training_sizes,
 )
-from entropick.report.words import name_with_space, number, percent, split_key, words
 
 
 def over_iterations(study: StudyRecord, look: Look, key: str, *, for_file: bool) -> Figure:

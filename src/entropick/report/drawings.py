@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from entropick.page.words import split_key
 from entropick.report.ablations import ablations
 from entropick.report.curves import has_results, over_iterations, over_sizes, real_shares, selected_iterations
 from entropick.report.figures import Figure
@@ -13,7 +14,6 @@ from entropick.report.record import StudyRecord
 from entropick.report.relations import related
 from entropick.report.sources import source_shares
 from entropick.report.summary import metric_keys
-from entropick.report.words import split_key
 
 _BY_SIZE = ("generalization_score", "generalization_score_ratio", "knn_entropy")
 _RELATED = ("knn_entropy", "total_variance")

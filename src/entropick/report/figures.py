@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import altair as alt
 
-from entropick.report.look import HEIGHT, PANEL_WIDTH, WIDTH, theme
+from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, theme
+from entropick.report.look import PANEL_WIDTH
 
 Rows: TypeAlias = list[dict[str, Any]]
 Table: TypeAlias = tuple[tuple[str, ...], ...]
-AnyChart: TypeAlias = alt.Chart | alt.LayerChart
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,3 @@ class Figure:
 def data(rows: Rows) -> alt.InlineData:
     """Rows as the data of a chart. As text: Altair copies a chart, and every row in it, at each step of its making."""
     return alt.InlineData(values=json.dumps(rows, allow_nan=False), format=alt.DataFormat(type="json"))
-
-
-def slug(name: str) -> str:
-    """A name as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"

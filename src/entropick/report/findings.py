@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from entropick.report import comparisons, words
+from entropick.page import words
+from entropick.report import comparisons
 from entropick.report.content import first_space, listed
 from entropick.report.forecasts import forecasts
 from entropick.report.look import Look

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from entropick.metrics.early_warning import Forecast, early_warning
+from entropick.metrics.forecast import Forecast, early_warning
+from entropick.page.words import number
 from entropick.report.figures import Rows, data
 from entropick.report.look import Look, faded
 from entropick.report.record import ArmRecord, StudyRecord, finite
 from entropick.report.summary import Spread, metric_over_seeds
-from entropick.report.words import number
 
 NOVELTY = "generalization_score_ratio"
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import altair as alt
 import numpy as np
 
-from entropick.report.figures import Figure, Panel, Rows, data, slug
+from entropick.page.sprites import Sheet, picture, sprite_sheet
+from entropick.page.words import number, slug
+from entropick.report.figures import Figure, Panel, Rows, data
 from entropick.report.maps import spread_image, spread_words
 from entropick.report.pictures import examples, pairs
 from entropick.report.record import ArmRecord, RunRecord, StudyRecord
-from entropick.report.sheets import Sheet, picture, sprite_sheet
-from entropick.report.words import number
 
 _N_EXAMPLES, _N_PAIRS = 12, 10
 _MOST_MAPS = 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 
 from entropick.report.record import ArmRecord, StudyRecord
@@ -13,10 +11,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 REAL_COLOR = "#8A8F98"
 
-# In the page the text takes the colour of the text around it, so that one drawing serves light, dark and paper.
-PAGE_INK = "currentColor"
-FILE_INK = "#222222"
-WIDTH, HEIGHT = 360, 220
 PANEL_WIDTH = 250
 
 
@@ -86,25 +80,6 @@ def iteration_axis(last: int, *, first: int = 1) -> alt.X:
     ticks = list(range(first, max(last, first + 1) + 1, -(-(last - first + 1) // 10) or 1))
     scale = alt.Scale(domain=[first, max(last, first + 1)], nice=False, zero=False, padding=10)
     return alt.X("iteration:Q", title="iteration", axis=alt.Axis(format="d", values=ticks, grid=False), scale=scale)
-
-
-def theme(ink: str) -> dict[str, Any]:
-    """The Vega-Lite config: everything that is not data in one colour, on no background (files: on white)."""
-    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
-    lines = {"domainColor": ink, "tickColor": ink, "domainOpacity": 0.4, "tickOpacity": 0.4}
-    return {
-        "background": "transparent" if ink == PAGE_INK else "white",
-        "font": "Helvetica Neue, Helvetica, Arial, sans-serif",
-        "view": {"stroke": None},
-        "title": {"color": ink, "anchor": "start", "fontSize": 13, "offset": 10},
-        "axis": {**text, **lines, "gridColor": ink, "gridOpacity": 0.12, "labelOpacity": 0.85, "titlePadding": 8},
-        "axisY": {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10},
-        "legend": {**text, "orient": "bottom", "symbolOpacity": 1, "symbolSize": 80, "columns": 6, "labelLimit": 320},
-        "rule": {"color": ink},
-        "line": {"color": ink},
-        "point": {"color": ink},
-        "text": {"color": ink},
-    }
 
 
 def _legend() -> alt.Legend:

@@ -5,7 +5,9 @@
 
   // What is chosen: the labels that stand out, the size, the measures, the arm and the iteration of the images.
   const highlighted = new Set();
-  const views = [];
+  const highlight = (view) => view.signal("highlight", [...highlighted]).runAsync();
+  const isOfArms = (view) => view.getState().signals.highlight !== undefined;
+  charts.onDrawn((view) => highlighted.size > 0 && isOfArms(view) && highlight(view));
 
   for (const button of all("[data-highlight]")) {
     button.addEventListener("click", () => {
@@ -13,7 +15,7 @@
       const chosen = !highlighted.delete(label);
       if (chosen) highlighted.add(label);
       button.setAttribute("aria-pressed", String(chosen));
-      for (const view of views) view.signal("highlight", [...highlighted]).runAsync();
+      charts.views().filter(isOfArms).forEach(highlight);
     });
   }
 
@@ -34,6 +36,7 @@
         (arm !== undefined && panel !== undefined && panel !== arm);
     }
     showFrame();
+    charts.drawShown();
   };
 
   const showFrame = () => {
@@ -54,52 +57,4 @@
     slider.value = slider.max;
   }
   show();
-
-  // "ast" evaluates expressions without new Function, so that the page's policy need not allow it.
-  const options = {
-    ast: true,
-    actions: false,
-    renderer: "svg",
-    defaultStyle: false,
-    tooltip: { disableDefaultStyle: true },
-  };
-  const specs = JSON.parse(document.getElementById("specs").textContent);
-  const waiting = new Set(all("[data-spec]"));
-
-  const draw = async (place) => {
-    if (!waiting.delete(place)) return;
-    const { view } = await vegaEmbed(place, specs[Number(place.dataset.spec)], options);
-    if (view.getState().signals.highlight !== undefined) {
-      views.push(view);
-      if (highlighted.size > 0) await view.signal("highlight", [...highlighted]).runAsync();
-    }
-  };
-
-  // First what is in sight, then, while nothing else happens, what could be scrolled to or printed.
-  const isShown = (place) => place.offsetParent !== null;
-  const isInSight = (place) => isShown(place) && place.getBoundingClientRect().top < 2 * window.innerHeight;
-  const rest = async () => {
-    const place = [...waiting].find(isShown);
-    if (place) {
-      await draw(place);
-      later(rest);
-    } else {
-      document.documentElement.dataset.complete = "true";
-    }
-  };
-  const later = (task) => (window.requestIdleCallback ?? ((run) => setTimeout(run, 20)))(() => task());
-  const drawAll = async () => {
-    await Promise.all(all("[data-spec]").filter(isInSight).map(draw));
-    document.documentElement.dataset.drawn = "true";
-    later(rest);
-  };
-  for (const input of all(".picker input")) input.addEventListener("change", () => later(rest));
-  if (typeof IntersectionObserver === "function") {
-    const near = new IntersectionObserver(
-      (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target)),
-      { rootMargin: "50%" },
-    );
-    for (const place of waiting) near.observe(place);
-  }
-  drawAll();
 }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropick.errors import InputError, RunError
-from entropick.report import content, summary, words
+from entropick.page import words
+from entropick.page.document import render
+from entropick.report import content, summary
 from entropick.report.cost import costs
 from entropick.report.record import STAGES, StudyRecord, read_study
 from entropick.run import write_atomic
@@ -63,8 +61,8 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)!r}.")
+    from entropick.page.drawing import FILE_INK
     from entropick.report.drawings import all_figures
-    from entropick.report.look import FILE_INK
 
     figures = [figure for figure in all_figures(read_study(study_folder)) if figure.panels]
     if not figures:
@@ -83,30 +81,20 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
 
 def render_page(study: StudyRecord) -> str:
     """The page as HTML."""
-    import jinja2
-    from markupsafe import Markup
-
+    from entropick.page.drawing import PAGE_INK
     from entropick.report.drawings import study_figures
     from entropick.report.findings import findings
-    from entropick.report.look import PAGE_INK, Look
+    from entropick.report.look import Look
     from entropick.report.pictures import study_pictures
 
     figures = [_Drawn.of(figure, PAGE_INK) for figure in study_figures(study, for_file=False)]
     specs = _numbered(figures)
-    scripts = [_javascript_bundle(), _asset("page.js")] if figures else [_asset("page.js")]
-    style = _asset("page.css")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=words.number, percent=words.percent, duration=words.duration, signed=words.signed)
     look = Look(study)
-    return environment.from_string(_asset("page.html.j2")).render(
+    return render(
+        "entropick.report",
+        specs=specs,
         study=study,
         look=look,
-        policy=_policy(style, scripts),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
-        specs=Markup(_json_for_script(specs)),
         unfinished=summary.unfinished(study),
         setting=content.setting(study),
         findings=findings(study),
@@ -145,38 +133,6 @@ def _numbered(figures: list[_Drawn]) -> list[dict[str, Any]]:
         drawn.start = len(specs)
         specs += drawn.specs
     return specs
-
-
-def _policy(style: str, scripts: list[str]) -> str:
-    """The content security policy: these very scripts and this very style, pictures from the page itself, no more."""
-    allowed = " ".join(_source_hash(script) for script in scripts)
-    return (
-        f"default-src 'none'; img-src data:; script-src {allowed}; style-src {_source_hash(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _source_hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json_for_script(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever its strings hold."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _asset(name: str) -> str:
-    return resources.files("entropick.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _javascript_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as they come with vl-convert: no network."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle
 
 
 def _draw(spec: dict[str, Any], name: str) -> bytes:

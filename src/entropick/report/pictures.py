@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from entropick.arrays import Images
+from entropick.page.sprites import Sheet, picture, sprite_sheet
 from entropick.report.maps import spread_image, spread_words
 from entropick.report.record import ArmRecord, RunRecord, StudyRecord, finite
-from entropick.report.sheets import PairSheet, Sheet, halves, pair_sheets, picture, sprite_sheet
+from entropick.report.sheets import PairSheet, halves, pair_sheets
 
 # What all images of a page may take before compression, so that it stays a page that can be sent by mail.
 _BUDGET_BYTES = 4_000_000

@@ -7,12 +7,12 @@ from typing import Any
 
 import altair as alt
 
+from entropick.page.words import in_sentence, slug, split_key, words
 from entropick.report.curves import size_warning
-from entropick.report.figures import Figure, Panel, Rows, data, slug
+from entropick.report.figures import Figure, Panel, Rows, data
 from entropick.report.intervals import Interval, correlation
 from entropick.report.look import Look, faded, highlight, ramp
 from entropick.report.record import StudyRecord
-from entropick.report.words import in_sentence, split_key, words
 
 
 def related(study: StudyRecord, look: Look, score: str, other: str, *, for_file: bool) -> Figure | None:

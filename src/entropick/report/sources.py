@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from entropick.page.drawing import AnyChart
 from entropick.report.curves import selected_iterations
-from entropick.report.figures import AnyChart, Figure, Panel, Rows, data
+from entropick.report.figures import Figure, Panel, Rows, data
 from entropick.report.look import REAL_COLOR, ramp
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import shares_over_seeds

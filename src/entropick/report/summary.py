@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entropick.page.words import in_order
 from entropick.report.record import STAGES, ArmRecord, RunRecord, StudyRecord, finite, read_study
-from entropick.report.words import in_order
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,11 @@ class Run:
             self._shared.publish(key, self.folder)
             return entry
 
+    @property
+    def work(self) -> Path:
+        """Where checkpoints are, and whatever else can be computed again; the arms of a study share it."""
+        return self._shared.folder
+
     def load(self, entry: Entry, name: str) -> Any:
         """The content of an entry's file; its hash is checked at the first load.
 

@@ -2,6 +2,5 @@
 
 from entropick.selection.appraisal import Appraisal, Certificate, Measures, appraise
 from entropick.selection.choice import Choice
-from entropick.selection.sources import Source, open_sources, read_embeddings
 
-__all__ = ["Appraisal", "Certificate", "Choice", "Measures", "Source", "appraise", "open_sources", "read_embeddings"]
+__all__ = ["Appraisal", "Certificate", "Choice", "Measures", "appraise"]

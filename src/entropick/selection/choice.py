@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import Floats
 from entropick.run.directory import CONFIG, check_config
 from entropick.run.files import (
+    fingerprint,
     hash_file,
-    read_json,
     remove_partial,
-    storage_errors,
-    write_atomic,
-    write_content,
     write_json,
 )
 from entropick.run.lock import locked
+from entropick.run.stage_work import Pace, StageWork
 from entropick.selection.appraisal import appraise
-from entropick.selection.extraction import Candidates, check_rows, extract, given
 from entropick.selection.forecast import forecast
-from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.selection.sources import Source, Survey, read_embeddings, survey
+from entropick.selection.output import CHOSEN, Files, Output, Rows
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
+from entropick.selectors.quotas import BALANCED
+from entropick.sources import (
+    Candidates,
+    Source,
+    Survey,
+    check_encoder,
+    check_output,
+    check_problems,
+    check_rows,
+    extract,
+    finished,
+    given,
+    read_embeddings,
+    skipped,
+    survey,
+)
 from entropick.work import Work
 
 RESULT = "selection.json"
 _CACHE = "features"
-_CHOSEN, _UNFINISHED = "selected", "selected.unfinished"
-_COLUMNS = ("rank", "source", "path", "row", "distance")
+_CHECKPOINTS = ".work"
+# Between checkpoints of a choice.
+_SECONDS = 20.0
 
 Say = Callable[[str], None]
 
@@ -54,7 +63,7 @@ class Choice:
     Attributes
     ----------
     sources
-        Where candidates come from, see `entropick.selection.open_sources`.
+        Where candidates come from, see `entropick.sources.open_sources`.
     selector
         The rule; its `minimum` is made from `quotas`.
     encoder
@@ -66,6 +75,8 @@ class Choice:
         The name of the source that is trusted; None sets nothing aside.
     quotas
         Name of a source -> its least share of the choice.
+    balance
+        Whether all classes get equally many places, as far as they have rows.
     files
         Whether the chosen image files are to be linked or copied into the output folder.
     skip_bad
@@ -80,7 +91,8 @@ class Choice:
     embeddings: Path | None = None
     guard: str | None = None
     quotas: Mapping[str, float] = field(default_factory=dict)
-    files: Literal["none", "link", "copy"] = "none"
+    balance: bool = False
+    files: Files = "none"
     skip_bad: bool = False
     seed: int = 0
 
@@ -91,7 +103,10 @@ class Choice:
             raise InputError("features: expected none, because the sources are embeddings already.")
         if are_images and not (self.encoder or self.embeddings):
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
+        self._check_classes()
         self._rule().check()
+        if self.encoder is not None:
+            check_encoder(self.encoder)
         if self.guard is not None:
             self._number(self.guard, "guard")
         if self.files != "none" and (others := [s.name for s in self.sources if s.kind != "folder"]):
@@ -119,27 +134,30 @@ class Choice:
         """
         work = work or Work()
         self.check()
-        _check_folder(out)
+        check_output(out, {"sources", "selector", "guard"}, of="selection")
         X = self._embedded()
-        hashes = [self._hash(source, work) for source in self.sources]
+        hashes = [source.content_hash(work) for source in self.sources]
         config = self.describe(hashes)
         check_config(out, config, done=RESULT)
         if (result := _finished(out)) is not None:
             say(f"chosen before: {out} is complete.")
             return result
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
-        self._check_problems(found.problems)
+        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, X, say)
         with locked(out):
             remove_partial(out)
             write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
-            self._check_problems(candidates.problems)
-            return self._choose(candidates, config, out, work, say)
+            check_problems(self.sources, candidates.problems, skip_bad=self.skip_bad)
+            checkpoints = StageWork(out / _CHECKPOINTS / fingerprint(config)[:16], Pace(_SECONDS), work.progress)
+            result = self._choose(candidates, config, out, checkpoints, say)
+            shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+            return result
 
     def describe(self, hashes: Sequence[str]) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
-        space: Any = "embeddings" if self.encoder is None else self.encoder.describe()
+        space: Any = "embeddings" if self.encoder is None else self.encoder.identity()
         if self.embeddings is not None:
             space = {"file": str(self.embeddings), "content": hash_file(self.embeddings).sha256}
         named = {s.name: {"path": str(s.path), "content": h} for s, h in zip(self.sources, hashes, strict=True)}
@@ -148,6 +166,7 @@ class Choice:
             "features": space,
             "selector": self._rule().describe(),
             "guard": None if self.guard is None else self._guard(self.guard).describe(),
+            "balance": self.balance,
             "files": self.files,
             "skip_bad": self.skip_bad,
             "seed": self.seed,
@@ -161,27 +180,32 @@ class Choice:
 
     def _rule(self) -> Selector:
         minimum = {self._number(name, "quota"): share for name, share in self.quotas.items()}
-        return dataclasses.replace(self.selector, minimum=minimum or None)
+        return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
+
+    def _check_classes(self) -> None:
+        if self.balance and self.quotas:
+            raise InputError("balance: expected a balance of classes or quotas of sources, got both.")
+        unknown = [source for source in self.sources if source.classes is None]
+        if self.balance and unknown:
+            raise InputError(
+                f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) has none. "
+                "Classes are the folders below a folder, the array 'labels' of an .npz file, the column 'label' of a "
+                "parquet file."
+            )
+
+    def _classes(self, candidates: Candidates) -> list[str]:
+        of_sources = [source.classes or () for source in self.sources]
+        places = zip(candidates.source.tolist(), candidates.row.tolist(), strict=True)
+        return [of_sources[number][row] for number, row in places]
 
     def _guard(self, name: str) -> OutlierGuard:
         return OutlierGuard(trusted=self._number(name, "guard"))
-
-    def _hash(self, source: Source, work: Work) -> str:
-        return source.content_hash(lambda done, total: work.progress(done, total, f"reading {source.name}"))
-
-    def _check_problems(self, problems: Sequence[dict[int, str]]) -> None:
-        if self.skip_bad or not any(problems):
-            return
-        lines = [line for s, of in zip(self.sources, problems, strict=True) for line in _problem_lines(s, of)]
-        raise InputError(
-            "\n  ".join([f"{len(lines)} images cannot be used. Mend or remove them, or give --skip-bad:", *lines])
-        )
 
     def _foretell(self, found: Survey, X: Features | None, say: Say) -> None:
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
         if self.encoder is not None:
             assert found.shape is not None
-            width = self.encoder.extract(np.zeros((1, *found.shape), np.uint8)).shape[1]
+            width = self.encoder.width(found.shape)
         else:
             embedded = self.sources[0].array if X is None else X
             assert embedded is not None
@@ -212,31 +236,33 @@ class Choice:
     def _choose(
         self, candidates: Candidates, config: dict[str, Any], out: Path, work: Work, say: Say
     ) -> dict[str, Any]:
-        kept, aside, guarding = np.arange(len(candidates)), _Rows.none(), None
+        kept, aside, guarding = np.arange(len(candidates)), None, None
         if self.guard is not None:
-            guard = self._guard(self.guard).fit(candidates.X, candidates.source, work=work)
+            guard = self._guard(self.guard).fit(candidates.X, candidates.source, work=work.part("guard"))
             kept, guarding = guard.kept_, guard.summary()
-            aside = _Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
+            aside = Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
             say(f"guard: {len(aside.rows):,} rows are set aside, {len(kept):,} kept.")
         X = candidates.X if len(kept) == len(candidates) else candidates.X[kept]
+        classes = self._classes(candidates) if self.balance else None
         rule = self._rule()
         if rule.n_samples > len(X):
             raise InputError(f"n: expected at most the {len(X)} rows that are usable and kept, got {rule.n_samples}.")
         with warnings.catch_warnings():
             # The result says how many are distinct.
             warnings.simplefilter("ignore", DuplicateWarning)
-            rule.fit(X, candidates.source[kept], work=work)
+            rule.fit(X, (candidates.source if classes is None else _codes(classes))[kept], work=work)
         say("measuring the choice beside a random one")
         told = appraise(rule, X, control_seed=self.seed).summary()
-        chosen = _Rows(kept[rule.indices_], rule.distances_)
+        chosen = Rows(kept[rule.indices_], rule.distances_)
         say(f"writing {out}")
-        written = self._write(candidates, chosen, aside, out, work)
+        output = Output(out, self.sources, candidates, classes)
+        written = output.write(chosen, aside, files=self.files, work=work)
         result = {
             **told,
             "n_distinct": rule.n_distinct_,
             "guard": guarding,
-            "sources": self._counts(candidates, chosen, aside),
-            "skipped": self._skipped(candidates),
+            "sources": output.counts(chosen, aside),
+            "skipped": skipped(self.sources, candidates.problems),
             "config": config,
             "files": {path.name: dataclasses.asdict(hash_file(path)) for path in written},
         }
@@ -244,131 +270,17 @@ class Choice:
         write_json(out / RESULT, result)
         return result
 
-    def _counts(self, candidates: Candidates, chosen: _Rows, aside: _Rows) -> dict[str, dict[str, int]]:
-        def of(rows: Integers) -> list[int]:
-            counts: list[int] = np.bincount(candidates.source[rows], minlength=len(self.sources)).tolist()
-            return counts
-
-        columns = {
-            "files_or_rows": [len(source) for source in self.sources],
-            "skipped": [len(bad) for bad in candidates.problems],
-            "set_aside": of(aside.rows),
-            "chosen": of(chosen.rows),
-        }
-        names = [source.name for source in self.sources]
-        return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
-
-    def _skipped(self, candidates: Candidates) -> list[dict[str, Any]]:
-        return [
-            {"source": source.name, "path": source.place(row), "row": row, "reason": reason}
-            for source, bad in zip(self.sources, candidates.problems, strict=True)
-            for row, reason in sorted(bad.items())
-        ]
-
-    def _write(self, candidates: Candidates, chosen: _Rows, aside: _Rows, out: Path, work: Work) -> list[Path]:
-        table = self._table(candidates, chosen)
-        write_content(out / "manifest.parquet", table)
-        _write_csv(out / "manifest.csv", table)
-        written = [out / "manifest.parquet", out / "manifest.csv"]
-        if self.guard is not None:
-            _write_csv(out / "set-aside.csv", self._table(candidates, aside))
-            written.append(out / "set-aside.csv")
-        if self.sources[0].kind != "embeddings":
-            for name, shown in (("contact-sheet.png", chosen), ("set-aside.png", aside)):
-                if len(shown.rows):
-                    write_sheet(out / name, self._pictures(candidates, shown.rows[:N_PICTURES]))
-                    written.append(out / name)
-        if self.files != "none":
-            self._place_files(self._pictures(candidates, chosen.rows), out, work)
-        return written
-
-    def _table(self, candidates: Candidates, shown: _Rows) -> dict[str, list[Any]]:
-        places = self._pictures(candidates, shown.rows)
-        values = (
-            list(range(len(places))),
-            [source.name for source, _ in places],
-            [source.place(row) for source, row in places],
-            [row for _, row in places],
-            shown.distances.tolist(),
-        )
-        return dict(zip(_COLUMNS, values, strict=True))
-
-    def _pictures(self, candidates: Candidates, rows: Integers) -> list[tuple[Source, int]]:
-        numbers, places = candidates.source[rows].tolist(), candidates.row[rows].tolist()
-        return [(self.sources[number], row) for number, row in zip(numbers, places, strict=True)]
-
-    def _place_files(self, chosen: Sequence[tuple[Source, int]], out: Path, work: Work) -> None:
-        """Build the folder of chosen files aside and rename it when it is whole."""
-        aside = out / _UNFINISHED
-        with storage_errors(out / _CHOSEN):
-            for old in (aside, out / _CHOSEN):
-                if old.exists():
-                    shutil.rmtree(old)
-            try:
-                for done, (source, row) in enumerate(chosen, start=1):
-                    file = source.files[row]
-                    _place(file, aside / source.name / file.relative_to(source.path), link=self.files == "link")
-                    work.progress(done, len(chosen), f"{self.files} files")
-                aside.rename(out / _CHOSEN)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of the candidates, in order, and a distance of each."""
-
-    rows: Integers
-    distances: Floats
-
-    @classmethod
-    def none(cls) -> _Rows:
-        return cls(np.empty(0, np.int64), np.empty(0))
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse a folder that holds what no selection has written: nothing of a user's is mixed with results."""
-    if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-        return
-    config = read_json(out / CONFIG) if (out / CONFIG).is_file() else {}
-    if not {"sources", "selector", "guard"} <= config.keys():
-        raise InputError(f"out: expected a new folder or one of an earlier selection, but {out} holds other files.")
-
 
 def _finished(out: Path) -> dict[str, Any] | None:
     """What is in a complete output folder; None if something is missing or not as it was written."""
-    if not (out / RESULT).exists():
-        return None
-    result: dict[str, Any] = read_json(out / RESULT)
-    files = {out / name: record for name, record in result["files"].items()}
-    whole = all(path.is_file() and dataclasses.asdict(hash_file(path)) == record for path, record in files.items())
-    placed = result["config"]["files"] == "none" or (out / _CHOSEN).is_dir()
-    return result if whole and placed else None
+    result = finished(out / RESULT)
+    placed = result is not None and (result["config"]["files"] == "none" or (out / CHOSEN).is_dir())
+    return result if placed else None
 
 
-def _problem_lines(source: Source, problems: dict[int, str]) -> list[str]:
-    return [f"{source.place(row)}: {reason}" for row, reason in sorted(problems.items())]
-
-
-def _write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
-
-
-def _place(file: Path, target: Path, *, link: bool) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        try:
-            os.link(file.resolve(), target)
-            return
-        except OSError:
-            # Another file system, or one without links.
-            pass
-    shutil.copyfile(file, target)
+def _codes(classes: Sequence[str]) -> Integers:
+    codes: Integers = np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
+    return codes
 
 
 def _duration(seconds: float) -> str:

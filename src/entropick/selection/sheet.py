@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from entropick.run import write_atomic
-from entropick.selection.sources import Source
+from entropick.sources import Source, encoded, fitted, read_picture
 
 N_PICTURES = 100
 _COLUMNS = 10
@@ -30,31 +27,8 @@ def write_sheet(path: Path, pictures: Sequence[tuple[Source, int]]) -> None:
     sheet = Image.new("RGB", size, _PAPER)
     for place, (source, row) in enumerate(shown):
         with contextlib.suppress(Exception):
-            picture = _fitted(source, row)
+            picture = fitted(read_picture(source, row), _SIDE)
             left, top = place % columns * cell + _MARGIN, place // columns * cell + _MARGIN
             sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
     # Through memory: Pillow wants to seek, and the atomic writer only goes forward.
-    write_atomic(path, lambda stream: stream.write(_png(sheet)))
-
-
-def _fitted(source: Source, row: int) -> Any:
-    """A picture in RGB whose longer side is the cell's; enlarged pixels stay squares, reduced ones are averaged."""
-    from PIL import Image
-
-    if source.array is None:
-        with Image.open(source.files[row]) as file:
-            picture = file.convert("RGB")
-    else:
-        pixels = np.asarray(source.array[row])
-        picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-    scale = _SIDE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
-
-
-def _png(image: Any) -> bytes:
-    import io
-
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    write_atomic(path, lambda stream: stream.write(encoded(sheet, "PNG")))

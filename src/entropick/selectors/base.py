@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Self
 
 import numpy as np
@@ -76,6 +77,8 @@ class Selector(Unfitted, Component, ABC):
         Distinct points among the picks.
     min_distance_ : float
         The smallest distance between two picks; infinite if there is only one.
+    facts_ : dict of float
+        What else the rule tells, each also an attribute of its own: ``{"covering_radius": r}`` is `covering_radius_`.
     """
 
     n_samples: int
@@ -92,7 +95,7 @@ class Selector(Unfitted, Component, ABC):
         y : integers (n,), optional
             The source of each row, for selectors that look at it.
         work : Work, optional
-            Hears of progress.
+            Hears of progress, and keeps checkpoints from which an interrupted choice goes on.
 
         Raises
         ------
@@ -114,6 +117,7 @@ class Selector(Unfitted, Component, ABC):
             )
         selection = self._within_quotas(features, sources, self._initial_rows(len(features)), work or Work())
         self.indices_, self.distances_ = selection.rows, selection.distances
+        self.facts_ = selection.facts
         for name, value in selection.facts.items():
             setattr(self, f"{name}_", value)
         if self._fell_short(features):
@@ -133,6 +137,7 @@ class Selector(Unfitted, Component, ABC):
             return selection
         owed = owed_rows(self.minimum, sources, self.n_samples)
         rows, distances, facts = selection.rows, selection.distances, dict(selection.facts)
+        rounds = count(1)
         while (kept := within_quotas(sources[rows], owed)) < self.n_samples:
             if kept < len(initial):
                 raise InputError(
@@ -142,7 +147,8 @@ class Selector(Unfitted, Component, ABC):
             picked = rows[:kept]
             short = [source for source, least in owed.items() if np.count_nonzero(sources[picked] == source) < least]
             allowed = np.union1d(picked, np.flatnonzero(np.isin(sources, short)))
-            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), work)
+            among = work.part(f"quota-{next(rounds)}")
+            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), among)
             rows, distances = allowed[selection.rows], np.append(distances[:kept], selection.distances[kept:])
             facts |= selection.facts
         if "covering_radius" in facts:
@@ -203,9 +209,8 @@ class Selector(Unfitted, Component, ABC):
 
     def summary(self) -> dict[str, Any]:
         """What a ledger keeps of the selection: JSON-able numbers, None where there is none or it is infinite."""
-        names = ("n_distinct", "covering_radius", "min_distance", "threshold")
-        values = {name: vars(self).get(f"{name}_") for name in names}
-        values |= {"n_distinct": self.n_distinct_, "min_distance": self.min_distance_}
+        values: dict[str, float | None] = {"n_distinct": self.n_distinct_, "covering_radius": None}
+        values |= {"min_distance": self.min_distance_, "threshold": None, **self.facts_}
         return {
             "n_samples": len(self.indices_),
             **{name: value if value is not None and np.isfinite(value) else None for name, value in values.items()},

@@ -1,4 +1,4 @@
-"""Sources: opened without being copied, refused with a reason; the forecast has the right order."""
+"""Sources: opened without being copied, refused with a reason."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from entropick.errors import InputError
-from entropick.features import Pixels
-from entropick.selection import Choice, open_sources, read_embeddings
-from entropick.selection.extraction import given
-from entropick.selection.forecast import forecast
-from entropick.selectors import Greedy
+from entropick.sources import given, open_sources, read_embeddings
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
@@ -53,29 +48,3 @@ def test_rows_of_skipped_images_are_left_out_of_their_embeddings(tmp_path):
     found = given(sources, X, ({3: "torn", 7: "torn"},))
     assert found.row.tolist() == [row for row in range(20) if row not in (3, 7)]
     np.testing.assert_array_equal(found.X, X[found.row])
-
-
-def test_the_same_from_python(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (30, 4, 4)).astype(np.uint8)
-    np.savez(tmp_path / "images.npz", images=images)
-    sources = open_sources([f"a={tmp_path / 'images.npz'}"])
-    said = []
-    choice = Choice(sources=sources, selector=Greedy(n_samples=5, random_state=0), encoder=Pixels())
-    result = choice.run(tmp_path / "out", say=said.append)
-    assert result["n_samples"] == 5 and said[0].startswith("greedy: 5 of 30 rows with 16 features. Forecast")
-    assert choice.run(tmp_path / "out", say=said.append) == result and said[-1].startswith("chosen before")
-
-
-def test_another_run_is_not_written_into(tmp_path):
-    np.save(tmp_path / "X.npy", X)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text('{"n_iterations": 3}')
-    choice = Choice(sources=open_sources([f"a={tmp_path / 'X.npy'}"]), selector=Greedy(n_samples=5))
-    with pytest.raises(InputError, match="holds other files"):
-        choice.run(tmp_path / "run")
-
-
-def test_a_larger_selection_is_forecast_to_cost_more():
-    small, large = (forecast(n, 64, n // 2, method="greedy") for n in (1_000, 100_000))
-    assert 0 < small.seconds < large.seconds and 0 < small.bytes < large.bytes
-    assert large.bytes > 2 * 100_000 * 64 * 4

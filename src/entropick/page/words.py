@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class MetricWords:
 METRICS: dict[str, MetricWords] = {
     "generalization_score": MetricWords(
         "Generalization score",
-        "Mean distance from a generated image to its nearest image in the training set of the same iteration: "
+        "Mean distance from a generated image to its nearest image in its training set: "
         "high means novel images, low means copies.",
         "Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
         "against the real-data line. Comparable at equal training-set size and feature space.",
@@ -39,41 +40,43 @@ METRICS: dict[str, MetricWords] = {
         is_main=True,
         short="GS",
     ),
-    "generalization_score_ratio": MetricWords(
-        "Novelty beside fresh real data",
-        "The generalization score divided by that of fresh real images against as many real ones: 1 is as novel as "
-        "fresh data, 0 is copying.",
-        "Noise is far from everything and may exceed 1; read it beside precision.",
+    "generalization_score_real": MetricWords(
+        "Generalization score against real data",
+        "Mean distance from a generated image to its nearest original real image.",
+        "Where the training set is generated itself, an image can be far from the real ones and still a copy.",
         between=(0.0, None),
+    ),
+    "generalization_score_baseline": MetricWords(
+        "Score of fresh real images",
+        "Mean distance from a held-out real image to its nearest of as many real images as the training set has: what "
+        "the generalization score is measured against.",
+        "Held-out images that are in the training set as well make it too low.",
+        between=(0.0, None),
+    ),
+    "generalization_score_ratio": MetricWords(
+        "Ratio to fresh real images",
+        "The generalization score over the score of fresh real images: 1 is as new as fresh data, 0 is a copy.",
+        "A mean: a few copies among many new images hardly move it, so read it beside the near-copy rate. Noise, too, "
+        "is far from everything.",
+        between=(0.0, 1.0),
         better=1,
         is_main=True,
         short="novelty",
     ),
     "near_copy_rate": MetricWords(
-        "Near copies",
-        "Share of generated images that are nearer to a training image than 99 % of fresh real images are: 0.01 or "
-        "less is what fresh data would have.",
-        "Copies of copies count against the training set of the same iteration only.",
+        "Near-copy rate",
+        "Share of generated images that are nearer to a training image than 99 % of fresh real images are, or exact "
+        "copies of one.",
+        "About 1 % is chance. In pixels a shifted or recoloured copy is no near copy: look in an encoder's space, too.",
         between=(0.0, 1.0),
         better=-1,
     ),
-    "generalization_score_real": MetricWords(
-        "Distance to the real data",
-        "Mean distance from a generated image to its nearest original real image, whatever it was trained on.",
-        "Grows when images drift away from the real data, be it into new images or into garbage.",
-        between=(0.0, None),
-    ),
-    "generalization_score_baseline": MetricWords(
-        "Baseline of the generalization score",
-        "What fresh real images score against as many real images as the training set has.",
-        "It is a property of the data and of the size of the training set, not of the model.",
-        between=(0.0, None),
-    ),
     "authpct": MetricWords(
         "Authentic share",
-        "Share of generated images that are farther from their nearest training image than that image is from its own "
-        "nearest neighbour.",
-        "Compare with what held-out real images score, not with 1.",
+        "Share of generated images that are farther from their nearest training image than that one is from its own "
+        "nearest training image.",
+        "Fresh real images score well below 1, how far depends on the dimension. Copies of training images that come "
+        "in near-identical pairs count as authentic.",
         between=(0.0, 1.0),
         better=1,
     ),
@@ -97,16 +100,17 @@ METRICS: dict[str, MetricWords] = {
     ),
     "vendi_score": MetricWords(
         "Vendi score of the training set",
-        "The effective number of different images: the exponential of the entropy of the eigenvalues of their "
-        "similarity matrix.",
-        "Depends on the similarity and on the number of images; compare at equal size and feature space.",
+        "The effective number of different directions among its images, by cosine similarity.",
+        "Does not see lengths, and stays low in pixels, which have no negative values: read it in embeddings. Compare "
+        "at equal size and feature space.",
         between=(1.0, None),
         better=1,
     ),
     "intrinsic_dimension": MetricWords(
         "Intrinsic dimension of the training set",
-        "How many dimensions the training set fills, from ratios of neighbour distances.",
-        "Estimated too low in high dimension; compare at equal size and feature space.",
+        "The dimension of the surface that its images lie near, estimated from the distances of their ten nearest "
+        "neighbours.",
+        "Too low with few images, the more so the higher it is: compare at equal size and feature space.",
         between=(0.0, None),
         better=1,
     ),
@@ -122,9 +126,10 @@ METRICS: dict[str, MetricWords] = {
     ),
     "kernel_distance": MetricWords(
         "Kernel distance",
-        "Maximum mean discrepancy between generated and held-out real images with a cubic kernel, without bias; it may "
-        "fall below 0.",
-        "It is a KID only with Inception features of the original weights; compare at equal feature space.",
+        "Squared maximum mean discrepancy between generated and held-out real images: 0 for equal distributions, by "
+        "chance also below.",
+        "It is a KID only with Inception features of the original weights. Large where the features are large: compare "
+        "in one feature space only.",
         better=-1,
     ),
     "precision": MetricWords(
@@ -259,6 +264,11 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes:02d} min"
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"
 
 
 def _exponent(value: float) -> int:

@@ -1,8 +1,8 @@
-"""Features of sources: read from a file, or extracted once and kept, part by part, so that a repeat goes on."""
+"""Features of sources: read from a file, or extracted once and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from entropick import arrays, features
 from entropick.arrays import Integers, check_same_width
 from entropick.datasets import read_image
 from entropick.errors import InputError
-from entropick.run.files import fingerprint, read_json, write_content, write_json
-from entropick.selection.sources import Source, Survey
+from entropick.run.files import fingerprint
+from entropick.sources.feature_cache import FeatureCache, Read
+from entropick.sources.source import Source
+from entropick.sources.survey import Survey
 from entropick.work import Work
-
-# Image files decoded, and kept, together.
-_PART_FILES = 512
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,21 @@ def extract(
     cache: Path,
     work: Work,
 ) -> Candidates:
-    """Features of all images by `encoder`; those of image files are kept in `cache`, by encoder and content."""
+    """Features of all images by `encoder`, kept in `cache`; those of arrays are not where extraction is cheap."""
+    kept = FeatureCache(cache)
+    encoder = kept.taught(encoder, work)
     problems = tuple(dict(known) for known in found.problems)
     parts: list[arrays.Features] = []
     for number, source in enumerate(sources):
+        note = f"features of {source.name}"
         if source.array is not None:
-            parts.append(encoder.extract(source.array))
+            parts.append(kept.matrix(encoder, hashes[number], source.array, work, note))
             continue
-        key = fingerprint({"encoder": encoder.describe(), "content": hashes[number], "shape": list(found.shape or ())})
-        parts += _Folder(source, encoder, found.mode, cache / key[:16]).extract(problems[number], work)
+        content = fingerprint({"content": hashes[number], "shape": list(found.shape or ())})
+        read = _decoder(source, found.mode, dict(problems[number]))
+        for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
+            parts.append(X)
+            problems[number].update(undecoded)
     return _align(sources, [part for part in parts if len(part)], problems)
 
 
@@ -101,42 +106,17 @@ def _usable(source: Source, problems: dict[int, str]) -> np.ndarray[Any, np.dtyp
     return usable
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """The features of a folder's files, kept in parts: first what went wrong, then the features."""
+def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
+    """How to read a folder's images: those of rows in `known` are left out, what does not decode is told."""
 
-    source: Source
-    encoder: features.Features
-    mode: str
-    folder: Path
-
-    def extract(self, problems: dict[int, str], work: Work) -> list[arrays.Features]:
-        """The parts in order; adds to `problems` what does not decode."""
-        n = len(self.source)
-        parts = []
-        for start in range(0, n, _PART_FILES):
-            parts.append(self._part(start, problems))
-            work.progress(min(start + _PART_FILES, n), n, f"features of {self.source.name}")
-        return parts
-
-    def _part(self, start: int, problems: dict[int, str]) -> arrays.Features:
-        path, notes = self.folder / f"{start:09d}.npy", self.folder / f"{start:09d}.json"
-        if not path.exists():
-            found, computed = self._compute(range(start, min(start + _PART_FILES, len(self.source))), problems)
-            write_json(notes, found)
-            write_content(path, computed)
-        problems.update({int(row): reason for row, reason in read_json(notes).items()})
-        X: arrays.Features = np.load(path, allow_pickle=False)
-        return X
-
-    def _compute(self, rows: range, known: dict[int, str]) -> tuple[dict[int, str], arrays.Features]:
+    def read(rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
         images, found = [], {}
         for row in rows:
             if row not in known:
                 try:
-                    images.append(read_image(self.source.files[row], mode=self.mode))
+                    images.append(read_image(source.files[row], mode=mode))
                 except InputError as error:
                     found[row] = str(error).partition(": ")[2]
-        if not images:
-            return found, np.empty((0, 0), np.float32)
-        return found, self.encoder.extract(np.stack(images))
+        return (np.stack(images) if images else None), found
+
+    return read

@@ -1,0 +1,152 @@
+"""Any vision encoder of timm or transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from entropick import arrays
+from entropick.errors import InputError
+from entropick.features.checkpoint import CONFIG, PROCESSOR, WEIGHTS, Checkpoint, find_checkpoint
+from entropick.features.network import Forward, NetworkFeatures, as_rgb
+from entropick.features.transformers_model import load_model, load_processor, prepared
+from entropick.optional import require
+
+_EXTRAS = {"timm": "timm", "transformers": "dinov2"}
+_NEEDED = {"timm": (CONFIG, WEIGHTS), "transformers": (CONFIG, PROCESSOR, WEIGHTS)}
+# What only the configuration of a model of this library has.
+_MARKS = {"timm": "architecture", "transformers": "model_type"}
+
+
+@dataclass(kw_only=True)
+class Encoder(NetworkFeatures):
+    """A pretrained vision encoder of timm or transformers with its own preprocessing.
+
+    Features of timm are those before the classifier, pooled as the model pools. Of transformers: the image embedding
+    of a model of images and text; else the model's pooled output, if the checkpoint has its weights; else the first
+    token, or the mean over a map. A model that gives other features for the same image again, because it masks at
+    random, is refused.
+
+    Parameters
+    ----------
+    model
+        A name on the hub (``"facebook/dinov2-with-registers-small"``, or ``"vit_small_patch16_224.dino"`` for
+        ``timm/...``), which is looked up in the Hugging Face cache, or a local folder. Nothing is ever downloaded.
+    library
+        "timm" or "transformers"; None reads it off the model's configuration.
+    device
+        "cpu", "cuda", or "auto" for a GPU where there is one.
+    """
+
+    kind: ClassVar[str] = "encoder"
+    model: str
+    library: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the model's name or folder, fit for a key."""
+        last = Path(self.model).expanduser().resolve().name if self._is_folder() else self.model.rpartition("/")[2]
+        return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in last) or "encoder"
+
+    def check(self) -> None:
+        """Raise InputError for an unknown library or missing weights, MissingDependency for a missing package."""
+        if self.library is not None:
+            arrays.check_choice(self.library, tuple(_EXTRAS), name="library")
+        super().check()
+        self._require(self._library_of(self._checkpoint()))
+
+    def weights(self) -> str:
+        """A hash (hexadecimal) of weights, configuration and preprocessing."""
+        return self._checkpoint().sha256()
+
+    def load(self, device: Any) -> Forward:
+        """The model and its preprocessing."""
+        checkpoint = self._checkpoint()
+        library = self._library_of(checkpoint)
+        self._require(library)
+        forward = {"timm": _timm, "transformers": _transformers}[library](checkpoint.folder, device, self.name)
+        _check_repeats(forward, self.name)
+        return forward
+
+    def _is_folder(self) -> bool:
+        return Path(self.model).expanduser().is_dir()
+
+    def _checkpoint(self) -> Checkpoint:
+        if not isinstance(self.model, str) or not self.model:
+            raise InputError(f"model: expected a name on the hub or a folder, got {self.model!r}.")
+        path = self.model if self._is_folder() or self.model.startswith((".", "/", "~")) else None
+        repo = self.model if "/" in self.model else f"timm/{self.model}"
+        needed = _NEEDED[self.library or ("timm" if repo.startswith("timm/") else "transformers")]
+        if path is not None:
+            # Which files are needed depends on what the folder is a checkpoint of.
+            found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,))
+            needed = _NEEDED[self._library_of(found)]
+        return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed)
+
+    def _library_of(self, checkpoint: Checkpoint) -> str:
+        config = checkpoint.config()
+        found = next((library for library, mark in _MARKS.items() if mark in config), None)
+        if found is None or self.library not in (None, found):
+            raise InputError(
+                f"encoder: expected the configuration of a {self.library or 'timm or transformers'} model in "
+                f"{checkpoint.folder / CONFIG}, got one of {found or 'neither'}."
+            )
+        return found
+
+    def _require(self, library: str) -> None:
+        require(library, extra=_EXTRAS[library], wanted_by=f"encoder {self.model}")
+
+
+def _timm(folder: Path, device: Any, who: str) -> Forward:
+    import timm
+    import torch
+    from PIL import Image
+
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    except Exception as error:
+        raise InputError(f"{who}: timm cannot load the model in {folder} ({error}).") from error
+    model = model.eval().requires_grad_(False).to(device)
+    transform: Callable[[Any], Any] = timm.data.create_transform(
+        **timm.data.resolve_model_data_config(model), is_training=False
+    )
+
+    def forward(images: arrays.Images) -> Any:
+        pixels = [transform(Image.fromarray(image)) for image in as_rgb(images)]
+        return model(torch.stack(pixels).to(device))
+
+    return forward
+
+
+def _transformers(folder: Path, device: Any, who: str) -> Forward:
+    model, missing = load_model(folder, device, who=who)
+    has_pooler = not missing
+    if missing and not all("pooler" in name for name in missing):
+        raise InputError(f"{who}: expected weights for the whole model in {folder}, but {min(missing)} is missing.")
+    prepare = prepared(load_processor(folder), device)
+
+    def forward(images: arrays.Images) -> Any:
+        pixels = prepare(images)
+        if hasattr(model, "get_image_features"):
+            return model.get_image_features(pixel_values=pixels).pooler_output
+        found = model(pixel_values=pixels)
+        if has_pooler and getattr(found, "pooler_output", None) is not None:
+            return found.pooler_output.flatten(1)
+        tokens = found.last_hidden_state
+        return tokens[:, 0] if tokens.ndim == 3 else tokens.mean(dim=(2, 3))
+
+    return forward
+
+
+def _check_repeats(forward: Forward, who: str) -> None:
+    import torch
+
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        same = torch.equal(forward(image), forward(image))
+    if not same:
+        raise InputError(f"{who}: expected the same features for the same image, but the model draws random numbers.")

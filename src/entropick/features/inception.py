@@ -1,0 +1,99 @@
+"""The Inception network of the original FID."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from entropick.errors import InputError
+from entropick.features.checkpoint import check_file, hash_of
+from entropick.features.network import Forward, NetworkFeatures, as_rgb
+from entropick.optional import require
+
+_FILE = "weights-inception-2015-12-05-6726825d.pth"
+# Of the weights that TensorFlow's graph of 2015-12-05 was converted to; the file's name has its first digits.
+_ORIGINAL = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_LAYER = "2048"
+_ADVICE = (
+    'Where there is a network, run\n  python -c "from torch_fidelity.feature_extractor_inceptionv3 import '
+    "FeatureExtractorInceptionV3 as F; F('inception', ['2048'])\"\n"
+    f"which puts {_FILE} into torch's cache. For another machine bring that file over, and give it as path."
+)
+
+
+@dataclass(kw_only=True)
+class Inception(NetworkFeatures):
+    """The 2048 pooled features of the InceptionV3 that FID was defined with (Heusel et al. 2017, arXiv 1706.08500).
+
+    Network, weights and the resize to 299 x 299 in TensorFlow's manner are those of the package torch-fidelity:
+    ``pip install 'entropick[fid]'``. A Frechet distance may be called FID in this space only, and only with the
+    original weights: with others, `name` says so.
+
+    Parameters
+    ----------
+    path
+        The file of weights in torch-fidelity's format; None looks in torch's cache. Nothing is ever downloaded.
+        It is read as tensors only: a file that wants to run code is refused.
+    device
+        "cpu", "cuda", or "auto" for a GPU where there is one.
+    """
+
+    kind: ClassVar[str] = "inception"
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``"inception"`` for the original weights, ``"inception-"`` and a hash for others."""
+        try:
+            sha256 = self.weights()
+        except InputError:
+            return "inception"
+        return "inception" if sha256 == _ORIGINAL else f"inception-{sha256[:8]}"
+
+    def check(self) -> None:
+        """Raise InputError for missing weights, MissingDependency without torch-fidelity."""
+        super().check()
+        _extractor()
+
+    def weights(self) -> str:
+        """The sha256 (hexadecimal) of the file of weights."""
+        return hash_of(self._file())
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """2048, whatever the shape."""
+        return int(_LAYER)
+
+    def load(self, device: Any) -> Forward:
+        """torch-fidelity's extractor."""
+        import torch
+
+        file = self._file()
+        extractor = _extractor()
+        try:
+            # torch-fidelity unpickles what it is given. So it is given what was read as tensors only.
+            safe = io.BytesIO()
+            torch.save(torch.load(file, map_location="cpu", weights_only=True), safe)
+            safe.seek(0)
+            model = extractor("inception", [_LAYER], feature_extractor_weights_path=safe)
+        except Exception as error:
+            raise InputError(
+                f"inception: expected torch-fidelity's weights in {file}, but {error}. {_ADVICE}"
+            ) from error
+        model = model.to(device)
+        return lambda images: model(torch.from_numpy(as_rgb(images)).permute(0, 3, 1, 2).to(device))[0]
+
+    def _file(self) -> Path:
+        return check_file("inception", self.path, expected="the weights", otherwise=_in_cache(), advice=_ADVICE)
+
+
+def _extractor() -> Any:
+    module = require("torch_fidelity.feature_extractor_inceptionv3", extra="fid", wanted_by="inception")
+    return module.FeatureExtractorInceptionV3
+
+
+def _in_cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / _FILE

@@ -1,0 +1,149 @@
+"""One space measured: the values, and of each generated row how near it is to the training set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick.arrays import Features, Integers
+from entropick.errors import InputError
+from entropick.metrics.intervals import interval
+from entropick.metrics.memorization import mean_distance
+from entropick.metrics.suite import MEASURES, Roles, measure
+from entropick.work import Work
+
+# Rows that a measure needs at least, with its own k.
+LEAST_ROWS = {
+    "authpct": {"training": 2},
+    "knn_entropy": {"training": 2},
+    "total_variance": {"training": 2},
+    "intrinsic_dimension": {"training": 11},
+    "frechet_distance": {"generated": 2, "reference": 2},
+    "kernel_distance": {"generated": 2, "reference": 2},
+    "precision": {"reference": 4},
+    "recall": {"generated": 4},
+    "density": {"reference": 6},
+    "coverage": {"reference": 6},
+}
+# How often the sets are split for an interval.
+N_SPLITS = 20
+_BINS = 40
+# Beyond this share of the distances the last bar holds all.
+_SHOWN = 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found in one space.
+
+    Attributes
+    ----------
+    values, intervals
+        ``name/space`` -> value, and low and high where they were asked for; None where they are not finite.
+    distances, neighbors
+        Of each generated row: the distance to its nearest training row, and which that is.
+    near_copies
+        Which generated rows are near copies; without a reference, exact copies alone.
+    near_copy_distance
+        Below it a row is a near copy; None without a reference.
+    baseline_distances
+        Of each reference row; None without a reference.
+    """
+
+    values: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    distances: NDArray[np.float64]
+    neighbors: Integers
+    near_copies: NDArray[np.bool_]
+    near_copy_distance: float | None
+    baseline_distances: NDArray[np.float64] | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Mean distance over that of the reference; None without a reference, or where that is 0."""
+        mean = None if self.baseline_distances is None else mean_distance(self.baseline_distances)
+        return mean_distance(self.distances) / mean if mean else None
+
+    def summary(self) -> dict[str, Any]:
+        """What the page and its readers need beside the values, as plain data."""
+        baseline = self.baseline_distances
+        return {
+            "ratio": self.ratio,
+            "n_generated": len(self.distances),
+            "n_near_copies": int(self.near_copies.sum()),
+            "n_exact_copies": int((self.distances == 0).sum()),
+            "near_copy_distance": self.near_copy_distance,
+            "n_reference_in_training": None if baseline is None else int((baseline == 0).sum()),
+            "histogram": self._histogram(),
+        }
+
+    def worst_first(self) -> Integers:
+        """The generated rows, nearest to the training set first."""
+        order: Integers = np.argsort(self.distances, kind="stable").astype(np.int64)
+        return order
+
+    def _histogram(self) -> dict[str, list[float]]:
+        """Shares of the distances in bins of equal width from 0; the last one holds all beyond."""
+        sets = {"generated": self.distances}
+        if self.baseline_distances is not None:
+            sets["reference"] = self.baseline_distances
+        top = max(float(np.quantile(distances, _SHOWN)) for distances in sets.values())
+        edges = np.linspace(0, top if top > 0 else 1, _BINS + 1)
+        shares = {name: _shares(distances, edges) for name, distances in sets.items()}
+        return {"edges": edges.tolist(), **shares}
+
+
+def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
+    """Raise InputError if a set, or half of it, has fewer rows than one of the measures needs."""
+    for name in metrics:
+        for role, least in LEAST_ROWS.get(name, {}).items():
+            least *= 2 if halves else 1
+            if sizes[role] < least:
+                raise InputError(
+                    f"{role}: expected at least {least} usable rows for {name}"
+                    f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics."
+                )
+
+
+def measure_space(
+    matrices: Mapping[str, Features], metrics: Sequence[str], space: str, seed: int | None, work: Work
+) -> Measured:
+    """Compute `metrics` of the matrices (role -> features), with intervals if there is a `seed`, and near copies."""
+    roles = Roles(**matrices)
+    work.progress(0, len(metrics) + 1, f"nearest training images ({space})")
+    found = roles.nearest_training
+    values: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for done, name in enumerate(metrics, start=1):
+        work.progress(done, len(metrics) + 1, f"{name} ({space})")
+        values |= measure(roles, [name], space=space)
+        if seed is not None:
+            low, high = interval(name, roles, n_resamples=N_SPLITS, seed=seed)
+            intervals[f"{name}/{space}"] = (low, high) if math.isfinite(low) else None
+    distances = found.distances[:, 0]
+    copies = None if roles.reference is None else roles.copying
+    return Measured(
+        values=values,
+        intervals=intervals,
+        distances=distances,
+        neighbors=found.indices[:, 0],
+        near_copies=distances == 0 if copies is None else copies.near_copies,
+        near_copy_distance=None if copies is None else copies.near_copy_distance,
+        baseline_distances=None if copies is None else copies.baseline_distances,
+    )
+
+
+def needed_roles(name: str) -> tuple[str, ...]:
+    """The sets that a measure compares."""
+    return MEASURES[name].roles
+
+
+def _shares(distances: NDArray[np.float64], edges: NDArray[np.float64]) -> list[float]:
+    counts, _ = np.histogram(np.minimum(distances, edges[-1]), edges)
+    shares: list[float] = (counts / len(distances)).tolist()
+    return shares

@@ -1,0 +1,142 @@
+"""What a score says in words, each sentence with its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from entropick.metrics.suite import MEASURES
+from entropick.page.words import number, percent
+
+# The share of fresh real images that the rule for near copies takes for one, and how many standard deviations of
+# chance on top of it are not yet called copying.
+_FALSE_ALARMS, _DEVIATIONS = 0.01, 3
+# Above this share of copies it no longer copies in part.
+_MOSTLY = 0.75
+# Ratios to fresh data between which a generator is called as new as it.
+_AS_NEW = (0.9, 1.15)
+# From the most to the least alarming: of several spaces the first speaks for all.
+_LEVELS = ("copies", "some", "near", "far", "new", "open")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement in one space.
+
+    Attributes
+    ----------
+    level
+        "copies" and "some" (near copies), "near" (to the training set, without near copies), "far", "new" (as fresh
+        data), "open" (no reference, no judgement).
+    short
+        A few words for a table.
+    headline
+        One sentence.
+    sentences
+        What it rests on.
+    """
+
+    space: str
+    level: str
+    short: str
+    headline: str
+    sentences: tuple[str, ...]
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether images are copied."""
+        return self.level in ("copies", "some")
+
+
+def judge(told: Mapping[str, Any]) -> list[Verdict]:
+    """The verdict in each space of a ``score.json``, the most alarming first."""
+    verdicts = [_judge_space(told, space) for space in told["spaces"]]
+    return sorted(verdicts, key=lambda verdict: _LEVELS.index(verdict.level))
+
+
+def _judge_space(told: Mapping[str, Any], space: str) -> Verdict:
+    summary = told["spaces"][space]
+    ratio, n = summary["ratio"], summary["n_generated"]
+    share = summary["n_near_copies"] / n
+    if summary["near_copy_distance"] is None:
+        level, short, headline = _without_reference(summary["n_exact_copies"], n)
+    else:
+        level, short, headline = _with_reference(ratio, share, n)
+    return Verdict(space, level, short, headline, tuple(_sentences(told, space, ratio)))
+
+
+def _without_reference(n_exact: int, n: int) -> tuple[str, str, str]:
+    if n_exact:
+        level = "copies" if n_exact > _MOSTLY * n else "some"
+        return level, "copies", f"{percent(n_exact / n)} of the generated images are exact copies of training images."
+    return "open", "no reference", "No exact copies. Whether images are near copies is open: give --reference."
+
+
+def _with_reference(ratio: float | None, share: float, n: int) -> tuple[str, str, str]:
+    if share > _MOSTLY:
+        return "copies", "copies", f"It copies: {percent(share)} of the generated images are near copies."
+    if share > _FALSE_ALARMS + _DEVIATIONS * math.sqrt(_FALSE_ALARMS * (1 - _FALSE_ALARMS) / n):
+        return "some", "some copies", f"It copies in part: {percent(share)} of the generated images are near copies."
+    if ratio is None:
+        return "open", "no baseline", "The reference repeats training images, so there is nothing to judge by."
+    if ratio < _AS_NEW[0]:
+        return "near", "close", "Hardly any near copies, but closer to the training set than fresh real images are."
+    if ratio > _AS_NEW[1]:
+        return "far", "far", "New images, farther from the training set than fresh real ones: are they realistic?"
+    return "new", "as new", "No sign of copying: the generated images are as new as fresh real ones."
+
+
+def _sentences(told: Mapping[str, Any], space: str, ratio: float | None) -> list[str]:
+    summary = told["spaces"][space]
+    n, n_near, n_exact = (summary[name] for name in ("n_generated", "n_near_copies", "n_exact_copies"))
+    lines = []
+    if ratio is not None:
+        lines.append(
+            f"On average a generated image is {ratio:.2f} times as far from its nearest training image as a "
+            f"fresh real image is (1 is as new as fresh data, 0 is a copy)."
+        )
+    if summary["near_copy_distance"] is not None:
+        lines.append(
+            f"{n_near:,} of {n:,} generated images are near copies, {n_exact:,} of them exact: nearer to a training "
+            f"image ({number(summary['near_copy_distance'])} or less) than 99 % of fresh real images are. Of fresh "
+            f"images about {number(max(1.0, _FALSE_ALARMS * n), 2)} in {n:,} would be."
+        )
+    if shared := summary["n_reference_in_training"]:
+        lines.append(
+            f"{shared:,} reference images are in the training set as well: the baseline is too low. Remove them."
+        )
+    return lines
+
+
+def meaning(told: Mapping[str, Any], name: str, space: str) -> str:
+    """A value in a few words: the verdict where there is one, else which direction is which."""
+    value = told["values"][f"{name}/{space}"]
+    if value is None:
+        return "not finite"
+    if name == "generalization_score_ratio":
+        found = next(verdict for verdict in judge(told) if verdict.space == space)
+        return f"{value:.2f} of fresh data: {found.short}"
+    if name == "near_copy_rate":
+        return f"{percent(value)} near copies, 1 % is chance"
+    return MEASURES[name].better
+
+
+def notes(told: Mapping[str, Any]) -> list[str]:
+    """What to know before the numbers are compared with others."""
+    used = {role: of["used"] for role, of in told["sizes"].items()}
+    lines = []
+    if told["left_out"]:
+        lines.append(f"Left out without a reference: {_listed(told['left_out'])}.")
+    if "reference" in used and used["reference"] != used["generated"]:
+        lines.append(
+            f"{used['generated']:,} generated images stand against {used['reference']:,} reference images: the ratio "
+            "and the near copies do not mind; the Fréchet distance, precision, recall, density and coverage do, so "
+            "compare these only with scores of the same sizes."
+        )
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)

@@ -1,0 +1,140 @@
+"""Features kept on the disk by encoder and content, in parts, so that a repeat goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from entropick.arrays import Features as FeatureMatrix
+from entropick.arrays import Images, Integers
+from entropick.datasets import read_array_file
+from entropick.errors import InputError, RunDamaged
+from entropick.features.base import Features, LearnedFeatures
+from entropick.run.files import (
+    fingerprint,
+    hash_file,
+    read_content,
+    read_json,
+    storage_errors,
+    write_content,
+    write_json,
+)
+from entropick.work import Work
+
+# Images kept together, and images between two signs of life.
+_PART, _BLOCK = 512, 64
+
+Read = Callable[[range], tuple[Images | None, dict[int, str]]]
+"""Rows -> the images of those that are usable, None if there is none, and why the others are not."""
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """A folder of features; processes may share it. A part that is not what was written is made again."""
+
+    folder: Path
+
+    def matrix(self, encoder: Features, content: str, images: Images, work: Work, note: str) -> FeatureMatrix:
+        """Features of an array of images with this content hash; nothing is kept where extraction is cheap."""
+        if encoder.cheap:
+            return encoder.extract(images)
+        parts = self.parts(encoder, content, lambda rows: (images[rows.start : rows.stop], {}), len(images), work, note)
+        return np.concatenate([X for X, _ in parts])
+
+    def parts(
+        self, encoder: Features, content: str, read: Read, n: int, work: Work, note: str
+    ) -> list[tuple[FeatureMatrix, dict[int, str]]]:
+        """Features of `n` images, part by part, each with the rows that have none and why; `read` gives the images."""
+        folder = self.folder / fingerprint({"encoder": encoder.identity(), "content": content})[:16]
+        found = []
+        with _held(folder):
+            for start in range(0, n, _PART):
+                rows = range(start, min(start + _PART, n))
+                path = folder / f"{start:09d}.npy"
+                if not _is_intact(path):
+                    images, problems = read(rows)
+                    X = _extract(encoder, images, rows, lambda done: work.progress(done, n, note))
+                    _keep(path, X, problems)
+                    if work.due():
+                        work.save("features", {}, {})  # all is kept already: a moment at which the budget may end
+                work.progress(rows.stop, n, note)
+                problems = {int(row): reason for row, reason in read_json(_notes(path))["problems"].items()}
+                found.append((read_content(path), problems))
+        return found
+
+    def taught(self, encoder: Features, work: Work) -> Features:
+        """The encoder; one that learns from the images at its `path` learns now, or has what was kept of it."""
+        if not isinstance(encoder, LearnedFeatures) or encoder.fitted:
+            return encoder
+        encoder = dataclasses.replace(encoder)
+        folder = self.folder / f"learned-{fingerprint(encoder.identity())[:16]}"
+        weights, known = folder / "weights.safetensors", folder / "known.json"
+        with _held(folder):
+            if not known.exists():
+                encoder.fit(*lessons_of(encoder), work=work)
+                arrays, state = encoder.state()
+                write_content(weights, arrays)
+                write_content(known, state)
+            return encoder.restore(read_content(weights), read_content(known))
+
+
+def check_encoder(encoder: Features) -> None:
+    """Raise InputError, before anything is extracted, if an encoder cannot be used where there is no loop."""
+    encoder.check()
+    if not isinstance(encoder, LearnedFeatures) or encoder.fitted:
+        return
+    if encoder.path is None:
+        raise InputError(
+            f"features: {encoder.name} learns from labelled images. Say which: "
+            f"'{{kind = \"{encoder.kind}\", path = \"FILE.npz\"}}', a file with arrays 'images' and 'labels'."
+        )
+    encoder.check_lessons(*lessons_of(encoder))
+
+
+def lessons_of(encoder: LearnedFeatures) -> tuple[Images, Integers | None]:
+    """Images and labels at the `path` of a space that learns; InputError if they cannot be read."""
+    assert encoder.path is not None
+    return read_array_file(Path(encoder.path))
+
+
+def _extract(encoder: Features, images: Images | None, rows: range, tell: Callable[[int], None]) -> FeatureMatrix:
+    if images is None:
+        return np.empty((0, 0), np.float32)
+    blocks = []
+    for start in range(0, len(images), _BLOCK):
+        blocks.append(encoder.extract(images[start : start + _BLOCK]))
+        tell(rows.start + start + len(blocks[-1]))
+    return np.concatenate(blocks)
+
+
+def _keep(path: Path, X: FeatureMatrix, problems: dict[int, str]) -> None:
+    record = write_content(path, X)
+    write_json(_notes(path), {"sha256": record.sha256, "problems": problems})
+
+
+def _is_intact(path: Path) -> bool:
+    try:
+        known: Any = read_json(_notes(path))
+        return bool(known["sha256"] == hash_file(path).sha256)
+    except (OSError, RunDamaged, TypeError, KeyError):
+        return False
+
+
+def _notes(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Another process that wants the same features waits here for those of this one."""
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield

@@ -1,0 +1,34 @@
+"""Images that cannot be used: all of them named, or gone on without and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from entropick.errors import InputError
+from entropick.sources.source import Source, readable
+
+Problems = Sequence[dict[int, str]]
+
+
+def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: bool) -> None:
+    """Raise InputError with all `problems` (of each source, row -> reason), unless they are to be skipped."""
+    if skip_bad or not any(problems):
+        return
+    lines = [
+        f"{readable(source.place(row))}: {reason}"
+        for source, of in zip(sources, problems, strict=True)
+        for row, reason in sorted(of.items())
+    ]
+    raise InputError(
+        "\n  ".join([f"{len(lines)} images cannot be used. Mend or remove them, or give --skip-bad:", *lines])
+    )
+
+
+def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any]]:
+    """What was skipped, as plain data."""
+    return [
+        {"source": source.name, "path": readable(source.place(row)), "row": row, "reason": reason}
+        for source, bad in zip(sources, problems, strict=True)
+        for row, reason in sorted(bad.items())
+    ]

@@ -1,0 +1,123 @@
+"""Sources: where candidates come from, by name, so that it is known of every row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from entropick.arrays import check_features, check_images
+from entropick.datasets import class_folders, hash_folder, image_files, read_array_file
+from entropick.errors import InputError
+from entropick.run.files import hash_file
+from entropick.sources.embeddings import map_array, read_classes, read_embeddings
+from entropick.work import Work
+
+Kind = Literal["folder", "images", "embeddings"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Candidates under one name, opened but hardly read.
+
+    Attributes
+    ----------
+    name, path
+        As given in ``name=path``.
+    kind
+        "folder" of image files, array of "images", or array of "embeddings".
+    files
+        The image files of a folder, sorted; else empty.
+    array
+        uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
+        folder.
+    classes
+        The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
+        way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    files: tuple[Path, ...] = ()
+    array: NDArray[Any] | None = field(default=None, repr=False)
+    classes: tuple[str, ...] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.files) if self.array is None else len(self.array)
+
+    def place(self, row: int) -> str:
+        """The path of a row's file: its own, or that of the array it is in."""
+        return str(self.files[row] if self.files else self.path)
+
+    def content_hash(self, work: Work) -> str:
+        """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
+        return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
+
+
+def readable(path: str) -> str:
+    """A file's name as text that can be written anywhere; bytes that are no UTF-8 become escapes.
+
+    Examples
+    --------
+    >>> readable("caf\\udce9.png")
+    'caf\\\\xe9.png'
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
+    """Open sources given as ``name=path``.
+
+    Raises
+    ------
+    InputError
+        No source, a specification without a name, a name twice, a path that does not exist or holds nothing usable,
+        or embeddings beside images.
+    """
+    pairs = [_name_and_path(text) for text in specifications]
+    if not pairs:
+        raise InputError("sources: expected at least one NAME=PATH, for instance real=photos/.")
+    names = Counter(name for name, _ in pairs)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
+    sources = tuple(_open(name, path) for name, path in pairs)
+    if {source.kind for source in sources} > {"embeddings"}:
+        listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
+        raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
+    return sources
+
+
+def _name_and_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    usable = name.strip() == name and name not in ("", ".", "..") and not set("/\\\0") & set(name)
+    if not equals or not usable or not path:
+        raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
+    return name, Path(path)
+
+
+def _open(name: str, path: Path) -> Source:
+    if path.is_dir():
+        files = tuple(image_files(path))
+        return Source(name, path, "folder", files=files, classes=class_folders(path, files))
+    if not path.is_file():
+        raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
+    if path.suffix == ".npz":
+        images, labels = read_array_file(path)
+        return Source(name, path, "images", array=images, classes=None if labels is None else _texts(labels))
+    if path.suffix == ".parquet":
+        return Source(name, path, "embeddings", array=read_embeddings(path), classes=read_classes(path))
+    if path.suffix != ".npy":
+        raise InputError(f"{path}: expected a folder of images, or a .npy, .npz or .parquet file.")
+    array = map_array(path)
+    if array.ndim == 2:
+        return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
+    return Source(name, path, "images", array=check_images(array, name=str(path)))
+
+
+def _texts(labels: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(map(str, labels.tolist()))

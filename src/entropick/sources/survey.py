@@ -1,0 +1,90 @@
+"""What the heads of image files say: which can be used, before any is decoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entropick.errors import InputError
+from entropick.sources.source import Source
+from entropick.work import Work
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the heads of image files say, before any is decoded.
+
+    Attributes
+    ----------
+    shape
+        ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
+    problems
+        Of each source, in order: row -> why its file cannot be used.
+    """
+
+    shape: tuple[int, ...] | None
+    problems: tuple[dict[int, str], ...]
+
+    @property
+    def mode(self) -> str:
+        """How `entropick.datasets.read_image` should convert files."""
+        return "grey" if self.shape is not None and self.shape[-1] == 1 else "rgb"
+
+
+def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
+    """Look at the head of every image file; with `one_size`, those of an unusual size are problems.
+
+    Raises
+    ------
+    InputError
+        With `one_size`, if sources differ in shape as a whole, or no file is usable.
+    """
+    heads: list[list[tuple[tuple[int, int], bool] | str]] = []
+    for source in sources:
+        heads.append([])
+        for row, file in enumerate(source.files):
+            heads[-1].append(_head(file))
+            work.progress(row + 1, len(source.files), f"looking at {source.name}")
+    problems = tuple({row: h for row, h in enumerate(of) if isinstance(h, str)} for of in heads)
+    if not one_size:
+        return Survey(None, problems)
+    usable = [h for of in heads for h in of if not isinstance(h, str)]
+    arrays = {source.array.shape[1:] for source in sources if source.array is not None}
+    shape = _one_shape(sources, arrays, usable)
+    for of, found in zip(heads, problems, strict=True):
+        for row, head in enumerate(of):
+            if not isinstance(head, str) and head[0] != shape[:2]:
+                found[row] = f"has {head[0][1]}x{head[0][0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
+    return Survey(shape, problems)
+
+
+def _one_shape(
+    sources: Sequence[Source], arrays: set[tuple[int, ...]], usable: list[tuple[tuple[int, int], bool]]
+) -> tuple[int, ...]:
+    """The shape of arrays if there are any, else the most usual size of files, grey only if all are grey."""
+    if len(arrays) > 1:
+        listed = ", ".join(
+            f"{source.name} has {source.array.shape[1:]}" for source in sources if source.array is not None
+        )
+        raise InputError(f"sources: expected images of one shape, but {listed}. Resize them, or give embeddings.")
+    if arrays:
+        return arrays.pop()
+    if not usable:
+        raise InputError("sources: expected readable images, but not one file can be read.")
+    size = Counter(size for size, _ in usable).most_common(1)[0][0]
+    return (*size, 1 if all(is_grey for _, is_grey in usable) else 3)
+
+
+def _head(file: Path) -> tuple[tuple[int, int], bool] | str:
+    """((height, width), whether it is grey) of an image file, or why it cannot be used."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                return f"expected 8 bits per channel, got Pillow mode {image.mode!r}"
+            return (image.height, image.width), image.mode in ("1", "L", "LA")
+    except Exception as error:
+        return f"does not decode ({type(error).__name__})"

@@ -1,0 +1,99 @@
+"""The classifier's features: learned from labels, the same bits again, telling classes apart."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from entropick.errors import InputError
+from entropick.features import Classifier
+from entropick.study import limited_threads
+
+DIGITS = load_digits()
+IMAGES, LABELS = np.round(DIGITS.images * (255 / 16)).astype(np.uint8)[..., None], DIGITS.target
+N = 1024
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Classifier(steps=200).fit(IMAGES[:N], LABELS[:N])
+
+
+def test_it_learns_the_digits(digits):
+    assert digits.accuracy_ > 0.9
+    assert digits.summary() == {"accuracy": digits.accuracy_, "n_held_out": 102, "n_classes": 10}
+    right = round(digits.accuracy_ * 102)
+    assert digits.accuracy_ == right / 102
+
+
+def test_classes_are_apart_in_its_space(digits):
+    """The nearest neighbour of an image that it has not learned from has its label."""
+    X = digits.extract(IMAGES)
+    assert KNeighborsClassifier(1).fit(X[:N], LABELS[:N]).score(X[N:], LABELS[N:]) > 0.9
+
+
+def test_the_same_bits_whatever_surrounds_it():
+    def weights(**changes):
+        space = Classifier(**{"steps": 12, **changes}).fit(IMAGES[:200], LABELS[:200])
+        return np.concatenate([value.ravel() for value in space.weights_.values()])
+
+    torch.manual_seed(0)
+    first, drawn = weights(), torch.rand(1)
+    torch.manual_seed(1)
+    with limited_threads(2):
+        np.testing.assert_array_equal(weights(), first)
+        assert torch.get_num_threads() == 2
+    torch.manual_seed(0)
+    assert torch.rand(1) == drawn, "torch's own random numbers were used"
+    assert not np.array_equal(weights(seed=1), first)
+
+
+def test_the_order_of_labels_and_their_values_do_not_matter_to_the_space():
+    a = Classifier(steps=12).fit(IMAGES[:200], LABELS[:200])
+    b = Classifier(steps=12).fit(IMAGES[:200], LABELS[:200] * 10 + 7)
+    np.testing.assert_array_equal(a.extract(IMAGES[:9]), b.extract(IMAGES[:9]))
+    assert a.identity() != b.identity()
+
+
+def test_state_and_restore(digits):
+    arrays, state = digits.state()
+    again = Classifier(steps=200).restore(arrays, state)
+    np.testing.assert_array_equal(again.extract(IMAGES[:40]), digits.extract(IMAGES[:40]))
+    assert again.identity() == digits.identity() and again.summary() == digits.summary()
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (5, 9, 3), (32, 20, 3)])
+def test_images_of_every_size(shape):
+    images = np.random.default_rng(0).integers(0, 256, (30, *shape), dtype=np.uint8)
+    space = Classifier(steps=2).fit(images, np.arange(30) % 2)
+    assert space.extract(images).shape == (30, space.width(shape)) == (30, 84)
+    with pytest.raises(InputError, match=r"learned from images of shape .*, got \(4, 4, 1\)"):
+        space.extract(np.zeros((2, 4, 4), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "expected labels to learn from"),
+        (np.zeros(20, int), "at least 2 classes"),
+        (np.arange(19) % 2, "labels: expected 20 integers"),
+        (np.full(20, 0.5), "labels: expected 20 integers"),
+    ],
+)
+def test_unusable_lessons(labels, message):
+    for call in (Classifier().check_lessons, Classifier().fit):
+        with pytest.raises(InputError, match=message):
+            call(IMAGES[:20], labels)
+
+
+def test_not_taught_and_unusable_parameters(tmp_path):
+    with pytest.raises(InputError, match="expected to have learned"):
+        Classifier().extract(IMAGES[:2])
+    for space, message in {
+        "steps: expected": Classifier(steps=0),
+        "seed: expected": Classifier(seed=-1),
+        r"path: expected a \.npz file": Classifier(path=str(tmp_path / "gone.npz")),
+    }.items():
+        with pytest.raises(InputError, match=space):
+            message.check()

@@ -1,0 +1,122 @@
+"""The page as text and in a real browser: words first, planted copies first, hostile names as text, no way out."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entropick.scoring import PAGE
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+
+
+def test_it_is_one_file_without_a_way_out(page: Path) -> None:
+    text = page.read_text()
+    body = text.partition("<body>")[2].partition("<script")[0]
+    assert page.name == PAGE and page.stat().st_size < 3_000_000
+    policy = html.unescape(re.search(r'Security-Policy" content="([^"]*)"', text)[1])  # type: ignore[index]
+    assert policy.startswith("default-src 'none'; img-src data:;") and "unsafe" not in policy
+    assert not re.findall(r"<(?:link|iframe|object|embed|base|form)\b", body)
+    assert all(found.startswith(("data:image/", "#")) for found in re.findall(r'\b(?:src|href)="([^"]*)"', body))
+
+
+def test_hostile_names_stay_text(page: Path, scored: Path) -> None:
+    text = page.read_text()
+    assert "onerror=alert(1)&gt;" in text and "<img src=x" not in text and "<!--.png" not in text
+    told = json.loads((scored / "score.json").read_text())
+    assert len(told["skipped"]) == 1 and "onerror" in told["skipped"][0]["path"]
+
+
+def test_planted_copies_come_first(page: Path) -> None:
+    first_space = page.read_text().partition('<ol class="gallery">')[2].partition("</ol>")[0]
+    pairs = re.findall(r"<li(.*?)</li>", first_space, re.S)
+    generated = [int(re.search(r"/made/(\d+)", html.unescape(pair))[1]) for pair in pairs]  # type: ignore[index]
+    assert set(generated[:20]) == set(range(40, 60)) and len(pairs) == 24
+    assert all("near copy" in pair for pair in pairs[:20])
+    training = [int(re.search(r"training</b> row (\d+)", pair)[1]) for pair in pairs[:20]]  # type: ignore[index]
+    assert training == [row - 40 for row in generated[:20]]
+    distances = [float(re.search(r'distance">([^<]*)<', pair)[1]) for pair in pairs]  # type: ignore[index]
+    assert distances == sorted(distances)
+
+
+def test_it_says_what_was_found(page: Path) -> None:
+    text = page.read_text().partition("<h2")[0]
+    assert re.search(r"<h1[^>]*>It copies in part: 3\d(\.\d)? % of the generated images are near copies\.</h1>", text)
+    words = page.read_text()
+    assert "<strong>Failed.</strong> Fails if <code>near_copy_rate&gt;0.2</code>" in words
+    assert "<strong>Passed.</strong> Fails if <code>recall/pixels&lt;0.1</code>" in words
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    if not CHROMIUM:
+        pytest.skip("no chromium: apt-get install chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Any, page: Path, width: int = 1280, **options: Any) -> Iterator[Any]:
+    """The page, drawn; whatever it complained about or asked for fails the test."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    tab = context.new_page()
+    told: list[str] = []
+    tab.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: told.append(f"error: {error}"))
+    tab.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+    tab.on("request", lambda request: None if request.url.startswith("data:") else told.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("html[data-drawn]", timeout=30_000)
+    yield tab
+    assert told == [page.as_uri()]
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_draws_without_a_word_of_complaint(browser: Any, page: Path, scheme: str) -> None:
+    with opened(browser, page, color_scheme=scheme) as tab:
+        assert tab.locator(".drawing svg").count() == 2
+        assert tab.locator(".drawing svg .mark-rect path").count() > 20
+        assert tab.locator(".drawing svg .mark-rule.role-mark line").count() == 2
+        assert tab.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        assert tab.locator(".gallery li").count() == 48
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_it_fits_narrow_screens(browser: Any, page: Path, width: int) -> None:
+    with opened(browser, page, width=width) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_can_be_used_with_the_keyboard_alone(browser: Any, page: Path) -> None:
+    with opened(browser, page) as tab:
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.className") == "skip"
+        summary = tab.locator("summary").first
+        summary.focus()
+        tab.keyboard.press("Enter")
+        assert tab.locator("details[open] table").first.is_visible()
+
+
+def test_it_prints_and_works_without_scripts(browser: Any, page: Path) -> None:
+    with opened(browser, page, color_scheme="dark") as tab:
+        assert tab.pdf().startswith(b"%PDF-")
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    assert tab.locator("noscript").is_visible() and tab.locator(".gallery li").count() == 48
+    context.close()

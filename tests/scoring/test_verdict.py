@@ -1,0 +1,59 @@
+"""The words follow the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from entropick.scoring import judge, meaning
+
+
+def told(**changed: Any) -> dict[str, Any]:
+    """A score.json as far as verdicts read it."""
+    summary = {
+        "ratio": 1.0,
+        "n_generated": 1000,
+        "n_near_copies": 10,
+        "n_exact_copies": 0,
+        "near_copy_distance": 2.0,
+        "n_reference_in_training": 0,
+    }
+    return {"spaces": {"s": summary | changed}, "values": {"generalization_score_ratio/s": changed.get("ratio", 1.0)}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "word"),
+    [
+        ({}, "new", "as new as fresh real ones"),
+        ({"n_near_copies": 19}, "new", "as new"),
+        ({"n_near_copies": 20}, "some", "2 % of the generated images are near copies"),
+        ({"n_near_copies": 500, "ratio": 0.5}, "some", "in part"),
+        ({"n_near_copies": 990, "ratio": 0.05}, "copies", "It copies: 99 %"),
+        ({"ratio": 0.7}, "near", "closer to the training set"),
+        ({"ratio": 2.0}, "far", "are they realistic?"),
+        ({"ratio": None}, "open", "nothing to judge by"),
+        ({"ratio": None, "near_copy_distance": None}, "open", "give --reference"),
+        ({"ratio": None, "near_copy_distance": None, "n_exact_copies": 300}, "some", "30 % of the generated images"),
+    ],
+)
+def test_the_level(changed: dict[str, Any], level: str, word: str) -> None:
+    (verdict,) = judge(told(**changed))
+    assert verdict.level == level and word in verdict.headline
+    assert verdict.is_alarming == (level in ("copies", "some"))
+
+
+def test_of_several_spaces_the_most_alarming_speaks_first() -> None:
+    both = told()
+    both["spaces"]["z"] = both["spaces"]["s"] | {"n_near_copies": 900}
+    assert [verdict.space for verdict in judge(both)] == ["z", "s"]
+
+
+def test_the_ratio_is_said_in_words() -> None:
+    assert meaning(told(ratio=0.42), "generalization_score_ratio", "s") == "0.42 of fresh data: close"
+    assert meaning(told(ratio=None), "generalization_score_ratio", "s") == "not finite"
+
+
+def test_a_reference_inside_the_training_set_is_said() -> None:
+    (verdict,) = judge(told(n_reference_in_training=7))
+    assert any("7 reference images are in the training set" in text for text in verdict.sentences)

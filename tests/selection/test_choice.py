@@ -1,0 +1,41 @@
+"""A choice from Python, as the command makes it; the forecast has the right order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from entropick.errors import InputError
+from entropick.features import Pixels
+from entropick.selection import Choice
+from entropick.selection.forecast import forecast
+from entropick.selectors import Greedy
+from entropick.sources import open_sources
+
+X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+
+
+def test_the_same_from_python(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 4, 4)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    sources = open_sources([f"a={tmp_path / 'images.npz'}"])
+    said = []
+    choice = Choice(sources=sources, selector=Greedy(n_samples=5, random_state=0), encoder=Pixels())
+    result = choice.run(tmp_path / "out", say=said.append)
+    assert result["n_samples"] == 5 and said[0].startswith("greedy: 5 of 30 rows with 16 features. Forecast")
+    assert choice.run(tmp_path / "out", say=said.append) == result and said[-1].startswith("chosen before")
+
+
+def test_another_run_is_not_written_into(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"n_iterations": 3}')
+    choice = Choice(sources=open_sources([f"a={tmp_path / 'X.npy'}"]), selector=Greedy(n_samples=5))
+    with pytest.raises(InputError, match="holds other files"):
+        choice.run(tmp_path / "run")
+
+
+def test_a_larger_selection_is_forecast_to_cost_more():
+    small, large = (forecast(n, 64, n // 2, method="greedy") for n in (1_000, 100_000))
+    assert 0 < small.seconds < large.seconds and 0 < small.bytes < large.bytes
+    assert large.bytes > 2 * 100_000 * 64 * 4
