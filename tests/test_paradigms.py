@@ -87,5 +87,5 @@ def test_the_share_is_fixed_from_the_second_iteration_on():
     ],
 )
 def test_unusable_parameters(paradigm):
-    with pytest.raises(InputError, match="n_fresh|keep|share"):
+    with pytest.raises(InputError, match=r"n_fresh|keep|share"):
         paradigm.check()

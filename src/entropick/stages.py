@@ -302,8 +302,12 @@ class Stages:
         for i in np.unique(pool.source).tolist():
             whole = self._kept_features(features, *self._emitted[i], work)
             of_source = pool.source == i
+            is_kept = of_source & (pool.row < len(whole))
             X = np.empty((len(pool), whole.shape[1]), np.float32) if X is None else X
-            X[of_source] = whole[pool.row[of_source]]
+            X[is_kept] = whole[pool.row[is_kept]]
+            # Fresh real images and planted garbage are numbered after what their iteration emitted.
+            if (is_added := of_source & ~is_kept).any():
+                X[is_added] = features.extract(pool.images[is_added])
         assert X is not None
         return X
 

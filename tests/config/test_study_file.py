@@ -104,7 +104,7 @@ def test_sizes_scale_everything_in_proportion(load):
 
 
 UNSCALED = {
-    'sizes = [16, 32]\n[loop]\ndataset = "digits"\ngenerator = "kde"\n[arms.one]': "expected a dataset with n_reference",
+    "sizes = [16, 32]\n" + BASE: "expected a dataset with n_reference",
     "sizes = [16, 16]\n" + BASE: r"sizes: expected different numbers, got \[16, 16\]",
     "sizes = [0]\n" + BASE: "sizes: expected a whole number of at least 1, got 0",
     "sizes = 16\n" + BASE: r"sizes: expected tuple\[int, \.\.\.\], got 16",

@@ -74,7 +74,7 @@ def test_a_fixed_share_wants_a_selector_that_it_can_tell(images, selector):
 
 def test_a_share_that_the_pool_cannot_give_is_said_at_once(tmp_path, images):
     loop = make_loop(images, paradigm=FixedRealShare(share=0.1), selector=Greedy(n_samples=40), n_generated=20)
-    with pytest.raises(InputError, match="asks for 36 generated images .* pool of iteration 2 has 20"):
+    with pytest.raises(InputError, match=r"asks for 36 generated images .* pool of iteration 2 has 20"):
         loop.run(tmp_path)
 
 

@@ -55,5 +55,5 @@ def test_degenerate_sets_have_a_plane(X):
 
 
 def test_widths_must_agree():
-    with pytest.raises(InputError, match="width|columns|features"):
+    with pytest.raises(InputError, match=r"width|columns|features"):
         density_map(np.zeros((3, 5)), principal_plane(cloud()))

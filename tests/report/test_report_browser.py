@@ -18,7 +18,7 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium: apt-get install chromium")
 
-# The measures that are shown at first: 12 figures without those of variance and duplicates, and 1 more panel of sources.
+# What is shown at first: 12 figures of one panel each, but for those of variance and of duplicates.
 N_DRAWINGS = 12 - 2
 
 
@@ -116,7 +116,7 @@ def test_the_size_picker_switches_everything(browser: Any, sized_page: Path) -> 
 
 
 def test_opening_draws_within_two_seconds(browser: Any, sized_page: Path) -> None:
-    """What is in sight; the rest follows while nothing else happens. The best of three: other work is not the page's."""
+    """What is in sight; the rest follows. The best of three: other work of the machine is not the page's."""
     seconds = []
     for _ in range(3):
         tab = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -83,7 +83,7 @@ def test_sizes_are_lines_of_a_figure_and_colours_of_the_scatter(sized: Path) -> 
     assert len(by_size.panels) == 12
     assert {row["size"] for row in _values(_spec(by_size), "seeds")} == {"64", "96"}
     scatter = figures["generalization_score-against-knn_entropy-pixels"]
-    assert len(_values(_spec(scatter), "other")) == 12 * 2 * 2 * 5
+    assert len(_values(_spec(scatter), "other")) == 12 * 2 * 2 * 5 - 2 * 2
     assert _spec(scatter)["encoding"]["color"]["field"] == "size"
     assert any(text.startswith("Within a size: ") for text in scatter.caption)
 
