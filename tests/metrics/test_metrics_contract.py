@@ -28,8 +28,8 @@ def inputs(metric, n=30, d=4):
 
 # Small enough that 30 rows of 4 columns make several blocks, the last one not full.
 _BLOCKS = {
-    "neighbors._QUERY_ROWS": 7,
-    "neighbors._POINT_ROWS": 11,
+    "neighbors.search._QUERY_ROWS": 7,
+    "neighbors.search._POINT_ROWS": 11,
     "metrics.moments._BLOCK_VALUES": 25,
     "metrics.balls._CENTER_ROWS": 7,
     "metrics.balls._POINT_ROWS": 11,

@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import entropick.neighbors as module
+import entropick.neighbors.search as module
 from entropick.errors import InputError
-from entropick.neighbors import (
-    Frame,
-    bound_products,
-    distinct_rows,
-    nearest_neighbors,
-    offsets,
-    rounding,
-    squared_distances,
-)
+from entropick.neighbors import distinct_rows, nearest_neighbors
 from entropick.work import Work
 
 
@@ -183,19 +175,3 @@ def test_distinct_rows():
     X = np.array([[0.0, 1], [-0.0, 1], [2, 2], [0, 1], [2, 3]], np.float32)
     first, group = distinct_rows(X)
     assert first.tolist() == [0, 2, 4] and group.tolist() == [0, 0, 1, 0, 2]
-
-
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e4])
-def test_bounds_hold(spread):
-    import torch
-
-    rng = np.random.default_rng(0)
-    X = (rng.normal(size=(50, 200)) * spread + rng.normal(size=200) * 100).astype(np.float32)
-    frame, share = Frame.of(X), rounding(200, torch.float32)
-    placed = frame.place(X, torch.float32)
-    lower = (bound_products(placed, placed, share).double() + offsets(placed, share)[:, None]).numpy()
-    i, j = np.indices((50, 50)).reshape(2, -1)
-    true = squared_distances(X, i, X, j).reshape(50, 50) * frame.scale**2
-    lengths = placed.norms.numpy()
-    assert (lower <= true).all()
-    assert (true <= lower + 2 * share * np.add.outer(lengths, lengths) + 1e-29).all()

@@ -40,7 +40,7 @@ def test_hostile_names_stay_text(page: Path, scored: Path) -> None:
 def test_planted_copies_come_first(page: Path) -> None:
     first_space = page.read_text().partition('<ol class="gallery">')[2].partition("</ol>")[0]
     pairs = re.findall(r"<li(.*?)</li>", first_space, re.S)
-    generated = [int(re.search(r"/made/(\d+)", html.unescape(pair))[1]) for pair in pairs]  # type: ignore[index]
+    generated = [int(re.search(r"generated</b> (\d+)", html.unescape(pair))[1]) for pair in pairs]  # type: ignore[index]
     assert set(generated[:20]) == set(range(40, 60)) and len(pairs) == 24
     assert all("near copy" in pair for pair in pairs[:20])
     training = [int(re.search(r"training</b> row (\d+)", pair)[1]) for pair in pairs[:20]]  # type: ignore[index]

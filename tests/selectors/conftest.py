@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from entropick import neighbors
+from entropick.neighbors import cloud, precision, screening
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(neighbors, "_POINT_ROWS", 7)
-    monkeypatch.setattr(neighbors, "_BATCH_ROWS", 11)
-    monkeypatch.setattr(neighbors, "_BATCH_COLUMNS", 5)
-    monkeypatch.setattr(neighbors, "_CROWD_ROWS", 20)
+    monkeypatch.setattr(precision, "BLOCK_ELEMENTS", 50)
+    monkeypatch.setattr(cloud, "_TILE_ROWS", 11)
+    monkeypatch.setattr(cloud, "_TILE_COLUMNS", 5)
+    monkeypatch.setattr(cloud, "_CROWD_PAIRS", 3)
+
+
+@pytest.fixture(params=["none", "bfloat16", "int8"])
+def screened(request, monkeypatch):
+    """Each kind of coarse product goes first, whatever this machine would choose."""
+    monkeypatch.setattr(screening, "_forced", request.param)

@@ -6,6 +6,9 @@ import clouds
 import numpy as np
 import pytest
 import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from entropick.errors import DuplicateWarning, InputError
 from entropick.selectors import candidates
@@ -13,6 +16,9 @@ from entropick.selectors import greedy as module
 from entropick.selectors.greedy import Greedy
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
+
+# Values of which many are equal, close to each other, or far off.
+VALUES = st.integers(-2, 2).map(float) | st.sampled_from([1.0001, 1e3, 1e3 + 1e-4]) | st.floats(-100, 100, width=32)
 
 
 def check(X, n, initial):
@@ -24,10 +30,10 @@ def check(X, n, initial):
     assert selector.min_distance_ == reference.smallest_pair(X, rows)
 
 
-@pytest.mark.parametrize("width", [(4, 2, 8), (256, 32, 512)])
+@pytest.mark.parametrize("width", [(8, 4, 16), (256, 32, 512)])
 @pytest.mark.parametrize("d", [1, 30])
 @pytest.mark.parametrize("name", clouds.MAKERS)
-def test_equals_the_plain_loop(name, d, width, monkeypatch):
+def test_equals_the_plain_loop(name, d, width, monkeypatch, screened):
     monkeypatch.setattr(module, "_WIDTH", width)
     monkeypatch.setattr(module, "_BROUGHT", 2)
     monkeypatch.setattr(candidates, "_OVERLAP", 2)
@@ -51,6 +57,13 @@ def test_of_rows_equally_far_the_lowest(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     X = rng.permutation(np.indices((9, 7)).reshape(2, -1).T).astype(np.float32)
     check(X, 60, [0])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(X=hnp.arrays(np.float32, st.tuples(st.integers(1, 25), st.integers(1, 20)), elements=VALUES), data=st.data())
+def test_equals_the_plain_loop_for_any_rows(X, data):
+    n = data.draw(st.integers(1, len(X)))
+    check(X, n, [data.draw(st.integers(0, len(X) - 1))])
 
 
 @pytest.mark.parametrize("name", ["normal", "copies", "integer grid"])
@@ -93,9 +106,9 @@ def test_a_copy_is_never_picked_while_a_distinct_row_is_left():
 
 
 def test_near_copies_crowding_a_tile(monkeypatch):
-    from entropick import neighbors
+    from entropick.neighbors import cloud
 
-    monkeypatch.setattr(neighbors, "_CROWD_ROWS", 10)
+    monkeypatch.setattr(cloud, "_CROWD_PAIRS", 10)
     check(clouds.cloud("clusters", 150, 30), 100, [0])
 
 

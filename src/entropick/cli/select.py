@@ -52,6 +52,8 @@ class Select:
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHARE", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Least share of a source, for instance real=0.5."""
+    device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
+    """Where distances are computed; auto takes a GPU if there is one."""
     balance: bool = False
     """All classes get equally many places: folders below a folder, labels of an .npz or parquet file."""
     link: bool = False
@@ -95,6 +97,8 @@ class Select:
         table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
         if self.method == "threshold-decay" or self.threshold is not None:
             table["threshold"] = parse_value(self.threshold or "auto")
+        if self.method != "random":
+            table["device"] = self.device
         if self.decay is not None:
             table["decay"] = self.decay
         return table

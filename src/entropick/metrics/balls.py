@@ -12,10 +12,10 @@ from entropick.neighbors import (
     Floats,
     Frame,
     Placed,
+    Precision,
     bound_products,
     distinct_rows,
     offsets,
-    rounding,
     squared_distances,
 )
 
@@ -33,13 +33,13 @@ def count_balls(points: Features, *, centers: Features, radii: Floats) -> Intege
 
     first, place = distinct_rows(points)
     seen = points if len(first) == len(points) else points[first]
-    frame = Frame.of(seen, centers)
+    precision = Precision(Frame.of(seen, centers), torch.float32)
     counts = np.zeros(len(seen), np.int64)
     for columns in _slices(len(seen), _POINT_ROWS):
-        placed = frame.place(seen[columns], torch.float32)
+        placed = precision.place(seen[columns])
         for rows in _slices(len(centers), _CENTER_ROWS):
-            limits = np.square(radii[rows] * frame.scale)
-            inside, on_border = _sides(frame.place(centers[rows], torch.float32), placed, limits)
+            limits = np.square(radii[rows] * precision.frame.scale)
+            inside, on_border = _sides(precision.place(centers[rows]), placed, limits)
             counts[columns] += np.count_nonzero(inside, axis=0)
             row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
             exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
@@ -52,11 +52,10 @@ def _sides(centers: Placed, points: Placed, limits: Floats) -> tuple[NDArray[np.
     """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
     import torch
 
-    share = rounding(centers.vectors.shape[1], centers.vectors.dtype)
-    tile = bound_products(centers, points, share)
-    reach = torch.from_numpy(limits) - offsets(centers, share)
-    # Bounds are apart by twice the rounding error; one more on each side pays for rounding the limits.
-    slack = share * (centers.norms + points.norms.max()) + 1e-30
+    tile = bound_products(centers, points)
+    reach = torch.from_numpy(limits) - offsets(centers)
+    # Bounds are apart by twice the slack; one more on each side pays for rounding the limits.
+    slack = centers.slack + points.slack.max()
     inside = tile <= (reach - 3 * slack).to(tile.dtype)[:, None]
     possible = tile <= (reach + slack).to(tile.dtype)[:, None]
     return inside.numpy(), (possible & ~inside).numpy()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from entropick.sources import Source, encoded, fitted, read_picture
+from entropick.sources import Source, encoded, fitted, read_picture, readable
 
 # Larger pictures are reduced to this side.
 _SIDE = 160
@@ -17,9 +17,10 @@ _SMALL = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture; `uri` is None where it cannot be read any more, or is no picture at all."""
+    """One picture: its short name, its path, its data; `uri` is None where it cannot be read, or is no picture."""
 
     name: str
+    path: str
     uri: str | None
     is_small: bool
 
@@ -51,20 +52,22 @@ def pairs(nearest: Mapping[str, Sequence[Any]], generated: Source, training: Sou
 
 
 def _picture(source: Source, row: int, path: str) -> Picture:
-    name = path if source.kind == "folder" else f"row {row:,}"
+    name = f"row {row:,}"
+    if source.kind == "folder":
+        name = readable(str(source.files[row].relative_to(source.path)))
     if source.kind == "embeddings":
-        return Picture(name, None, False)
+        return Picture(name, path, None, False)
     try:
         picture = read_picture(source, row)
     except Exception:
         # A file that has gone since: the numbers stand without it.
-        return Picture(name, None, False)
+        return Picture(name, path, None, False)
     is_small = max(picture.size) <= _SMALL
     if max(picture.size) > _SIDE:
         picture = fitted(picture, _SIDE)
     if is_small:
-        return Picture(name, _uri("png", encoded(picture, "PNG")), True)
-    return Picture(name, _uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
+        return Picture(name, path, _uri("png", encoded(picture, "PNG")), True)
+    return Picture(name, path, _uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
 
 
 def _uri(kind: str, data: bytes) -> str:

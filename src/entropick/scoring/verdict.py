@@ -17,6 +17,8 @@ _FALSE_ALARMS, _DEVIATIONS = 0.01, 3
 _MOSTLY = 0.75
 # Ratios to fresh data between which a generator is called as new as it.
 _AS_NEW = (0.9, 1.15)
+# What moves with the numbers of generated and reference images.
+_SIZED = ("frechet_distance", "precision", "recall", "density", "coverage")
 # From the most to the least alarming: of several spaces the first speaks for all.
 _LEVELS = ("copies", "some", "near", "far", "new", "open")
 
@@ -129,11 +131,12 @@ def notes(told: Mapping[str, Any]) -> list[str]:
     lines = []
     if told["left_out"]:
         lines.append(f"Left out without a reference: {_listed(told['left_out'])}.")
-    if "reference" in used and used["reference"] != used["generated"]:
+    measured = {key.partition("/")[0] for key in told["values"]}
+    sized = [name for name in _SIZED if name in measured]
+    if "reference" in used and used["reference"] != used["generated"] and sized:
         lines.append(
-            f"{used['generated']:,} generated images stand against {used['reference']:,} reference images: the ratio "
-            "and the near copies do not mind; the Fréchet distance, precision, recall, density and coverage do, so "
-            "compare these only with scores of the same sizes."
+            f"{used['generated']:,} generated images stand against {used['reference']:,} reference images. The ratio "
+            f"and the near copies do not mind. Compare {_listed(sized)} only with scores of the same sizes."
         )
     return lines
 

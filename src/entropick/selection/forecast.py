@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
 
-# Beside the features, a selector holds a second copy of them in its own frame.
+# Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, Integers, check_count, check_features, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import Cloud, nearest_neighbors
+from entropick.neighbors import Cloud, Reach, nearest_neighbors
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
@@ -230,14 +230,15 @@ def first_in(order: Integers, initial: Integers) -> Integers:
 
 def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:
     """Return the squared distance (n,) of each position to the nearest of those before it; infinite for the first."""
-    squares = np.full(len(cloud), np.inf)
+    reach = Reach(cloud)
     result = np.empty(len(positions))
     for part in parts(len(positions)):
         block = positions[part]
-        cloud.approach(squares, block, positions[: part.start])
-        between = cloud.mutual(block, squares[block])
+        reach.approach(block, positions[: part.start])
+        squares = reach.settle(block)
+        between = cloud.mutual(block, squares)
         between[np.triu_indices(len(block))] = np.inf
-        result[part] = np.minimum(squares[block], between.min(axis=1))
+        result[part] = np.minimum(squares, between.min(axis=1))
     return result
 
 

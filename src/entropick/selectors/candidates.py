@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from entropick.arrays import Integers
-from entropick.neighbors import Cloud, Floats
-from entropick.selectors.base import Selection
+from entropick.neighbors import Cloud, Floats, Reach, fingerprint
+from entropick.selectors.base import Selection, squares_in_order
+from entropick.work import State, Work
 
 # Candidates that are looked at together.
 _BLOCK_ROWS = 512
@@ -20,17 +21,29 @@ _OVERLAP = 64
 class Candidates:
     """Rows of a cloud, of which some are `accepted`, one after another.
 
-    `squares` (n,) holds each candidate's squared distance to the first `seen` (n,) accepted ones, exact in float64.
-    Distances to a growing set only fall, so it is an upper bound of the distance to the whole set: who is not needed
-    by it does not have to look at the rest. Each pair is computed at most about once, many not at all.
+    `reach` holds each candidate's squared distance to the first `seen` (n,) accepted ones. Distances to a growing set
+    only fall, so it is an upper bound of the distance to the whole set: who is not needed by it does not have to look
+    at the rest. Each pair is computed at most about once, many not at all.
     """
 
-    def __init__(self, cloud: Cloud, n_samples: int) -> None:
+    def __init__(self, cloud: Cloud, n_samples: int, first: Integers) -> None:
         self.cloud, self.n_samples = cloud, n_samples
-        self.squares = np.full(len(cloud), np.inf)
+        # One stage may choose several times, among different rows.
+        self._name = f"selection-{fingerprint(cloud.X, cloud.rows, first)}"
+        self.reach = Reach(cloud)
         self.seen = np.zeros(len(cloud), np.int64)
         self.accepted: list[int] = []
         self.at: list[float] = []
+
+    def begin(self, positions: Integers) -> None:
+        """Accept those that come before any choice."""
+        for position, square in zip(positions.tolist(), squares_in_order(self.cloud, positions), strict=True):
+            self.accept(position, square)
+
+    @property
+    def squares(self) -> Floats:
+        """Upper bounds of squared distances to the whole set (n,)."""
+        return self.reach.squares
 
     @property
     def missing(self) -> int:
@@ -41,7 +54,23 @@ class Candidates:
         """Accept one, at the given squared distance to those accepted before."""
         self.accepted.append(position)
         self.at.append(float(square))
-        self.squares[position] = 0.0
+        self.reach.know(position, 0.0)
+
+    def save(self, work: Work, **state: int) -> None:
+        """Keep the accepted ones, if it is time to. How near they are to the others is computed again when asked."""
+        if work.due():
+            arrays = {"accepted": np.array(self.accepted), "at": np.array(self.at)}
+            work.save(self._name, arrays, dict(state))
+
+    def load(self, work: Work) -> State | None:
+        """Accept those that were kept of the same candidates; return the `state` kept with them, or None."""
+        saved = work.load(self._name)
+        if saved is None:
+            return None
+        arrays, state = saved
+        for position, square in zip(arrays["accepted"].tolist(), arrays["at"].tolist(), strict=True):
+            self.accept(position, square)
+        return state
 
     def catch_up(self, block: Integers, limit: float) -> Integers:
         """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that are not.
@@ -51,9 +80,10 @@ class Candidates:
         accepted = np.array(self.accepted)
         for start, stop in self._stretches(block):
             behind = block[(self.seen[block] < stop) & (self.squares[block] > limit)]
-            self.cloud.approach(self.squares, behind, accepted[start:stop])
+            self.reach.approach(behind, accepted[start:stop])
             self.seen[behind] = stop
-        return block[self.squares[block] > limit]
+        block = block[self.squares[block] > limit]
+        return block[self.reach.settle(block) > limit]
 
     def _stretches(self, block: Integers) -> list[tuple[int, int]]:
         """Stretches of the accepted ones that a block has to see, such that little is seen twice."""
@@ -65,7 +95,7 @@ class Candidates:
 
     def know(self, block: Integers, squares: Floats) -> None:
         """Note that a block has seen all accepted ones."""
-        self.squares[block] = squares
+        self.reach.know(block, squares)
         self.seen[block] = len(self.accepted)
 
     def covering_square(self) -> float:

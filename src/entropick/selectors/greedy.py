@@ -9,7 +9,7 @@ import numpy as np
 
 from entropick.arrays import Features, Integers
 from entropick.neighbors import Cloud
-from entropick.selectors.base import Floats, RandomState, Selection, Selector, squares_in_order
+from entropick.selectors.base import Floats, RandomState, Selection, Selector
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
@@ -34,6 +34,8 @@ class Greedy(Selector):
         Rows that are already picked (None or empty: one random row), least shares of sources: see `Selector`.
     random_state : int, Generator or None
         What the random first row depends on.
+    device : str
+        Where products run: "cpu", "cuda", or "auto", a GPU if there is one. The rows are the same.
 
     Attributes
     ----------
@@ -66,14 +68,15 @@ class Greedy(Selector):
     """
 
     random_state: RandomState = None
+    device: str = "auto"
 
     kind: ClassVar[str] = "greedy"
 
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
-        candidates = Candidates(Cloud(X), self.n_samples)
-        for position, square in zip(first.tolist(), squares_in_order(candidates.cloud, first), strict=True):
-            candidates.accept(position, square)
+        candidates = Candidates(Cloud(X, device=self.device), self.n_samples, first)
+        if candidates.load(work) is None:
+            candidates.begin(first)
         width = _WIDTH[0]
         while candidates.missing:
             top, bound = _farthest(candidates, width)
@@ -82,6 +85,7 @@ class Greedy(Selector):
             picks = _look_ahead(candidates, top, bound)
             width = _next_width(width, picks)
             work.progress(len(candidates.accepted), self.n_samples, "greedy selection")
+            candidates.save(work)
         return candidates.selection()
 
 

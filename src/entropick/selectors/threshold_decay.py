@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from entropick.arrays import Features, Integers, check_real
 from entropick.neighbors import Cloud
-from entropick.selectors.base import RandomState, Selection, Selector, first_in, squares_in_order
+from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
@@ -36,6 +37,8 @@ class ThresholdDecay(Selector):
         The factor between thresholds, between 0 and 1.
     random_state : int, Generator or None
         What the order of candidates depends on.
+    device : str
+        Where products run: "cpu", "cuda", or "auto", a GPU if there is one. The rows are the same.
     initial, minimum : optional
         Rows that are already picked, least shares of sources: see `Selector`.
 
@@ -73,6 +76,7 @@ class ThresholdDecay(Selector):
     threshold: float | str = 60.0
     decay: float = 0.95
     random_state: RandomState = None
+    device: str = "auto"
 
     kind: ClassVar[str] = "threshold-decay"
 
@@ -85,24 +89,28 @@ class ThresholdDecay(Selector):
 
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         order = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
-        candidates = Candidates(Cloud(X, order), self.n_samples)
         first = np.arange(max(1, len(initial)))
-        for position, square in zip(first.tolist(), squares_in_order(candidates.cloud, first), strict=True):
-            candidates.accept(position, square)
-        start = threshold = self._start(candidates)
-        passes = 0
+        candidates = Candidates(Cloud(X, order, device=self.device), self.n_samples, first)
+        start = self._start(candidates.cloud)
+        state = candidates.load(work)
+        if state is None:
+            candidates.begin(first)
+        passes, begin, used = (state[name] for name in ("passes", "next", "used")) if state else (0, 0, 0)
         while candidates.missing and candidates.squares.any():
-            threshold = start * self.decay**passes
-            _scan(candidates, _square_within(threshold))
-            work.progress(len(candidates.accepted), self.n_samples, f"threshold {threshold:g}")
-            passes = max(passes + 1, self._passes_below(start, math.sqrt(candidates.squares.max())))
-        return candidates.selection(threshold=threshold)
+            threshold, before = start * self.decay**passes, len(candidates.accepted)
+            for after in _scan(candidates, _square_within(threshold), begin):
+                used = passes if len(candidates.accepted) > before else used
+                work.progress(len(candidates.accepted), self.n_samples, f"threshold {threshold:g}")
+                candidates.save(work, passes=passes, next=after, used=used)
+            farthest = math.sqrt(candidates.squares.max())
+            passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
+        return candidates.selection(threshold=start * self.decay**used)
 
-    def _start(self, candidates: Candidates) -> float:
+    def _start(self, cloud: Cloud) -> float:
         if self.threshold != "auto":
             return float(self.threshold)
-        candidates.catch_up(np.arange(len(candidates.squares)), 0.0)
-        return math.sqrt(candidates.squares.max())
+        everything = np.arange(len(cloud))
+        return math.sqrt(cloud.exact(everything, np.zeros_like(everything)).max())
 
     def _passes_below(self, start: float, distance: float) -> int:
         """The passes after which the threshold is first below `distance`, or one less: logarithms are rounded."""
@@ -111,14 +119,16 @@ class ThresholdDecay(Selector):
         return math.floor((math.log(distance) - math.log(start)) / math.log(self.decay))
 
 
-def _scan(candidates: Candidates, limit: float) -> None:
-    """One pass: accept, in order, every candidate whose squared distance to all accepted ones is above `limit`."""
-    alive = np.flatnonzero(candidates.squares > limit)
+def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
+    """One pass, from `position` on: accept, in order, every candidate whose squared distance to all accepted ones is
+    above `limit`. After each block, tell where the next begins."""
+    alive = np.flatnonzero(candidates.squares[position:] > limit) + position
     for start in range(0, len(alive), _BLOCK_ROWS):
         if not candidates.missing:
             break
-        block = candidates.catch_up(alive[start : start + _BLOCK_ROWS], limit)
-        _accept_in_order(candidates, block, limit)
+        block = alive[start : start + _BLOCK_ROWS]
+        _accept_in_order(candidates, candidates.catch_up(block, limit), limit)
+        yield int(block[-1]) + 1
 
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:

@@ -1,0 +1,44 @@
+"""The one distance kernel: matrix products propose, float64 differences decide.
+
+``|x - y|^2 = |x|^2 + |y|^2 - 2 x.y`` makes distances a matrix product, which is fast, but rounding hides near-copies.
+So a product is only used for *bounds* that are proven to hold in spite of rounding (`precision`); the coarser it is,
+the faster, and the more it leaves undecided. What no product can decide is computed as a difference in float64. What
+leaves this room is therefore exact; the products decide how long it takes, never what comes out.
+
+    search     the k nearest points of each query
+    cloud      rows among which a set grows, and how near it has come to each
+    level      the rows of a matrix in one precision
+    precision  vectors in float64, float32 or coarser, and the bounds of their products
+    screening  whether a coarse product goes first
+    device     where products run
+    distinct   which rows are copies of each other, and which data a checkpoint is of
+"""
+
+from entropick.neighbors.cloud import Cloud, Reach
+from entropick.neighbors.distinct import distinct_rows, fingerprint
+from entropick.neighbors.precision import (
+    Floats,
+    Frame,
+    Placed,
+    Precision,
+    bound_products,
+    offsets,
+    squared_distances,
+)
+from entropick.neighbors.search import Neighbors, nearest_neighbors
+
+__all__ = [
+    "Cloud",
+    "Floats",
+    "Frame",
+    "Neighbors",
+    "Placed",
+    "Precision",
+    "Reach",
+    "bound_products",
+    "distinct_rows",
+    "fingerprint",
+    "nearest_neighbors",
+    "offsets",
+    "squared_distances",
+]

@@ -1,0 +1,230 @@
+"""The k nearest points of each query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
+from entropick.errors import InputError
+from entropick.neighbors.device import usable_device
+from entropick.neighbors.distinct import distinct_rows, fingerprint, members
+from entropick.neighbors.level import Level
+from entropick.neighbors.precision import Floats, Frame, Placed, Precision, bound_products, offsets, squared_distances
+from entropick.neighbors.screening import is_sharp, screen
+from entropick.work import Work
+
+if TYPE_CHECKING:
+    import torch
+
+# A tile of 2048 x 4096 float32 bounds takes 32 MiB.
+_QUERY_ROWS = 2048
+_POINT_ROWS = 4096
+# Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
+_SPARE = 8
+# Columns of a group that is looked at as one.
+_FOLDS = 16
+# Up to this size, points are placed once and held, not placed anew for every block of queries.
+_HELD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest points of each query, nearest first.
+
+    Attributes
+    ----------
+    distances : float64 (n_queries, k)
+        Euclidean distances in the units of the features, ascending.
+    indices : int64 (n_queries, k)
+        Rows of `points`; of points at the same distance the lowest row comes first.
+    """
+
+    distances: Floats
+    indices: Integers
+
+
+def nearest_neighbors(
+    queries: ArrayLike,
+    points: ArrayLike,
+    *,
+    k: int = 1,
+    exclude_self: bool = False,
+    work: Work | None = None,
+    device: str = "auto",
+) -> Neighbors:
+    """Find the `k` nearest points of every query, exactly, as a float64 brute force would.
+
+    Parameters
+    ----------
+    queries : array (n, d)
+        Features, float32 or cast to it; a memory map is read in blocks.
+    points : array (m, d)
+        Features to search.
+    k : int
+        How many neighbours, at most m (m - 1 with `exclude_self`).
+    exclude_self : bool
+        `queries` and `points` are the same rows, and row i is not its own neighbour. Copies of it in other rows are.
+    work : Work
+        Hears of progress, and keeps what is finished.
+    device : str
+        Where the matrix products run: ``"cpu"``, ``"cuda"``, or "auto", a GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, or fewer points than `k`.
+
+    Notes
+    -----
+    Memory: two tiles of a few thousand rows; never n x m. Copies among the points are searched once.
+
+    Examples
+    --------
+    >>> found = nearest_neighbors([[0.0], [5.0]], [[1.0], [7.0], [-1.0]], k=2)
+    >>> found.distances.tolist(), found.indices.tolist()
+    ([[1.0, 1.0], [2.0, 4.0]], [[0, 2], [1, 0]])
+    """
+    asking, known = check_features(queries, name="queries"), check_features(points, name="points")
+    check_same_width(("queries", asking), ("points", known))
+    _check_k(check_count(k, name="k"), len(asking), len(known), exclude_self)
+    work = work or Work()
+    search = _Search(known, k + exclude_self, Frame.of(asking, known), usable_device(device))
+    name = f"neighbors-{fingerprint(asking, known, np.array([k, exclude_self]))}"
+    distances, indices, done = _load(work, name, (len(asking), k))
+    while done < len(asking):
+        rows = np.arange(done, min(done + _QUERY_ROWS, len(asking)))
+        distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
+        done += len(rows)
+        work.progress(done, len(asking), "nearest neighbours")
+        if work.due():
+            work.save(name, {"distances": distances, "indices": indices}, {"done": done})
+    return Neighbors(distances, indices)
+
+
+def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
+    if exclude_self and n_queries != n_points:
+        raise InputError(
+            f"exclude_self: expected queries and points to be the same rows, got {n_queries} and {n_points} rows. "
+            "Pass the same array twice, or leave exclude_self out."
+        )
+    if k > n_points - exclude_self:
+        raise InputError(
+            f"k: expected at most {n_points - exclude_self} neighbours among {n_points} points"
+            f"{', itself excluded' if exclude_self else ''}, got {k}. Lower k or pass more points."
+        )
+
+
+def _load(work: Work, name: str, shape: tuple[int, int]) -> tuple[Floats, Integers, int]:
+    """What is finished of the same search: distances, indices and how many queries."""
+    saved = work.load(name)
+    if saved is None:
+        return np.empty(shape), np.empty(shape, np.int64), 0
+    arrays, state = saved
+    return np.array(arrays["distances"]), np.array(arrays["indices"]), int(state["done"])
+
+
+class _Search:
+    """The distinct points, and how to find the nearest of them."""
+
+    def __init__(self, points: Features, wanted: int, frame: Frame, device: str) -> None:
+        import torch
+
+        first, group = distinct_rows(points)
+        self.points = points if len(first) == len(points) else points[first]
+        self.members = members(group, len(first), wanted)
+        self.wanted = min(wanted, len(first))
+        coarse = screen(frame, self.points, device)
+        sharp = [coarse] if coarse and is_sharp(coarse, self.points) else []
+        kinds = [*(sharp or [Precision(frame, torch.float32)]), Precision(frame, torch.float64)]
+        everything = np.arange(len(self.points))
+        hold = self.points.nbytes <= _HELD_BYTES
+        self.levels = [Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
+
+    def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
+        """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
+        squares, places = self._nearest_distinct(queries)
+        rows = self.members[places].reshape(len(queries), -1)
+        spread = np.repeat(squares, self.members.shape[1], axis=1)
+        absent = rows < 0 if selves is None else (rows < 0) | (rows == selves[:, None])
+        spread[absent] = np.inf
+        order = np.lexsort((rows, spread), axis=1)[:, :k]
+        return np.sqrt(np.take_along_axis(spread, order, 1)), np.take_along_axis(rows, order, 1)
+
+    def _nearest_distinct(self, queries: Features) -> tuple[Floats, Integers]:
+        squares = np.full((len(queries), self.wanted), np.inf)
+        places = np.zeros((len(queries), self.wanted), np.int64)
+        open_ = np.arange(len(queries))
+        for level in self.levels:
+            if len(open_):
+                rows, columns, unsure = self._candidates(queries[open_], level)
+                self._settle(queries, open_[rows], columns, squares, places)
+                open_ = open_[unsure]
+        for query in open_:
+            everything = np.arange(len(self.points))
+            self._settle(queries, np.full(len(everything), query), everything, squares, places)
+        return squares, places
+
+    def _candidates(self, queries: Features, level: Level) -> tuple[Integers, Integers, Integers]:
+        """Pairs (query, point) among which the nearest are, and the queries with too many to say."""
+        import torch
+
+        asked = level.precision.place(queries, level.device)
+        kept = min(self.wanted + _SPARE, len(self.points))
+        lower, upper, place = self._smallest_bounds(asked, kept, level)
+        reach = torch.topk(upper, self.wanted, dim=1, largest=False).values[:, -1:]
+        possible = lower <= reach
+        unsure = possible.all(dim=1) if kept < len(self.points) else torch.zeros(len(queries), dtype=torch.bool)
+        possible &= ~unsure[:, None].to(possible.device)
+        rows, slots = torch.nonzero(possible, as_tuple=True)
+        return rows.cpu().numpy(), place[rows, slots].cpu().numpy(), torch.nonzero(unsure)[:, 0].cpu().numpy()
+
+    def _smallest_bounds(
+        self, asked: Placed, kept: int, level: Level
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The `kept` smallest lower bounds of each query, with their upper bounds and points."""
+        import torch
+
+        best: list[torch.Tensor] = []
+        for start in range(0, len(self.points), _POINT_ROWS):
+            placed = level[np.arange(start, min(start + _POINT_ROWS, len(self.points)))]
+            value, column = smallest(bound_products(asked, placed), kept)
+            found = [value.double(), placed.slack[column], column + start]
+            best = [torch.cat(pair, dim=1) for pair in zip(best, found, strict=True)] if best else found
+            slot = torch.topk(best[0], min(kept, best[0].shape[1]), dim=1, largest=False).indices
+            best = [part.gather(1, slot) for part in best]
+        value, slack, place = best
+        lower = value + offsets(asked)[:, None]
+        return lower, lower + 2 * (asked.slack[:, None] + slack), place
+
+    def _settle(self, queries: Features, rows: Integers, columns: Integers, squares: Floats, places: Integers) -> None:
+        """Write the nearest of the candidate pairs, by float64 differences, into `squares` and `places`."""
+        exact = squared_distances(queries, rows, self.points, columns)
+        order = np.lexsort((columns, exact, rows))
+        rows, columns, exact = rows[order], columns[order], exact[order]
+        starts = np.searchsorted(rows, rows, side="left")
+        rank = np.arange(len(rows)) - starts
+        chosen = rank < self.wanted
+        squares[rows[chosen], rank[chosen]] = exact[chosen]
+        places[rows[chosen], rank[chosen]] = columns[chosen]
+
+
+def smallest(tile: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the `n` smallest values of each row, ascending, or all where there are fewer, and their columns.
+
+    Columns are looked at in groups: the n smallest values lie in the n groups with the smallest minima.
+    """
+    import torch
+
+    n, width = min(n, tile.shape[1]), tile.shape[1] // _FOLDS
+    if tile.shape[1] % _FOLDS or width < n:
+        return torch.topk(tile, n, dim=1, largest=False)
+    minima = tile.view(len(tile), _FOLDS, width).amin(dim=1)
+    groups = torch.topk(minima, n, dim=1, largest=False).indices
+    steps = torch.arange(0, tile.shape[1], width, device=tile.device)
+    columns = (groups[:, None, :] + steps[:, None]).flatten(1)
+    values, slot = torch.topk(tile.gather(1, columns), n, dim=1, largest=False)
+    return values, columns.gather(1, slot)

@@ -1,0 +1,70 @@
+"""The proven bounds are never violated, and an int8 product is trusted only where it is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from entropick.neighbors import screening
+from entropick.neighbors.precision import Frame, Precision, bound_products, offsets, squared_distances
+
+VALUES = st.floats(-1e6, 1e6, width=32) | st.integers(0, 255).map(float) | st.floats(-(2.0**-10), 2.0**-10, width=32)
+SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int8"])
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(X=hnp.arrays(np.float32, SHAPES, elements=VALUES), offset=st.sampled_from([0.0, 1e3, -1e5]))
+def test_bounds_are_never_violated(kind, X, offset):
+    X = X + np.float32(offset)
+    frame, dtype = Frame.of(X), getattr(torch, kind)
+    precision = Precision.coarse(frame, X, dtype) if kind in ("bfloat16", "int8") else Precision(frame, dtype)
+    placed = precision.place(X)
+    lower = (bound_products(placed, placed).double() + offsets(placed)[:, None]).numpy()
+    i, j = np.indices((len(X), len(X))).reshape(2, -1)
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
+    slack = placed.slack.numpy()
+    assert (lower <= true).all()
+    assert (true <= lower + 2 * np.add.outer(slack, slack)).all()
+
+
+def test_pixels_are_held_without_error():
+    X = np.random.default_rng(0).integers(0, 256, (500, 48)).astype(np.float32)
+    precision = Precision.coarse(Frame.of(X), X, torch.int8)
+    placed = precision.place(X)
+    np.testing.assert_array_equal(placed.vectors.numpy(), X.astype(np.int16) - 128)
+    assert screening.is_sharp(precision, X)
+
+
+def test_normal_rows_are_not_sharp_in_int8():
+    X = np.random.default_rng(0).standard_normal((500, 48)).astype(np.float32)
+    assert not screening.is_sharp(Precision.coarse(Frame.of(X), X, torch.int8), X)
+
+
+def test_the_choice_follows_the_speeds(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 48)).astype(np.float32)
+    normal = np.random.default_rng(0).standard_normal((50, 48)).astype(np.float32)
+
+    def chosen(X, **speeds):
+        monkeypatch.setattr(screening, "speeds", lambda *_: speeds)
+        precision = screening.screen(Frame.of(X), X, "cpu")
+        return str(precision.dtype) if precision else None
+
+    assert chosen(pixels, int8=2.0, bfloat16=0.5) == "torch.int8"
+    assert chosen(pixels, int8=1.0, bfloat16=0.5) is None
+    assert chosen(normal, int8=9.0, bfloat16=2.0) is None
+    assert chosen(normal, int8=1.0, bfloat16=4.0) == "torch.bfloat16"
+    assert chosen(pixels[:, :1], int8=9.0, bfloat16=9.0) is None
+
+
+def test_a_wrong_product_has_no_speed(monkeypatch):
+    monkeypatch.setattr(screening, "multiply", lambda a, b: a @ b.T + (a.dtype == torch.bfloat16))
+    screening.speeds.cache_clear()
+    try:
+        assert screening.speeds("cpu", torch.get_num_threads())["bfloat16"] == 0
+    finally:
+        screening.speeds.cache_clear()

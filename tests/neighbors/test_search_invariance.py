@@ -1,0 +1,70 @@
+"""A search does not depend on row order, block size, number of threads, or on uint8 or float32 input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from entropick.neighbors import nearest_neighbors, search
+from entropick.neighbors.search import smallest
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (300, 48)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(pixels):
+    return nearest_neighbors(pixels[:100], pixels[100:], k=3)
+
+
+def same(found, expected):
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+
+
+def test_uint8_or_float(pixels, expected):
+    for kind in (np.float32, np.float64, np.int32):
+        same(nearest_neighbors(pixels[:100].astype(kind), pixels[100:].astype(kind), k=3), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 17, 4096])
+def test_block_size(pixels, expected, rows, monkeypatch):
+    monkeypatch.setattr(search, "_QUERY_ROWS", rows)
+    monkeypatch.setattr(search, "_POINT_ROWS", rows)
+    same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
+
+
+@pytest.mark.parametrize("held", [0, 1 << 30])
+def test_points_held_or_placed_anew(pixels, expected, held, monkeypatch):
+    monkeypatch.setattr(search, "_HELD_BYTES", held)
+    same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
+
+
+def test_number_of_threads(pixels, expected):
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_row_order(pixels, expected):
+    rng = np.random.default_rng(1)
+    asked, known = rng.permutation(100), rng.permutation(200)
+    found = nearest_neighbors(pixels[:100][asked], pixels[100:][known], k=3)
+    np.testing.assert_array_equal(found.distances, expected.distances[asked])
+    np.testing.assert_array_equal(known[found.indices], expected.indices[asked])
+
+
+@pytest.mark.parametrize(("m", "n"), [(16, 1), (160, 9), (176, 11), (161, 3), (64, 9), (5, 9)])
+def test_smallest_of_groups(m, n):
+    tile = torch.from_numpy(np.random.default_rng(0).permutation(40 * m).reshape(40, m).astype(np.float32))
+    values, columns = smallest(tile, n)
+    expected = torch.sort(tile, dim=1)
+    torch.testing.assert_close(values, expected.values[:, :n])
+    torch.testing.assert_close(columns, expected.indices[:, :n])
