@@ -61,7 +61,7 @@ METRICS: dict[str, MetricWords] = {
         between=(0.0, 1.0),
         better=1,
         is_main=True,
-        short="novelty",
+        short="ratio",
     ),
     "near_copy_rate": MetricWords(
         "Near-copy rate",
