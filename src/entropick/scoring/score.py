@@ -25,6 +25,7 @@ from entropick.scoring.space import Space
 from entropick.sources import (
     Source,
     Survey,
+    check_encoder,
     check_output,
     check_problems,
     finished,
@@ -105,6 +106,8 @@ class Score:
         files = [words.slug(name) for name in names]
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
             raise InputError(f"features: expected spaces of different names, got {twice[0]!r} more than once.")
+        for encoder in (space.encoder for space in self.spaces if space.encoder):
+            check_encoder(encoder)
         check_count(self.seed, name="seed", minimum=0)
         check_measures(self.metrics or ())
         for condition in self.conditions:
