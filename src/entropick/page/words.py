@@ -225,7 +225,7 @@ def signed(value: float | None) -> str:
     """A difference: with its sign.
 
     >>> signed(0.25), signed(-3.0), signed(None)
-    ('+0.25', '−3', '–')
+    ('+0.250', '−3', '–')
     """
     text = number(value, 3)
     return f"+{text}" if value is not None and value > 0 else text
