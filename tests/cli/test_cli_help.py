@@ -43,6 +43,7 @@ FLAGS = {
     "--workers": "INT",
     "--arms": "ARM ...",
     "--seeds": "INT ...",
+    "--sizes": "INT ...",
     "--iterations": "INT",
     "--images": "INT",
     "--data": "PATH",

@@ -71,7 +71,7 @@ MISTAKES = {
     "": f"Expected one of {{{', '.join(COMMANDS)}}}",
     "status": "DIR",
     "verify": "DIR",
-    "report": "DIR",
+    "report": "expected at least one run or study directory",
     "status gone": "gone: expected a run or study directory, but found no ledger.jsonl in it or below",
     "status empty": "empty: expected a run or study directory",
     "status file": "file: expected a run or study directory",
