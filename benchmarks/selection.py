@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
+# Cases that are not a table: see `run_large` and `run_released`.
+ALONE = ("large", "released")
 # Where the paper's filter starts, and the factor of each pass.
 START, DECAY = 60.0, 0.95
 # The paper's largest pool: rows, columns, picks.
@@ -280,10 +282,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=[*CASES, *ALONE], default=[*CASES, *ALONE])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--chart", type=Path, help="an .svg or .png file to draw")
-    parser.add_argument("--alone", choices=("large", "released"), help="one of these, and nothing else")
+    parser.add_argument("--alone", choices=ALONE, help="one of these, and nothing else")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     runs = {"large": lambda: run_large(arguments.threads)}
@@ -295,11 +297,12 @@ def main() -> None:
         case, name = arguments.one
         print(json.dumps(run_one(CASES[case], CONTESTANTS[name], arguments.data, arguments.threads)))
         return
-    present = [name for name in arguments.cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
+    cases = [name for name in arguments.cases if name in CASES]
+    present = [name for name in cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
     results = {case: {name: run_in_process(case, name, arguments) for name in CONTESTANTS} for case in present}
     print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}")
     print(table(results))
-    for alone in runs:
+    for alone in (name for name in arguments.cases if name in runs):
         command = [sys.executable, __file__, "--alone", alone, "--threads", str(arguments.threads)]
         subprocess.run([*command, "--data", str(arguments.data)], check=True)
     if arguments.chart:
