@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(("sources", "page"), 4),
     **dict.fromkeys(("loop", "stages", "selection", "scoring", "report"), 5),
     **dict.fromkeys(("study", "workers"), 6),
-    "config": 7,
+    **dict.fromkeys(("config", "plan"), 7),
     "cli": 8,
 }
 # Two files that are one room.

@@ -159,3 +159,8 @@ def test_choices():
     assert check_choice("a", ("a", "b"), name="c") == "a"
     with pytest.raises(InputError, match="c: expected one of a, b, got 'ab'"):
         check_choice("ab", ("a", "b"), name="c")
+
+
+def test_sources_and_labels_are_never_wrapped():
+    with pytest.raises(InputError, match="at most 9223372036854775807, got 18446744073709551615"):
+        check_labels(np.array([0, 2**64 - 1], np.uint64), 2)

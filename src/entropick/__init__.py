@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entropick import datasets, errors, features, metrics, paradigms, selection, selectors
 from entropick.loop import Loop
-from entropick.paradigms import Accumulate, Replace
+from entropick.paradigms import Accumulate, FixedRealShare, FreshData, Replace
 from entropick.pool import Pool
 from entropick.study import Study
 
@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulate",
+    "FixedRealShare",
+    "FreshData",
     "Loop",
     "Pool",
     "Replace",

@@ -116,7 +116,10 @@ def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
         raise InputError(
             f"{name}: expected {n} integers, one source per row, got shape {array.shape}, dtype {array.dtype}."
         )
-    return array.astype(np.int64)
+    numbers: Integers = array.astype(np.int64)
+    if array.dtype.kind == "u" and (numbers < 0).any():
+        raise InputError(f"{name}: expected integers of at most {np.iinfo(np.int64).max}, got {array.max()}.")
+    return numbers
 
 
 def check_labels(labels: ArrayLike | None, n: int, *, name: str = "labels") -> Integers | None:
@@ -145,6 +148,13 @@ def _float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return np.inf
+
+
+def check_flag(value: Any, *, name: str) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: expected true or false, got {value!r}.")
+    return bool(value)
 
 
 def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:

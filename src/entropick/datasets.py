@@ -24,6 +24,8 @@ from entropick.work import Work
 _DEFAULT_SHARE = 0.8
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _LISTED = 10
+# What Pillow turns into grey or RGB without a choice to be made.
+CONVERTED_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,16 @@ class RealData:
         uint8 ``(n, h, w, c)`` and int64 ``(n,)`` or None: what iteration 1 is trained on.
     reference
         uint8 ``(m, h, w, c)``: held-out real images that no model ever sees.
+    stock, stock_labels
+        uint8 ``(s, h, w, c)`` and int64 ``(s,)`` or None: what is left, in random order; paradigms that let new real
+        images in take them from here. A dataset may have none.
     """
 
     images: Images
     labels: Integers | None
     reference: Images
+    stock: Images | None = None
+    stock_labels: Integers | None = None
 
 
 @dataclass(kw_only=True)
@@ -63,14 +70,18 @@ class Digits(Dataset):
     Parameters
     ----------
     n_images
-        How many of them the loop starts from; the others are the reference.
+        How many of them the loop starts from.
+    n_reference
+        How many are held out as the reference, the same ones whatever `n_images` is; None takes all others.
     """
 
     kind: ClassVar[str] = "digits"
     n_images: int = 1024
+    n_reference: int | None = None
 
     def check(self) -> None:
         """Raise InputError unless at least 16 digits are left as the reference."""
+        _check_counts(None, self.n_reference)
         if check_count(self.n_images, name="n_images", minimum=2) > 1781:
             raise InputError(f"n_images: expected at most 1781 of the 1797 digits, got {self.n_images}.")
 
@@ -79,7 +90,7 @@ class Digits(Dataset):
         self.check()
         levels, labels = _digits()
         images = np.round(levels * (255 / 16)).astype(np.uint8)
-        return split(images, labels, n_images=self.n_images)
+        return split(images, labels, n_images=self.n_images, n_reference=self.n_reference)
 
     def fingerprint(self) -> str:
         """Hash of the file that scikit-learn ships, without importing scikit-learn, which takes a second."""
@@ -109,7 +120,10 @@ class ArrayFile(Dataset):
         How many images the loop starts from, a fixed random choice; None takes all, or 80 % where the reference is
         held out of them.
     n_reference
-        How many reference images are used; None takes all.
+        How many reference images are used; None takes all. Held out of `path`, they are the same ones whatever
+        `n_images` is.
+    downscale
+        Average blocks of this many pixels a side: 2 makes 14x14 images of 28x28.
     """
 
     kind: ClassVar[str] = "array-file"
@@ -117,10 +131,12 @@ class ArrayFile(Dataset):
     reference: str | None = None
     n_images: int | None = None
     n_reference: int | None = None
+    downscale: int = 1
 
     def check(self) -> None:
         """Raise InputError if a file is missing or of another kind."""
         _check_counts(self.n_images, self.n_reference)
+        check_count(self.downscale, name="downscale")
         _check_paths(self.path, self.reference)
         for path in _paths(self.path, self.reference):
             if path.suffix not in (".npy", ".npz"):
@@ -132,7 +148,8 @@ class ArrayFile(Dataset):
         """Read the file or files."""
         self.check()
         images, labels = read_array_file(Path(self.path))
-        reference = read_array_file(Path(self.reference))[0] if self.reference else None
+        images = downscaled(images, self.downscale)
+        reference = downscaled(read_array_file(Path(self.reference))[0], self.downscale) if self.reference else None
         return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
 
     def fingerprint(self) -> str:
@@ -154,6 +171,19 @@ def read_array_file(path: Path) -> tuple[Images, Integers | None]:
         raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(arrays)) or 'none'}.")
     images = check_images(arrays["images"], name=f"{path}: images")
     return images, check_labels(arrays.get("labels"), len(images), name=f"{path}: labels")
+
+
+def downscaled(images: Images, factor: int) -> Images:
+    """Means of `factor` x `factor` pixels, rounded; InputError unless `factor` divides height and width."""
+    n, height, width, channels = images.shape
+    if factor == 1:
+        return images
+    if height % factor or width % factor:
+        raise InputError(
+            f"downscale: expected a divisor of {height} and {width}, the size of the images, got {factor}."
+        )
+    blocks = images.reshape(n, height // factor, factor, width // factor, factor, channels)
+    return check_images(np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8))
 
 
 @dataclass(kw_only=True)
@@ -207,8 +237,9 @@ def image_files(folder: Path) -> list[Path]:
     """All image files at and below `folder`, sorted by path; InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    files = sorted(path for path in found if not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    # A link that leads nowhere is an image that cannot be read, and is named as such; a folder or a pipe is no image.
+    files = sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
     if not files:
         raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
     return files
@@ -224,9 +255,17 @@ def hash_folder(folder: Path, files: Sequence[Path], work: Work | None = None) -
     """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`."""
     digest, work = hashlib.sha256(), work or Work()
     for done, file in enumerate(files, start=1):
-        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + _hash_file(file))
+        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + _content(file))
         work.progress(done, len(files), f"reading {folder}")
     return digest.hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return _hash_file(file)
+    except OSError:
+        # That it cannot be read is said by whoever decodes it, with all others of that kind.
+        return b"unreadable"
 
 
 def read_images(files: list[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
@@ -268,7 +307,7 @@ def read_image(file: Path, *, mode: str = "as-is") -> NDArray[np.uint8]:
 
 
 def _convert(image: Any, mode: str, file: Path) -> Any:
-    if mode != "as-is" and image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
+    if mode != "as-is" and image.mode in CONVERTED_MODES:
         return image.convert({"grey": "L", "rgb": "RGB"}[mode])
     if image.mode in ("L", "RGB"):
         return image
@@ -310,7 +349,10 @@ def split(
     reference: Images | None = None,
     n_reference: int | None = None,
 ) -> RealData:
-    """Choose the real training images and the reference, always the same for the same arguments.
+    """Choose the real training images, the reference and the stock, always the same for the same arguments.
+
+    All images are brought into one random order: the first `n_images` are the real data, so that fewer are a subset of
+    more; the last `n_reference` are the reference, unless it is given; what lies between is the stock.
 
     Raises
     ------
@@ -325,13 +367,17 @@ def split(
         kept = "" if reference is not None else ", some of which must be left as the reference"
         raise InputError(f"n_images: {n_real} were asked for, but there are {n} images{kept}.")
     order = RandomStream(stage="split").rng().permutation(n)
-    chosen = np.sort(order[:n_real])
-    held_out = images[np.sort(order[n_real:])] if reference is None else reference
+    n_left = n - n_real if reference is None else len(reference)
+    n_held_out = n_reference or n_left
+    if n_held_out > n_left:
+        raise InputError(f"n_reference: {n_held_out} were asked for, but there are {n_left} reference images.")
+    n_used = n if reference is not None else n - n_held_out
+    held_out = images[np.sort(order[n_used:])] if reference is None else reference[:n_held_out]
     if held_out.shape[1:] != images.shape[1:]:
         raise InputError(f"reference: expected images of shape {images.shape[1:]}, got {held_out.shape[1:]}.")
-    if n_reference is not None and n_reference > len(held_out):
-        raise InputError(f"n_reference: {n_reference} were asked for, but there are {len(held_out)} reference images.")
-    return RealData(images[chosen], None if labels is None else labels[chosen], held_out[:n_reference])
+    chosen, rest = np.sort(order[:n_real]), order[n_real:n_used]
+    real_labels, stock_labels = (None, None) if labels is None else (labels[chosen], labels[rest])
+    return RealData(images[chosen], real_labels, held_out, images[rest], stock_labels)
 
 
 def _check_counts(n_images: int | None, n_reference: int | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entropick.arrays import check_count
+from entropick.arrays import check_count, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset
 from entropick.errors import InputError
@@ -18,6 +18,7 @@ from entropick.paradigms import Accumulate, Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Event, History, Observer, Pace, Run, ignore
 from entropick.selectors.base import Selector
+from entropick.selectors.guards import OutlierGuard
 from entropick.stages import Stages
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ class Loop:
     selector
         What chooses the training set from the pool; None takes all of it. Its `random_state` stays None: the loop gives
         it a stream of its own.
+    guard
+        What sets garbage aside before the selector sees it; None trusts the pool. Real images are what it trusts, also
+        where the paradigm has none of them in the pool.
     features
-        The space that the selector works in.
+        The space that the selector and the guard work in.
     evaluation
         The spaces that the metrics are computed in; empty means the selector's.
     metrics
@@ -53,6 +57,9 @@ class Loop:
     n_generated
         Images emitted per iteration; None means as many as there are real ones. The measures always take the first as
         many as there are real ones.
+    garbage_share
+        A stress test: so many noise images, as a share of what an iteration emitted, are planted beside them in every
+        pool. They are not measured as generated images; `n_garbage` in the ledger counts those that were selected.
     seed
         All randomness is a function of it.
     """
@@ -61,11 +68,13 @@ class Loop:
     generator: Generator
     paradigm: Paradigm = field(default_factory=Accumulate)
     selector: Selector | None = None
+    guard: OutlierGuard | None = None
     features: Features = field(default_factory=Pixels)
     evaluation: tuple[Features, ...] = ()
     metrics: tuple[str, ...] = LOOP_MEASURES
     n_iterations: int = 5
     n_generated: int | None = None
+    garbage_share: float = 0.0
     seed: int = 0
 
     def run(
@@ -108,12 +117,12 @@ class Loop:
             stages = Stages(self, run)
             stages.data()
             stages.learn()
-            stages.baseline()
+            baseline = stages.baseline()
             for n in range(1, self.n_iterations + 1):
                 selection = stages.select(n)
                 model = stages.train(n, selection)
                 sample = stages.sample(n, model)
-                stages.measure(n, selection, sample)
+                stages.measure(n, selection, sample, baseline)
                 observer(Event(n, "iteration", n, self.n_iterations, status="done"))
             return History(run.folder)
 
@@ -125,7 +134,9 @@ class Loop:
         check_count(self.seed, name="seed", minimum=0)
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
+        check_real(self.garbage_share, name="garbage_share", above=-1e-9, below=1.0)
         check_measures(self.metrics)
+        self._check_real_share()
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
@@ -135,22 +146,64 @@ class Loop:
                 "The loop's seed decides, with another stream in every iteration."
             )
 
+    def _check_real_share(self) -> None:
+        """A paradigm that fixes the share of real images does it through the selector's minimum."""
+        if self.paradigm.n_real(2, 2) is None:
+            return
+        taken = [name for name in ("minimum", "stratify", "initial") if getattr(self.selector, name, None)]
+        if self.selector is None or taken:
+            came = f"one with {', '.join(taken)}" if self.selector else "none"
+            raise InputError(
+                f"selector: paradigm {self.paradigm.kind!r} expects a selector that it can tell how many real images "
+                f'to pick, got {came}. Take a plain one; "random" is the simplest.'
+            )
+
     def describe(self) -> dict[str, Any]:
         """The loop as plain data; two loops with the same description give the same results."""
         parts = {name: component.describe() for name, component in self._components().items()}
         return {
             **{name: part for name, part in parts.items() if not name.startswith("evaluation")},
             "selector": self.selector.describe() if self.selector else None,
+            "guard": self.guard.describe() if self.guard else None,
             "evaluation": [features.describe() for features in self.evaluation],
             "metrics": list(self.metrics),
             "n_iterations": int(self.n_iterations),
             "n_generated": None if self.n_generated is None else int(self.n_generated),
+            "garbage_share": float(self.garbage_share),
             "seed": int(self.seed),
         }
 
     def spaces(self) -> tuple[Features, ...]:
         """The feature spaces that the metrics are computed in."""
         return self.evaluation or (self.features,)
+
+    def at_size(self, size: int | None) -> Loop:
+        """The loop with `size` real images, selection and generation in proportion; None leaves it as it is.
+
+        Raises
+        ------
+        InputError
+            The dataset has no ``n_images`` to start from or would hold out other images at another size, or a number in
+            proportion is not whole.
+        """
+        if size is None:
+            return self
+        base = getattr(self.dataset, "n_images", None)
+        if base is None:
+            raise InputError("sizes: expected a dataset with n_images, in proportion to which all else is sized.")
+        if getattr(self.dataset, "reference", None) is None and getattr(self.dataset, "n_reference", 0) is None:
+            raise InputError(
+                "sizes: expected a dataset with n_reference, or with a reference of its own, so that all sizes are "
+                "measured against the same held-out images."
+            )
+        selector, n_generated = self.selector, self.n_generated
+        if selector is not None:
+            n_samples = _in_proportion(selector.n_samples, size, base, "the selector's n_samples")
+            selector = dataclasses.replace(selector, n_samples=n_samples)
+        if n_generated is not None:
+            n_generated = _in_proportion(n_generated, size, base, "n_generated")
+        dataset = dataclasses.replace(self.dataset).set_params(n_images=size)
+        return dataclasses.replace(self, dataset=dataset, selector=selector, n_generated=n_generated)
 
     def new_selector(self, stream: RandomStream) -> Selector:
         """An unfitted copy of the selector that draws from `stream`."""
@@ -172,17 +225,29 @@ class Loop:
             "dataset": self.dataset,
             "paradigm": self.paradigm,
             "selector": self.selector,
+            "guard": self.guard,
             "features": self.features,
             "generator": self.generator,
             **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
         }
-        expected = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector, "features": Features}
+        expected: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
+        expected |= {"guard": OutlierGuard, "features": Features}
         for name, component in named.items():
             kind = expected.get(name, Features if name.startswith("evaluation") else Component)
-            is_left_out = name == "selector" and component is None
+            is_left_out = name in ("selector", "guard") and component is None
             # A generator is known by what it can do: its class lives where torch is imported.
             is_generator = name != "generator" or callable(getattr(component, "sample", None))
             if not is_left_out and not (isinstance(component, kind) and is_generator):
                 wanted = "Generator" if name == "generator" else kind.__name__
                 raise InputError(f"{name}: expected a {wanted}, got {component!r}.")
         return {name: component for name, component in named.items() if component is not None}
+
+
+def _in_proportion(number: int, size: int, base: int, name: str) -> int:
+    scaled, rest = divmod(number * size, base)
+    if rest or not scaled:
+        raise InputError(
+            f"sizes: {name} = {number} for {base} real images is no whole number for {size}. "
+            "Choose sizes and numbers that divide."
+        )
+    return scaled

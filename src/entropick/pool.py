@@ -39,15 +39,15 @@ class Pool:
         return len(self.images)
 
     @classmethod
-    def of(cls, images: Images, *, source: int, labels: Integers | None = None) -> Pool:
-        """All images of one source."""
+    def of(cls, images: Images, *, source: int, labels: Integers | None = None, first_row: int = 0) -> Pool:
+        """Images of one source, whose rows are numbered from `first_row`."""
         images = check_images(images)
         n = len(images)
         known = check_labels(labels, n)
         return cls(
             images=images,
             source=np.full(n, source, np.int64),
-            row=np.arange(n, dtype=np.int64),
+            row=np.arange(first_row, first_row + n, dtype=np.int64),
             labels=np.full(n, UNLABELLED, np.int64) if known is None else known,
         )
 

@@ -16,6 +16,7 @@ from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.metrics.diversity import source_shares
+from entropick.metrics.projection import Plane, density_map, principal_plane
 from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.pool import Pool
@@ -40,6 +41,7 @@ class Stages:
         self._run = run
         # What each iteration emitted: entry and name of its image file. Iteration 0 emitted the real data.
         self._emitted: dict[int, tuple[Entry, str]] = {}
+        self._stock: Entry | None = None
         self._kept = FeatureCache(run.work / "features")
         # The space to select in and those to measure in: the loop's, or copies that `learn` has taught.
         self._features, self._spaces = loop.features, loop.spaces()
@@ -68,10 +70,12 @@ class Stages:
             values = {
                 "n_real": len(real.images),
                 "n_reference": len(real.reference),
+                "n_stock": 0 if real.stock is None else len(real.stock),
                 "image_shape": list(real.images.shape[1:]),
                 "fingerprint": fingerprint,
             }
             # Before the ledger has a line, so that what is found here can still be put right in this directory.
+            self._check_labels(real.labels)
             self._check_sizes(values)
             return Outcome(files, values)
 
@@ -79,6 +83,21 @@ class Stages:
         self._check_sizes(entry.values)
         self._emitted[0] = (entry, "real.npy")
         return entry
+
+    def stock(self) -> Entry:
+        """Keep the further real images that a paradigm lets in later; only called where one does."""
+        dataset = self._loop.dataset
+
+        def compute(work: Work) -> Outcome:
+            real = dataset.load(work=work)
+            assert real.stock is not None
+            files: dict[str, Any] = {"stock.npy": real.stock}
+            if real.stock_labels is not None:
+                files["stock_labels.npy"] = real.stock_labels
+            return Outcome(files, {"n_images": len(real.stock)})
+
+        depends_on = {"dataset": dataset.describe(), "fingerprint": self._data.values["fingerprint"]}
+        return self._run.stage(0, "stock", depends_on, compute)
 
     def learn(self) -> Entry | None:
         """Teach the spaces that are learned from real images; None, and no stage, if there are none."""
@@ -127,7 +146,8 @@ class Stages:
                     metrics |= measure(roles, [name], space=features.name)
                 copying_ratios[features.name] = held_out.copying.copying_ratio
             values = {"metrics": metrics, "copying_ratio": copying_ratios, "n_training": data.values["n_real"]}
-            return Outcome(values=values)
+            plane, density, spread = self._spread(work)
+            return Outcome({"axes.npy": plane.frame, "spread.npy": density}, {**values, "spread": spread})
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
         return self._run.stage(0, "baseline", depends_on, compute)
@@ -138,12 +158,19 @@ class Stages:
         """Choose D_n from the pool of iteration n."""
         loop = self._loop
         sources = loop.paradigm.sources(n)
+        fresh = loop.paradigm.fresh(n)
         depends_on: dict[str, Any] = {
             "sources": {str(i): _hashes(*_one(self._emitted[i])) for i in sources},
             "selector": loop.selector.describe() if loop.selector else None,
+            "n_real": loop.paradigm.n_real(n, loop.selector.n_samples) if loop.selector else None,
+            "guard": loop.guard.describe() if loop.guard else None,
+            "garbage_share": loop.garbage_share,
             "features": self._features.identity(),
             "seed": loop.seed,
         }
+        if fresh:
+            self._stock = self.stock()
+            depends_on["fresh"] = {"rows": [fresh.start, fresh.stop], **_hashes(self._stock, ["stock.npy"])}
 
         def compute(work: Work) -> Outcome:
             pool = self._pool(n)
@@ -167,6 +194,8 @@ class Stages:
                 "selection": summary,
                 "training_hash": training.content_hash(),
             }
+            if loop.garbage_share:
+                values["n_garbage"] = int(np.count_nonzero(self._is_garbage(training)))
             return Outcome({"selection.parquet": table}, values)
 
         return self._run.stage(n, "select", depends_on, compute)
@@ -198,8 +227,12 @@ class Stages:
         def compute(work: Work) -> Outcome:
             weights, state = self._run.load(model, "model.safetensors"), self._run.load(model, "model.json")
             generator = loop.new_generator().restore(weights, state)
-            images = generator.sample(n_images, stream=self._stream(n, "sample"), work=work)
-            return Outcome({"generated.npy": images}, {"n_images": len(images)})
+            stream = self._stream(n, "sample")
+            images = generator.sample(n_images, stream=stream, work=work)
+            files: dict[str, Any] = {"generated.npy": images}
+            if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
+                files["generated_labels.npy"] = labels
+            return Outcome(files, {"n_images": len(images), **generator.sampling_values()})
 
         depends_on = {
             "generator": loop.generator.describe(),
@@ -211,7 +244,7 @@ class Stages:
         self._emitted[n] = (entry, "generated.npy")
         return entry
 
-    def measure(self, n: int, selection: Entry, sample: Entry) -> Entry:
+    def measure(self, n: int, selection: Entry, sample: Entry, baseline: Entry) -> Entry:
         """Compare G_n with D_n and with the reference, and keep examples to look at."""
         data = self._data
 
@@ -229,6 +262,7 @@ class Stages:
                     real=self._extract(features, self._real(), work),
                 )
                 metrics |= self._measure_at_equal_size(n, roles, features)
+            density, outside = density_map(self._extract(self._features, generated, work), self._plane(baseline))
             pairs, described = self._pairs(generated.take(np.arange(min(_N_PAIRS, len(generated)))), training, work)
             values = {
                 "metrics": metrics,
@@ -236,13 +270,16 @@ class Stages:
                 "n_generated": len(generated),
                 "n_reference": data.values["n_reference"],
                 "pairs": described,
+                "spread": {"outside": outside},
             }
-            return Outcome({"examples.npy": images[:_N_EXAMPLES], "pairs.npy": pairs}, values)
+            files = {"examples.npy": images[:_N_EXAMPLES], "pairs.npy": pairs, "spread.npy": density}
+            return Outcome(files, values)
 
         depends_on = {
             "training": selection.values["training_hash"],
             "generated": _hashes(sample, ["generated.npy"]),
             "real": _hashes(data, ["real.npy", "reference.npy"]),
+            "axes": _hashes(baseline, ["axes.npy"]),
             "seed": self._loop.seed,
             **self._measuring(),
         }
@@ -270,8 +307,12 @@ class Stages:
         for i in np.unique(pool.source).tolist():
             whole = self._kept_features(features, *self._emitted[i], work)
             of_source = pool.source == i
+            is_kept = of_source & (pool.row < len(whole))
             X = np.empty((len(pool), whole.shape[1]), np.float32) if X is None else X
-            X[of_source] = whole[pool.row[of_source]]
+            X[is_kept] = whole[pool.row[is_kept]]
+            # Fresh real images and planted garbage are numbered after what their iteration emitted.
+            if (is_added := of_source & ~is_kept).any():
+                X[is_added] = features.extract(pool.images[is_added])
         assert X is not None
         return X
 
@@ -294,7 +335,26 @@ class Stages:
             has_labels = self._run.relative(entry, labels) in entry.files
             images = self._run.load(entry, name)
             pools.append(Pool.of(images, source=i, labels=self._run.load(entry, labels) if has_labels else None))
+            if i and (n_planted := round(self._loop.garbage_share * len(images))):
+                noise = self._stream(i, "garbage").rng().integers(0, 256, (n_planted, *images.shape[1:]), np.uint8)
+                pools.append(Pool.of(noise, source=i, first_row=len(images)))
+        if fresh := self._loop.paradigm.fresh(n):
+            pools.append(self._fresh(fresh))
         return Pool.concatenate(pools)
+
+    def _fresh(self, rows: range) -> Pool:
+        """Rows of the stock: real images, numbered after those that the loop began with."""
+        assert self._stock is not None
+        part = slice(rows.start, rows.stop)
+        has_labels = self._run.relative(self._stock, "stock_labels.npy") in self._stock.files
+        labels = self._run.load(self._stock, "stock_labels.npy")[part] if has_labels else None
+        images = self._run.load(self._stock, "stock.npy")[part]
+        return Pool.of(images, source=0, labels=labels, first_row=self._data.values["n_real"] + rows.start)
+
+    def _is_garbage(self, pool: Pool) -> np.ndarray:
+        """Which rows were planted: those numbered after all that their iteration emitted."""
+        n_generated = self._loop.n_generated or self._data.values["n_real"]
+        return (pool.source > 0) & (pool.row >= n_generated)
 
     def _real(self) -> Pool:
         return Pool.of(self._run.load(self._data, "real.npy"), source=0)
@@ -304,8 +364,49 @@ class Stages:
         if self._loop.selector is None:
             return np.arange(len(pool)), np.full(len(pool), np.inf), {}
         selector = self._loop.new_selector(self._stream(n, "select"))
-        selector.fit(self._extract(self._features, pool, work), pool.source, work=work)
-        return selector.indices_, selector.distances_, selector.summary()
+        sources, n_samples = pool.source, selector.n_samples
+        n_real = self._loop.paradigm.n_real(n, n_samples)
+        if n_real is not None:
+            # Two sources, real and generated, that are owed all there is to pick: how many of each is then fixed.
+            sources = np.minimum(sources, 1)
+            selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
+        X = self._extract(self._features, pool, work)
+        rows, told = self._guarded(X, pool, n_samples, work)
+        selector.fit(X[rows], sources[rows], work=work)
+        return rows[selector.indices_], selector.distances_, {**selector.summary(), **told}
+
+    def _guarded(self, X: FeatureMatrix, pool: Pool, n_samples: int, work: Work) -> tuple[Integers, dict[str, Any]]:
+        """The rows that the guard lets through, at least `n_samples`, and what it did."""
+        guard, everything = self._loop.guard, np.arange(len(pool))
+        if guard is None:
+            return everything, {}
+        sources, n = pool.source, len(pool)
+        if not np.isin(sources, guard.trusted).any():
+            real = self._extract(self._features, self._real(), work)
+            X, sources = np.concatenate([X, real]), np.append(sources, np.zeros(len(real), np.int64))
+        fitted = dataclasses.replace(guard).fit(X, sources)
+        aside = fitted.set_aside_
+        # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
+        n_returned = max(n_samples - (n - len(aside)), 0)
+        kept = np.setdiff1d(everything, aside[: len(aside) - n_returned])
+        told = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
+        return kept, told
+
+    def _spread(self, work: Work) -> tuple[Plane, np.ndarray, dict[str, Any]]:
+        """The real data's principal plane in the selector's space, its own density there, and numbers of both."""
+        real = self._extract(self._features, self._real(), work)
+        plane = principal_plane(real)
+        density, outside = density_map(real, plane)
+        told = {
+            "feature_space": self._features.name,
+            "extent": plane.extent.tolist(),
+            "explained": list(plane.explained),
+        }
+        return plane, density, {**told, "outside": outside}
+
+    def _plane(self, baseline: Entry) -> Plane:
+        extent = np.asarray(baseline.values["spread"]["extent"])
+        return Plane(np.asarray(self._run.load(baseline, "axes.npy")), extent)
 
     def _training_set(self, selection: Entry) -> Pool:
         picked = self._run.load(selection, "selection.parquet")["pool_row"]
@@ -319,6 +420,14 @@ class Stages:
         for name in names:
             metrics |= measure(alike if MEASURES[name].same_size else roles, [name], space=space)
         return metrics
+
+    def _check_labels(self, labels: Integers | None) -> None:
+        if self._loop.generator.needs_labels and (labels is None or labels.min() < 0):
+            raise InputError(
+                f"dataset: a conditional generator expected a label for every image, but {self._loop.dataset.kind!r} "
+                f"has {'none' if labels is None else 'images without one'}. Use images with labels, or conditional = "
+                "false."
+            )
 
     def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
         """Generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
@@ -354,8 +463,7 @@ class Stages:
             )
         height, width, channels = values["image_shape"]
         loop.generator.check_fits((height, width, channels))
-        if loop.selector is not None:
-            _check_pools(loop, values["n_real"], n_generated)
+        _check_pools(loop, values["n_real"], n_generated, values.get("n_stock", 0))
         n_missing = sum(self._run.ledger.find(n, "sample") is None for n in range(1, loop.n_iterations + 1))
         needed = n_missing * n_generated * height * width * channels
         if needed > (free := free_bytes(self._run.folder)):
@@ -365,15 +473,30 @@ class Stages:
             )
 
 
-def _check_pools(loop: Loop, n_real: int, n_generated: int) -> None:
-    assert loop.selector is not None
+def _check_pools(loop: Loop, n_real: int, n_generated: int, n_stock: int) -> None:
     for n in range(1, loop.n_iterations + 1):
-        n_pool = sum(n_generated if source else n_real for source in loop.paradigm.sources(n))
-        if loop.selector.n_samples > n_pool:
+        sources, fresh = loop.paradigm.sources(n), loop.paradigm.fresh(n)
+        if fresh.stop > n_stock:
             raise InputError(
-                f"selector: n_samples = {loop.selector.n_samples}, but the pool of iteration {n} has {n_pool} images. "
+                f"paradigm: iteration {n} takes {fresh.stop} fresh real images, but the dataset has {n_stock} beside "
+                "its n_images and its reference. Lower n_fresh or n_images, or set the dataset's n_reference."
+            )
+        if loop.selector is None:
+            continue
+        n_samples = loop.selector.n_samples
+        has = {"real": (0 in sources) * n_real + len(fresh), "generated": sum(map(bool, sources)) * n_generated}
+        if n_samples > sum(has.values()):
+            raise InputError(
+                f"selector: n_samples = {n_samples}, but the pool of iteration {n} has {sum(has.values())} images. "
                 "Lower n_samples, or raise n_generated or the number of real images."
             )
+        wanted = loop.paradigm.n_real(n, n_samples)
+        for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():
+            if count > has[kind]:
+                raise InputError(
+                    f"paradigm: {loop.paradigm.kind!r} asks for {count} {kind} images among n_samples = {n_samples}, "
+                    f"but the pool of iteration {n} has {has[kind]}. Lower n_samples, or change the share."
+                )
 
 
 def _one(emitted: tuple[Entry, str]) -> tuple[Entry, list[str]]:

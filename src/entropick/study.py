@@ -1,4 +1,4 @@
-"""A study: arms x seeds over shared data; what arms have in common is computed once."""
+"""A study: arms x sizes x seeds over shared data; what arms have in common is computed once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ from typing import Any
 from entropick.arrays import check_count, check_real
 from entropick.errors import BudgetSpent, InputError, RunChanged, RunDamaged, StudyFailed
 from entropick.loop import Loop
-from entropick.run import LEDGER, MAY_GROW, Event, History, Pace, Shared, check_config, locked, read_json, write_json
+from entropick.run import (
+    LEDGER,
+    MAY_GROW,
+    STUDY,
+    Event,
+    History,
+    Pace,
+    Place,
+    Shared,
+    check_config,
+    locked,
+    places,
+    read_json,
+    read_study_file,
+    write_json,
+)
 from entropick.workers import run_in_processes
 
-STUDY = "study.json"
 WORK = "work"
 _MOST_THREADS = 1024
 # An interrupted study's processes may take a moment to die.
@@ -27,29 +41,22 @@ _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 
 @dataclass(frozen=True)
 class ArmRun:
-    """One loop of a study: its arm, its seed, its run directory below the study's."""
+    """One loop of a study, and where it lies."""
 
-    arm: str
-    seed: int
+    place: Place
     loop: Loop
 
     @property
     def path(self) -> str:
         """The run directory, relative to the study's."""
-        return run_path(self.arm, self.seed)
-
-
-def run_path(arm: str, seed: int) -> str:
-    """Where the run of an arm and a seed lies in its study's directory."""
-    return f"arms/{arm}/seed-{seed}"
+        return self.place.path
 
 
 @dataclass(frozen=True)
 class ArmEvent:
-    """An `Event` of one arm."""
+    """An `Event` of one run of a study."""
 
-    arm: str
-    seed: int
+    place: Place
     event: Event
 
 
@@ -68,6 +75,10 @@ class Study:
         Loops by name; the name becomes a directory.
     seeds
         Every arm is run once with each.
+    sizes
+        Every arm is run at each of these numbers of real images, and all that goes with it scales: what the selector
+        picks and what is generated per iteration. The real images of a smaller size are among those of a larger one.
+        Empty: as the loops say.
     title, description
         For the report.
     threads
@@ -79,6 +90,7 @@ class Study:
     name: str
     arms: dict[str, Loop]
     seeds: tuple[int, ...] = (0,)
+    sizes: tuple[int, ...] = ()
     title: str = ""
     description: str = ""
     threads: int = 1
@@ -92,10 +104,11 @@ class Study:
             raise InputError(f"arms: expected a dict of Loops by name, got {self.arms!r}.")
         if not isinstance(self.seeds, tuple | list) or not self.arms or not self.seeds:
             raise InputError(f"study: expected at least one arm and a tuple of at least one seed, got {self.seeds!r}.")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds: expected different numbers, got {list(self.seeds)}.")
-        for seed in self.seeds:
-            check_count(seed, name="seeds", minimum=0)
+        for name, numbers, minimum in (("seeds", self.seeds, 0), ("sizes", self.sizes, 1)):
+            if not isinstance(numbers, tuple | list) or len(set(numbers)) < len(numbers):
+                raise InputError(f"{name}: expected different numbers, got {_shown(numbers)}.")
+            for number in numbers:
+                check_count(number, name=name, minimum=minimum)
         if check_count(self.threads, name="threads") > _MOST_THREADS:
             raise InputError(f"threads: expected at most {_MOST_THREADS} per arm, got {self.threads}.")
         check_real(self.checkpoint_seconds, name="checkpoint_seconds", above=0.0)
@@ -105,7 +118,8 @@ class Study:
                     f"arms: expected names of letters, digits, spaces and . _ + - (at most 64), got {name!r}."
                 )
             try:
-                loop.check()
+                for size in self.sizes or (None,):
+                    loop.at_size(size).check()
             except InputError as error:
                 raise type(error)(f"arm {name!r}: {error}") from None
 
@@ -116,15 +130,17 @@ class Study:
             "title": self.title,
             "description": self.description,
             "seeds": [int(seed) for seed in self.seeds],
+            "sizes": [int(size) for size in self.sizes],
             "threads": int(self.threads),
             "arms": {name: _without_seed(loop) for name, loop in self.arms.items()},
         }
 
     def arm_runs(self) -> list[ArmRun]:
-        """All loops of the study: every arm with the first seed, then with the second, ..."""
+        """All loops of the study: every arm with the first seed at the first size, then at the second, ..."""
         return [
-            ArmRun(arm, seed, dataclasses.replace(loop, seed=seed))
+            ArmRun(Place(arm, size, seed), dataclasses.replace(loop.at_size(size), seed=seed))
             for seed in self.seeds
+            for size in self.sizes or (None,)
             for arm, loop in self.arms.items()
         ]
 
@@ -138,7 +154,7 @@ class Study:
     ) -> int:
         """Run all arms in `folder`, or go on where they were interrupted; return how many stages were computed.
 
-        Arms and seeds may be added to an existing directory; the report then shows all of them.
+        Arms, sizes and seeds may be added to an existing directory; the report then shows all of them.
 
         Parameters
         ----------
@@ -171,7 +187,8 @@ class Study:
             here = [run for run in self.arm_runs() if workers == 1 or _is_finished(folder / run.path, run.loop)]
             elsewhere = [run for run in self.arm_runs() if run not in here]
             problems = _run_here(here, task, count)
-            problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads)
+            gpus = n_gpus(self) if elsewhere else 0
+            problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads, gpus=gpus)
             _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()
             return count.computed
@@ -181,39 +198,33 @@ class Study:
         path = folder / STUDY
         described = self.describe()
         if path.exists():
-            before = read_study_file(path)
-            is_begun = any((folder / run.path / LEDGER).exists() for run in self.arm_runs())
+            before = read_study_file(folder)
+            is_begun = any((folder / place.path / LEDGER).exists() for place in places(before))
             if is_begun and before["threads"] != self.threads:
                 raise RunChanged(
                     f"{folder} was made with threads = {before['threads']}, now {self.threads}. Repeat the command "
                     "with the old setting, or give another --out."
                 )
+            if is_begun and bool(before["sizes"]) != bool(self.sizes):
+                had, has = ("sizes", "none") if before["sizes"] else ("no sizes", "some")
+                raise RunChanged(f"{folder} was made with {had}, now there are {has}. Give another --out.")
             described["arms"] = {**before["arms"], **described["arms"]}
-            described["seeds"] = list(dict.fromkeys([*before["seeds"], *described["seeds"]]))
+            for name in ("seeds", "sizes"):
+                described[name] = list(dict.fromkeys([*before[name], *described[name]]))
         for arm_run in self.arm_runs():
             check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
         if not path.exists() or read_json(path) != described:
             write_json(path, described)
 
 
-def read_study_file(path: Path) -> dict[str, Any]:
-    """What a study directory is about; RunDamaged if the file is not what `Study.run` writes."""
-    study = read_json(path)
-    kinds = {"arms": dict, "seeds": list, "threads": int}
-    if not isinstance(study, dict) or any(not isinstance(study.get(name), kind) for name, kind in kinds.items()):
-        raise RunDamaged(
-            f"{path}: expected arms, seeds and threads of a study. Remove it: the run command writes it anew."
-        )
-    return study
+def n_gpus(study: Study) -> int:
+    """How many GPUs the study's arms can be spread over: 0 where some arm computes on the processor."""
+    devices = {getattr(loop.generator, "device", "cpu") for loop in study.arms.values()}
+    if not devices <= {"auto", "cuda"}:
+        return 0
+    import torch
 
-
-def planned_runs(folder: Path) -> list[Path]:
-    """The run directories that a study is to have, begun or not; none for a directory that is no study's."""
-    path = folder / STUDY
-    if not path.exists():
-        return []
-    study = read_study_file(path)
-    return [folder / run_path(arm, seed) for arm in study["arms"] for seed in study["seeds"]]
+    return torch.cuda.device_count()
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ class ArmTask:
             arm_run.loop.run(
                 self.folder / arm_run.path,
                 pace=Pace(self.pace.checkpoint_seconds, self.pace.deadline),
-                observer=lambda event: observer(ArmEvent(arm_run.arm, arm_run.seed, event)),
+                observer=lambda event: observer(ArmEvent(arm_run.place, event)),
                 shared=self.folder / WORK,
                 wait_seconds=_ARM_WAIT_SECONDS,
             )
@@ -298,6 +309,10 @@ def limited_threads(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _shown(numbers: Any) -> str:
+    return str(list(numbers)) if isinstance(numbers, tuple) else repr(numbers)
 
 
 def _without_seed(loop: Loop) -> dict[str, Any]:

@@ -25,9 +25,17 @@ Observer = Callable[[Any], None]
 
 
 def run_in_processes(
-    items: Sequence[Any], task: Callable[[Any, Observer], None], observer: Observer, *, workers: int, threads: int
+    items: Sequence[Any],
+    task: Callable[[Any, Observer], None],
+    observer: Observer,
+    *,
+    workers: int,
+    threads: int,
+    gpus: int = 0,
 ) -> list[tuple[str, Exception]]:
     """Call ``task(item, observer)`` for every item, each in one of `workers` processes.
+
+    Where there are GPUs, each process sees one of them, in turn.
 
     Items, task and events are pickled on their way between processes of one machine; nothing of it touches a disk.
 
@@ -40,7 +48,7 @@ def run_in_processes(
         return []
     todo = list(items)
     problems: list[tuple[str, Exception]] = []
-    with _started(min(workers, len(todo)), task, threads) as processes:
+    with _started(min(workers, len(todo)), task, threads, gpus) as processes:
         busy: dict[Connection, Any] = {}
         idle = list(processes)
         while todo or busy:
@@ -75,20 +83,22 @@ def _receive(connection: Connection) -> tuple[bool | str, Any]:
 
 
 @contextlib.contextmanager
-def _started(n: int, task: Callable[[Any, Observer], None], threads: int) -> Iterator[list[Connection]]:
+def _started(n: int, task: Callable[[Any, Observer], None], threads: int, gpus: int) -> Iterator[list[Connection]]:
     """Processes that wait for items; ended on the way out, however that comes about."""
     context = mp.get_context("spawn")
     processes: list[SpawnProcess] = []
     connections: list[Connection] = []
-    with _environment({name: str(threads) for name in _THREAD_VARIABLES}):
-        for _ in range(n):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, task), daemon=True)
+    visible = _visible_gpus(gpus)
+    for number in range(n):
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(there, task), daemon=True)
+        alone = {"CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} if visible else {}
+        with _environment({**{name: str(threads) for name in _THREAD_VARIABLES}, **alone}):
             process.start()
-            # Only the process itself may hold its end, or its death would go unnoticed here.
-            there.close()
-            processes.append(process)
-            connections.append(here)
+        # Only the process itself may hold its end, or its death would go unnoticed here.
+        there.close()
+        processes.append(process)
+        connections.append(here)
     try:
         yield connections
     finally:
@@ -96,6 +106,12 @@ def _started(n: int, task: Callable[[Any, Observer], None], threads: int) -> Ite
             process.terminate()
         for process in processes:
             process.join()
+
+
+def _visible_gpus(n: int) -> list[str]:
+    """The names that CUDA has for the first `n` GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:n] if named else [str(number) for number in range(n)]
 
 
 def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> None:

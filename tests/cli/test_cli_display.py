@@ -7,7 +7,7 @@ from rich.console import Console
 
 from entropick.cli.display import Display, print_columns
 from entropick.config import load_study
-from entropick.run import Event
+from entropick.run import Event, Place
 from entropick.study import ArmEvent
 
 EVENTS = [
@@ -25,7 +25,7 @@ def shown(*, terminal, events=EVENTS):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
     with Display(load_study("smoke", arms=("replace",)), console) as display:
         for event in events:
-            display(ArmEvent("replace", 0, event))
+            display(ArmEvent(Place("replace", None, 0), event))
     return console.file.getvalue()
 
 

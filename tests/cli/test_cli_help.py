@@ -43,6 +43,7 @@ FLAGS = {
     "--workers": "INT",
     "--arms": "ARM ...",
     "--seeds": "INT ...",
+    "--sizes": "INT ...",
     "--iterations": "INT",
     "--images": "INT",
     "--data": "PATH",
@@ -61,4 +62,13 @@ def test_run_lists_its_typed_flags(cli):
     for flag, metavar in FLAGS.items():
         assert f"{flag} {metavar} " in words
     assert "(default: digits)" in words and "(default: runs/NAME)" in words and "(default: the study's)" in words
-    assert set(re.findall(r"--[a-z][a-z-]+", words)) == {*FLAGS, "--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", words)) == {*FLAGS, "--plan", "--help"}
+
+
+def test_interrupted_while_the_command_line_is_read(cli, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tyro.cli", interrupted)
+    ended = cli("select", "a=b")
+    assert ended.code == 130 and "interrupted" in ended.err

@@ -1,16 +1,58 @@
+import shutil
+
 from entropick.run import History
 
 LONG = "arms/accumulate+threshold-decay/seed-0"
 
 
-def test_status_of_a_study(cli, finished):
+def test_status_of_a_study_is_a_grid(cli, finished):
     ended = cli("status", finished)
+    assert ended.code == 0 and not ended.err
+    assert [line.split() for line in ended.out.splitlines()] == [
+        ["arm", "seed", "0"],
+        ["replace", "2/2", "done"],
+        ["accumulate+threshold-decay", "2/2", "done"],
+        ["2", "runs:", "2", "done"],
+    ]
+
+
+def test_status_of_a_study_with_sizes(cli, tmp_path, study_file):
+    study_file.write_text(study_file.read_text().replace("n_images = 32", "sizes = [16, 32]"))
+    sized = study_file.read_text().replace('dataset = "digits"', 'dataset = { kind = "digits", n_reference = 100 }')
+    study_file.write_text(sized)
+    asked = ("run", study_file, "--out", tmp_path / "sized", "--workers", 1)
+    assert cli(*asked, "--arms", "replace", "--iterations", 1).code == 0
+    assert (tmp_path / "sized" / "arms" / "replace" / "size-16" / "seed-0" / "ledger.jsonl").exists()
+    assert cli(*asked, "--arms", "replace", "--seeds", 0, 1, "--iterations", 1, "--budget", "0.000001s").code == 75
+    lines = [line.split() for line in cli("status", tmp_path / "sized").out.splitlines()]
+    assert lines[0] == ["arm", "size", "seed", "0", "seed", "1"]
+    # The second seed has the data of the first, and stopped before its first selection; the other size never began.
+    assert lines[1:3] == [
+        ["replace", "16", "1/1", "done", "0/1", "stopped"],
+        ["replace", "32", "1/1", "done", "0", "waiting"],
+    ]
+    assert lines[-1] == ["4", "runs:", "2", "done,", "1", "stopped,", "1", "waiting"]
+
+
+def test_status_of_the_runs_of_a_study(cli, finished):
+    ended = cli("status", finished, "--runs")
     lines = ended.out.splitlines()
     assert ended.code == 0 and not ended.err and len(lines) == 3
     assert lines[0].split() == ["run", "done", "state", "last", "stage", "at", "(UTC)"]
     assert lines[1].startswith(f"{LONG}  ") and lines[2].startswith("arms/replace/seed-0  ")
     assert all(line.split()[1:5] == ["2/2", "done", "2", "measure"] for line in lines[1:])
     assert max(map(len, lines)) <= 80
+
+
+def test_costs_of_a_study(cli, finished):
+    head, *lines = (line.split() for line in cli("status", finished, "--costs").out.splitlines())
+    assert head[:4] == ["arm", "runs", "steps", "images"] and head[-1] == "shared"
+    # Two iterations of 32 images each, whoever computed them; the first arm computes, the second takes over.
+    assert [line[:4] for line in lines] == [
+        ["replace", "1", "0", "64"],
+        ["accumulate+threshold-decay", "1", "0", "64"],
+    ]
+    assert (lines[0][-1], lines[1][-1]) == ("0", "5")
 
 
 def test_status_of_one_run(cli, finished, monkeypatch):
@@ -24,20 +66,20 @@ def test_status_of_an_unfinished_run(cli, finished):
     ledger = run / "ledger.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:4]))
     last = History(run).entries[-1]
-    line = cli("status", finished).out.splitlines()[2]
+    line = cli("status", finished, "--runs").out.splitlines()[2]
     assert line.split()[1:5] == ["0/2", "stopped", str(last.iteration), last.stage]
 
 
 def test_status_changes_nothing(cli, finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    cli("status", finished), cli("verify", finished)
+    cli("status", finished), cli("status", finished, "--costs"), cli("verify", finished)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_long_names_are_never_cut(cli, finished):
     name = "x" * 64
     (finished / "arms" / "replace").rename(finished / "arms" / name)
-    assert f"arms/{name}/seed-0  " in cli("status", finished).out
+    assert f"arms/{name}/seed-0  " in cli("status", finished, "--runs").out
 
 
 def test_verify_of_what_is_well(cli, finished):
@@ -72,3 +114,11 @@ def test_report_and_figures(cli, finished, tmp_path):
     assert ended.code == 0 and ended.out.startswith(f"page: {finished / 'report.html'}\n")
     assert figures and {figure.suffix for figure in figures} == {".svg"}
     assert f"{len(figures)} figure files in {tmp_path / 'figures'}" in ended.out
+
+
+def test_a_report_of_several_studies_has_a_folder_of_figures_for_each(cli, finished, tmp_path):
+    other = shutil.copytree(finished, tmp_path / "other")
+    ended = cli("report", finished, other, "--figures", tmp_path / "figures", "--format", "svg")
+    assert ended.code == 0
+    assert sorted(folder.name for folder in (tmp_path / "figures").iterdir()) == ["finished", "other"]
+    assert (other / "report.html").is_file()

@@ -24,7 +24,7 @@ def everything_in(folder):
 
 # Arguments, and what stderr must say.
 MISTAKES = {
-    "run digit": "there is no preset 'digit'; known are digits, smoke",
+    "run digit": "there is no preset 'digit'; known are digits, paper-cifar10, paper-ffhq, paper-mnist, smoke",
     "run empty": "there is no preset 'empty'",
     "run gone.toml": "gone.toml: expected a study file, but there is none",
     "run file": "A study file's name ends in .toml",
@@ -71,7 +71,7 @@ MISTAKES = {
     "": f"Expected one of {{{', '.join(COMMANDS)}}}",
     "status": "DIR",
     "verify": "DIR",
-    "report": "DIR",
+    "report": "expected at least one run or study directory",
     "status gone": "gone: expected a run or study directory, but found no ledger.jsonl in it or below",
     "status empty": "empty: expected a run or study directory",
     "status file": "file: expected a run or study directory",

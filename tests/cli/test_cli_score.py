@@ -115,6 +115,9 @@ def test_a_condition_on_no_number_cannot_be_decided(cli, place):
     # All reference images are training images, too: there is no baseline to divide by.
     np.save("known.npy", TRAINING[:200])
     line = ["score", "--training", "training", "--generated", "fresh.npy", "--reference", "known.npy", "--out", "out"]
+    refused = cli(*line)
+    assert refused.code == 2 and "all 200 are in the training set" in refused.err
+    line.append("--allow-same")
     ended = cli(*line, "--fail-if", "generalization_score_ratio<0.8")
     assert ended.code == 2 and "cannot be decided" in ended.err and "undecided" in ended.out
     assert told()["values"]["generalization_score_ratio/pixels"] is None
@@ -200,7 +203,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
 def test_interrupted_while_measuring_nothing_half_written_is_left(cli, place, monkeypatch):
     measure_space = score.measure_space
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(score, "measure_space", interrupted)
@@ -263,6 +266,7 @@ def test_unreadable_images_are_all_named_or_skipped_and_recorded(cli, place):
 def bad_files(place):
     np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
     np.save("wide.npy", np.zeros((7, 65), np.float32) + np.arange(7, dtype=np.float32)[:, None])
+    np.save("turned.npy", np.load("t.npy")[::-1].astype(np.float64))
     np.save("few.npy", np.load("g.npy")[:3])
     np.save("blank.npy", np.full((20, 64), 7, np.float32))
     np.save("blank images.npy", np.full((20, 8, 8), 7, np.uint8))
@@ -297,6 +301,10 @@ MISTAKES = {
     f"{ROWS} --features pixels": "the sources are embeddings already",
     f"{ROWS} --metrics generalisation_score": "there is no 'generalisation_score'; known are generalization_score, ",
     f"{ROWS} --metrics generalization_score_real": "needs the role real",
+    f"{ROWS} --metrics": "--metrics: expected at least one value",
+    f"{ROWS} --fail-if": "--fail-if: expected at least one value",
+    "score --out out --training t.npy --generated turned.npy": "training and generated: expected two sets",
+    "score --out training/out --training training --generated fresh.npy": "out: expected a folder outside of the",
     f"{ROWS} --seed -1": "seed: expected a whole number of at least 0",
     f"{ROWS} --fail-if generalization_score_ratio": "expected NAME<NUMBER or NAME/SPACE<NUMBER",
     f"{ROWS} --fail-if generalization_score_ratio=0.8": "expected NAME<NUMBER or NAME/SPACE<NUMBER",
@@ -333,3 +341,13 @@ def test_blank_images_are_refused(cli, place):
     bad_files(place)
     ended = cli("score", "--training", "training", "--generated", "blank images.npy", "--out", "out")
     assert ended.code == 2 and "generated: expected rows that differ, but all 20 are the same in pixels" in ended.err
+
+
+def test_the_same_images_under_other_names_are_refused(cli, place):
+    (place / "renamed").mkdir()
+    for number, file in enumerate(sorted((place / "training").rglob("*.png"))):
+        (place / "renamed" / f"{number}.png").symlink_to(file)
+    line = ["score", "--training", "training", "--generated", "renamed", "--metrics", "generalization_score"]
+    ended = cli(*line, "--out", "out")
+    assert ended.code == 2 and "training and generated: expected two sets" in ended.err
+    assert cli(*line, "--out", "out", "--allow-same").code == 0

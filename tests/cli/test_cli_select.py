@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -269,6 +270,7 @@ def test_colour_and_grey_files_are_compared_in_colour(cli, place):
 
 
 def bad_files(place):
+    np.savez("zip.npz", images=DIGITS[:9])
     np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
     np.save("inf.npy", np.array([[0.0, np.inf], [1.0, 2.0]], np.float32))
     np.save("floats.npy", np.zeros((5, 8, 8)))
@@ -281,6 +283,11 @@ def bad_files(place):
     pq.write_table(pa.table({"e": [[1.0], [1.0, 2.0]]}), "ragged.parquet")
     pq.write_table(pa.table({"e": [[1.0], None]}), "holes.parquet")
     pq.write_table(pa.table({"name": ["a", "b"]}), "words.parquet")
+    Path("zip.npy").write_bytes(Path("zip.npz").read_bytes())
+    dates = pa.array([0, 1], pa.timestamp("s"))
+    pq.write_table(pa.table({"x": [1.0, 2.0], "day": dates}), "dates.parquet")
+    pq.write_table(pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, names=["x", "x"]), "twice.parquet")
+    (place / "loop").symlink_to("loop")
     (place / "empty").mkdir()
     (place / "mine").mkdir()
     (place / "mine" / "thesis.txt").write_text("years of work")
@@ -288,6 +295,16 @@ def bad_files(place):
 
 MISTAKES = {
     "select --n 5 --out out": "expected at least one NAME=PATH",
+    "select a=zip.npy --n 5 --out out": "zip.npy: expected one array, but it is an archive of arrays. Name it .npz",
+    "select a=dates.parquet --n 1 --out out": "expected real numbers, but column 'day' has dtype datetime64",
+    "select a=twice.parquet --n 1 --out out": "expected columns of different names, got x, x",
+    f"select a={300 * 'x'} --n 5 --out out": "but: File name too long",
+    "select a\x1b=real --n 5 --out out": "expected NAME=PATH",
+    "select a=real --n 5 --out real/out": "out: expected a folder outside of the sources, but real/out is in a (real)",
+    "select a=real --n 5 --out loop": "loop",
+    f"select a=real --n 5 --features {'[' * 3000} --out out": "there is no kind",
+    "select a=real --n 5 --features= --out out": "there is no kind ''",
+    "select a=real --n 5 --quota a=0.5 --quota a=0.2 --out out": "--quota: expected every source once",
     "select real --n 5 --out out": "expected NAME=PATH, for instance real=photos/, got 'real'",
     "select =real --n 5 --out out": "got '=real'",
     "select a/b=real --n 5 --out out": "got 'a/b=real'",
@@ -346,3 +363,83 @@ def test_a_mistake_is_said_once_and_nothing_is_written(cli, place, line):
     left = hashes(place)
     assert {name: left[name] for name in before} == before
     assert not [name for name in left if name.endswith(("selection.json", "manifest.csv"))]
+
+
+HOSTILE = ["a\nb.png", "<b>.png", "a: b.png", "\x1b[31m.png", "\U0001f600.png", os.fsdecode(b"caf\xe9.png")]
+
+
+def test_hostile_file_and_folder_names(cli, place):
+    folder = place / os.fsdecode(b"h\xf4te") / os.fsdecode(b"classe \xe9")
+    folder.mkdir(parents=True)
+    for name, image in zip(HOSTILE, DIGITS, strict=False):
+        Image.fromarray(image).save(folder / "x.png")
+        (folder / "x.png").rename(folder / name)
+    line = ["select", f"a={folder.parent}", "--n", "6", "--balance", "--copy"]
+    ended = cli(*line, "--out", "out")
+    assert ended.code == 0, ended.err
+    assert sorted(p.name for p in Path("out/selected").rglob("*.png")) == sorted(HOSTILE)
+    assert "caf\\xe9.png" in "".join(pq.read_table("out/manifest.parquet")["path"].to_pylist())
+    assert b"caf\xe9.png" in Path("out/manifest.csv").read_bytes()
+    for name in HOSTILE:
+        (folder / name).write_text("no image")
+    ended = cli(*line, "--out", "other")
+    assert ended.code == 2 and "a\\nb.png: does not decode" in ended.err and "\x1b" not in ended.err
+    # Not one can be read, and still all are named.
+    assert len(ended.err.splitlines()) == 1 + len(HOSTILE)
+
+
+def test_links_that_lead_nowhere_are_unreadable_images_and_folders_are_none(cli, place):
+    (place / "real" / "gone.png").symlink_to("nowhere")
+    (place / "real" / "loop.png").symlink_to("loop.png")
+    (place / "real" / "folder.png").mkdir()
+    Image.new("LAB", (8, 8)).save(place / "real" / "lab.tif")
+    ended = cli("select", "real=real", "--n", "10", "--out", "out")
+    assert ended.code == 2 and "3 images cannot be used" in ended.err
+    assert all(name in ended.err for name in ("gone.png", "loop.png", "lab.tif"))
+    assert cli("select", "real=real", "--n", "10", "--out", "out", "--skip-bad").code == 0
+    assert len(result()["skipped"]) == 3
+    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (60, 64)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "{}"])
+def test_a_config_or_result_of_another_shape(cli, place, content):
+    line = ["select", "real=real", "--n", "10", "--out", "out"]
+    assert cli(*line).code == 0
+    before = hashes(place / "out")
+    Path("out/selection.json").write_text(content)
+    assert cli(*line).code == 0 and hashes(place / "out") == before
+    Path("out/config.json").write_text(content)
+    assert "out holds other files" in cli(*line).err
+
+
+def test_what_an_unfinished_choice_left_is_no_part_of_another(cli, place):
+    assert cli("select", "real=real", "made=made.npy", "--n", "9", "--guard", "real", "--out", "out").code == 0
+    assert cli("select", "real=real", "--n", "9", "--copy", "--out", "copied").code == 0
+    shutil.copytree("copied/selected", "out/selected")
+    Path("out/selection.json").unlink()
+    assert cli("select", "real=real", "--n", "9", "--out", "out").code == 0
+    assert not Path("out/set-aside.csv").exists() and not Path("out/selected").exists()
+
+
+def test_another_process_finished_in_the_folder_meanwhile(cli, place, monkeypatch):
+    def meanwhile(*arguments, **more):
+        monkeypatch.undo()
+        os.chdir(place)
+        assert cli("select", "real=real", "--n", "9", "--seed", "7", "--out", "out").code == 0
+        return survey(*arguments, **more)
+
+    survey = choice.survey
+    monkeypatch.setattr(choice, "survey", meanwhile)
+    ended = cli("select", "real=real", "--n", "9", "--out", "out")
+    assert ended.code == 2 and "selector.random_state: was 7, now 0" in ended.err
+    assert result()["config"]["seed"] == 7
+
+
+def test_a_reader_that_goes_is_no_failed_condition(place):
+    command = f"{sys.executable} -m entropick select real=real --n 9 --out out"
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(command.split(), stdout=write, stderr=subprocess.PIPE, text=True, env=env)
+    os.close(write)
+    assert ended.returncode == 141 and not ended.stderr

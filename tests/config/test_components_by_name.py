@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from entropick import config
+from entropick.config import components
 from entropick.datasets import Dataset
 from entropick.errors import ConfigError
 from entropick.features import Features
 from entropick.generators import KDE
 from entropick.paradigms import Paradigm
 from entropick.selectors import Greedy, Random
+from entropick.selectors.guards import OutlierGuard
 
-SECTIONS = ("dataset", "paradigm", "selector", "features", "generator")
+SECTIONS = ("dataset", "paradigm", "selector", "guard", "features", "generator")
 # What a kind cannot do without, and some parameters that are not the defaults.
 PARAMETERS = {
     "array-file": [{"path": "a.npz"}, {"path": "b.npy", "reference": "c.npz", "n_images": 3, "n_reference": 2}],
@@ -25,6 +27,9 @@ PARAMETERS = {
     "random": [{"n_samples": 5}, {"n_samples": 5, "stratify": True, "random_state": 3}],
     "greedy": [{"n_samples": 5}, {"n_samples": 5, "initial": [0, 1]}],
     "threshold-decay": [{"n_samples": 5}, {"n_samples": 5, "threshold": 9.0, "decay": 0.5}],
+    "fresh-data": [{"n_fresh": 3}, {"n_fresh": 3, "keep": "newest"}],
+    "fixed-real-share": [{"share": 0.5}, {"share": 0.25, "keep": "newest"}],
+    "outlier-guard": [{}, {"k": 3, "trusted": 1}],
     "dinov2": [{}, {"size": "large", "path": "folder", "device": "cpu"}],
     "inception": [{}, {"path": "weights.pth"}],
     "encoder": [{"model": "vit_small_patch16_224.dino"}, {"model": "folder", "library": "timm"}],
@@ -76,7 +81,7 @@ def third_party(monkeypatch, section, name, value):
     """Install a package that offers a component through an entry point."""
     group = {"features": "entropick.features"}.get(section, f"entropick.{section}s")
     point = EntryPoint(name=name, value=value, group=group)
-    monkeypatch.setattr(config, "entry_points", lambda *, group: [point] if group == point.group else [])
+    monkeypatch.setattr(components, "entry_points", lambda *, group: [point] if group == point.group else [])
 
 
 @dataclass(kw_only=True)
@@ -104,6 +109,11 @@ class First(Random):
 
 
 @dataclass(kw_only=True)
+class Doorman(OutlierGuard):
+    kind: ClassVar[str] = "their-guard"
+
+
+@dataclass(kw_only=True)
 class Means(Features):
     kind: ClassVar[str] = "their-features"
     name = "means"
@@ -120,12 +130,12 @@ class Copier(KDE):
 @pytest.fixture(autouse=True)
 def their_package(monkeypatch):
     module = types.ModuleType("their_package")
-    vars(module).update({cls.__name__: cls for cls in (Faces, Latest, First, Means, Copier)})
+    vars(module).update({cls.__name__: cls for cls in (Faces, Latest, First, Doorman, Means, Copier)})
     monkeypatch.setitem(sys.modules, "their_package", module)
 
 
 @pytest.mark.parametrize(
-    ("section", "cls"), list(zip(SECTIONS, (Faces, Latest, First, Means, Copier), strict=True)), ids=SECTIONS
+    ("section", "cls"), list(zip(SECTIONS, (Faces, Latest, First, Doorman, Means, Copier), strict=True)), ids=SECTIONS
 )
 def test_others_can_add_components(monkeypatch, tmp_path, section, cls):
     third_party(monkeypatch, section, cls.kind, f"their_package:{cls.__name__}")

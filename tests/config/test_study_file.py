@@ -39,6 +39,7 @@ def test_the_least_that_a_study_says(load):
         **{"dataset": Digits().describe(), "generator": KDE().describe(), "paradigm": Accumulate().describe()},
         **{"selector": None, "features": {"kind": "pixels"}, "evaluation": [], "n_iterations": 5},
         **{"metrics": list(study.arms["one"].metrics), "n_generated": None, "seed": 0},
+        **{"guard": None, "garbage_share": 0.0},
     }
 
 
@@ -74,6 +75,85 @@ def test_an_arm_changes_single_parameters_of_the_base(load):
     assert arms["b"].paradigm == Replace() and arms["b"].selector is None and arms["b"].n_iterations == 2
     assert arms["c"].generator == DDPM(network="mlp", width=32, steps=10)
     assert arms["c"].dataset == Digits(n_images=99) and arms["c"].n_iterations == 3
+
+
+def test_sizes_scale_everything_in_proportion(load):
+    text = """
+    sizes = [16, 32]
+    [loop]
+    dataset = { kind = "digits", n_reference = 100 }
+    generator = "kde"
+    selector = "greedy"
+    pool_factor = 2
+    [arms.one]
+    [arms.half]
+    selector = { n_samples = 16 }
+    """
+    study = load(text)
+    study.check()
+    found = [
+        (run.path, run.loop.dataset.n_images, run.loop.selector.n_samples, run.loop.n_generated)
+        for run in study.arm_runs()
+    ]
+    assert found == [
+        ("arms/one/size-16/seed-0", 16, 16, 32),
+        ("arms/half/size-16/seed-0", 16, 8, 32),
+        ("arms/one/size-32/seed-0", 32, 32, 64),
+        ("arms/half/size-32/seed-0", 32, 16, 64),
+    ]
+
+
+UNSCALED = {
+    "sizes = [16, 32]\n" + BASE: "expected a dataset with n_reference",
+    "sizes = [16, 16]\n" + BASE: r"sizes: expected different numbers, got \[16, 16\]",
+    "sizes = [0]\n" + BASE: "sizes: expected a whole number of at least 1, got 0",
+    "sizes = 16\n" + BASE: r"sizes: expected tuple\[int, \.\.\.\], got 16",
+    "sizes = [9, 32]\n"
+    + BASE.replace('"digits"', '{ kind = "digits", n_reference = 9 }')
+    + 'selector = { kind = "greedy", n_samples = 15 }': "n_samples = 15 for 32 real images is no whole number for 9",
+}
+
+
+@pytest.mark.parametrize("text", UNSCALED)
+def test_mistakes_about_sizes(load, text):
+    with pytest.raises(InputError, match=UNSCALED[text]):
+        load(text).check()
+
+
+def test_a_file_extends_another_beside_it(load, tmp_path):
+    (tmp_path / "base.toml").write_text(
+        'title = "theirs"\nseeds = [4]\nn_images = 32\n[loop]\ndataset = "digits"\ngenerator = "kde"\n'
+        "n_iterations = 3\n[arms.theirs]\n"
+    )
+    study = load('extends = "base.toml"\nn_images = 64\n[loop]\ngenerator = { bandwidth = 5 }\n')
+    assert (study.name, study.title, study.seeds, list(study.arms)) == ("my-study", "", (4,), ["theirs"])
+    loop = study.arms["theirs"]
+    assert (loop.generator, loop.n_iterations, loop.dataset.n_images) == (KDE(bandwidth=5.0), 3, 64)
+    assert list(load('extends = "base.toml"\n[arms.mine]\n').arms) == ["mine"]
+
+
+def test_a_file_extends_a_preset(load):
+    study = load('extends = "smoke"\n[arms.mine]\nselector = "random"\n')
+    assert list(study.arms) == ["mine"] and study.arms["mine"].generator.kind == "ddpm"
+
+
+@pytest.mark.parametrize("base", ["my-study.toml", "gone.toml", "gone"])
+def test_extending_in_a_circle_or_nothing(load, base):
+    with pytest.raises(ConfigError, match=r"Is there a circle|expected a study file|there is no preset"):
+        load(f'extends = "{base}"\n' + BASE)
+
+
+def test_variables_of_the_environment(load, monkeypatch):
+    text = '[loop]\ngenerator = "kde"\ndataset = { kind = "array-file", path = "${THEIR_DATA}/a.npz" }\n[arms.one]\n'
+    monkeypatch.delenv("THEIR_DATA", raising=False)
+    with pytest.raises(
+        ConfigError, match=r"dataset\.path: .*wants the environment variable THEIR_DATA, which is not set"
+    ):
+        load(text)
+    assert load(text.replace("THEIR_DATA", "THEIR_DATA:-here")).arms["one"].dataset.path == "here/a.npz"
+    monkeypatch.setenv("THEIR_DATA", "/there")
+    for given in (text, text.replace("THEIR_DATA", "THEIR_DATA:-here")):
+        assert load(given).arms["one"].dataset.path == "/there/a.npz"
 
 
 SIZED = """

@@ -9,7 +9,7 @@ from interruptions import Interrupting, with_interruptions
 
 from entropick.errors import BudgetSpent, InputError, TrainingDiverged
 from entropick.generators import DDPM
-from entropick.generators.training import Training
+from entropick.generators.epochs import Epochs
 from entropick.random_stream import RandomStream
 
 TINY = {"network": "mlp", "width": 32, "depth": 2, "steps": 230, "batch_size": 12, "warmup_steps": 20, "device": "cpu"}
@@ -65,23 +65,16 @@ def test_there_is_no_checkpoint_after_the_last_step(images):
     assert work.n_saved == 59
 
 
-def batches(images, n_steps, batch_size, first=0):
-    settings = DDPM(**{**TINY, "steps": n_steps, "batch_size": batch_size})
-    network = torch.nn.Linear(2, 2)
-    off = torch.autocast("cpu", enabled=False)
-    training = Training(settings, network, torch.from_numpy(images), stream=STREAM, autocast=off)
-    return list(training._batches(first))
-
-
 @pytest.mark.parametrize("batch_size", [1, 12, 31, 70])
-def test_every_epoch_sees_every_image_once_and_batches_are_always_full(images, batch_size):
-    drawn = batches(images, 31, batch_size)
+def test_every_epoch_sees_every_image_once_and_batches_are_always_full(batch_size):
+    epochs = Epochs(31, batch_size, STREAM)
+    drawn = list(epochs.batches(0, 31))
     assert {len(batch) for batch in drawn} == {batch_size}
-    epochs = np.concatenate(drawn).reshape(batch_size, 31)
-    assert (np.sort(epochs, axis=1) == np.arange(31)).all()
-    assert batch_size == 1 or (epochs[0] != epochs[1]).any()
+    rows = np.concatenate(drawn).reshape(batch_size, 31)
+    assert (np.sort(rows, axis=1) == np.arange(31)).all()
+    assert batch_size == 1 or (rows[0] != rows[1]).any()
     for first in (1, 7, 30):
-        np.testing.assert_equal(batches(images, 31, batch_size, first), drawn[first:])
+        np.testing.assert_equal(list(epochs.batches(first, 31)), drawn[first:])
 
 
 def test_the_average_of_the_weights_is_what_is_sampled_from(images):
@@ -105,7 +98,7 @@ def test_no_checkpoint_of_a_training_that_diverged_is_kept(images, monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "mse_loss", broken)
     work = Interrupting()
-    with pytest.raises(TrainingDiverged, match="before step 150"):
+    with pytest.raises(TrainingDiverged, match=r"before step 121\b.*The checkpoint of step 120 is the last good one"):
         fitted(images, work)
     assert work.kept["training"][1]["step"] == 120
     assert all(np.isfinite(array).all() for array in work.kept["training"][0].values())
@@ -136,6 +129,13 @@ BAD = {
     "ema": 1.0,
     "sampling_steps": 1001,
     "precision": "float8",
+    "sampler": "pndm",
+    "epochs": 0,
+    "flips": 1,
+    "conditional": "yes",
+    "label_dropout": 1.0,
+    "guidance": -1.0,
+    "label_shares": "equal",
     "device": "abacus",
 }
 

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from entropick import generators
 from entropick.errors import InputError
-from entropick.generators import DDPM, KDE, Generator
+from entropick.generators import DDPM, KDE, Generator, Pipeline, save_pipeline
 from entropick.random_stream import RandomStream
 from entropick.run.files import read_content, write_content
 
@@ -56,8 +56,8 @@ def fitted(request, models):
     return models[request.param]
 
 
-def test_every_exported_generator_is_tested_here():
-    exported = {getattr(generators, name) for name in generators.__all__}
+def test_every_exported_generator_that_can_be_fitted_is_tested_here():
+    exported = {getattr(generators, name) for name in generators.__all__} - {Pipeline, save_pipeline}
     assert {type(make()) for make in GENERATORS.values()} == {cls for cls in exported if not inspect.isabstract(cls)}
 
 

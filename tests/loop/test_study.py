@@ -20,6 +20,7 @@ from entropick.errors import (
     TrainingDiverged,
 )
 from entropick.run import History, find_runs, locked, verify_run
+from entropick.selectors import Greedy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,7 +62,7 @@ def test_arms_share_what_they_have_in_common_and_equal_loops_that_ran_alone(tmp_
         copies = [arms / arm / "seed-0" / "iteration-001" / name for arm in ("replace", "accumulate")]
         assert copies[0].samefile(copies[1])
     for arm_run in study.arm_runs():
-        alone = arm_run.loop.run(tmp_path / "alone" / arm_run.arm)
+        alone = arm_run.loop.run(tmp_path / "alone" / arm_run.place.arm)
         assert alone.seal == History(tmp_path / "study" / arm_run.path).seal
 
 
@@ -82,7 +83,9 @@ def test_workers_do_not_change_results(tmp_path, study, within_a_minute):
     computed = {n: study.run(tmp_path / str(n), workers=n, observer=events[n].append) for n in (1, 2)}
     assert seals(tmp_path / "1") == seals(tmp_path / "2")
     assert computed[1] == computed[2] == len(set_of_results(tmp_path / "1"))
-    done = {n: Counter((e.arm, e.event.iteration) for e in events[n] if e.event.stage == "iteration") for n in events}
+    done = {
+        n: Counter((e.place.arm, e.event.iteration) for e in events[n] if e.event.stage == "iteration") for n in events
+    }
     assert done[1] == done[2] == Counter((arm, n) for arm in study.arms for n in (1, 2))
 
 
@@ -108,6 +111,31 @@ def test_seeds_are_runs_of_their_own_and_may_be_added(tmp_path, images):
     assert len(set(after.values())) == 3
     described = json.loads((tmp_path / "study.json").read_text())
     assert (described["seeds"], list(described["arms"])) == ([0, 1], ["kde", "more"])
+
+
+def test_sizes_are_runs_of_their_own_from_nested_real_images(tmp_path, images):
+    study = make_study(
+        images,
+        kde={"selector": Greedy(n_samples=40), "n_generated": 80},
+        other={"paradigm": Replace(), "n_generated": 40},
+    )
+    for loop in study.arms.values():
+        loop.dataset.n_reference = 20
+    study.sizes = (10, 20)
+    study.run(tmp_path)
+    assert set(seals(tmp_path)) == {f"arms/{arm}/size-{n}/seed-0" for arm in ("kde", "other") for n in (10, 20)}
+    small, large = (History(tmp_path / "arms" / "kde" / f"size-{n}" / "seed-0") for n in (10, 20))
+    rows = [{image.tobytes() for image in run.load(0, "real.npy")} for run in (small, large)]
+    assert len(rows[0]) == 10 and rows[0] < rows[1]
+    assert (small.load(0, "reference.npy") == large.load(0, "reference.npy")).all()
+    assert [len(run.load(1, "generated.npy")) for run in (small, large)] == [20, 40]
+    assert [run.find(2, "select").values["n_selected"] for run in (small, large)] == [10, 20]
+    study.sizes = (10, 20, 30)
+    assert study.run(tmp_path) > 0
+    assert json.loads((tmp_path / "study.json").read_text())["sizes"] == [10, 20, 30]
+    study.sizes = ()
+    with pytest.raises(RunChanged, match="was made with sizes, now there are none"):
+        study.run(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,32 @@ def single_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve arms in three families, two sizes, two seeds: drawn in panels, with a picker of sizes."""
+    folder = tmp_path_factory.mktemp("sized")
+    methods = {"": None, "+random": "random", "+greedy": "greedy", "+threshold-decay": "threshold-decay"}
+    arms = {
+        f"{family}{name}": {
+            "paradigm": {"kind": family},
+            "selector": kind and {"kind": kind},
+            "n_iterations": 5,
+        }
+        for family in ("replace", "accumulate", "fresh")
+        for name, kind in methods.items()
+    }
+    write_study(folder, "Sizes", arms, seeds=(0, 1), sizes=(64, 96))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sized_page(sized: Path) -> Path:
+    """Its page."""
+    from entropick.report import write_page
+
+    return write_page(sized)
+
+
+@pytest.fixture(scope="session")
 def page(study: Path) -> Path:
     """The study's page."""
     from entropick.report import write_page

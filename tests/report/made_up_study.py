@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.run import Outcome, Run
+from entropick.run import Outcome, Place, Run
 from entropick.work import Work
 
 Metrics = dict[str, float | None]
@@ -28,13 +28,18 @@ def write_study(
     seeds: tuple[int, ...],
     shape: tuple[int, int, int] = (8, 8, 1),
     stop: Mapping[str, int] | None = None,
+    sizes: tuple[int, ...] = (),
 ) -> None:
-    """Write a study; arms named in `stop` end after that iteration's sampling, and their later seeds never start."""
+    """Write a study; arms named in `stop` end after that iteration's sampling, and their later seeds never start.
+
+    Numbers grow a little with the size.
+    """
     described = {
         "name": HOSTILE,
         "title": title,
         "description": f"Made for a test. {HOSTILE}",
         "seeds": list(seeds),
+        "sizes": list(sizes),
         "threads": 1,
         "arms": arms,
     }
@@ -42,25 +47,27 @@ def write_study(
     (folder / "study.json").write_text(json.dumps(described))
     for index, (name, config) in enumerate(arms.items()):
         last = (stop or {}).get(name)
-        for seed in seeds if last is None else seeds[:1]:
-            run_folder = folder / "arms" / name / f"seed-{seed}"
+        begun = [(size, seed) for size in sizes or (None,) for seed in (seeds if last is None else seeds[:1])]
+        for size, seed in begun:
+            run_folder = folder / Place(name, size, seed).path
             n_iterations = config["n_iterations"]
-            write_run(run_folder, {**config, "seed": seed}, index, seed, n_iterations, shape, last, folder / "work")
+            number = seed if size is None else seed + size / 1000
+            write_run(run_folder, {**config, "seed": seed}, index, number, n_iterations, shape, last, folder / "work")
 
 
 def write_run(
     folder: Path,
     config: Mapping[str, Any],
     arm: int,
-    seed: int,
+    seed: float,
     n_iterations: int,
     shape: tuple[int, int, int] = (8, 8, 1),
     stop: int | None = None,
     shared: Path | None = None,
 ) -> None:
     """Write one run; `arm` shifts its numbers, ``stop`` is the iteration that is left unmeasured."""
-    rng = np.random.default_rng((seed, arm))
-    real = pictures(np.random.default_rng(seed), 96, shape)
+    rng = np.random.default_rng((int(1000 * seed), arm))
+    real = pictures(np.random.default_rng(int(1000 * seed)), 96, shape)
     with Run.open(folder, config, shared=shared) as run:
         write_stages(run, rng, real, arm, seed, n_iterations, stop)
 
@@ -70,14 +77,14 @@ def write_stages(
     rng: np.random.Generator,
     real: NDArray[np.uint8],
     arm: int,
-    seed: int,
+    seed: float,
     n_iterations: int,
     stop: int | None,
 ) -> None:
     """Pass all stages of a run through `Run.stage`."""
     data = {"n_real": len(real), "n_reference": 32, "image_shape": list(real.shape[1:]), "fingerprint": "f00d"}
     _stage(run, 0, "data", {"seed": seed}, Outcome({"real.npy": real, "reference.npy": real[:32]}, data))
-    _stage(run, 0, "baseline", {"seed": seed}, Outcome(values={"metrics": baseline(seed)}))
+    _stage(run, 0, "baseline", {"seed": seed}, Outcome({"spread.npy": spread(1.0)}, told_of_real(seed)))
     for n in range(1, n_iterations + 1):
         asked = {"seed": seed, "arm": arm}
         _stage(run, n, "select", asked, Outcome(values=selection(arm, n)))
@@ -97,14 +104,30 @@ def write_stages(
                 "distances": [round(1 / (n + i), 4) for i in range(12)],
                 "training_rows": list(range(12)),
             },
+            "spread": {"outside": 0.0},
         }
-        _stage(run, n, "measure", asked, Outcome({"examples.npy": generated, "pairs.npy": pairs}, told))
+        files = {"examples.npy": generated, "pairs.npy": pairs, "spread.npy": spread(0.9**n)}
+        _stage(run, n, "measure", asked, Outcome(files, told))
 
 
-def baseline(seed: int) -> Metrics:
+def told_of_real(seed: float) -> dict[str, Any]:
+    """What the baseline stage says."""
+    plane = {"feature_space": "pixels", "extent": [[-1.0, 1.0]] * 2, "explained": [0.4, 0.2], "outside": 0.0}
+    return {"metrics": baseline(seed), "copying_ratio": {"pixels": 0.3}, "spread": plane}
+
+
+def spread(width: float) -> NDArray[np.float32]:
+    """A round density map."""
+    y, x = np.mgrid[-1:1:40j, -1:1:40j]
+    density = np.exp(-(x**2 + y**2) / (0.2 * width**2))
+    return (density / density.sum()).astype(np.float32)
+
+
+def baseline(seed: float) -> Metrics:
     """What real data scores."""
     return {
         "generalization_score/pixels": 1.9 + 0.01 * seed,
+        "generalization_score_ratio/pixels": 1.0,
         "frechet_distance/pixels": 0.2,
         "precision/pixels": 0.93,
         "recall/pixels": 0.91,
@@ -113,11 +136,12 @@ def baseline(seed: int) -> Metrics:
     }
 
 
-def metrics(arm: int, seed: int, n: int) -> Metrics:
+def metrics(arm: int, seed: float, n: int) -> Metrics:
     """What iteration `n` scores: known numbers, to be found again on the page; arm 0 lost an entropy."""
     decay = (0.62, 0.86, 0.74)[arm % 3] ** n
     return {
         "generalization_score/pixels": 2.0 * decay + 0.05 * seed,
+        "generalization_score_ratio/pixels": decay,
         "knn_entropy/pixels": None if arm == 0 and n == 2 else 12 + 30 * decay + seed,
         "total_variance/pixels": 3 * decay**0.3,
         "frechet_distance/pixels": 4 * (1 - decay) + 0.2 + 0.1 * seed,

@@ -12,53 +12,132 @@ from made_up_study import HOSTILE, metrics, write_study
 from entropick.errors import InputError, RunError
 from entropick.page.drawing import FILE_INK, PAGE_INK
 from entropick.report import read_study, write_figures
-from entropick.report.figures import Figure, arm_style, study_figures
+from entropick.report.drawings import all_figures, study_figures
+from entropick.report.figures import Figure
+from entropick.report.look import style_at
 
 ENTROPY = "knn_entropy-pixels"
 
 
 def _figures(folder: Path) -> dict[str, Figure]:
-    return {figure.name: figure for figure in study_figures(read_study(folder), legend=False)}
+    return {figure.name: figure for figure in study_figures(read_study(folder), for_file=False)}
 
 
 def _values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    return next(rows for rows in spec["datasets"].values() if field in rows[0])
+    return next(rows for rows in map(json.loads, _data(spec)) if field in rows[0])
+
+
+def _data(value: Any) -> list[str]:
+    """All data of a specification, wherever it stands in it."""
+    if isinstance(value, dict):
+        own = [value["values"]] if isinstance(value.get("values"), str) else []
+        own += [text for text in value.get("datasets", {}).values() if isinstance(text, str)]
+        return own + [text for inner in value.values() for text in _data(inner)]
+    return [text for inner in value for text in _data(inner)] if isinstance(value, list) else []
+
+
+def _spec(figure: Figure, ink: str = PAGE_INK) -> dict[str, Any]:
+    return figure.panel_spec(figure.panels[0], ink)
 
 
 def test_every_metric_has_a_figure_and_arms_that_accumulate_have_their_sources(study: Path) -> None:
     assert list(_figures(study)) == [
         "generalization_score-pixels",
+        "generalization_score_ratio-pixels",
         "knn_entropy-pixels",
         "total_variance-pixels",
         "frechet_distance-pixels",
         "precision-pixels",
         "recall-pixels",
         "duplicate_share-pixels",
-        "generalization_score-against-entropy-pixels",
-        "source-shares-accumulate-greedy",
+        "real-shares",
+        "source-shares",
+        "generalization_score-against-knn_entropy-pixels",
+        "generalization_score-against-total_variance-pixels",
     ]
 
 
+def test_files_have_the_images_too(study: Path) -> None:
+    names = {figure.name for figure in all_figures(read_study(study))}
+    of_images = names - set(_figures(study))
+    assert of_images == {
+        f"{kind}-{arm}" for kind in ("evolution", "transition") for arm in ("replace", "accumulate-greedy")
+    } | {"spread"}
+
+
+def test_many_arms_fall_into_panels_with_a_colour_per_method(sized: Path) -> None:
+    figures = _figures(sized)
+    score = figures["generalization_score-pixels-size-96"]
+    assert [panel.title for panel in score.panels] == ["replace", "accumulate", "fresh"]
+    labels = [{row["label"] for row in _values(score.panel_spec(panel, PAGE_INK), "seeds")} for panel in score.panels]
+    assert labels == [{"vanilla", "random", "greedy", "threshold-decay"}] * 3
+    domains = [
+        score.panel_spec(panel, PAGE_INK)["layer"][-1]["encoding"]["y"]["scale"]["domain"] for panel in score.panels
+    ]
+    assert domains[0] == domains[1] == domains[2]
+
+
+def test_sizes_are_lines_of_a_figure_and_colours_of_the_scatter(sized: Path) -> None:
+    figures = _figures(sized)
+    by_size = figures["generalization_score-pixels-by-size"]
+    assert len(by_size.panels) == 12
+    assert {row["size"] for row in _values(_spec(by_size), "seeds")} == {"64", "96"}
+    scatter = figures["generalization_score-against-knn_entropy-pixels"]
+    assert len(_values(_spec(scatter), "other")) == 12 * 2 * 2 * 5 - 2 * 2
+    assert _spec(scatter)["encoding"]["color"]["field"] == "size"
+    assert any(text.startswith("Within a size: ") for text in scatter.caption)
+
+
+def test_arms_that_differ_in_one_number_are_an_ablation(tmp_path: Path) -> None:
+    arms = {
+        f"tau-{tau}": {"selector": {"kind": "threshold-decay", "threshold": tau}, "n_iterations": 2}
+        for tau in (8, 2, 4)
+    }
+    write_study(tmp_path, "t", {**arms, "other": {"selector": {"kind": "random"}, "n_iterations": 2}}, seeds=(0, 1))
+    figure = _figures(tmp_path)["ablation-selector.threshold"]
+    rows = _values(_spec(figure), "value")
+    assert [row["value"] for row in rows] == [2, 4, 8]
+    by_arm = {row["arm"]: row["mean"] for row in rows}
+    expected = sum(metrics(0, seed, 2)["generalization_score/pixels"] or 0.0 for seed in (0, 1)) / 2
+    assert by_arm["tau-8"] == pytest.approx(expected)
+
+
+def test_a_falling_novelty_has_its_forecast(sized: Path) -> None:
+    figure = _figures(sized)["generalization_score_ratio-pixels-size-96"]
+    # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
+    told = {row[0]: row[-1] for row in figure.table[1:]}
+    assert told["replace+random"].startswith("copies from about iteration 7.98 on")
+    assert told["replace"].startswith("the copying level was reached at iteration 3")
+    assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
+
+
 def test_lines_are_means_over_seeds_and_break_where_a_number_is_missing(study: Path) -> None:
-    rows = _values(_figures(study)[ENTROPY].spec(PAGE_INK, 300, with_title=False), "seeds")
+    rows = _values(_spec(_figures(study)[ENTROPY]), "seeds")
     by_point = {(row["arm"], row["iteration"]): row["mean"] for row in rows}
     expected = sum(metrics(1, seed, 3)["knn_entropy/pixels"] or 0.0 for seed in (0, 1)) / 2
     assert by_point["accumulate-greedy", 3] == pytest.approx(expected)
     assert by_point["replace", 2] is None
 
 
+def test_every_specification_is_valid_vega_lite(study: Path, sized: Path) -> None:
+    for folder in (study, sized):
+        for figure in all_figures(read_study(folder)):
+            for panel in figure.panels[:1]:
+                panel.chart.to_dict(validate=True)
+
+
 def test_the_page_draws_in_the_colour_of_its_text_and_files_on_white(study: Path) -> None:
     figure = _figures(study)[ENTROPY]
-    assert figure.spec(PAGE_INK, "container", with_title=False)["config"]["background"] == "transparent"
-    assert figure.spec(FILE_INK, 300, with_title=True)["config"]["background"] == "white"
+    assert _spec(figure)["config"]["background"] == "transparent"
+    assert figure.file_spec(FILE_INK)["config"]["background"] == "white"
 
 
 def test_no_name_becomes_part_of_an_expression(tmp_path: Path) -> None:
     name = "a'); alert(1); ('"
     write_study(tmp_path, HOSTILE, {name: {"n_iterations": 1}}, seeds=(0,))
     for figure in _figures(tmp_path).values():
-        spec = figure.spec(PAGE_INK, 300, with_title=False)
-        assert name not in json.dumps(_expressions(spec))
+        for panel in figure.panels:
+            assert name not in json.dumps(_expressions(figure.panel_spec(panel, PAGE_INK)))
 
 
 def _expressions(value: Any) -> list[str]:
@@ -74,18 +153,18 @@ def test_the_entropy_caption_warns_when_sizes_differ(tmp_path: Path) -> None:
     write_study(tmp_path, "t", {"a": {"n_iterations": 2}}, seeds=(0,))
     record = read_study(tmp_path)
     record.arms[0].runs[0].entries[2, "measure"].values["n_training"] = 192
-    figures = {figure.name: figure for figure in study_figures(record, legend=False)}
+    figures = {figure.name: figure for figure in study_figures(record, for_file=False)}
     assert any("96 to 192 images" in text for text in figures[ENTROPY].caption)
     assert not any("96 to" in text for text in _figures(tmp_path)[ENTROPY].caption)
 
 
 def test_more_arms_than_colours_differ_in_shape() -> None:
-    assert len({arm_style(index) for index in range(40)}) == 40
+    assert len({style_at(index) for index in range(40)}) == 40
 
 
 def test_files_are_what_their_names_say(study: Path, tmp_path: Path) -> None:
     paths = write_figures(study, tmp_path, ("svg", "pdf", "png"))
-    assert len(paths) == 9 * 3
+    assert len(paths) == (12 + 5) * 3
     starts = {".svg": b"<svg", ".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n"}
     for path in paths:
         content = path.read_bytes()

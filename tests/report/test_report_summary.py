@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_study import metrics
+from made_up_study import metrics, write_study
 
 from entropick.page.words import duration, in_order, name_with_space, number
 from entropick.report import read_study, summary_table
+from entropick.report.cost import costs
 from entropick.report.summary import (
     metric_keys,
     metric_over_seeds,
-    n_shared,
     real_over_seeds,
-    seconds_by_stage,
     selection_over_seeds,
     shares_over_seeds,
     unfinished,
@@ -72,10 +72,27 @@ def test_selection_numbers_without_missing_ones(study: Path) -> None:
     )
 
 
-def test_shared_work_costs_nothing(study: Path) -> None:
-    first, second, _ = read_study(study).arms
-    assert n_shared(first) == 0 and n_shared(second) == 4
-    assert "data" in seconds_by_stage(first) and "data" not in seconds_by_stage(second)
+def test_a_cost_counts_what_the_results_took_and_apart_from_it_what_was_computed(study: Path) -> None:
+    record = read_study(study)
+    first, second, stopped = costs(record)
+    assert (first.steps, first.images) == (second.steps, second.images) == (2 * 3 * 100, 2 * 3 * 96)
+    assert (stopped.steps, stopped.images) == (100, 96)
+    assert first.n_shared == 0 and second.n_shared == 4
+    # The data and the baseline of both seeds were computed by the first arm, for nobody's stage of the loop.
+    own = sum(e.timing["seconds"] for run in second.arm.runs for (n, _), e in run.entries.items() if n > 0)
+    assert second.own_seconds == pytest.approx(own) == pytest.approx(second.total_seconds)
+
+
+def test_shared_training_is_part_of_both_costs(tmp_path: Path) -> None:
+    arms = {"a": {"n_iterations": 1}, "b": {"n_iterations": 1}}
+    write_study(tmp_path, "t", arms, seeds=(0,))
+    first, second = costs(read_study(tmp_path))
+    entry = first.arm.runs[0].entries[1, "train"]
+    second.arm.runs[0].entries[1, "train"] = replace(entry, timing={**entry.timing, "seconds": 0.0, "shared_from": "a"})
+    entry.timing["seconds"] = 7.0
+    first, second = costs(replace(read_study(tmp_path), arms=(first.arm, second.arm)))
+    assert first.seconds["train"] == second.seconds["train"] == 7.0
+    assert second.own_seconds < 7.0 <= first.own_seconds
 
 
 def test_unfinished_runs_are_named(study: Path) -> None:
@@ -86,7 +103,7 @@ def test_unfinished_runs_are_named(study: Path) -> None:
 
 
 def test_keys_come_space_by_space_in_a_fixed_order(study: Path) -> None:
-    assert metric_keys(read_study(study))[:3] == [SCORE, "knn_entropy/pixels", "total_variance/pixels"]
+    assert metric_keys(read_study(study))[:3] == [SCORE, "generalization_score_ratio/pixels", "knn_entropy/pixels"]
     mixed = {"recall/pixels", "my_own/pixels", "generalization_score/pixels", "recall/dino"}
     assert in_order(mixed) == ["recall/dino", "generalization_score/pixels", "recall/pixels", "my_own/pixels"]
     assert name_with_space("my_own/pixels") == "My own (pixels)"

@@ -55,5 +55,7 @@ def test_the_ratio_is_said_in_words() -> None:
 
 
 def test_a_reference_inside_the_training_set_is_said() -> None:
-    (verdict,) = judge(told(n_reference_in_training=7))
-    assert any("7 reference images are in the training set" in text for text in verdict.sentences)
+    for allow_same, consequence in ((False, "left out"), (True, "too low")):
+        (verdict,) = judge({**told(n_reference_in_training=7), "config": {"allow_same": allow_same}})
+        (said,) = (text for text in verdict.sentences if "7 reference images are in the training set" in text)
+        assert consequence in said

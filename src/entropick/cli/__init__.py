@@ -15,10 +15,12 @@ from typing import Annotated
 import tyro
 
 from entropick import __version__
+from entropick.cli.export import Export
 from entropick.cli.inspect import Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
+from entropick.cli.terminal import print_anything
 from entropick.errors import BudgetSpent, EntropickError
 from entropick.workers import plain_warning
 
@@ -34,6 +36,7 @@ Command = (
     | Annotated[Status, tyro.conf.subcommand("status")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
 )
 
 
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"entropick {__version__}")
         return 0
+    print_anything()
     warnings.formatwarning = plain_warning
     try:
         return _run(arguments)
@@ -53,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    command = tyro.cli(
-        Command,
-        prog="entropick",
-        description="Self-consuming loops of generative models, measured and resumable.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )
     try:
+        command = tyro.cli(
+            Command,
+            prog="entropick",
+            description="Self-consuming loops of generative models, measured and resumable.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        )
         return int(command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)

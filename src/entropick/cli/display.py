@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from entropick.run import Event
+from entropick.run import Event, Place
 from entropick.study import ArmEvent, Study
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Display:
     def __call__(self, event: ArmEvent) -> None:
         """Show one event."""
         if self._bars:
-            self._bars.show(event, self._n_iterations[event.arm])
+            self._bars.show(event, self._n_iterations[event.place.arm])
         elif self._lines:
             self._lines.show(event)
 
@@ -72,11 +72,11 @@ class _Lines:
         self._console = console
         self._n_iterations = n_iterations
         self._started = time.monotonic()
-        self._stage_began: dict[tuple[str, int], float] = {}
-        self._told: dict[tuple[str, int], float] = {}
+        self._stage_began: dict[Place, float] = {}
+        self._told: dict[Place, float] = {}
 
     def show(self, event: ArmEvent) -> None:
-        key, inner, now = (event.arm, event.seed), event.event, time.monotonic()
+        key, inner, now = event.place, event.event, time.monotonic()
         if inner.stage == "iteration" or inner.status == "kept":
             return
         if inner.status == "running" and inner.done == 0:
@@ -89,9 +89,9 @@ class _Lines:
             self._print(event, "shared with another arm" if inner.status == "linked" else "done")
 
     def _print(self, event: ArmEvent, what: str) -> None:
-        inner, total = event.event, self._n_iterations[event.arm]
+        inner, total = event.event, self._n_iterations[event.place.arm]
         self._console.print(
-            f"[{time.monotonic() - self._started:6.1f} s] {event.arm} seed {event.seed} "
+            f"[{time.monotonic() - self._started:6.1f} s] {_name(event.place)} "
             f"iteration {inner.iteration}/{total} {inner.stage}: {what}",
             highlight=False,
             markup=False,
@@ -113,10 +113,10 @@ class _Bars:
             console=console,
         )
         self._study = self.progress.add_task("study, iterations", total=total, note="")
-        self._arms: dict[tuple[str, int], TaskID] = {}
+        self._arms: dict[Place, TaskID] = {}
 
     def show(self, event: ArmEvent, n_iterations: int) -> None:
-        key, inner = (event.arm, event.seed), event.event
+        key, inner = event.place, event.event
         if inner.stage == "iteration":
             self.progress.advance(self._study)
             if inner.iteration == n_iterations and key in self._arms:
@@ -129,11 +129,16 @@ class _Bars:
 
 def _bar(event: ArmEvent, inner: Event, n_iterations: int) -> dict[str, Any]:
     return {
-        "description": f"  {event.arm} seed {event.seed}, iteration {inner.iteration}/{n_iterations}: {inner.stage}",
+        "description": f"  {_name(event.place)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}",
         "completed": inner.done,
         "total": inner.total or 1,
         "note": inner.note,
     }
+
+
+def _name(place: Place) -> str:
+    size = "" if place.size is None else f" size {place.size}"
+    return f"{place.arm}{size} seed {place.seed}"
 
 
 def print_summary(folder: Path, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,10 @@ def check_directory(path: Path, *, flag: str) -> None:
         raise ConfigError(f"{flag}: expected a usable path ({error}). Give another path.") from None
     if not existing.is_dir():
         raise ConfigError(f"{flag}: expected a directory, but {existing} is a file. Give another path.")
+
+
+def all_of(given: Sequence[Sequence[str]], *, flag: str) -> list[str]:
+    """What was given to a flag that may be repeated; ConfigError if it was given without a value."""
+    if not all(given):
+        raise ConfigError(f"{flag}: expected at least one value after it, got none. Give one, or leave the flag out.")
+    return [text for texts in given for text in texts]

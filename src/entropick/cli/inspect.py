@@ -7,31 +7,40 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from entropick.arrays import check_choice
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
-from entropick.run import LEDGER, History, find_runs, is_locked, repair_run, verify_run
-from entropick.study import planned_runs
+from entropick.cli.overview import cost_lines, grid, run_lines
+from entropick.cli.terminal import Terminal
+from entropick.errors import ConfigError
+from entropick.run import STUDY, find_runs, repair_run, verify_run
 
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass
 class Status:
-    """Show how far each arm and seed of a run or study is."""
+    """Show how far each arm, size and seed of a run or study is."""
 
     folder: Folder
     """A run or study directory."""
+    runs: bool = False
+    """One line per run, with its last stage, instead of a grid."""
+    costs: bool = False
+    """What each arm cost: gradient steps, images sampled, seconds."""
 
     def execute(self) -> int:
-        """Print one line per run."""
-        waiting = [path for path in planned_runs(self.folder) if not (path / LEDGER).is_file()]
-        runs = [] if waiting and not any(self.folder.rglob(LEDGER)) else find_runs(self.folder)
-        lines = [_status(path, path.relative_to(self.folder)) for path in runs]
-        lines += [[str(path.relative_to(self.folder)), "0", "waiting", "-", "-"] for path in waiting]
-        print_columns([["run", "done", "state", "last stage", "at (UTC)"], *lines], Console())
+        """Print what was asked for."""
+        console = Terminal()
+        if self.costs:
+            print_columns(cost_lines(self.folder), console)
+        elif self.runs or not (self.folder / STUDY).exists():
+            print_columns(run_lines(self.folder), console)
+        else:
+            lines, summary = grid(self.folder)
+            print_columns(lines, console)
+            console.print(summary, highlight=False)
         return 0
 
 
@@ -49,7 +58,7 @@ class Verify:
 
     def execute(self) -> int:
         """Print what was found."""
-        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
         found = [verify_run(path) for path in find_runs(self.folder)]
         damaged = [verification for verification in found if verification.damages]
         for verification in damaged:
@@ -68,10 +77,12 @@ class Verify:
 class Report:
     """Write the page, and the figures as files, of a run or study directory."""
 
-    folder: Folder
-    """A run or study directory, finished or not."""
+    folders: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR ...", help_behavior_hint="(at least one)")
+    ]
+    """Run or study directories, finished or not; of several, each has its own page."""
     figures: Annotated[Path | None, says("no such files", metavar="DIR")] = None
-    """A directory for the figures as single files."""
+    """A directory for the figures as single files; of several studies, a folder in it for each."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
 
@@ -81,28 +92,20 @@ class Report:
             check_choice(name, ("svg", "pdf", "png"), name="--format")
         if self.figures is not None:
             check_directory(self.figures, flag="--figures")
-        find_runs(self.folder)
+        if not self.folders:
+            raise ConfigError("expected at least one run or study directory.")
+        for folder in self.folders:
+            find_runs(folder)
         from entropick import report
 
-        console = Console(soft_wrap=True, highlight=False, markup=False)
-        console.print(f"page: {report.write_page(self.folder)}")
-        if self.figures is not None:
-            written = report.write_figures(self.folder, self.figures, formats=self.format)
-            console.print(f"{len(written)} figure files in {self.figures}")
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
+        for folder in self.folders:
+            console.print(f"page: {report.write_page(folder)}")
+            if self.figures is not None:
+                out = self.figures if len(self.folders) == 1 else self.figures / folder.resolve().name
+                written = report.write_figures(folder, out, formats=self.format)
+                console.print(f"{len(written)} figure files in {out}")
         return 0
-
-
-def _status(path: Path, name: Path) -> list[str]:
-    history = History(path)
-    last = history.entries[-1] if history.entries else None
-    return [
-        str(name) if name.parts else path.resolve().name,
-        f"{history.n_iterations_done}/{history.config['n_iterations']}",
-        "done" if history.is_finished else "running" if is_locked(path) else "stopped",
-        f"{last.iteration} {last.stage}" if last else "-",
-        # Month, day, hour and minute of an ISO time, which the ledger has in UTC.
-        str(last.timing.get("finished", "-"))[5:16].replace("T", " ") if last else "-",
-    ]
 
 
 def _verdict(n_damaged: int, *, repaired: bool) -> str:

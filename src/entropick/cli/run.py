@@ -15,9 +15,13 @@ from rich.console import Console
 from entropick.arrays import check_count
 from entropick.cli.display import Display, print_summary
 from entropick.cli.flags import check_directory, default_directory, says
+from entropick.cli.live_page import LivePage
+from entropick.cli.plan import print_plan
+from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
-from entropick.study import Study
+from entropick.run import STUDY
+from entropick.study import Study, n_gpus
 
 _STUDYS = "the study's"
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -25,6 +29,7 @@ _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+
 _FLAGS = {
     "images": "n_images",
     "seeds": "seeds",
+    "sizes": "sizes",
     "threads": "threads",
     "checkpoint_seconds": "checkpoint_seconds",
     "iterations": "loop.n_iterations",
@@ -51,12 +56,14 @@ class Run:
     """The study's directory."""
     budget: Annotated[str | None, says("none", metavar="TIME")] = None
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
-    workers: Annotated[int | None, says("cores / threads")] = None
+    workers: Annotated[int | None, says("cores / threads, or GPUs")] = None
     """Processes that arms are spread over; does not change results."""
     arms: Annotated[tuple[str, ...] | None, says("all", metavar="ARM ...")] = None
     """Only these arms of the study."""
     seeds: Annotated[tuple[int, ...] | None, says(_STUDYS, metavar="INT ...")] = None
     """Run every arm once with each of these seeds."""
+    sizes: Annotated[tuple[int, ...] | None, says(_STUDYS, metavar="INT ...")] = None
+    """Run every arm at each of these numbers of real images; all else scales."""
     iterations: Annotated[int | None, says(_STUDYS)] = None
     """Iterations of the loop."""
     images: Annotated[int | None, says(_STUDYS)] = None
@@ -75,6 +82,8 @@ class Run:
     """Processor threads per arm; part of the results' identity."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
+    plan: bool = False
+    """Print what the study will do and what it will cost, and end."""
     set: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -90,14 +99,20 @@ class Run:
         study.check()
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
-        workers = max(1, min(len(study.arm_runs()), _cores() // study.threads))
+        workers = max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
         if self.workers is not None:
             workers = check_count(self.workers, name="--workers")
-        console = Console()
+        console = Terminal()
+        # To whoever looks on, the plan is told before a study's first start: measuring it takes a moment.
+        if self.plan or (console.is_terminal and not (out / STUDY).exists()):
+            print_plan(study, console)
+        if self.plan:
+            return 0
         line = f"study {study.name!r}: {_size(study)}, {workers} at a time, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
-            computed = study.run(out, workers=workers, budget_seconds=budget_seconds, observer=display)
+            observer = LivePage(out, display)
+            computed = study.run(out, workers=workers, budget_seconds=budget_seconds, observer=observer)
         self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
         return 0
@@ -142,8 +157,9 @@ def parse_budget(text: str) -> float:
 
 def _size(study: Study) -> str:
     n_iterations = max(loop.n_iterations for loop in study.arms.values())
-    counts = ((len(study.arms), "arm"), (len(study.seeds), "seed"), (n_iterations, "iteration"))
-    return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
+    counts = [(len(study.arms), "arm"), (len(study.sizes), "size"), (len(study.seeds), "seed")]
+    counts += [(n_iterations, "iteration")]
+    return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
 
 
 def _cores() -> int:

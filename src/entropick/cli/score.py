@@ -13,10 +13,11 @@ from rich.console import Console
 from entropick import scoring
 from entropick.cli.bar import Bar
 from entropick.cli.display import print_columns
-from entropick.cli.flags import check_directory, says
+from entropick.cli.flags import all_of, check_directory, says
+from entropick.cli.terminal import Terminal
 from entropick.config import build, parse_value
 from entropick.errors import InputError
-from entropick.sources import EMBEDDING_FILES, Source, open_sources
+from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable
 
 EXIT_FAILED = 1
 
@@ -65,20 +66,20 @@ class Score:
         """Measure, and say what came out."""
         check_directory(self.out, flag="--out")
         score = self._score()
-        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
         with Bar(console) as bar:
             told = score.run(self.out, work=bar, say=console.print)
         _print_result(told, self.out, console)
         return _exit_code(told["conditions"])
 
     def _score(self) -> scoring.Score:
-        conditions = tuple(scoring.Condition.parse(text) for given in self.fail_if for text in given)
+        conditions = tuple(scoring.Condition.parse(text) for text in all_of(self.fail_if, flag="--fail-if"))
         roles = {"training": self.training, "generated": self.generated, "reference": self.reference}
         sources = open_sources([f"{role}={path}" for role, path in roles.items() if path is not None])
-        metrics = tuple(name for given in self.metrics for name in given)
+        metrics = tuple(all_of(self.metrics, flag="--metrics"))
         return scoring.Score(
             sources=sources,
-            spaces=_spaces([name for given in self.features for name in given], sources),
+            spaces=_spaces(all_of(self.features, flag="--features"), sources),
             metrics=metrics or None,
             conditions=conditions,
             allow_same=self.allow_same,
@@ -96,7 +97,7 @@ def _spaces(given: Sequence[str], sources: Sequence[Source]) -> list[scoring.Spa
 
 def _space(text: str) -> scoring.Space:
     if text.endswith(EMBEDDING_FILES):
-        return scoring.Space(Path(text).stem, file=Path(text))
+        return scoring.Space(readable(Path(text).stem), file=Path(text))
     encoder = build("features", parse_value(text), where="--features")
     return scoring.Space(encoder.name, encoder=encoder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from rich.console import Console
 from entropick.cli.bar import Bar
 from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
+from entropick.cli.terminal import Terminal
 from entropick.config import build, parse_value
 from entropick.errors import ConfigError
 from entropick.selection import Choice
@@ -55,7 +57,7 @@ class Select:
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     balance: bool = False
-    """All classes get equally many places: folders below a folder, labels of an .npz or parquet file."""
+    """All classes get equally many places, as far as they have rows: folders below a folder, labels of a file."""
     link: bool = False
     """Link the chosen image files into DIR/selected; copied where that is not possible."""
     copy: bool = False
@@ -67,7 +69,7 @@ class Select:
         """Choose, and say what came out."""
         check_directory(self.out, flag="--out")
         choice = self._choice()
-        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
         with Bar(console) as bar:
             result = choice.run(self.out, work=bar, say=console.print)
         _print_result(result, self.out, console)
@@ -77,7 +79,8 @@ class Select:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
         sources = open_sources(self.sources)
-        given = self.features or (None if sources[0].kind == "embeddings" else "pixels")
+        default = None if sources[0].kind == "embeddings" else "pixels"
+        given = default if self.features is None else self.features
         is_file = given is not None and given.endswith(EMBEDDING_FILES)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         return Choice(
@@ -86,7 +89,7 @@ class Select:
             encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
-            quotas=dict(_quota(text) for text in self.quota),
+            quotas=_quotas(self.quota),
             balance=self.balance,
             files=files,
             skip_bad=self.skip_bad,
@@ -96,12 +99,19 @@ class Select:
     def _selector(self) -> dict[str, Any]:
         table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
         if self.method == "threshold-decay" or self.threshold is not None:
-            table["threshold"] = parse_value(self.threshold or "auto")
+            table["threshold"] = parse_value("auto" if self.threshold is None else self.threshold)
         if self.method != "random":
             table["device"] = self.device
         if self.decay is not None:
             table["decay"] = self.decay
         return table
+
+
+def _quotas(texts: Sequence[str]) -> dict[str, float]:
+    pairs = [_quota(text) for text in texts]
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"--quota: expected every source once, got {', '.join(texts)}.")
+    return dict(pairs)
 
 
 def _quota(text: str) -> tuple[str, float]:
@@ -122,13 +132,19 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     ]
     lines = [[label, *(_number(result[side][key]) for side in ("selection", "control"))] for label, key in rows]
     print_columns([["", "selection", "random"], *lines], console)
-    counts = result["sources"]
-    heading = ["source", *(key.replace("_", " ") for key in next(iter(counts.values())))]
-    print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
+    for what, counts in (("source", result["sources"]), ("class", result["classes"] or {})):
+        if counts:
+            heading = [what, *(key.replace("_", " ") for key in next(iter(counts.values())))]
+            print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
+    short = [name for name, of in (result["classes"] or {}).items() if of["candidates"] == of["chosen"]]
+    if short:
+        console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
         console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
     console.print(f"manifest: {out / 'manifest.csv'}")
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if 1e2 <= abs(value) < 1e9 else f"{value:,.4g}"

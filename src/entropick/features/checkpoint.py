@@ -39,7 +39,7 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def find_checkpoint(who: str, *, repo: str, path: str | None, needed: tuple[str, ...]) -> Checkpoint:
+def find_checkpoint(who: str, *, repo: str, path: str | None, needed: tuple[str, ...], by_path: str) -> Checkpoint:
     """The checkpoint in the folder `path`, or else of `repo` in the Hugging Face cache.
 
     Parameters
@@ -50,6 +50,8 @@ def find_checkpoint(who: str, *, repo: str, path: str | None, needed: tuple[str,
         ``organisation/name`` on the hub.
     needed
         Files without which it is none. ``model.safetensors`` may also be in several parts with their index.
+    by_path
+        How a folder is named on the command line, for messages.
 
     Raises
     ------
@@ -67,7 +69,8 @@ def find_checkpoint(who: str, *, repo: str, path: str | None, needed: tuple[str,
         raise InputError(
             f"{who}: its weights are needed, but {came}, and nothing is downloaded without being asked for. "
             f"Where there is a network, run\n  hf download {repo} {' '.join(needed)}\n"
-            f"which fills the cache. For another machine add --local-dir FOLDER, and give that folder by its path."
+            f"which fills the cache. For another machine add --local-dir FOLDER, and give that folder as "
+            f"--features '{by_path}'."
         )
     return Checkpoint(cached)
 

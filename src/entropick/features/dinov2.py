@@ -15,6 +15,9 @@ from entropick.optional import require
 _WIDTHS = {"small": 384, "base": 768, "large": 1024, "giant": 1536}
 
 
+_BY_PATH = '{{kind = "dinov2", size = "{}", path = "FOLDER"}}'
+
+
 @dataclass(kw_only=True)
 class DINOv2(NetworkFeatures):
     """The class token of DINOv2 (Oquab et al. 2023, arXiv 2304.07193), after the last layer norm.
@@ -46,8 +49,8 @@ class DINOv2(NetworkFeatures):
     def check(self) -> None:
         """Raise InputError for an unknown size or missing weights, MissingDependency without transformers."""
         arrays.check_choice(self.size, tuple(_WIDTHS), name="size")
-        super().check()
         require("transformers", extra="dinov2", wanted_by=self.name)
+        super().check()
 
     def weights(self) -> str:
         """A hash (hexadecimal) of weights, configuration and preprocessing."""
@@ -68,7 +71,13 @@ class DINOv2(NetworkFeatures):
     def _checkpoint(self) -> Checkpoint:
         arrays.check_choice(self.size, tuple(_WIDTHS), name="size")
         repo = f"facebook/{self.name}"
-        found = find_checkpoint(self.name, repo=repo, path=self.path, needed=(CONFIG, PROCESSOR, WEIGHTS))
+        found = find_checkpoint(
+            self.name,
+            repo=repo,
+            path=self.path,
+            needed=(CONFIG, PROCESSOR, WEIGHTS),
+            by_path=_BY_PATH.format(self.size),
+        )
         config = found.config()
         came = config.get("model_type"), config.get("hidden_size")
         if came != ("dinov2", _WIDTHS[self.size]):

@@ -22,6 +22,9 @@ _NEEDED = {"timm": (CONFIG, WEIGHTS), "transformers": (CONFIG, PROCESSOR, WEIGHT
 _MARKS = {"timm": "architecture", "transformers": "model_type"}
 
 
+_BY_PATH = '{kind = "encoder", model = "FOLDER"}'
+
+
 @dataclass(kw_only=True)
 class Encoder(NetworkFeatures):
     """A pretrained vision encoder of timm or transformers with its own preprocessing.
@@ -83,9 +86,9 @@ class Encoder(NetworkFeatures):
         needed = _NEEDED[self.library or ("timm" if repo.startswith("timm/") else "transformers")]
         if path is not None:
             # Which files are needed depends on what the folder is a checkpoint of.
-            found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,))
+            found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,), by_path=_BY_PATH)
             needed = _NEEDED[self._library_of(found)]
-        return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed)
+        return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed, by_path=_BY_PATH)
 
     def _library_of(self, checkpoint: Checkpoint) -> str:
         config = checkpoint.config()

@@ -19,7 +19,8 @@ _LAYER = "2048"
 _ADVICE = (
     'Where there is a network, run\n  python -c "from torch_fidelity.feature_extractor_inceptionv3 import '
     "FeatureExtractorInceptionV3 as F; F('inception', ['2048'])\"\n"
-    f"which puts {_FILE} into torch's cache. For another machine bring that file over, and give it as path."
+    f"which puts {_FILE} into torch's cache. For another machine bring that file over, and give it as "
+    '--features \'{kind = "inception", path = "FILE"}\'.'
 )
 
 
@@ -54,8 +55,8 @@ class Inception(NetworkFeatures):
 
     def check(self) -> None:
         """Raise InputError for missing weights, MissingDependency without torch-fidelity."""
-        super().check()
         _extractor()
+        super().check()
 
     def weights(self) -> str:
         """The sha256 (hexadecimal) of the file of weights."""

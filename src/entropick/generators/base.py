@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Images
+from entropick.arrays import Images, Integers
 from entropick.component import Component
 from entropick.errors import InputError
 from entropick.random_stream import RandomStream
@@ -54,8 +54,21 @@ class Generator(Component, ABC):
     def restore(self, arrays: dict[str, NDArray[Any]], state: State) -> Self:
         """Become the fitted model that `state` described."""
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether `fit` wants a label for every image."""
+        return False
+
+    def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:
+        """The labels of the images that `sample` makes of the same stream; None for a generator without classes."""
+        return None
+
     def training_values(self) -> dict[str, Any]:
         """Numbers of the training for the ledger, such as the final loss."""
+        return {}
+
+    def sampling_values(self) -> dict[str, Any]:
+        """What the ledger should know of the last sample, such as that memory ran out."""
         return {}
 
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from entropick.arrays import Images, check_choice, check_count, check_images, check_real
+from entropick.arrays import (
+    Images,
+    Integers,
+    check_choice,
+    check_count,
+    check_flag,
+    check_images,
+    check_labels,
+    check_real,
+)
 from entropick.errors import InputError
 from entropick.generators.base import Generator
+from entropick.generators.conditioning import LABEL_SHARES, Classes
 from entropick.generators.diffusion import AncestralTable
-from entropick.generators.networks import build_network, check_network, unet_stages
-from entropick.generators.training import Training
+from entropick.generators.execution import PRECISIONS, Execution, check_precision, find_device
+from entropick.generators.networks import NETWORKS, build_network, check_network, unet_stages
+from entropick.generators.sampling import Sampling, SamplingSettings
+from entropick.generators.training import Training, TrainingSet, TrainingSettings
+from entropick.generators.walks import SAMPLERS, SchedulerWalk, Walk, preview_scheduler
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
-_NETWORKS = ("unet", "mlp")
-_PRECISIONS = ("auto", "float32", "bfloat16")
+_DEFAULT_STEPS = 128_000
+_JUST_BELOW_0 = -1e-300
 
 
 @dataclass(kw_only=True)
@@ -40,19 +54,36 @@ class DDPM(Generator):
     depth
         Layers per U-Net stage, or residual blocks of the perceptron.
     steps
-        Gradient steps; the same budget at every training-set size.
+        Gradient steps; the same budget at every training-set size, as in the paper.
+    epochs
+        Passes over the training set, instead of `steps`: a budget that grows with the set. None counts steps.
     batch_size, learning_rate, warmup_steps, weight_decay, clip_norm
         Optimisation; `clip_norm` bounds the norm of the whole gradient.
     ema
         Decay of the exponential moving average of the weights that is sampled from; 0 samples the last weights, as the
         paper does.
+    flips
+        Mirror each training image left to right with probability 1/2; the paper does not.
+    conditional
+        Learn the classes of the images, and make images of asked-for classes. Wants a label for every image.
+    label_dropout
+        Share of training images whose class the network is not told, so that it can be guided.
+    guidance
+        Weight w of classifier-free guidance, eps = (1 + w) eps(x, class) - w eps(x) (Ho & Salimans 2022, equation 6):
+        0 samples the conditional model as it is; Diffusers' ``guidance_scale`` is 1 + w.
+    label_shares
+        Classes asked for: ``"balanced"``, each in turn, or ``"training"``, drawn as often as the training set has them.
     timesteps, sampling_steps
         Noise levels in training, and how many of them the sampler visits (all of them in the paper).
+    sampler
+        ``"ddpm"``, the paper's ancestral walk; ``"ddim"`` and ``"dpm-solver++"`` (Diffusers' schedulers) give a
+        preview in 20 to 50 steps, drawn from another distribution.
     sampling_chunk
         Images that share one random stream; part of the result's identity, unlike the memory it takes.
     precision
-        ``"float32"``, ``"bfloat16"`` (autocast), or ``"auto"``: bfloat16 on CUDA and on processors with matrix tiles
-        (AMX), else float32.
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: bfloat16 on CUDA
+        and for perceptrons on processors with matrix tiles (AMX), else float32. Trained weights, noise and x_t are
+        float32 always. What is not eager float32 is compared with it first, and not used where it differs (`gate`).
     device
         A torch device, or ``"auto"``: CUDA where there is one.
 
@@ -68,41 +99,88 @@ class DDPM(Generator):
     network: str = "unet"
     width: int = 48
     depth: int = 2
-    steps: int = 128_000
+    steps: int = _DEFAULT_STEPS
+    epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-4
     warmup_steps: int = 500
     weight_decay: float = 1e-6
     clip_norm: float = 1.0
     ema: float = 0.0
+    flips: bool = False
+    conditional: bool = False
+    label_dropout: float = 0.1
+    guidance: float = 0.0
+    label_shares: str = "balanced"
     timesteps: int = 1000
     sampling_steps: int = 1000
+    sampler: str = "ddpm"
     sampling_chunk: int = 256
     precision: str = "auto"
     device: str = "auto"
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
-        check_choice(self.network, _NETWORKS, name="network")
-        check_choice(self.precision, _PRECISIONS, name="precision")
+        check_choice(self.network, NETWORKS, name="network")
+        check_choice(self.precision, PRECISIONS, name="precision")
+        check_choice(self.sampler, SAMPLERS, name="sampler")
+        check_choice(self.label_shares, LABEL_SHARES, name="label_shares")
         for name in ("width", "depth", "steps", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
             check_count(getattr(self, name), name=name)
         check_count(self.warmup_steps, name="warmup_steps", minimum=0)
         for name in ("learning_rate", "clip_norm"):
             check_real(getattr(self, name), name=name, above=0.0)
-        check_real(self.weight_decay, name="weight_decay", above=-1e-300)
-        check_real(self.ema, name="ema", above=-1e-300, below=1.0)
+        for name in ("weight_decay", "guidance"):
+            check_real(getattr(self, name), name=name, above=_JUST_BELOW_0)
+        for name in ("ema", "label_dropout"):
+            check_real(getattr(self, name), name=name, above=_JUST_BELOW_0, below=1.0)
+        for name in ("flips", "conditional"):
+            check_flag(getattr(self, name), name=name)
+        self._check_combinations()
+        check_network(self.network, width=self.width)
+        check_precision(self.precision, find_device(self.device))
+
+    def _check_combinations(self) -> None:
+        if self.epochs is not None:
+            check_count(self.epochs, name="epochs")
+            if self.steps != _DEFAULT_STEPS:
+                raise InputError(
+                    f"epochs: expected one budget, got epochs = {self.epochs} and steps = {self.steps}. Leave out one "
+                    f"of them (steps = {_DEFAULT_STEPS} counts as left out)."
+                )
         if self.sampling_steps > self.timesteps:
             raise InputError(
                 f"sampling_steps: expected at most timesteps = {self.timesteps}, got {self.sampling_steps}."
             )
-        check_network(self.network, width=self.width)
-        self._device()
+        if self.guidance and not (self.conditional and self.label_dropout):
+            raise InputError(
+                f"guidance: {self.guidance} needs conditional = true and a label_dropout above 0, got conditional = "
+                f"{self.conditional} and label_dropout = {self.label_dropout}."
+            )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether `fit` wants a label for every image."""
+        return self.conditional
 
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:
         """Raise InputError if the network cannot take images of this shape."""
         if self.network == "unet":
             unet_stages(image_shape)
+
+    def n_steps(self, n_images: int) -> int:
+        """Gradient steps of a training on so many images; the last batch of an epoch counts as one."""
+        return self.steps if self.epochs is None else self.epochs * -(-n_images // self.batch_size)
+
+    def size(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Parameters of the network, and floating-point operations of one image through it; computes nothing."""
+        with torch.device("meta"):
+            network = self._network(image_shape, n_classes=0)
+            height, width, channels = image_shape
+            x, timestep = torch.zeros(1, channels, height, width), torch.zeros(1, dtype=torch.int64)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                network(x, timestep)
+        return sum(parameter.numel() for parameter in network.parameters()), int(counter.get_total_flops())
 
     def fit(
         self,
@@ -112,104 +190,120 @@ class DDPM(Generator):
         stream: RandomStream | None = None,
         work: Work | None = None,
     ) -> Self:
-        """Train on uint8 images ``(n, h, w, c)``; see `Generator.fit`.
+        """Train on uint8 images ``(n, h, w, c)``; see `Generator.fit`. Labels are looked at if `conditional`.
 
         Raises
         ------
         TrainingDiverged
-            The loss became NaN or infinite.
+            The loss or a weight became NaN or infinite; the last good checkpoint is kept.
         """
         self.check()
         images = check_images(images)
         stream, work = stream or RandomStream(stage="train"), work or Work()
-        self.image_shape_ = images.shape[1:]
-        self.check_fits(self.image_shape_)
-        device = self._device()
-        network = self._build(stream.integer(chunk=0)).to(device)
-        training = Training(self, network, torch.tensor(images).to(device), stream=stream, autocast=self._autocast())
+        known = check_labels(labels, len(images))
+        data = TrainingSet(images)
+        self._begin(images.shape[1:], Classes.of(known) if self.conditional else None)
+        if self.classes_ and known is not None:
+            data = TrainingSet(images, self.classes_.numbers(known), len(self.classes_))
+        network = self._build(stream.integer(chunk=0))
+        settings = self._training_settings(len(images))
+        training = Training(settings, network, data, stream=stream, execution=self._execution())
         training.run(work)
-        self.network_, self.final_loss_ = training.averaged_network(), training.final_loss
+        self.network_ = training.averaged_network()
+        self.final_loss_ = training.final_loss
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        self.training_values_ = {
+            "n_steps": settings.steps,
+            "n_parameters": n_parameters,
+            "final_loss": training.final_loss,
+            **training.passage.values(),
+        }
         return self
 
     def sample(self, n_images: int, *, stream: RandomStream | None = None, work: Work | None = None) -> Images:
-        """Walk from noise to images; see `Generator.sample`."""
+        """Walk from noise to images, of the classes that `sample_labels` tells; see `Generator.sample`."""
         self._require_fitted("network_")
         check_count(n_images, name="n_images")
         stream, work = stream or RandomStream(stage="sample"), work or Work()
-        sampled = np.empty((n_images, *self.image_shape_), np.uint8)
-        if saved := work.load("sampled"):
-            sampled[: len(saved[0]["images"])] = saved[0]["images"]
-        n_done = len(saved[0]["images"]) if saved else 0
-        for chunk, start in self._chunks(n_done, n_images):
-            part = sampled[start : start + self.sampling_chunk]
-            part[:] = self._sample_chunk(len(part), stream.integer(chunk), work, done=start, total=n_images)
-            if work.due() and start + len(part) < n_images:
-                work.save("sampled", {"images": sampled[: start + len(part)]}, {})
-        return sampled
+        labels = self.sample_labels(n_images, stream=stream)
+        classes = self.classes_.numbers(labels) if self.classes_ and labels is not None else None
+        execution = self._execution()
+        # A scheduler of Diffusers remembers its steps on the host: no graph can hold that.
+        execution = execution if self.sampler == "ddpm" else execution.uncaptured()
+        sampling = Sampling(self._sampling_settings(), self.network_, stream=stream, execution=execution)
+        images = sampling.run(n_images, work, classes)
+        self.sampling_values_ = sampling.values()
+        return images
+
+    def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:
+        """The labels of the images that `sample` makes of the same stream, int64 ``(n,)``; None if unconditional."""
+        self._require_fitted("network_")
+        stream = stream or RandomStream(stage="sample")
+        if self.classes_ is None:
+            return None
+        return self.classes_.draw(n_images, shares=self.label_shares, chunk_size=self.sampling_chunk, stream=stream)
 
     def state(self) -> tuple[Arrays, State]:
-        """The weights that are sampled from, and the image shape."""
+        """The weights that are sampled from, the image shape, and the classes of a conditional model."""
         self._require_fitted("network_")
         weights = {name: value.cpu().numpy() for name, value in self.network_.state_dict().items()}
-        return weights, {"image_shape": list(self.image_shape_)}
+        return weights, {"image_shape": list(self.image_shape_), **(self.classes_.state() if self.classes_ else {})}
 
     def restore(self, arrays: dict[str, NDArray[Any]], state: State) -> Self:
         """Build the network and take the weights."""
         height, width, channels = state["image_shape"]
-        self.image_shape_ = (height, width, channels)
+        self._begin((height, width, channels), Classes.restore(state) if "labels" in state else None)
         network = self._build(0)
         network.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
-        self.network_ = network.to(self._device()).eval().requires_grad_(False)
+        self.network_ = network.to(find_device(self.device)).eval().requires_grad_(False)
         return self
 
     def training_values(self) -> dict[str, Any]:
-        """Steps, parameters and the final loss (mean over the last steps)."""
-        n_parameters = sum(parameter.numel() for parameter in self.network_.parameters())
-        return {"n_steps": self.steps, "n_parameters": n_parameters, "final_loss": self.final_loss_}
+        """Steps, parameters and the final loss (mean over the last steps); how it was computed, if not plainly."""
+        return self.training_values_
 
-    def _chunks(self, n_done: int, n_images: int) -> Iterator[tuple[int, int]]:
-        """(chunk number, first image) of the chunks that are still to be sampled."""
-        starts = range(n_done, n_images, self.sampling_chunk)
-        return ((start // self.sampling_chunk, start) for start in starts)
+    def sampling_values(self) -> dict[str, Any]:
+        """How the last sample was computed, if not plainly."""
+        self._require_fitted("network_")
+        return self.sampling_values_
 
-    @torch.inference_mode()
-    def _sample_chunk(self, n: int, seed: int, work: Work, *, done: int, total: int) -> NDArray[np.uint8]:
-        device = self._device()
-        table = AncestralTable.build(self.timesteps, self.sampling_steps, device)
-        random = torch.Generator(device).manual_seed(seed)
-        height, columns, channels = self.image_shape_
-
-        def draw() -> Tensor:
-            # A whole chunk of noise is always drawn, so that image i is the same however many are asked for.
-            return torch.randn(self.sampling_chunk, channels, height, columns, generator=random, device=device)[:n]
-
-        x = draw()
-        for index in range(len(table)):
-            with self._autocast():
-                predicted = self.network_(x, table.timestep[index].expand(n))
-            is_last = index + 1 == len(table)
-            x = table.step(index, x, predicted.float(), torch.zeros_like(x) if is_last else draw())
-            work.progress(done + n * (index + 1) // len(table), total)
-        pixels = ((x.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+    def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
+        self.check_fits(image_shape)
+        self.image_shape_ = image_shape
+        self.classes_ = classes
+        self.sampling_values_ = {}
 
     def _build(self, seed: int) -> nn.Module:
+        n_classes = len(self.classes_) if self.classes_ else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build_network(self.network, width=self.width, depth=self.depth, image_shape=self.image_shape_)
+            return self._network(self.image_shape_, n_classes)
 
-    def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                f"device: expected a usable torch device or 'auto', got {self.device!r} ({error})."
-            ) from None
+    def _network(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+        return build_network(
+            self.network, width=self.width, depth=self.depth, image_shape=image_shape, n_classes=n_classes
+        )
 
-    def _autocast(self) -> torch.autocast:
-        device = self._device()
-        has_tiles = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-        use_bfloat16 = self.precision == "bfloat16" or (self.precision == "auto" and has_tiles)
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bfloat16)
+    def _execution(self) -> Execution:
+        return Execution.choose(find_device(self.device), self.precision, self.network)
+
+    def _training_settings(self, n_images: int) -> TrainingSettings:
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingSettings)}
+        return TrainingSettings(**{**given, "steps": self.n_steps(n_images)})
+
+    def _sampling_settings(self) -> SamplingSettings:
+        return SamplingSettings(
+            image_shape=self.image_shape_,
+            chunk_size=self.sampling_chunk,
+            new_walk=self._new_walk(),
+            guidance=self.guidance,
+            untold_class=len(self.classes_) if self.classes_ else 0,
+        )
+
+    def _new_walk(self) -> Callable[[torch.Generator], Walk]:
+        if self.sampler == "ddpm":
+            table = AncestralTable.build(self.timesteps, self.sampling_steps, find_device(self.device))
+            return lambda random: table
+        return lambda random: SchedulerWalk(
+            preview_scheduler(self.sampler, self.timesteps), self.sampling_steps, random
+        )

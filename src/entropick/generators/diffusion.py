@@ -7,6 +7,7 @@ coefficient is computed once, in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from torch import Tensor
 _FIRST_BETA, _LAST_BETA = 1e-4, 0.02
 
 
-def cumulative_alphas(timesteps: int) -> NDArray[np.float64]:
-    """alpha-bar of each timestep, float64 ``(timesteps,)``, for betas that rise linearly from 1e-4 to 0.02.
+def linear_betas(timesteps: int) -> NDArray[np.float64]:
+    """The variance that each timestep adds, float64 ``(timesteps,)``, rising linearly from 1e-4 to 0.02.
 
     Fewer than 1000 timesteps take proportionally larger betas, so that the last one is still almost pure noise.
     """
     betas = np.linspace(_FIRST_BETA, _LAST_BETA, timesteps) * (1000 / timesteps)
-    return np.cumprod(1.0 - np.minimum(betas, 0.999)).astype(np.float64)
+    return np.minimum(betas, 0.999).astype(np.float64)
+
+
+def cumulative_alphas(timesteps: int) -> NDArray[np.float64]:
+    """alpha-bar of each timestep, float64 ``(timesteps,)``."""
+    return np.cumprod(1.0 - linear_betas(timesteps)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class AncestralTable:
 
     Fewer steps than timesteps are spread as evenly as can be, and each is the exact posterior of its longer stride.
     """
+
+    draws_noise: ClassVar[bool] = True
 
     timestep: Tensor
     from_x: Tensor
@@ -80,8 +88,11 @@ class AncestralTable:
     def __len__(self) -> int:
         return len(self.timestep)
 
-    def step(self, index: int, x: Tensor, predicted_noise: Tensor, noise: Tensor) -> Tensor:
-        """One ancestral step of the walk; the estimate of x_0 is clipped to [-1, 1], as the paper's sampler does."""
+    def step(self, index: int | Tensor, x: Tensor, predicted_noise: Tensor, noise: Tensor) -> Tensor:
+        """One ancestral step of the walk; the estimate of x_0 is clipped to [-1, 1], as the paper's sampler does.
+
+        `index` counts steps, 0 being the noisiest; on a GPU a tensor ``(1,)``, so that nothing waits for the host.
+        """
         x0 = (self.from_x[index] * x - self.from_noise[index] * predicted_noise).clamp_(-1.0, 1.0)
         return self.mean_x0[index] * x0 + self.mean_x[index] * x + self.sigma[index] * noise
 

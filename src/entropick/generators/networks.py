@@ -1,26 +1,33 @@
-"""Networks that predict the noise in an image: ``(b, c, h, w)`` float and timesteps ``(b,)`` -> ``(b, c, h, w)``."""
+"""Networks that predict the noise in an image: ``(b, c, h, w)`` float and timesteps ``(b,)`` -> ``(b, c, h, w)``.
+
+A class-conditional network takes class numbers ``(b,)`` too, 0 .. n_classes - 1, and n_classes for "no class told".
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from entropick.errors import InputError
-from entropick.optional import settle_torchvision
+from entropick.generators.library import load_diffusers
 
+NETWORKS = ("unet", "mlp")
 _EMBEDDING = 64
 _UNET_STAGES = (1, 1, 2, 2, 4, 4)
 _NORM_GROUPS = 16
 
 
-def build_network(network: str, *, width: int, depth: int, image_shape: tuple[int, int, int]) -> nn.Module:
+def build_network(
+    network: str, *, width: int, depth: int, image_shape: tuple[int, int, int], n_classes: int = 0
+) -> nn.Module:
     """Build a denoiser for images of shape ``(h, w, c)``, its weights drawn from torch's current random state."""
     if network == "mlp":
-        return ResidualMLP(n_pixels=math.prod(image_shape), width=width, n_blocks=depth)
-    return PaddedUNet(image_shape, width=width, layers_per_block=depth)
+        return ResidualMLP(n_pixels=math.prod(image_shape), width=width, n_blocks=depth, n_classes=n_classes)
+    return PaddedUNet(image_shape, width=width, layers_per_block=depth, n_classes=n_classes)
 
 
 class ResidualMLP(nn.Module):
@@ -28,7 +35,7 @@ class ResidualMLP(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, *, n_pixels: int, width: int, n_blocks: int) -> None:
+    def __init__(self, *, n_pixels: int, width: int, n_blocks: int, n_classes: int = 0) -> None:
         super().__init__()
         self.entry = nn.Linear(n_pixels, width)
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(n_blocks))
@@ -37,12 +44,15 @@ class ResidualMLP(nn.Module):
         nn.init.zeros_(self.exit.weight)
         frequencies = torch.exp(torch.arange(_EMBEDDING // 2) * (-math.log(10_000.0) / (_EMBEDDING // 2)))
         self.register_buffer("frequencies", frequencies, persistent=False)
+        self.classes = nn.Embedding(n_classes + 1, _EMBEDDING) if n_classes else None
 
-    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """The noise in `x`."""
         angles = timestep[:, None] * self.frequencies
-        embedding = torch.cat([angles.sin(), angles.cos()], dim=1)
-        hidden = self.entry(x.flatten(1))
+        embedding = torch.cat([angles.sin(), angles.cos()], dim=1).to(self.entry.weight.dtype)
+        if self.classes is not None:
+            embedding = embedding + self.classes(classes)
+        hidden = self.entry(x.flatten(1).to(self.entry.weight.dtype))
         for block in self.blocks:
             hidden = block(hidden, embedding)
         predicted: Tensor = self.exit(functional.silu(self.norm(hidden)))
@@ -71,19 +81,17 @@ class PaddedUNet(nn.Module):
     too small to be halved five times get fewer stages; sizes that do not halve evenly are padded inside the network.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int, n_classes: int = 0
+    ) -> None:
         super().__init__()
-        # Diffusers takes seconds to import; a loop over an MLP never needs it.
-        settle_torchvision()
-        from diffusers import UNet2DModel
-
         height, columns, channels = image_shape
         n_stages = unet_stages(image_shape)
         self.multiple = 2 ** (n_stages - 1)
         attention = n_stages - 2
         down = ["AttnDownBlock2D" if stage == attention else "DownBlock2D" for stage in range(n_stages)]
         up = ["AttnUpBlock2D" if stage == attention else "UpBlock2D" for stage in reversed(range(n_stages))]
-        self.unet: nn.Module = UNet2DModel(
+        self.unet: Any = load_diffusers().UNet2DModel(
             sample_size=(_round_up(height, self.multiple), _round_up(columns, self.multiple)),
             in_channels=channels,
             out_channels=channels,
@@ -92,15 +100,16 @@ class PaddedUNet(nn.Module):
             down_block_types=tuple(down),
             up_block_types=tuple(up),
             norm_num_groups=_NORM_GROUPS,
+            num_class_embeds=n_classes + 1 if n_classes else None,
         )
 
-    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """The noise in `x`."""
         height, columns = x.shape[-2:]
         bottom, right = -height % self.multiple, -columns % self.multiple
         if bottom or right:
             x = functional.pad(x, (0, right, 0, bottom))
-        predicted: Tensor = self.unet(x, timestep, return_dict=False)[0]
+        predicted: Tensor = self.unet(x.to(self.unet.dtype), timestep, classes, return_dict=False)[0]
         return predicted[..., :height, :columns]
 
 

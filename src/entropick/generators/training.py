@@ -4,163 +4,193 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
+from entropick.arrays import Images, Integers
 from entropick.errors import TrainingDiverged
+from entropick.generators.capture import Captured
 from entropick.generators.diffusion import NoiseTable
+from entropick.generators.epochs import Epochs
+from entropick.generators.execution import Execution
+from entropick.generators.gate import Passage, Probe, pass_gate, rough_copy
+from entropick.generators.objective import Batch, Gradients, Objective
+from entropick.generators.optimization import Optimization, OptimizationSettings, are_finite, to_numpy
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
-if TYPE_CHECKING:
-    from entropick.generators.ddpm import DDPM
-
-_BETAS = (0.95, 0.999)
 # Reading the loss makes a GPU wait; every so many steps is enough to watch it.
 _LOSS_EVERY = 50
 _CHECKPOINT = "training"
+# A fixed loss scale for the gate: no gradient of a probe overflows or vanishes in float16.
+_PROBE_SCALE = 1024.0
+
+
+@dataclass(frozen=True)
+class TrainingSettings(OptimizationSettings):
+    """What a training depends on besides images and network; see `DDPM` for each."""
+
+    batch_size: int
+    timesteps: int
+    flips: bool
+    label_dropout: float
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """uint8 images ``(n, h, w, c)`` and, for a conditional network, their class numbers below `n_classes`."""
+
+    images: Images
+    classes: Integers | None = None
+    n_classes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 class Training:
     """One training from scratch, resumable at any step.
 
-    Batches are consecutive pieces of an endless row of permutations, each a function of its number; timesteps and noise
-    come from one torch generator whose state is part of the checkpoint.
+    Timesteps, noise, flips and forgotten labels come from one torch generator whose state is part of the checkpoint.
     """
 
     def __init__(
-        self, settings: DDPM, network: nn.Module, images: Tensor, *, stream: RandomStream, autocast: torch.autocast
+        self,
+        settings: TrainingSettings,
+        network: nn.Module,
+        data: TrainingSet,
+        *,
+        stream: RandomStream,
+        execution: Execution,
     ) -> None:
         self.settings = settings
         self.network = network.train()
-        self.images = images
         self.final_loss = math.nan
+        self.passage = Passage(execution)
+        self._data = data
+        self._device = execution.device
+        self._images = torch.tensor(data.images).to(self._device)
+        self._classes = None if data.classes is None else torch.tensor(data.classes).to(self._device)
         self._unread: list[Tensor] = []
-        self._stream = stream
-        self._autocast = autocast
-        self._table = NoiseTable.build(settings.timesteps, images.device)
-        self._random = torch.Generator(images.device).manual_seed(stream.integer(chunk=1))
-        self._parameters = list(network.parameters())
-        self._average = [parameter.detach().clone() for parameter in self._parameters] if settings.ema else []
-        self._optimizer = torch.optim.AdamW(
-            self._parameters,
-            lr=settings.learning_rate,
-            betas=_BETAS,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        self._saved_step = 0
+        self._epochs = Epochs(len(data), settings.batch_size, stream)
+        self._table = NoiseTable.build(settings.timesteps, self._device)
+        self._random = torch.Generator(self._device).manual_seed(stream.integer(chunk=1))
 
     def run(self, work: Work) -> None:
         """Take all steps that are left, saving checkpoints when `work` says they are due."""
-        first_step = self._resume(work)
-        for step, rows in enumerate(self._batches(first_step), start=first_step + 1):
-            self._unread.append(self._step(step, rows))
-            if len(self._unread) == _LOSS_EVERY or step == self.settings.steps:
+        saved, last_step = work.load(_CHECKPOINT), self.settings.steps
+        wanted, before = self.passage.execution, saved[1] if saved else {}
+        self.passage = pass_gate(wanted, self._probe, what="training", before=before)
+        self._prepare(self.passage.execution)
+        first_step = self._restore(*saved) if saved else 0
+        gradients_of = self._gradients()
+        for step, rows in enumerate(self._epochs.batches(first_step, last_step), start=first_step + 1):
+            gradients = gradients_of(*self._draw(rows, self._random).tensors())
+            self._optimization.step(step, gradients.of_parameters)
+            # A captured graph overwrites its loss at the next step.
+            self._unread.append(gradients.loss.clone())
+            if len(self._unread) == _LOSS_EVERY or step == last_step:
                 self._read_loss(step)
-                work.progress(step, self.settings.steps, f"loss {self.final_loss:.4f}")
-            if work.due() and step < self.settings.steps:
+                work.progress(step, last_step, f"loss {self.final_loss:.4f}")
+            if work.due() and step < last_step:
                 self._save(work, step)
 
     def averaged_network(self) -> nn.Module:
         """The network to sample from: the moving average where there is one."""
         network = copy.deepcopy(self.network)
         with torch.no_grad():
-            for parameter, average in zip(network.parameters(), self._average, strict=False):
-                parameter.copy_(average)
+            for parameter, weight in zip(network.parameters(), self._optimization.weights(), strict=True):
+                parameter.copy_(weight)
         return network.eval().requires_grad_(False)
 
-    def _step(self, step: int, rows: NDArray[np.int64]) -> Tensor:
-        self._optimizer.param_groups[0]["lr"] = self._learning_rate(step - 1)
-        x = self.images[torch.from_numpy(rows).to(self.images.device)].permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        timestep = torch.randint(self.settings.timesteps, (len(x),), generator=self._random, device=x.device)
-        noise = torch.randn(x.shape, generator=self._random, device=x.device)
-        with self._autocast:
-            predicted = self.network(self._table.add_noise(x, noise, timestep), timestep)
-        loss = functional.mse_loss(predicted.float(), noise)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._parameters, self.settings.clip_norm)
-        self._optimizer.step()
-        if self._average:
-            # A young average leans on the newest weights, or it would remember the random start.
-            decay = min(self.settings.ema, step / (step + 10))
-            torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1.0 - decay)
-        return loss.detach()
+    # -- one step ---------------------------------------------------------------------------------------------------
 
-    def _batches(self, first_step: int) -> Iterator[NDArray[np.int64]]:
-        """The rows of each batch from `first_step` on."""
-        n, size = len(self.images), self.settings.batch_size
-        epoch, row = divmod(first_step * size, n)
-        order = self._order(epoch)
-        for _ in range(first_step, self.settings.steps):
-            batch = order[row : row + size]
-            row += size
-            while len(batch) < size:
-                epoch, row = epoch + 1, size - len(batch)
-                order = self._order(epoch)
-                batch = np.concatenate([batch, order[:row]])
-            yield batch
+    def _draw(self, rows: NDArray[np.int64], random: torch.Generator) -> Batch:
+        n, device = len(rows), self._device
+        height, width, channels = self._images.shape[1:]
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        return self._stream.rng(chunk=2 + epoch).permutation(len(self.images))
+        def coins(share: float) -> Tensor:
+            return torch.rand(n, generator=random, device=device) < share
 
-    def _learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to 0 (the paper's schedule, as in Diffusers)."""
-        warmup = self.settings.warmup_steps
-        if step < warmup:
-            return self.settings.learning_rate * step / warmup
-        share = (step - warmup) / max(1, self.settings.steps - warmup)
-        return self.settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
+        return Batch(
+            rows=torch.from_numpy(rows).to(device, non_blocking=True),
+            timestep=torch.randint(self.settings.timesteps, (n,), generator=random, device=device),
+            noise=torch.randn((n, channels, height, width), generator=random, device=device),
+            flipped=coins(0.5) if self.settings.flips else None,
+            untold=None if self._classes is None else coins(self.settings.label_dropout),
+        )
+
+    def _objective(self, network: nn.Module, execution: Execution, scale: Callable[[Tensor], Tensor]) -> Objective:
+        return Objective(
+            network=network,
+            images=self._images,
+            table=self._table,
+            execution=execution,
+            classes=self._classes,
+            untold_class=self._data.n_classes,
+            scale=scale,
+        )
+
+    def _prepare(self, execution: Execution) -> None:
+        self.network = execution.place(self.network)
+        self._optimization = Optimization(list(self.network.parameters()), self.settings, dtype=execution.dtype)
+
+    def _gradients(self) -> Callable[..., Gradients]:
+        """The objective, as one graph where the gate let it through."""
+        execution = self.passage.execution
+        objective = self._objective(self.network, execution, self._optimization.scale)
+        return Captured(objective, *self._probe_batch().tensors()) if execution.captured else objective
+
+    # -- the gate ---------------------------------------------------------------------------------------------------
+
+    def _probe(self, execution: Execution) -> Probe:
+        """Outputs and gradients of one batch, on weights that hide nothing."""
+        network = execution.place(rough_copy(self.network))
+        objective = self._objective(network, execution, lambda loss: loss * _PROBE_SCALE)
+        drawn = self._probe_batch().tensors()
+        found = (Captured(objective, *drawn) if execution.captured else objective)(*drawn)
+        gradients = [gradient.float() / _PROBE_SCALE for gradient in found.of_parameters]
+        return Probe(found.predicted.float(), gradients)
+
+    def _probe_batch(self) -> Batch:
+        rows = np.arange(self.settings.batch_size) % len(self._data)
+        return self._draw(rows, torch.Generator(self._device).manual_seed(0))
+
+    # -- watching and saving ----------------------------------------------------------------------------------------
 
     def _read_loss(self, step: int) -> None:
         self.final_loss = float(torch.stack(self._unread).mean())
         self._unread.clear()
         if not math.isfinite(self.final_loss):
-            raise TrainingDiverged(
-                f"the training loss became {self.final_loss} before step {step}. Lower learning_rate or clip_norm, or "
-                "set precision='float32'; the last good checkpoint is kept."
-            )
+            self._diverged(f"the training loss became {self.final_loss} before step {step}")
 
     def _save(self, work: Work, step: int) -> None:
-        arrays: dict[str, NDArray[Any]] = {}
-        for index, parameter in enumerate(self._parameters):
-            moments = self._optimizer.state[parameter]
-            arrays[f"{index}.weight"] = _numpy(parameter)
-            arrays[f"{index}.first_moment"] = _numpy(moments["exp_avg"])
-            arrays[f"{index}.second_moment"] = _numpy(moments["exp_avg_sq"])
-        arrays |= {f"{index}.average": _numpy(average) for index, average in enumerate(self._average)}
-        arrays["random"] = _numpy(self._random.get_state())
         # The losses since the last reading go along, so that the reported loss does not depend on checkpoints.
         losses = [float(loss) for loss in self._unread]
-        if not all(map(math.isfinite, losses)):
-            return  # never keep a diverged state; the next reading of the loss ends the training
-        work.save(_CHECKPOINT, arrays, {"step": step, "losses": losses})
+        arrays, state = self._optimization.state()
+        if not (all(map(math.isfinite, losses)) and are_finite(arrays)):
+            self._diverged(f"loss or weights became NaN or infinite before step {step}")
+        arrays = {**arrays, "random": to_numpy(self._random.get_state())}
+        self._saved_step = step
+        work.save(_CHECKPOINT, arrays, {**state, **self.passage.state(), "step": step, "losses": losses})
 
-    @torch.no_grad()
-    def _resume(self, work: Work) -> int:
-        saved = work.load(_CHECKPOINT)
-        if saved is None:
-            return 0
-        arrays, state = saved
-        for index, parameter in enumerate(self._parameters):
-            parameter.copy_(torch.tensor(arrays[f"{index}.weight"]))
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(state["step"]), device=parameter.device),
-                "exp_avg": torch.tensor(arrays[f"{index}.first_moment"]).to(parameter.device),
-                "exp_avg_sq": torch.tensor(arrays[f"{index}.second_moment"]).to(parameter.device),
-            }
-        for index, average in enumerate(self._average):
-            average.copy_(torch.tensor(arrays[f"{index}.average"]))
+    def _restore(self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> int:
+        self._optimization.restore(arrays, state)
         self._random.set_state(torch.tensor(arrays["random"]))
-        self._unread = [torch.tensor(loss, device=self.images.device) for loss in state["losses"]]
-        return int(state["step"])
+        self._unread = [torch.tensor(loss, device=self._device) for loss in state["losses"]]
+        self._saved_step = int(state["step"])
+        return self._saved_step
 
-
-def _numpy(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy()
+    def _diverged(self, what: str) -> NoReturn:
+        kept = f"The checkpoint of step {self._saved_step} is the last good one and is kept"
+        raise TrainingDiverged(
+            f"{what}. Lower learning_rate or clip_norm, or set precision='float32', and begin anew. "
+            f"{kept if self._saved_step else 'No checkpoint had been saved yet'}."
+        )

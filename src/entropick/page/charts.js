@@ -1,5 +1,6 @@
 "use strict";
-{
+// Draws what is in sight first, then, one by one, what else is shown; what is hidden waits until it is not.
+const charts = (() => {
   // "ast" evaluates expressions without new Function, so that the page's policy need not allow it.
   const options = {
     ast: true,
@@ -8,16 +9,40 @@
     defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
   };
-  const draw = async () => {
-    const specs = JSON.parse(document.getElementById("specs").textContent);
-    const views = [];
-    for (const place of document.querySelectorAll("[data-spec]")) {
-      const { view } = await vegaEmbed(place, specs[Number(place.dataset.spec)], options);
-      views.push(view);
-    }
-    document.documentElement.dataset.drawn = "true";
-    return views;
+  const told = document.documentElement.dataset;
+  const specs = JSON.parse(document.getElementById("specs").textContent);
+  const waiting = new Set(document.querySelectorAll("[data-spec]"));
+  const views = [];
+  const listeners = [];
+  let isDrawing = false;
+
+  const isShown = (place) => place.offsetParent !== null;
+  const isInSight = (place) => place.getBoundingClientRect().top < 1.5 * window.innerHeight;
+
+  const draw = async (place) => {
+    waiting.delete(place);
+    const { view } = await vegaEmbed(place, specs[Number(place.dataset.spec)], options);
+    views.push(view);
+    for (const listener of listeners) await listener(view);
   };
-  // The views of all drawings, for the page's own script.
-  window.drawings = draw();
-}
+
+  const drawShown = async () => {
+    if (isDrawing) return;
+    isDrawing = true;
+    for (;;) {
+      const shown = [...waiting].filter(isShown);
+      const next = shown.find(isInSight) ?? shown[0];
+      if (next === undefined || !isInSight(next)) told.drawn = "true";
+      if (next === undefined) break;
+      await draw(next);
+      // Between two drawings the page can be scrolled and used.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    told.complete = "true";
+    isDrawing = false;
+  };
+
+  // After the page's own script has hidden what is not to be seen.
+  setTimeout(drawShown, 0);
+  return { drawShown, views: () => views, onDrawn: (listener) => listeners.push(listener) };
+})();

@@ -44,7 +44,7 @@ def render(package: str, *, specs: Sequence[dict[str, Any]], **content: Any) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=words.number, percent=words.percent, duration=words.duration)
+    environment.filters.update(number=words.number, percent=words.percent, duration=words.duration, signed=words.signed)
     return environment.get_template("page.html.j2").render(
         policy=_policy(style, scripts),
         style=Markup(style),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
@@ -12,7 +13,9 @@ DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
 class MetricWords:
     """The words for one measure.
 
-    `between` is the range that a chart always shows; None leaves that side to the data.
+    `between` is the range that a chart always shows; None leaves that side to the data. `better` is 1 if more is
+    better, -1 if less is, 0 if it depends. `is_main` measures are shown first. `short` is for tables; by default the
+    label.
     """
 
     label: str
@@ -20,6 +23,9 @@ class MetricWords:
     trap: str
     unit: str = ""
     between: tuple[float | None, float | None] = (None, None)
+    better: int = 0
+    is_main: bool = False
+    short: str = ""
 
 
 METRICS: dict[str, MetricWords] = {
@@ -30,6 +36,9 @@ METRICS: dict[str, MetricWords] = {
         "Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
         "against the real-data line. Comparable at equal training-set size and feature space.",
         between=(0.0, None),
+        better=1,
+        is_main=True,
+        short="GS",
     ),
     "generalization_score_real": MetricWords(
         "Generalization score against real data",
@@ -50,6 +59,9 @@ METRICS: dict[str, MetricWords] = {
         "A mean: a few copies among many new images hardly move it, so read it beside the near-copy rate. Noise, too, "
         "is far from everything.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
+        short="ratio",
     ),
     "near_copy_rate": MetricWords(
         "Near-copy rate",
@@ -57,6 +69,7 @@ METRICS: dict[str, MetricWords] = {
         "copies of one.",
         "About 1 % is chance. In pixels a shifted or recoloured copy is no near copy: look in an encoder's space, too.",
         between=(0.0, 1.0),
+        better=-1,
     ),
     "authpct": MetricWords(
         "Authentic share",
@@ -65,6 +78,7 @@ METRICS: dict[str, MetricWords] = {
         "Fresh real images score well below 1, how far depends on the dimension. Copies of training images that come "
         "in near-identical pairs count as authentic.",
         between=(0.0, 1.0),
+        better=1,
     ),
     "knn_entropy": MetricWords(
         "Entropy of the training set",
@@ -73,12 +87,16 @@ METRICS: dict[str, MetricWords] = {
         "Biased in high dimension, and the bias moves with the number of images N: compare only at equal N, k and "
         "feature space. Duplicates are dropped first, so read it beside the duplicate share.",
         unit="nats",
+        better=1,
+        is_main=True,
+        short="entropy",
     ),
     "total_variance": MetricWords(
         "Variance of the training set",
         "Trace of the covariance of the training set: the mean squared distance from its mean.",
         "Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
         between=(0.0, None),
+        short="variance",
     ),
     "vendi_score": MetricWords(
         "Vendi score of the training set",
@@ -86,6 +104,7 @@ METRICS: dict[str, MetricWords] = {
         "Does not see lengths, and stays low in pixels, which have no negative values: read it in embeddings. Compare "
         "at equal size and feature space.",
         between=(1.0, None),
+        better=1,
     ),
     "intrinsic_dimension": MetricWords(
         "Intrinsic dimension of the training set",
@@ -93,6 +112,7 @@ METRICS: dict[str, MetricWords] = {
         "neighbours.",
         "Too low with few images, the more so the higher it is: compare at equal size and feature space.",
         between=(0.0, None),
+        better=1,
     ),
     "frechet_distance": MetricWords(
         "Fréchet distance",
@@ -101,6 +121,8 @@ METRICS: dict[str, MetricWords] = {
         "Grows as samples get smaller, and copies of the training set score well. It is an FID only with Inception "
         "features of the original weights; compare at equal sizes and feature space.",
         between=(0.0, None),
+        better=-1,
+        is_main=True,
     ),
     "kernel_distance": MetricWords(
         "Kernel distance",
@@ -108,6 +130,7 @@ METRICS: dict[str, MetricWords] = {
         "chance also below.",
         "It is a KID only with Inception features of the original weights. Large where the features are large: compare "
         "in one feature space only.",
+        better=-1,
     ),
     "precision": MetricWords(
         "Precision",
@@ -115,30 +138,38 @@ METRICS: dict[str, MetricWords] = {
         "Copies of training images score high as well; one outlier among the real images has a ball that swallows "
         "much.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "recall": MetricWords(
         "Recall",
         "Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of one).",
         "One generated outlier has a ball that swallows much; compare at equal sizes and k.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "density": MetricWords(
         "Density",
         "Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
         "Not bounded by 1; copies of training images score high as well.",
         between=(0.0, None),
+        better=1,
     ),
     "coverage": MetricWords(
         "Coverage",
         "Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
         "Rises with the number of generated images; compare at equal sizes and k.",
         between=(0.0, 1.0),
+        better=1,
+        is_main=True,
     ),
     "duplicate_share": MetricWords(
         "Duplicate share",
         "Share of the training set that repeats another of its images exactly.",
         "Near copies that differ in one value are not counted.",
         between=(0.0, None),
+        better=-1,
     ),
 }
 
@@ -161,6 +192,19 @@ def name_with_space(key: str) -> str:
     return f"{words(key).label} ({space})" if space else words(key).label
 
 
+def short_name(key: str, *, with_space: bool) -> str:
+    """The name of a measure for the head of a table or a list."""
+    _, space = split_key(key)
+    name = words(key).short or in_sentence(words(key).label)
+    return f"{name} ({space})" if with_space and space else name
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Short names, with their feature spaces where there are several."""
+    several = len({split_key(key)[1] for key in keys}) > 1
+    return [short_name(key, with_space=several) for key in keys]
+
+
 def in_sentence(label: str) -> str:
     """A label as it stands inside a sentence: small, but for a person's name."""
     return label if label.startswith("Fréchet") else label[:1].lower() + label[1:]
@@ -175,6 +219,16 @@ def in_order(keys: set[str]) -> list[str]:
         return space, ranks.get(metric, len(ranks)), metric
 
     return sorted(keys, key=rank)
+
+
+def signed(value: float | None) -> str:
+    """A difference: with its sign.
+
+    >>> signed(0.25), signed(-3.0), signed(None)
+    ('+0.250', '−3', '–')
+    """
+    text = number(value, 3)
+    return f"+{text}" if value is not None and value > 0 else text
 
 
 def number(value: float | None, digits: int = 4) -> str:

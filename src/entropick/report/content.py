@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from entropick.page import words
-from entropick.report import summary
+from entropick.report import comparisons, summary
 from entropick.report.record import STAGES, ArmRecord, StudyRecord, finite
 from entropick.run import flatten
+
+# Settings that the table of last iterations shows beside the arms that differ in them.
+_IN_TABLE = re.compile(r"guidance|garbage_share$")
 
 
 @dataclass(frozen=True)
 class FinalTable:
-    """Means over seeds at each arm's last iteration, and what real data scores."""
+    """Means over seeds at each arm's last iteration, and what real data scores; `told` are settings worth a column."""
 
+    told: list[str]
     titles: list[str]
     real: list[summary.Spread | None]
     rows: list[FinalRow]
@@ -23,26 +28,51 @@ class FinalTable:
 
 @dataclass(frozen=True)
 class FinalRow:
-    """An arm at its last iteration: size of its training set, metrics in the table's order, share of real images."""
+    """An arm at its last iteration: settings, size of its training set, metrics in order, share of real images."""
 
     arm: ArmRecord
+    told: list[str]
     n_training: summary.Spread | None
     metrics: list[summary.Spread | None]
     real_share: float | None
 
 
+@dataclass(frozen=True)
+class OfSize:
+    """What the page says of one size of a study, or of a study without sizes."""
+
+    size: int | None
+    final: FinalTable
+    compared: list[comparisons.Comparison]
+    measures: list[str]
+    stories: list[tuple[ArmRecord, list[str]]]
+
+
+def of_size(study: StudyRecord) -> OfSize:
+    """Tables and sentences of a study at one size."""
+    return OfSize(
+        study.sizes[0] if study.sizes else None,
+        final_table(study),
+        comparisons.comparisons(study),
+        words.short_names(comparisons.measures(study)),
+        [(arm, story(study, arm)) for arm in study.arms],
+    )
+
+
 def final_table(study: StudyRecord) -> FinalTable:
     """The table of last iterations."""
-    keys = summary.metric_keys(study)
+    keys = [key for key in summary.metric_keys(study) if words.words(key).is_main or not words.words(key).meaning]
+    told = [name for name, values, differs in settings(study) if differs and _IN_TABLE.search(name)]
     real = [summary.real_over_seeds(study, key) for key in keys]
-    rows = [_final_row(arm, arm.last, keys) for arm in study.arms if arm.last is not None]
-    return FinalTable([words.name_with_space(key) for key in keys], real, rows)
+    rows = [_final_row(arm, arm.last, keys, told) for arm in study.arms if arm.last is not None]
+    return FinalTable([name.rpartition(".")[2] for name in told], words.short_names(keys), real, rows)
 
 
-def _final_row(arm: ArmRecord, last: int, keys: list[str]) -> FinalRow:
+def _final_row(arm: ArmRecord, last: int, keys: list[str], told: list[str]) -> FinalRow:
+    config = flatten(arm.config)
     sizes = summary.Spread.of(finite(run.values(last, "measure").get("n_training")) for run in arm.runs)
     metrics = [summary.metric_over_seeds(arm, last, key) for key in keys]
-    return FinalRow(arm, sizes, metrics, _real_share(arm, last))
+    return FinalRow(arm, [_show(config, name) for name in told], sizes, metrics, _real_share(arm, last))
 
 
 def _real_share(arm: ArmRecord, iteration: int) -> float | None:
@@ -52,14 +82,17 @@ def _real_share(arm: ArmRecord, iteration: int) -> float | None:
 
 def setting(study: StudyRecord) -> str:
     """What was compared, in one sentence of numbers."""
-    n_seeds = max((len(arm.runs) for arm in study.arms), default=0)
+    n_seeds = len({run.seed for _, run in study.runs()})
     n_iterations = max((n for arm in study.arms for n in arm.iterations), default=0)
-    told = f"{_count(len(study.arms), 'arm')}, {_count(n_seeds, 'seed')}, {_count(n_iterations, 'iteration')} measured."
+    sizes = f"{_count(len(study.sizes), 'size')}, " if study.sizes else ""
+    counts = f"{_count(len(study.arms), 'arm')}, {sizes}{_count(n_seeds, 'seed')}"
+    told = f"{counts}, {_count(n_iterations, 'iteration')} measured."
     data = next((run.values(0, "data") for _, run in study.runs() if run.values(0, "data")), None)
     if data is None:
         return told
     shape = f" {words.TIMES} ".join(str(size) for size in data.get("image_shape") or [])
-    images = f"{data.get('n_real', 0):,} real images" + (f" of {shape}" if shape else "")
+    n_real = listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
+    images = f"{n_real} real images" + (f" of {shape}" if shape else "")
     held_out = f" and {data['n_reference']:,} held out as reference" if data.get("n_reference") else ""
     return f"{told} The data: {images}{held_out}."
 
@@ -110,9 +143,9 @@ def _sentence(start: str, parts: list[str]) -> str:
     return f"{start}: {', '.join(there)}." if there else ""
 
 
-def selections(study: StudyRecord) -> tuple[list[str], list[tuple[str, int, dict[str, summary.Spread]]]]:
+def selections(study: StudyRecord) -> tuple[list[str], list[tuple[ArmRecord, int, dict[str, summary.Spread]]]]:
     """The selections' own numbers at each arm's last iteration: their names, and a row per arm."""
-    rows = [(arm.name, arm.last, summary.selection_over_seeds(arm, arm.last)) for arm in study.arms if arm.last]
+    rows = [(arm, arm.last, summary.selection_over_seeds(arm, arm.last)) for arm in study.arms if arm.last]
     names = list(dict.fromkeys(name for _, _, numbers in rows for name in numbers))
     return names, [row for row in rows if row[2]]
 
@@ -158,6 +191,11 @@ def last_result(study: StudyRecord) -> str:
         str(e.timing["finished"]) for _, run in study.runs() for e in run.entries.values() if "finished" in e.timing
     ]
     return max(times, default="").replace("T", " ").replace("+00:00", " UTC")
+
+
+def listed(items: list[str]) -> str:
+    """Items in a sentence: "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def _count(n: int, noun: str) -> str:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropick.errors import InputError, RunError
+from entropick.page import words
 from entropick.page.document import render
 from entropick.report import content, summary
-from entropick.report.record import StudyRecord, read_study
+from entropick.report.cost import costs
+from entropick.report.record import STAGES, StudyRecord, read_study
 from entropick.run import write_atomic
+
+if TYPE_CHECKING:
+    from entropick.report.figures import Figure
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -55,17 +61,17 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)!r}.")
-    from entropick.page.drawing import FILE_INK, WIDTH
-    from entropick.report.figures import study_figures
+    from entropick.page.drawing import FILE_INK
+    from entropick.report.drawings import all_figures
 
-    figures = study_figures(read_study(study_folder), legend=True)
+    figures = [figure for figure in all_figures(read_study(study_folder)) if figure.panels]
     if not figures:
         raise RunError(
             f"{study_folder}: nothing has been measured yet, so there is no figure to write. Run it further."
         )
     paths = []
     for figure in figures:
-        spec = figure.spec(FILE_INK, WIDTH, with_title=True)
+        spec = figure.file_spec(FILE_INK)
         for name in formats:
             drawn = _draw(spec, name)
             paths.append(Path(out) / f"{figure.name}.{name}")
@@ -76,33 +82,57 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
 def render_page(study: StudyRecord) -> str:
     """The page as HTML."""
     from entropick.page.drawing import PAGE_INK
-    from entropick.report.figures import arm_style, study_figures
+    from entropick.report.drawings import study_figures
+    from entropick.report.findings import findings
+    from entropick.report.look import Look
     from entropick.report.pictures import study_pictures
 
-    figures = study_figures(study, legend=False)
-    real_pictures, pictures = study_pictures(study)
+    figures = [_Drawn.of(figure, PAGE_INK) for figure in study_figures(study, for_file=False)]
+    specs = _numbered(figures)
+    look = Look(study)
     return render(
         "entropick.report",
-        specs=[figure.spec(PAGE_INK, "container", with_title=False) for figure in figures],
+        specs=specs,
         study=study,
-        styles={arm.name: arm_style(index) for index, arm in enumerate(study.arms)},
+        look=look,
         unfinished=summary.unfinished(study),
         setting=content.setting(study),
+        findings=findings(study),
         space=content.first_space(study),
-        stories=[(arm.name, content.story(study, arm)) for arm in study.arms],
-        final=content.final_table(study),
-        arm_figures=[(index, figure) for index, figure in enumerate(figures) if figure.arm is None],
-        share_figures=[(index, figure) for index, figure in enumerate(figures) if figure.arm is not None],
-        real_pictures=real_pictures,
-        pictures=pictures,
-        selections=content.selections(study),
+        sized=[content.of_size(sized) for sized in study.by_size()],
+        figures=figures,
+        measures=list({drawn.figure.measure: drawn.figure for drawn in figures if drawn.figure.measure}.values()),
+        name_of=lambda measure: words.words(measure).label,
+        pictures=study_pictures(study),
+        selections=content.selections(study.by_size()[0]),
         settings=content.settings(study),
-        costs=[(arm.name, summary.seconds_by_stage(arm), summary.n_shared(arm)) for arm in study.arms if arm.runs],
-        stages=content.stages(study),
+        costs=costs(study),
+        stages=STAGES,
         environments=content.environments(study),
         damaged=[f"{run.folder.name}/{path}" for _, run in study.runs() for path in run.damaged],
         last_result=content.last_result(study),
     )
+
+
+@dataclass
+class _Drawn:
+    """A figure on the page: a specification per panel, and from which number on they stand in the page's list."""
+
+    figure: Figure
+    specs: list[dict[str, Any]]
+    start: int = 0
+
+    @classmethod
+    def of(cls, figure: Figure, ink: str) -> _Drawn:
+        return cls(figure, [figure.panel_spec(panel, ink) for panel in figure.panels])
+
+
+def _numbered(figures: list[_Drawn]) -> list[dict[str, Any]]:
+    specs: list[dict[str, Any]] = []
+    for drawn in figures:
+        drawn.start = len(specs)
+        specs += drawn.specs
+    return specs
 
 
 def _draw(spec: dict[str, Any], name: str) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunError
 from entropick.run.files import hash_file, read_content, read_json
+from entropick.run.layout import STUDY, Place
 from entropick.run.ledger import LEDGER, Entry, Ledger
 
 STAGES = ("select", "train", "sample", "measure")
@@ -17,9 +18,13 @@ STAGES = ("select", "train", "sample", "measure")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run directory: its ledger entries by (iteration, stage), its config and its environments."""
+    """One run directory: its ledger entries by (iteration, stage), its config and its environments.
+
+    `size` is None where the study has no sizes.
+    """
 
     folder: Path
+    size: int | None
     seed: int | None
     config: Mapping[str, Any]
     environments: tuple[Mapping[str, Any], ...]
@@ -87,11 +92,29 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """One arm: its config as the study resolved it, and its runs, one per seed, as far as they were started."""
+    """One arm: its config as the study resolved it, and its runs, one per size and seed, as far as they were started.
+
+    `index` is its place among the study's arms, which decides its colour.
+    """
 
     name: str
     config: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
+    index: int = 0
+
+    @property
+    def family(self) -> str:
+        """What arms are compared within: the part of the name before the first "+", by custom the paradigm."""
+        return self.name.partition("+")[0]
+
+    @property
+    def method(self) -> str:
+        """What the arm does in its family: the rest of the name; without one it is the plain loop."""
+        return self.name.partition("+")[2] or "vanilla"
+
+    def at_size(self, size: int | None) -> ArmRecord:
+        """The arm with its runs of this size only."""
+        return replace(self, runs=tuple(run for run in self.runs if run.size == size))
 
     @property
     def iterations(self) -> tuple[int, ...]:
@@ -107,18 +130,28 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """Arms x seeds. A single run is a study of one arm."""
+    """Arms x sizes x seeds; no sizes where the study has none. A single run is a study of one arm."""
 
     folder: Path
     name: str
     title: str
     description: str
     seeds: tuple[int, ...]
+    sizes: tuple[int, ...]
     arms: tuple[ArmRecord, ...]
 
     def runs(self) -> Iterator[tuple[ArmRecord, RunRecord]]:
         """All runs with their arms, in the study's order."""
         return ((arm, run) for arm in self.arms for run in arm.runs)
+
+    def at_size(self, size: int | None) -> StudyRecord:
+        """The study as if it had this size only."""
+        sizes = () if size is None else (size,)
+        return replace(self, sizes=sizes, arms=tuple(arm.at_size(size) for arm in self.arms))
+
+    def by_size(self) -> list[StudyRecord]:
+        """One study per size, the largest first; the study itself where it has no sizes."""
+        return [self.at_size(size) for size in sorted(self.sizes, reverse=True)] or [self]
 
 
 def read_study(folder: Path) -> StudyRecord:
@@ -132,13 +165,13 @@ def read_study(folder: Path) -> StudyRecord:
         A ledger line is not what was written.
     """
     folder = Path(folder)
-    if (folder / "study.json").is_file():
-        return _read_arms(folder, read_json(folder / "study.json"))
+    if (folder / STUDY).is_file():
+        return _read_arms(folder, read_json(folder / STUDY))
     if (folder / LEDGER).is_file():
-        run = _read_run(folder, None)
+        run = _read_run(folder, None, None)
         name = folder.resolve().name
         arm = ArmRecord(name, run.config, (run,))
-        return StudyRecord(folder, name, name, "", () if run.seed is None else (run.seed,), (arm,))
+        return StudyRecord(folder, name, name, "", () if run.seed is None else (run.seed,), (), (arm,))
     raise RunError(f"{folder}: expected a study or run directory, but found neither study.json nor {LEDGER} in it.")
 
 
@@ -151,27 +184,30 @@ def finite(value: Any) -> float | None:
 
 def _read_arms(folder: Path, study: Mapping[str, Any]) -> StudyRecord:
     name = str(study.get("name", folder.resolve().name))
-    seeds = tuple(study.get("seeds", ()))
-    arms = tuple(_read_arm(folder, str(arm), config, seeds) for arm, config in study.get("arms", {}).items())
+    seeds, sizes = tuple(study.get("seeds", ())), tuple(study.get("sizes", ()))
+    arms = tuple(
+        _read_arm(folder, ArmRecord(str(arm), config, (), index), seeds, sizes)
+        for index, (arm, config) in enumerate(study.get("arms", {}).items())
+    )
     title = str(study.get("title") or name)
-    return StudyRecord(folder, name, title, str(study.get("description") or ""), seeds, arms)
+    return StudyRecord(folder, name, title, str(study.get("description") or ""), seeds, sizes, arms)
 
 
-def _read_arm(folder: Path, name: str, config: Mapping[str, Any], seeds: tuple[int, ...]) -> ArmRecord:
-    if name != Path(name).name:
-        raise RunError(f"{folder / 'study.json'}: expected the name of a folder for each arm, got {name!r}.")
-    runs = [(folder / "arms" / name / f"seed-{seed}", seed) for seed in seeds]
-    return ArmRecord(name, config, tuple(_read_run(path, seed) for path, seed in runs if (path / LEDGER).is_file()))
+def _read_arm(folder: Path, arm: ArmRecord, seeds: tuple[int, ...], sizes: tuple[int, ...]) -> ArmRecord:
+    if arm.name != Path(arm.name).name:
+        raise RunError(f"{folder / STUDY}: expected the name of a folder for each arm, got {arm.name!r}.")
+    places = [Place(arm.name, size, seed) for size in sizes or (None,) for seed in seeds]
+    begun = [place for place in places if (folder / place.path / LEDGER).is_file()]
+    return replace(arm, runs=tuple(_read_run(folder / place.path, place.size, place.seed) for place in begun))
 
 
-def _read_run(folder: Path, seed: int | None) -> RunRecord:
+def _read_run(folder: Path, size: int | None, seed: int | None) -> RunRecord:
     config = _read_if_there(folder / "config.json")
     environments = _read_if_there(folder / "environment.json").get("environments", [])
     ledger = Ledger(folder)
     entries = {(entry.iteration, entry.stage): entry for entry in ledger}
-    return RunRecord(
-        folder, config.get("seed") if seed is None else seed, config, tuple(environments), entries, ledger.seal
-    )
+    seed = config.get("seed") if seed is None else seed
+    return RunRecord(folder, size, seed, config, tuple(environments), entries, ledger.seal)
 
 
 def _read_if_there(path: Path) -> dict[str, Any]:

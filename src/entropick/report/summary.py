@@ -62,21 +62,6 @@ def training_sizes(study: StudyRecord) -> list[int]:
     return sorted(size for size in sizes if isinstance(size, int))
 
 
-def seconds_by_stage(arm: ArmRecord) -> dict[str, float]:
-    """Seconds that an arm's own work took, by stage and summed over iterations and seeds; nothing for shared work."""
-    seconds: dict[str, float] = {}
-    for run in arm.runs:
-        for (_, stage), entry in run.entries.items():
-            if "shared_from" not in entry.timing:
-                seconds[stage] = seconds.get(stage, 0.0) + (finite(entry.timing.get("seconds")) or 0.0)
-    return seconds
-
-
-def n_shared(arm: ArmRecord) -> int:
-    """How many stages an arm took from another arm instead of computing them."""
-    return sum("shared_from" in entry.timing for run in arm.runs for entry in run.entries.values())
-
-
 def progress(run: RunRecord) -> str:
     """How far a run is, in words."""
     planned = "" if run.n_iterations is None else f" of {run.n_iterations}"
@@ -89,25 +74,30 @@ def progress(run: RunRecord) -> str:
 
 
 def unfinished(study: StudyRecord) -> list[str]:
-    """One sentence per arm and seed that has not reached its last iteration."""
+    """One sentence per run that has not reached its last iteration, begun ones first in each arm."""
     sentences = []
     for arm in study.arms:
-        started = {run.seed for run in arm.runs}
-        sentences += [f"{arm.name}, seed {run.seed}: {progress(run)}" for run in arm.runs if not run.finished]
-        sentences += [f"{arm.name}, seed {seed}: not started" for seed in study.seeds if seed not in started]
+        begun = {(run.size, run.seed): run for run in arm.runs}
+        planned = [(size, seed) for size in study.sizes or (None,) for seed in study.seeds]
+        sentences += [f"{_named(arm, *at)}: {progress(run)}" for at, run in begun.items() if not run.finished]
+        sentences += [f"{_named(arm, *at)}: not started" for at in planned if at not in begun]
     return sentences
 
 
-def summary_table(study_folder: Path) -> list[dict[str, Any]]:
-    """One row per arm and seed: where it is and what it measured last.
+def _named(arm: ArmRecord, size: int | None, seed: int | None) -> str:
+    return f"{arm.name}, {'' if size is None else f'size {size:,}, '}seed {seed}"
 
-    Columns are `arm`, `seed`, `iteration` (the last one measured, None before the first), `finished`, the metrics by
-    key, `share_real`, and the selector's own numbers as ``selection/<name>``. A number that is missing or not finite is
-    None; all rows have the same columns.
+
+def summary_table(study_folder: Path) -> list[dict[str, Any]]:
+    """One row per arm, size and seed: where it is and what it measured last.
+
+    Columns are `arm`, `size` (None where the study has none), `seed`, `iteration` (the last one measured, None before
+    the first), `finished`, the metrics by key, `share_real`, and the selector's own numbers as ``selection/<name>``. A
+    number that is missing or not finite is None; all rows have the same columns.
     """
     study = read_study(study_folder)
     rows = [_row(arm, run) for arm, run in study.runs()]
-    fixed = ["arm", "seed", "iteration", "finished", *metric_keys(study), "share_real"]
+    fixed = ["arm", "size", "seed", "iteration", "finished", *metric_keys(study), "share_real"]
     extra = sorted({name for row in rows for name in row if name.startswith("selection/")})
     return [{name: row.get(name) for name in [*fixed, *extra]} for row in rows]
 
@@ -125,7 +115,13 @@ def selection_over_seeds(arm: ArmRecord, iteration: int) -> dict[str, Spread]:
 
 
 def _row(arm: ArmRecord, run: RunRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {"arm": arm.name, "seed": run.seed, "iteration": None, "finished": run.finished}
+    row: dict[str, Any] = {
+        "arm": arm.name,
+        "size": run.size,
+        "seed": run.seed,
+        "iteration": None,
+        "finished": run.finished,
+    }
     if not run.measured:
         return row
     last = run.measured[-1]

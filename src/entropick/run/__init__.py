@@ -9,6 +9,7 @@ from entropick.run.directory import MAY_GROW, Event, Observer, Outcome, Run, che
 from entropick.run.environment import record_environment
 from entropick.run.files import fingerprint, read_content, read_json, write_atomic, write_json
 from entropick.run.history import History
+from entropick.run.layout import STUDY, Place, places, read_study_file
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.lock import is_locked, locked
 from entropick.run.shared import Shared
@@ -18,6 +19,7 @@ from entropick.run.verify import Verification, find_runs, repair_run, verify_run
 __all__ = [
     "LEDGER",
     "MAY_GROW",
+    "STUDY",
     "Entry",
     "Event",
     "History",
@@ -25,6 +27,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Pace",
+    "Place",
     "Run",
     "Shared",
     "Verification",
@@ -36,8 +39,10 @@ __all__ = [
     "ignore",
     "is_locked",
     "locked",
+    "places",
     "read_content",
     "read_json",
+    "read_study_file",
     "record_environment",
     "repair_run",
     "verify_run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from entropick.scoring.measuring import N_SPLITS
-from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
+from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair, seconds_per_spectrum
 
 # Which sets are searched in which, by the first letters of training, generated and reference.
 _SEARCHES = {
@@ -25,6 +25,8 @@ _SEARCHES = {
 _SHARED = ("gt", "rt")
 # Products in float64 cost twice, and a cube on top.
 _KERNEL_PRODUCTS = 3
+# Decompositions of a square matrix as wide as the features, for the Frechet distance or the Vendi score.
+_SPECTRA = 2
 
 
 def forecast(
@@ -54,6 +56,7 @@ def forecast(
     if with_intervals:
         # Two halves each time: as many queries, and half as many points where these are split, too.
         seconds *= 1 + N_SPLITS
+    seconds += _SPECTRA * seconds_per_spectrum(width) * len({"frechet_distance", "vendi_score"} & set(metrics))
     squares = 8 * width * width * 3 if {"frechet_distance", "vendi_score"} & set(metrics) else 0
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(n.values()) + max(n.values()))

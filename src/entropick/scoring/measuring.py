@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Measured:
         Below it a row is a near copy; None without a reference.
     baseline_distances
         Of each reference row; None without a reference.
+    n_shared
+        Reference rows that are training rows as well; None without a reference.
     """
 
     values: dict[str, float | None]
@@ -62,6 +64,7 @@ class Measured:
     near_copies: NDArray[np.bool_]
     near_copy_distance: float | None
     baseline_distances: NDArray[np.float64] | None
+    n_shared: int | None
 
     @property
     def ratio(self) -> float | None:
@@ -71,14 +74,13 @@ class Measured:
 
     def summary(self) -> dict[str, Any]:
         """What the page and its readers need beside the values, as plain data."""
-        baseline = self.baseline_distances
         return {
             "ratio": self.ratio,
             "n_generated": len(self.distances),
             "n_near_copies": int(self.near_copies.sum()),
             "n_exact_copies": int((self.distances == 0).sum()),
             "near_copy_distance": self.near_copy_distance,
-            "n_reference_in_training": None if baseline is None else int((baseline == 0).sum()),
+            "n_reference_in_training": self.n_shared,
             "histogram": self._histogram(),
         }
 
@@ -111,11 +113,27 @@ def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool
 
 
 def measure_space(
-    matrices: Mapping[str, Features], metrics: Sequence[str], space: str, seed: int | None, work: Work
+    matrices: Mapping[str, Features],
+    metrics: Sequence[str],
+    space: str,
+    seed: int | None,
+    work: Work,
+    *,
+    allow_same: bool = False,
 ) -> Measured:
-    """Compute `metrics` of the matrices (role -> features), with intervals if there is a `seed`, and near copies."""
-    roles = Roles(**matrices)
+    """Compute `metrics` of the matrices (role -> features), with intervals if there is a `seed`, and near copies.
+
+    Reference rows that are training rows as well are left out, unless `allow_same`: a few of them are enough to make
+    every copy look as near as fresh data.
+    """
+    roles, n_shared = Roles(**matrices), None
     work.progress(0, len(metrics) + 1, f"nearest training images ({space})")
+    if roles.reference is not None:
+        shared = roles.copying.baseline_distances == 0
+        n_shared = int(shared.sum())
+        if n_shared and not allow_same:
+            roles = _without(roles, shared)
+            check_rows({name: len(getattr(roles, name)) for name in matrices}, metrics, halves=seed is not None)
     found = roles.nearest_training
     values: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
@@ -135,7 +153,18 @@ def measure_space(
         near_copies=distances == 0 if copies is None else copies.near_copies,
         near_copy_distance=None if copies is None else copies.near_copy_distance,
         baseline_distances=None if copies is None else copies.baseline_distances,
+        n_shared=n_shared,
     )
+
+
+def _without(roles: Roles, shared: NDArray[np.bool_]) -> Roles:
+    assert roles.reference is not None
+    if shared.all():
+        raise InputError(
+            f"reference: expected images that the generator was not trained on, but all {len(shared)} are in the "
+            "training set. Give held-out ones, or --allow-same if this is meant."
+        )
+    return replace(roles, reference=roles.reference[~shared])
 
 
 def needed_roles(name: str) -> tuple[str, ...]:

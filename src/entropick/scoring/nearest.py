@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entropick.scoring.measuring import Measured
-from entropick.sources import Candidates, Source, readable
+from entropick.sources import Candidates, Source, readable_columns
 
 Table = dict[str, list[Any]]
 
@@ -30,7 +30,4 @@ def nearest_table(told: Measured, sources: Sequence[Source], candidates: Mapping
 
 def first_rows(table: Table, n: int) -> Table:
     """The first `n` rows, fit for JSON."""
-    return {
-        name: [readable(value) if isinstance(value, str) else value for value in column[:n]]
-        for name, column in table.items()
-    }
+    return readable_columns({name: column[:n] for name, column in table.items()})

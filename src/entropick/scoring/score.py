@@ -21,11 +21,13 @@ from entropick.scoring.condition import Condition
 from entropick.scoring.forecast import forecast
 from entropick.scoring.measuring import check_rows, measure_space, needed_roles
 from entropick.scoring.nearest import first_rows, nearest_table
-from entropick.scoring.space import Space
+from entropick.scoring.space import Space, rows_hash
 from entropick.sources import (
     Source,
     Survey,
+    check_encoder,
     check_output,
+    check_outside,
     check_problems,
     finished,
     readable,
@@ -105,6 +107,8 @@ class Score:
         files = [words.slug(name) for name in names]
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
             raise InputError(f"features: expected spaces of different names, got {twice[0]!r} more than once.")
+        for encoder in (space.encoder for space in self.spaces if space.encoder):
+            check_encoder(encoder)
         check_count(self.seed, name="seed", minimum=0)
         check_measures(self.metrics or ())
         for condition in self.conditions:
@@ -128,6 +132,7 @@ class Score:
         """
         work = work or Work()
         self.check()
+        check_outside(out, self.sources)
         check_output(out, {"sources", "spaces", "metrics"}, of="score")
         embedded = {space.name: space.embedded(self.sources) for space in self.spaces}
         hashes = self._hashes(work)
@@ -141,6 +146,8 @@ class Score:
         check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, embedded, say)
         with locked(out):
+            # Again: another process may have finished here while this one looked at its images.
+            check_config(out, config, done=RESULT)
             remove_partial(out)
             write_json(out / CONFIG, config)
             return self._measure(config, hashes, found, embedded, out, work, say)
@@ -177,14 +184,18 @@ class Score:
     def _hashes(self, work: Work) -> dict[str, str]:
         """The content of each source, by its name; InputError if it is twice the same."""
         hashes = {source.name: source.content_hash(work) for source in self.sources}
+        self._check_two_sets(hashes)
+        return hashes
+
+    def _check_two_sets(self, contents: Mapping[str, Any]) -> None:
+        """Refuse `contents` of two sources, by their names, that are equal."""
         for a, b in itertools.combinations(self.sources, 2):
-            if hashes[a.name] == hashes[b.name] and not self.allow_same:
+            if contents[a.name] == contents[b.name] and not self.allow_same:
                 raise InputError(
                     f"{a.name} and {b.name}: expected two sets, but {readable(str(a.path))} and "
                     f"{readable(str(b.path))} have the same content, so the score would say nothing. Give another "
                     f"--{b.name}, or --allow-same if this is meant."
                 )
-        return hashes
 
     def _foretell(self, found: Survey, embedded: Embedded, say: Say) -> None:
         if self.left_out:
@@ -222,10 +233,14 @@ class Score:
                 known.update(of.problems[0])
             check_problems(self.sources, problems, skip_bad=self.skip_bad)
             check_rows({name: len(of) for name, of in candidates.items()}, self.measured, halves=self.with_intervals)
-            say(f"measuring in {space.name}")
             matrices = {name: of.X for name, of in candidates.items()}
+            # Files renamed, put into an array or another order have other hashes.
+            self._check_two_sets({name: rows_hash(X) for name, X in matrices.items()})
+            say(f"measuring in {space.name}")
             seed = self.seed if self.with_intervals else None
-            told = measure_space(matrices, self.measured, space.name, seed, work)
+            told = measure_space(matrices, self.measured, space.name, seed, work, allow_same=self.allow_same)
+            if told.n_shared and not self.allow_same:
+                say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
             values |= told.values
             intervals |= told.intervals
             table = nearest_table(told, self.sources, candidates)

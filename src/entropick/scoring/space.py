@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from entropick import arrays, features
 from entropick.arrays import check_same_width
 from entropick.errors import InputError
 from entropick.run.files import hash_file
-from entropick.sources import Candidates, Source, Survey, check_rows, extract, given, read_embeddings
+from entropick.sources import Candidates, Source, Survey, check_rows, extract, given, read_embeddings, readable
 from entropick.work import Work
 
 
@@ -38,7 +41,9 @@ class Space:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
             return self.encoder.identity()
-        return "embeddings" if self.file is None else {"file": str(self.file), "content": hash_file(self.file).sha256}
+        if self.file is None:
+            return "embeddings"
+        return {"file": readable(str(self.file)), "content": hash_file(self.file).sha256}
 
     def embedded(self, sources: Sequence[Source]) -> arrays.Features | None:
         """What is in the file, one row for each image of all sources; None if there is no file."""
@@ -79,6 +84,20 @@ class Space:
         for name, of in matrices.items():
             _check_differing(name, of.X, self.name)
         return matrices
+
+
+def rows_hash(X: arrays.Features) -> str:
+    """A hash (hexadecimal) of the rows, whatever their order.
+
+    Examples
+    --------
+    >>> X = np.eye(3, dtype=np.float32)
+    >>> rows_hash(X) == rows_hash(X[::-1]), rows_hash(X) == rows_hash(X[:2])
+    (True, False)
+    """
+    # Adding 0.0 turns -0.0 into 0.0.
+    rows = sorted(hashlib.sha256((row + np.float32(0)).tobytes()).digest() for row in X)
+    return hashlib.sha256(b"".join(rows)).hexdigest()
 
 
 def _check_differing(name: str, X: arrays.Features, space: str) -> None:

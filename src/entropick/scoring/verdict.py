@@ -106,9 +106,8 @@ def _sentences(told: Mapping[str, Any], space: str, ratio: float | None) -> list
             f"images about {number(max(1.0, _FALSE_ALARMS * n), 2)} in {n:,} would be."
         )
     if shared := summary["n_reference_in_training"]:
-        lines.append(
-            f"{shared:,} reference images are in the training set as well: the baseline is too low. Remove them."
-        )
+        kept = "too low" if told["config"]["allow_same"] else "of the others alone: they were left out"
+        lines.append(f"{shared:,} reference images are in the training set as well; the baseline is {kept}.")
     return lines
 
 

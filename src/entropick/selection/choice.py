@@ -26,7 +26,7 @@ from entropick.run.lock import locked
 from entropick.run.stage_work import Pace, StageWork
 from entropick.selection.appraisal import appraise
 from entropick.selection.forecast import forecast
-from entropick.selection.output import CHOSEN, Files, Output, Rows
+from entropick.selection.output import CHOSEN, Files, Output, Rows, remove_written
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.quotas import BALANCED
@@ -36,12 +36,14 @@ from entropick.sources import (
     Survey,
     check_encoder,
     check_output,
+    check_outside,
     check_problems,
     check_rows,
     extract,
     finished,
     given,
     read_embeddings,
+    readable,
     skipped,
     survey,
 )
@@ -134,6 +136,7 @@ class Choice:
         """
         work = work or Work()
         self.check()
+        check_outside(out, self.sources)
         check_output(out, {"sources", "selector", "guard"}, of="selection")
         X = self._embedded()
         hashes = [source.content_hash(work) for source in self.sources]
@@ -146,7 +149,12 @@ class Choice:
         check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, X, say)
         with locked(out):
+            # Again: another process may have finished here while this one looked at its images.
+            check_config(out, config, done=RESULT)
+            if (result := _finished(out)) is not None:
+                return result
             remove_partial(out)
+            remove_written(out)
             write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
             check_problems(self.sources, candidates.problems, skip_bad=self.skip_bad)
@@ -159,8 +167,9 @@ class Choice:
         """The choice as plain data: equal for equal results."""
         space: Any = "embeddings" if self.encoder is None else self.encoder.identity()
         if self.embeddings is not None:
-            space = {"file": str(self.embeddings), "content": hash_file(self.embeddings).sha256}
-        named = {s.name: {"path": str(s.path), "content": h} for s, h in zip(self.sources, hashes, strict=True)}
+            space = {"file": readable(str(self.embeddings)), "content": hash_file(self.embeddings).sha256}
+        pairs = zip(self.sources, hashes, strict=True)
+        named = {source.name: {"path": readable(str(source.path)), "content": content} for source, content in pairs}
         return {
             "sources": named,
             "features": space,
@@ -262,6 +271,7 @@ class Choice:
             "n_distinct": rule.n_distinct_,
             "guard": guarding,
             "sources": output.counts(chosen, aside),
+            "classes": output.class_counts(chosen),
             "skipped": skipped(self.sources, candidates.problems),
             "config": config,
             "files": {path.name: dataclasses.asdict(hash_file(path)) for path in written},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from entropick.arrays import Integers
 from entropick.neighbors import Floats
 from entropick.run.files import storage_errors, write_content
 from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.sources import Candidates, Source, write_csv
+from entropick.sources import Candidates, Source, readable_columns, write_csv
 from entropick.work import Work
 
+MANIFEST, MANIFEST_CSV, ASIDE = "manifest.parquet", "manifest.csv", "set-aside.csv"
+SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
 CHOSEN = "selected"
 _UNFINISHED = "selected.unfinished"
 _COLUMNS = ("rank", "source", "path", "row", "distance")
@@ -53,13 +56,13 @@ class Output:
     def write(self, chosen: Rows, aside: Rows | None, *, files: Files, work: Work) -> list[Path]:
         """Write all of it; `aside` is None without a guard. Returns the files whose hashes make the choice whole."""
         table = self._table(chosen)
-        written = [self.out / "manifest.parquet", self.out / "manifest.csv"]
-        write_content(written[0], table)
+        written = [self.out / MANIFEST, self.out / MANIFEST_CSV]
+        write_content(written[0], readable_columns(table))
         write_csv(written[1], table)
         if aside is not None:
-            written.append(self.out / "set-aside.csv")
+            written.append(self.out / ASIDE)
             write_csv(written[-1], self._table(aside))
-        written += self._write_sheets({"contact-sheet.png": chosen, "set-aside.png": aside or Rows.none()})
+        written += self._write_sheets({SHEET: chosen, ASIDE_SHEET: aside or Rows.none()})
         if files != "none":
             self._place_files(self._places(chosen.rows), link=files == "link", work=work)
         return written
@@ -74,6 +77,14 @@ class Output:
         }
         names = [source.name for source in self.sources]
         return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
+
+    def class_counts(self, chosen: Rows) -> dict[str, dict[str, int]] | None:
+        """Of each class, how many candidates it has and how many were chosen; None where classes do not count."""
+        if self.classes is None:
+            return None
+        candidates = Counter(self.classes)
+        taken = Counter(self.classes[row] for row in chosen.rows.tolist())
+        return {name: {"candidates": candidates[name], "chosen": taken[name]} for name in sorted(candidates)}
 
     def _by_source(self, shown: Rows) -> list[int]:
         counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()
@@ -121,6 +132,16 @@ class Output:
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
+
+
+def remove_written(out: Path) -> None:
+    """Remove what an unfinished choice, perhaps with other settings, has left."""
+    with storage_errors(out):
+        for name in (MANIFEST, MANIFEST_CSV, ASIDE, SHEET, ASIDE_SHEET):
+            (out / name).unlink(missing_ok=True)
+        for folder in (out / CHOSEN, out / _UNFINISHED):
+            if folder.exists():
+                shutil.rmtree(folder)
 
 
 def place(file: Path, target: Path, *, link: bool) -> None:

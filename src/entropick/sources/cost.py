@@ -10,6 +10,8 @@ import numpy as np
 
 # Rows multiplied with each other to see how fast this machine is: a tile as large as those of the kernel.
 _PROBE_ROWS = 2048
+# Columns of the matrix whose eigenvalues are computed to see how fast that is.
+_PROBE_COLUMNS = 256
 # What a search keeps of each tile.
 _KEPT = 10
 # Times the matrix products alone: what re-checks in float64 add, as measured on MNIST pixels and a Gaussian.
@@ -41,3 +43,11 @@ def seconds_per_pair(width: int) -> tuple[float, float]:
         product = min(product, multiplied - started)
         search = min(search, time.perf_counter() - started)
     return product / _PROBE_ROWS**2, search / _PROBE_ROWS**2
+
+
+def seconds_per_spectrum(width: int) -> float:
+    """What the eigenvalues of a matrix of `width` columns cost: of a small one, scaled by the cube of the width."""
+    rows = np.random.default_rng(0).standard_normal((_PROBE_COLUMNS, _PROBE_COLUMNS))
+    started = time.perf_counter()
+    np.linalg.eigvalsh(rows @ rows.T)
+    return (time.perf_counter() - started) * (width / _PROBE_COLUMNS) ** 3

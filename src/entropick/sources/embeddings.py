@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ def read_embeddings(path: Path) -> Features:
 def map_array(path: Path) -> NDArray[Any]:
     """A memory map of a ``.npy`` file; InputError if it cannot be read as such."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:
         raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: expected one array, but it is an archive of arrays. Name it .npz.")
     return array
 
 
@@ -56,9 +59,12 @@ def _table(path: Path, columns: list[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read(columns=columns)
+        table = pq.ParquetFile(path).read(columns=columns)
     except Exception as error:
         raise InputError(f"{path}: expected a parquet file, but it cannot be read ({error}).") from error
+    if len(set(table.column_names)) < table.num_columns:
+        raise InputError(f"{path}: expected columns of different names, got {', '.join(table.column_names)}.")
+    return table
 
 
 def _parquet_matrix(path: Path) -> NDArray[Any]:
@@ -77,7 +83,7 @@ def _parquet_matrix(path: Path) -> NDArray[Any]:
             f"{', '.join(table.column_names) or 'no columns'}."
         )
     if not lists:
-        return np.stack([table.column(name).to_numpy() for name in table.column_names], axis=1)
+        return _side_by_side(path, {name: table.column(name).to_numpy() for name in table.column_names})
     column = table.column(lists[0]).combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
     lengths = set(pa.compute.list_value_length(column).unique().to_pylist())
@@ -85,6 +91,13 @@ def _parquet_matrix(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: expected lists of one length in column {lists[0]!r}, got lengths {sorted(lengths)}.")
     matrix: NDArray[Any] = values.reshape(table.num_rows, -1)
     return matrix
+
+
+def _side_by_side(path: Path, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    for name, values in columns.items():
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"{path}: expected real numbers, but column {name!r} has dtype {values.dtype}.")
+    return np.stack(list(columns.values()), axis=1)
 
 
 def _is_list(kind: Any) -> bool:

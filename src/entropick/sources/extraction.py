@@ -116,7 +116,7 @@ def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
                 try:
                     images.append(read_image(source.files[row], mode=mode))
                 except InputError as error:
-                    found[row] = str(error).partition(": ")[2]
+                    found[row] = str(error).removeprefix(f"{source.files[row]}: ")
         return (np.stack(images) if images else None), found
 
     return read

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError
 from entropick.run.directory import CONFIG
-from entropick.run.files import FileRecord, hash_file, read_json, write_atomic
+from entropick.run.files import FileRecord, hash_file, read_json, storage_errors, write_atomic
+from entropick.sources.source import Source, readable
 
 
 def check_output(out: Path, config_keys: set[str], *, of: str) -> None:
@@ -19,21 +21,44 @@ def check_output(out: Path, config_keys: set[str], *, of: str) -> None:
 
     `config_keys` are keys of the ``config.json`` by which the command knows its own folder; `of` is what it makes.
     """
-    if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-        return
-    config = read_json(out / CONFIG) if (out / CONFIG).is_file() else {}
-    if not config_keys <= config.keys():
+    with storage_errors(out):
+        if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
+            return
+        config = read_json(out / CONFIG) if (out / CONFIG).is_file() else None
+    if not isinstance(config, dict) or not config_keys <= config.keys():
         raise InputError(f"out: expected a new folder or one of an earlier {of}, but {out} holds other files.")
+
+
+def check_outside(out: Path, sources: Sequence[Source]) -> None:
+    """Refuse a folder in one of the `sources`: what is written there would be one of its images the next time."""
+    for source in sources:
+        # realpath minds no loop of links, which is refused where the folder is made.
+        above = (Path(os.path.realpath(out)), *Path(os.path.realpath(out)).parents)
+        if source.kind == "folder" and Path(os.path.realpath(source.path)) in above:
+            raise InputError(
+                f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
+                f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+            )
 
 
 def finished(path: Path) -> dict[str, Any] | None:
     """The result at `path`; None if there is none, or one of the files it names is not as it was written."""
     if not path.exists():
         return None
-    result: dict[str, Any] = read_json(path)
+    result = read_json(path)
+    if not isinstance(result, dict) or not isinstance(result.get("files"), dict):
+        return None
     files = {path.parent / name: record for name, record in result["files"].items()}
     whole = all(file.is_file() and dataclasses.asdict(hash_file(file)) == record for file, record in files.items())
     return result if whole else None
+
+
+def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """The table with texts that can be written anywhere, see `readable`."""
+    return {
+        name: [readable(value) if isinstance(value, str) else value for value in column]
+        for name, column in table.items()
+    }
 
 
 def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> FileRecord:

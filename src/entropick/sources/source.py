@@ -70,6 +70,19 @@ def readable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def on_one_line(path: str) -> str:
+    """A readable name without line breaks and codes that a terminal would obey.
+
+    Examples
+    --------
+    >>> on_one_line("a\\nb.png")
+    'a\\\\nb.png'
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in readable(path)
+    )
+
+
 def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
     """Open sources given as ``name=path``.
 
@@ -94,13 +107,23 @@ def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
 
 def _name_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
-    usable = name.strip() == name and name not in ("", ".", "..") and not set("/\\\0") & set(name)
+    usable = name.strip() == name and name.isprintable() and name not in ("", ".", "..") and not set("/\\") & set(name)
     if not equals or not usable or not path:
         raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
     return name, Path(path)
 
 
 def _open(name: str, path: Path) -> Source:
+    try:
+        return _opened(name, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"{name}: expected a readable folder or file at {readable(str(path))}, but: {reason}."
+        ) from error
+
+
+def _opened(name: str, path: Path) -> Source:
     if path.is_dir():
         files = tuple(image_files(path))
         return Source(name, path, "folder", files=files, classes=class_folders(path, files))

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropick.datasets import CONVERTED_MODES
 from entropick.errors import InputError
+from entropick.sources.problems import Problems, listing
 from entropick.sources.source import Source
 from entropick.work import Work
+
+# (height, width) of an image file, and whether it is grey.
+Head = tuple[tuple[int, int], bool]
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     InputError
         With `one_size`, if sources differ in shape as a whole, or no file is usable.
     """
-    heads: list[list[tuple[tuple[int, int], bool] | str]] = []
+    heads: list[list[Head | str]] = []
     for source in sources:
         heads.append([])
         for row, file in enumerate(source.files):
@@ -50,9 +55,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     problems = tuple({row: h for row, h in enumerate(of) if isinstance(h, str)} for of in heads)
     if not one_size:
         return Survey(None, problems)
-    usable = [h for of in heads for h in of if not isinstance(h, str)]
-    arrays = {source.array.shape[1:] for source in sources if source.array is not None}
-    shape = _one_shape(sources, arrays, usable)
+    shape = _one_shape(sources, [[h for h in of if not isinstance(h, str)] for of in heads], problems)
     for of, found in zip(heads, problems, strict=True):
         for row, head in enumerate(of):
             if not isinstance(head, str) and head[0] != shape[:2]:
@@ -60,31 +63,45 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
     return Survey(shape, problems)
 
 
-def _one_shape(
-    sources: Sequence[Source], arrays: set[tuple[int, ...]], usable: list[tuple[tuple[int, int], bool]]
-) -> tuple[int, ...]:
-    """The shape of arrays if there are any, else the most usual size of files, grey only if all are grey."""
-    if len(arrays) > 1:
+def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], problems: Problems) -> tuple[int, ...]:
+    """The shape of arrays if there are any, else the usual size of files, grey only if all are grey."""
+    arrays = [source.array.shape[1:] for source in sources if source.array is not None]
+    usual = [_usual_size(of) for of in usable if of]
+    if not arrays and not usual:
+        lines = ["sources: expected readable images, but not one file can be read:", *listing(sources, problems)]
+        raise InputError("\n  ".join(lines))
+    if len(set(arrays)) > 1 or len({*usual, *(shape[:2] for shape in arrays)}) > 1:
         listed = ", ".join(
-            f"{source.name} has {source.array.shape[1:]}" for source in sources if source.array is not None
+            f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
         raise InputError(f"sources: expected images of one shape, but {listed}. Resize them, or give embeddings.")
     if arrays:
-        return arrays.pop()
+        return arrays[0]
+    return (*usual[0], 1 if all(is_grey for of in usable for _, is_grey in of) else 3)
+
+
+def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
+    return Counter(size for size, _ in usable).most_common(1)[0][0]
+
+
+def _described(source: Source, usable: Sequence[Head]) -> str:
+    """The shape of an array, or the usual size of a folder's files."""
+    if source.array is not None:
+        return str(source.array.shape[1:])
     if not usable:
-        raise InputError("sources: expected readable images, but not one file can be read.")
-    size = Counter(size for size, _ in usable).most_common(1)[0][0]
-    return (*size, 1 if all(is_grey for _, is_grey in usable) else 3)
+        return "none that can be read"
+    height, width = _usual_size(usable)
+    return f"mostly {width}x{height} pixels"
 
 
-def _head(file: Path) -> tuple[tuple[int, int], bool] | str:
-    """((height, width), whether it is grey) of an image file, or why it cannot be used."""
+def _head(file: Path) -> Head | str:
+    """What the head of an image file says, or why it cannot be used."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                return f"expected 8 bits per channel, got Pillow mode {image.mode!r}"
+            if image.mode not in CONVERTED_MODES:
+                return f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}"
             return (image.height, image.width), image.mode in ("1", "L", "LA")
     except Exception as error:
         return f"does not decode ({type(error).__name__})"

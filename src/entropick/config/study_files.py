@@ -1,0 +1,175 @@
+"""Studies from TOML: files of one's own, and the presets that come with the package."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from entropick.arrays import check_count
+from entropick.component import Component
+from entropick.config.components import BUILT_IN, MAY_BE_NONE, NONE, build
+from entropick.config.overrides import override, override_loops, split_key
+from entropick.config.values import Table, check_known, conform, expect
+from entropick.errors import ConfigError
+from entropick.loop import Loop
+from entropick.study import Study
+
+_SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_seconds")
+_STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")
+# A chain of files that build on each other, before it is taken for a circle.
+_MOST_EXTENDED = 10
+_LOOP_NUMBERS = ("n_iterations", "n_generated", "garbage_share", "metrics")
+_LOOP_KEYS = (*BUILT_IN, "evaluation", *_LOOP_NUMBERS, "pool_factor")
+
+
+def presets() -> dict[str, str]:
+    """The studies that come with the package: name -> title."""
+    folder = files("entropick") / "presets"
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): tomllib.loads((folder / name).read_text())["title"] for name in names}
+
+
+def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: Sequence[str] = ()) -> Study:
+    """Read a preset by name or a study file by path.
+
+    Parameters
+    ----------
+    source
+        A preset's name, or the path of a ``.toml`` file.
+    overrides
+        (dotted key, value) pairs that replace what the file says, for instance ``("loop.generator.steps", 500)``.
+    arms
+        Names of the arms to keep; empty keeps all.
+
+    Raises
+    ------
+    ConfigError
+        The preset or file is unknown or not TOML; a key, kind or arm is unknown; a value has the wrong type.
+    """
+    table = _read_whole(source)
+    of_loops = []
+    for key, value in overrides:
+        if key.startswith("loop."):
+            # Last, so that an arm's own settings do not hide what was asked for on the command line.
+            of_loops.append((key.removeprefix("loop."), value))
+        else:
+            override(table, split_key(key, table), value, key)
+    study = _build_study(table, of_loops, source)
+    if unknown := [name for name in arms if name not in study.arms]:
+        raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
+    return dataclasses.replace(study, arms={name: study.arms[name] for name in arms}) if arms else study
+
+
+def _read_whole(source: str) -> Table:
+    """A study file over the one that it extends, which lies beside it or is a preset.
+
+    Settings and ``[loop]`` are taken over and changed; name, title, description and, where it has some, arms are its
+    own.
+    """
+    table = _read(source)
+    own, place = {"name": Path(source).stem, "title": "", "description": ""}, source
+    for _ in range(_MOST_EXTENDED):
+        if "extends" not in table:
+            return table
+        base = expect(table.pop("extends"), str, f"{place}: extends")
+        place = str(Path(place).parent / base) if base.endswith(".toml") else base
+        under = _read(place)
+        loop = _merge(expect(under.get("loop", {}), dict, "loop"), expect(table.get("loop", {}), dict, "loop"))
+        table = {**under, **own, **table, "loop": loop}
+    raise ConfigError(f"{source}: expected at most {_MOST_EXTENDED} files that extend each other. Is there a circle?")
+
+
+def _read(source: str) -> Table:
+    preset = files("entropick") / "presets" / f"{source}.toml"
+    if not source.endswith(".toml"):
+        if source not in presets():
+            known = ", ".join(presets())
+            raise ConfigError(f"there is no preset {source!r}; known are {known}. A study file's name ends in .toml.")
+        return tomllib.loads(preset.read_text())
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"{source}: expected a study file, but there is none. Presets are {', '.join(presets())}.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{source}: expected a readable study file, but {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source} is not TOML: {error}.") from error
+
+
+def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str) -> Study:
+    for key in table:
+        check_known(key, _STUDY_KEYS, source)
+    shared = expect(table.get("loop", {}), dict, "loop")
+    arms = expect(table.get("arms", {}), dict, "arms")
+    settings = _settings(table)
+    n_images = table.get("n_images", max(settings.get("sizes") or (), default=None))
+    if n_images is not None:
+        check_count(n_images, name="n_images")
+    tables = {name: _merge(shared, expect(arm, dict, f"arms.{name}")) for name, arm in arms.items()}
+    for key, value in of_loops:
+        override_loops(tables, key, value)
+    loops = {name: _build_loop(loop, n_images, name) for name, loop in tables.items()}
+    name = expect(table.get("name", Path(source).stem), str, "name")
+    return Study(name=name, arms=loops, **settings)
+
+
+def _settings(table: Table) -> Table:
+    hints = typing.get_type_hints(Study)
+    settings = {key: conform(table[key], hints[key], key) for key in _SETTINGS if key in table}
+    for name, minimum in (("seeds", 0), ("sizes", 1)):
+        for number in settings.get(name, ()):
+            check_count(number, name=name, minimum=minimum)
+    return settings
+
+
+def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
+    where = f"arm {arm!r}"
+    for key in table:
+        check_known(key, _LOOP_KEYS, where)
+    if n_images is not None:
+        _fill_in(table, n_images, where)
+    elif "pool_factor" in table:
+        raise ConfigError(
+            f"{where}: pool_factor multiplies the study's n_images, which is not given. Give n_images or sizes."
+        )
+    parts: Table = {}
+    for section in BUILT_IN:
+        if section in table and not (section in MAY_BE_NONE and table[section] == NONE):
+            parts[section] = build(section, table[section], where=f"{where}: {section}")
+    evaluation = expect(table.get("evaluation", []), list, f"{where}: evaluation")
+    parts["evaluation"] = tuple(build("features", item, where=f"{where}: evaluation") for item in evaluation)
+    hints = typing.get_type_hints(Loop, localns={"Generator": Component})
+    numbers = {key: conform(table[key], hints[key], f"{where}: {key}") for key in _LOOP_NUMBERS if key in table}
+    if missing := [section for section in ("dataset", "generator") if section not in parts]:
+        raise ConfigError(f"{where}: needs a {missing[0]}. Give it under [loop] or [arms.{arm}].")
+    return Loop(**parts, **numbers)
+
+
+def _fill_in(table: Table, n_images: int, where: str) -> None:
+    """``n_images`` of the study sizes the real data, the selections and, times ``pool_factor``, what is generated."""
+    factor = check_count(table.pop("pool_factor", 1), name=f"{where}: pool_factor")
+    table.setdefault("n_generated", factor * n_images)
+    for section, name in (("dataset", "n_images"), ("selector", "n_samples")):
+        value = table.get(section)
+        if value is not None and value != NONE:
+            inner = {"kind": value} if isinstance(value, str) else dict(expect(value, dict, f"{where}: {section}"))
+            table[section] = {name: n_images, **inner}
+
+
+def _merge(shared: Table, arm: Table) -> Table:
+    """An arm's settings over the shared ones; a component's table without a kind changes single parameters."""
+    merged = copy.deepcopy(shared)
+    for key, value in copy.deepcopy(arm).items():
+        old = merged.get(key)
+        if isinstance(value, dict) and "kind" not in value and isinstance(old, str | dict):
+            merged[key] = {**({"kind": old} if isinstance(old, str) else old), **value}
+        else:
+            merged[key] = value
+    return merged

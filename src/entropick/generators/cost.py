@@ -1,0 +1,104 @@
+"""What a training and a sample will cost, before they begin: counted operations, and seconds from a short warm-up."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from entropick.generators.ddpm import DDPM
+from entropick.generators.execution import find_device
+from entropick.random_stream import RandomStream
+from entropick.work import Work
+
+# Forward, and twice that for the gradients of weights and of activations.
+_TRAINING_FACTOR = 3
+_WARM_UP = (2, 4)
+_TIMESTEPS = 2
+# A processor is busy with this many images; a GPU is measured with the whole chunk.
+_MOST_ON_PROCESSOR = 32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One iteration's training and sampling.
+
+    Attributes
+    ----------
+    n_steps
+        Gradient steps.
+    n_parameters
+        Weights of the network.
+    training_flops, sampling_flops
+        Floating-point operations of matrix products and convolutions, a multiply-add counting as two.
+    seconds
+        Estimated time of both, from a few measured steps on this machine.
+    """
+
+    n_steps: int
+    n_parameters: int
+    training_flops: int
+    sampling_flops: int
+    seconds: float
+
+
+def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training: int, n_generated: int) -> Cost:
+    """What one iteration of `model` costs: `n_training` images in, `n_generated` out."""
+    model.check()
+    labels = np.arange(n_training) % 2 if model.conditional else None
+    n_parameters, flops = model.size(image_shape)
+    n_steps, batch_size = model.n_steps(n_training), model.batch_size
+    chunk_size = min(model.sampling_chunk, n_generated)
+    if find_device(model.device).type == "cpu":
+        chunk_size = min(chunk_size, _MOST_ON_PROCESSOR)
+    calls_per_image = model.sampling_steps * (2 if model.guidance else 1)
+    images = np.zeros((n_training, *image_shape), np.uint8)
+    step_seconds, timestep_seconds = _warm_up(model, images, labels, chunk_size)
+    return Cost(
+        n_steps=n_steps,
+        n_parameters=n_parameters,
+        training_flops=_TRAINING_FACTOR * flops * n_steps * batch_size,
+        sampling_flops=flops * calls_per_image * n_generated,
+        seconds=n_steps * step_seconds + n_generated / chunk_size * model.sampling_steps * timestep_seconds,
+    )
+
+
+def _warm_up(model: DDPM, images: np.ndarray, labels: np.ndarray | None, chunk_size: int) -> tuple[float, float]:
+    """Seconds of a training step, and of a sampling timestep of one chunk."""
+    short = dataclasses.replace(
+        model,
+        steps=_WARM_UP[1],
+        epochs=None,
+        sampling_steps=min(_TIMESTEPS, model.timesteps),
+        sampling_chunk=chunk_size,
+    )
+    training, sampling = Stopwatch(*_WARM_UP), Stopwatch(1, 2)
+    short.fit(images, labels, stream=RandomStream(stage="plan"), work=training)
+    short.sample(2 * chunk_size, stream=RandomStream(stage="plan"), work=sampling)
+    return training.seconds, sampling.seconds / short.sampling_steps
+
+
+class Stopwatch(Work):
+    """Counts the looks at it, one per training step or sampled chunk, and times those from `first` to `last`."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self._marks = (first, last)
+        self._count = 0
+        self._times: list[float] = []
+
+    def due(self) -> bool:
+        """Never; but time passes."""
+        self._count += 1
+        if self._count in self._marks:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self._times.append(time.perf_counter())
+        return False
+
+    @property
+    def seconds(self) -> float:
+        """Of one step or chunk."""
+        return (self._times[1] - self._times[0]) / (self._marks[1] - self._marks[0])

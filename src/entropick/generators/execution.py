@@ -1,0 +1,114 @@
+"""Where and how a network is computed: device, precision, memory layout, kernel by kernel or as one captured graph."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from entropick.errors import InputError
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One way to compute a network; what is not plain must prove itself first (see `gate`).
+
+    Attributes
+    ----------
+    device
+        Where.
+    dtype
+        Of matrix products and convolutions. Noise, x_t, losses and weights that are trained stay float32.
+    channels_last
+        Images with their channels innermost, as the matrix units of a GPU want them.
+    captured
+        All kernels of a step replayed as one CUDA graph, instead of being launched one by one.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    channels_last: bool = False
+    captured: bool = False
+
+    @classmethod
+    def choose(cls, device: torch.device, precision: str, network: str) -> Execution:
+        """The way that was measured to be fastest for this kind of device and network (``docs/benchmarks-engine.md``).
+
+        It depends on nothing but its arguments and the kind of processor, so that a run can be repeated. On processors
+        float32 is fastest for U-Nets everywhere and for perceptrons unless there are matrix tiles (AMX).
+        """
+        is_cuda = device.type == "cuda"
+        has_tiles = is_cuda or (device.type == "cpu" and network == "mlp" and torch.cpu._is_amx_tile_supported())
+        if precision == "auto":
+            precision = "bfloat16" if has_tiles else "float32"
+        return cls(device, _DTYPES[precision], channels_last=is_cuda and network == "unet", captured=is_cuda)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is the eager float32 path that every other one is measured against."""
+        return self == self.plain()
+
+    @property
+    def name(self) -> str:
+        """In words, for the ledger."""
+        parts = [str(self.dtype).removeprefix("torch.")]
+        parts += ["channels last"] if self.channels_last else []
+        return ", ".join([*parts, "captured" if self.captured else "eager"])
+
+    def plain(self) -> Execution:
+        """Eager float32 on the same device."""
+        return Execution(self.device)
+
+    def uncaptured(self) -> Execution:
+        """The same kernels, launched one by one."""
+        return dataclasses.replace(self, captured=False)
+
+    def fallbacks(self) -> Iterator[Execution]:
+        """This way, then ever plainer ones."""
+        ways = (self, self.uncaptured(), self.plain())
+        yield from dict.fromkeys(ways)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network itself, moved to the device and the memory layout."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if self.channels_last else network  # type: ignore[call-overload]
+
+    def frozen(self, network: nn.Module) -> nn.Module:
+        """A copy to sample from: weights cast once, no gradients."""
+        frozen = copy.deepcopy(network).eval().requires_grad_(False)
+        for parameter in frozen.parameters():
+            # Weights only: tables of frequencies are numbers that low precision would spoil.
+            parameter.data = parameter.data.to(self.dtype)
+        return self.place(frozen)
+
+    def autocast(self) -> torch.autocast:
+        """The context that a forward pass with float32 weights runs in."""
+        is_low = self.dtype != torch.float32
+        dtype = self.dtype if is_low else torch.bfloat16  # the latter is only there to be switched off
+        # A captured graph must hold the casts themselves, not the address of a cache.
+        return torch.autocast(self.device.type, dtype, enabled=is_low, cache_enabled=not self.captured)
+
+
+def find_device(device: str) -> torch.device:
+    """The torch device of that name, ``"auto"`` being CUDA where there is one; InputError if it is not usable."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device: expected a usable torch device or 'auto', got {device!r} ({error}).") from None
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise InputError for float16 outside CUDA."""
+    if precision == "float16" and device.type != "cuda":
+        raise InputError(
+            f"precision: float16 needs a CUDA device, got device {device.type!r}. Use 'float32', 'bfloat16' or 'auto'."
+        )

@@ -1,0 +1,120 @@
+"""The gate: no fast path is used before it has computed, on this machine, what eager float32 computes.
+
+Compiled and captured kernels have been silently wrong in several releases of torch, and low precision can be too low
+for a network. So before training and before sampling the same probe goes through both paths. The first path whose
+outputs and gradients agree is used; every one that does not is warned of and written down.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from entropick.errors import EntropickWarning
+from entropick.generators.execution import Execution
+from entropick.work import State
+
+# Relative errors (L2 norm) of honest kernels are below a third of these for the networks of this package; a wrong
+# kernel is off by far more. float32 leaves room for TF32 matrix units.
+TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 6e-2, torch.float16: 2e-2}
+# A single tensor's gradient is a small sum of large terms: it is allowed this many times as much, and what is smaller
+# than this share of the whole gradient is measured against that share.
+_PER_TENSOR = 4.0
+_NEGLIGIBLE = 1e-3
+_PROBE_SPREAD = 0.02
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a path computed: the predicted noise, and the gradient of every parameter (none when sampling)."""
+
+    predicted: Tensor
+    gradients: Sequence[Tensor] = ()
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The path that came through the gate, and a sentence on each that did not."""
+
+    execution: Execution
+    refused: tuple[str, ...] = ()
+
+    def values(self) -> State:
+        """For the ledger; nothing where the plain path was wanted and used."""
+        return {} if self.execution.is_plain and not self.refused else self.state()
+
+    def state(self) -> State:
+        """For a checkpoint."""
+        return {"execution": self.execution.name, "refused": list(self.refused)}
+
+
+def pass_gate(wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State) -> Passage:
+    """Compare `wanted`, then ever plainer paths, with eager float32; return the first that agrees.
+
+    A path that cannot be built at all (no memory for its graph, an operator that cannot be captured) has not agreed.
+    With the `state` of the passage before an interruption, the path that was used then is the first to be tried.
+    """
+    refused = list(before.get("refused", ()))
+    wanted = next((way for way in wanted.fallbacks() if way.name == before.get("execution")), wanted)
+    if wanted.is_plain:
+        return Passage(wanted, tuple(refused))
+    expected = compute(wanted.plain())
+    for execution in wanted.fallbacks():
+        reason = None if execution.is_plain else _disagreement(execution, compute, expected)
+        if reason is None:
+            return Passage(execution, tuple(refused))
+        refused.append(f"{execution.name}: {reason}")
+        warnings.warn(f"{what}: not computed as {refused[-1]}. A plainer path is used.", EntropickWarning, stacklevel=2)
+    raise AssertionError("the plain path agrees with itself")
+
+
+def rough_copy(network: nn.Module, seed: int = 0) -> nn.Module:
+    """The network with noise on its weights: layers that begin at zero would hide what lies behind them."""
+    rough = copy.deepcopy(network)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in rough.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=rng).to(parameter.device), alpha=_PROBE_SPREAD)
+    return rough
+
+
+def _disagreement(execution: Execution, compute: Callable[[Execution], Probe], expected: Probe) -> str | None:
+    try:
+        found = compute(execution)
+    except RuntimeError as error:
+        return f"it could not be built ({str(error).splitlines()[0]})"
+    tolerance = TOLERANCE[execution.dtype]
+    errors = {
+        "outputs differ": relative_error([found.predicted], [expected.predicted]),
+        "gradients differ": relative_error(found.gradients, expected.gradients),
+        "the gradient of one tensor differs": _worst_tensor(found.gradients, expected.gradients) / _PER_TENSOR,
+    }
+    reason, worst = max(errors.items(), key=lambda item: item[1])
+    return f"{reason} by {worst:.2g} from eager float32, {tolerance:g} is allowed" if worst > tolerance else None
+
+
+def relative_error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """L2 norm of the difference over the L2 norm of what was expected, over all tensors; infinite for NaN."""
+    difference = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(found, expected, strict=True))
+    return _ratio(difference, sum(float(b.double().square().sum()) for b in expected))
+
+
+def _worst_tensor(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    sizes = [float(b.double().square().sum()) for b in expected]
+    least = sum(sizes) * _NEGLIGIBLE
+    pairs = zip(found, expected, sizes, strict=True)
+    return max(
+        (_ratio(float((a.double() - b.double()).square().sum()), max(size, least)) for a, b, size in pairs), default=0.0
+    )
+
+
+def _ratio(difference: float, size: float) -> float:
+    if not math.isfinite(difference):
+        return math.inf
+    return math.sqrt(difference / size) if size > 0 else math.inf if difference > 0 else 0.0

@@ -1,0 +1,15 @@
+"""Diffusers, imported when it is needed: it takes seconds, and a loop over a perceptron never needs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entropick.optional import settle_torchvision
+
+
+def load_diffusers() -> Any:
+    """The package `diffusers`."""
+    settle_torchvision()
+    import diffusers
+
+    return diffusers

@@ -1,0 +1,168 @@
+"""Sampling: chunks of images, each with its own random numbers, walked from noise to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from entropick.arrays import Images, Integers
+from entropick.generators.capture import Captured
+from entropick.generators.execution import Execution
+from entropick.generators.gate import Passage, Probe, pass_gate
+from entropick.generators.prediction import Prediction
+from entropick.generators.walks import Walk
+from entropick.random_stream import RandomStream
+from entropick.work import State, Work
+
+_CHECKPOINT = "sampled"
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """What a sample depends on besides the network and the stream.
+
+    Attributes
+    ----------
+    image_shape
+        ``(h, w, c)``.
+    chunk_size
+        Images that share one random stream. Every chunk draws for all of them, so that image i does not depend on how
+        many are asked for, on the memory, or on the order of chunks.
+    new_walk
+        Makes the walk of one chunk, given the chunk's random numbers.
+    guidance, untold_class
+        See `Prediction`.
+    """
+
+    image_shape: tuple[int, int, int]
+    chunk_size: int
+    new_walk: Callable[[torch.Generator], Walk]
+    guidance: float = 0.0
+    untold_class: int = 0
+
+    @property
+    def chunk_shape(self) -> tuple[int, int, int, int]:
+        """A chunk as the network takes it: ``(chunk_size, c, h, w)``."""
+        height, width, channels = self.image_shape
+        return (self.chunk_size, channels, height, width)
+
+
+class Sampling:
+    """One sample from one network, resumable between chunks."""
+
+    def __init__(
+        self, settings: SamplingSettings, network: nn.Module, *, stream: RandomStream, execution: Execution
+    ) -> None:
+        self.settings = settings
+        self.passage = Passage(execution)
+        self._network = network
+        self._stream = stream
+        self._device = execution.device
+        self._graph: Captured | None = None
+
+    @torch.inference_mode()
+    def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
+        """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image."""
+        sampled = np.empty((n_images, *self.settings.image_shape), np.uint8)
+        arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {"n_parts": 1})
+        n_done = len(arrays["images"])
+        sampled[:n_done] = arrays["images"]
+        self._pass_gate(before, is_conditional=classes is not None)
+        size = self.settings.chunk_size
+        for start in range(n_done, n_images, size):
+            stop = min(start + size, n_images)
+            told = None if classes is None else torch.tensor(classes[start:stop]).to(self._device)
+
+            def tell(share: float, start: int = start, stop: int = stop) -> None:
+                work.progress(start + int((stop - start) * share), n_images)
+
+            sampled[start:stop] = self._chunk(stop - start, start // size, told, tell)
+            if work.due() and stop < n_images:
+                state = {**self.passage.state(), "n_parts": self._prediction.n_parts}
+                work.save(_CHECKPOINT, {"images": sampled[:stop]}, state)
+        return sampled
+
+    def values(self) -> State:
+        """For the ledger: how it was computed, where that is not plain."""
+        n_parts = self._prediction.n_parts
+        return {**self.passage.values(), **({"computed_in_parts": n_parts} if n_parts > 1 else {})}
+
+    # -- one chunk --------------------------------------------------------------------------------------------------
+
+    def _chunk(self, n: int, number: int, classes: Tensor | None, tell: Callable[[float], None]) -> NDArray[np.uint8]:
+        """The first `n` images of a chunk."""
+        random = torch.Generator(self._device).manual_seed(self._stream.integer(number))
+        walk = self.settings.new_walk(random)
+        x, n_steps = self._noise(random), len(walk.timestep)
+        advance = self._graph or _Advance(walk, self._prediction, n)
+        if self._graph is not None and classes is not None:
+            classes = functional.pad(classes, (0, self.settings.chunk_size - n))
+        # On a GPU the step's number lies there, too: nothing waits for the host.
+        numbers: Any = torch.arange(n_steps, device=self._device)[:, None] if self._graph else range(n_steps)
+        for step, index in enumerate(numbers):
+            noise = self._noise(random) if walk.draws_noise else None
+            x, _ = advance(x, noise, classes, index)
+            tell((step + 1) / n_steps)
+        pixels = ((x[:n].clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+    def _noise(self, random: torch.Generator) -> Tensor:
+        return torch.randn(self.settings.chunk_shape, generator=random, device=self._device)
+
+    # -- the gate ---------------------------------------------------------------------------------------------------
+
+    def _pass_gate(self, before: State, *, is_conditional: bool) -> None:
+        def probe(execution: Execution) -> Probe:
+            return self._probe(execution, is_conditional)
+
+        self.passage = pass_gate(self.passage.execution, probe, what="sampling", before=before)
+        if not self.passage.execution.captured:
+            # No graph, or one that was refused.
+            self._graph, self._prediction = None, self._predict_as(self.passage.execution)
+        self._prediction.n_parts = max(self._prediction.n_parts, before["n_parts"])
+
+    def _predict_as(self, execution: Execution) -> Prediction:
+        return Prediction(
+            execution.frozen(self._network),
+            guidance=self.settings.guidance,
+            untold_class=self.settings.untold_class,
+            channels_last=execution.channels_last,
+        )
+
+    def _probe(self, execution: Execution, is_conditional: bool) -> Probe:
+        """What the network sees in a chunk of pure noise, half of the way down."""
+        random = torch.Generator(self._device).manual_seed(0)
+        walk, x, size = self.settings.new_walk(random), self._noise(random), self.settings.chunk_size
+        half = len(walk.timestep) // 2
+        classes = torch.zeros(size, dtype=torch.int64, device=self._device) if is_conditional else None
+        prediction = self._predict_as(execution)
+        if not execution.captured:
+            return Probe(prediction(x, walk.timestep[half], classes))
+        index = torch.tensor([half], device=self._device)
+        self._prediction = prediction
+        self._graph = Captured(_Advance(walk, prediction, size), x, x, classes, index)
+        return Probe(self._graph(x, x, classes, index)[1].clone())
+
+
+@dataclass(frozen=True)
+class _Advance:
+    """One step of a walk: what the network sees in the first `n` images, then the sampler's arithmetic.
+
+    The images of the chunk that nobody asked for walk along unseen, so that all draws have the chunk's shape.
+    """
+
+    walk: Walk
+    predict: Prediction
+    n: int
+
+    def __call__(self, x: Tensor, noise: Tensor | None, classes: Tensor | None, index: Any) -> tuple[Tensor, Tensor]:
+        predicted = self.predict(x[: self.n], self.walk.timestep[index], classes)
+        whole = torch.cat([predicted, torch.zeros_like(x[self.n :])])
+        return self.walk.step(index, x, whole, noise), predicted

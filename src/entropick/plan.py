@@ -1,0 +1,87 @@
+"""What a study is going to do, before it begins: images, steps, operations, time, disk."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from entropick.loop import Loop
+from entropick.study import Study
+
+if TYPE_CHECKING:
+    from entropick.generators.cost import Cost
+
+_BYTES_PER_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm over all its iterations and seeds, as if it shared nothing with other arms.
+
+    Attributes
+    ----------
+    n_training
+        Images of the last iteration's training set.
+    n_generated
+        Images generated in all.
+    n_steps, flops, seconds
+        Gradient steps, operations of training and sampling, and their estimated time; None for a generator that takes
+        no time.
+    n_bytes
+        Disk for generated images and models.
+    """
+
+    arm: str
+    n_training: int
+    n_generated: int
+    n_bytes: int
+    n_steps: int | None = None
+    flops: int | None = None
+    seconds: float | None = None
+
+
+def plan_study(study: Study) -> list[ArmPlan]:
+    """The plan of every arm. Loads the images, and measures a few steps of each generator."""
+    measured: dict[str, Cost | None] = {}
+    return [_plan_arm(name, loop, len(study.seeds), measured) for name, loop in study.arms.items()]
+
+
+def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> ArmPlan:
+    real = loop.dataset.load().images
+    n_generated, image_bytes = loop.n_generated or len(real), int(real[0].nbytes)
+    sizes = [_training_size(loop, n, len(real), n_generated) for n in range(1, loop.n_iterations + 1)]
+    n_runs = n_seeds * loop.n_iterations
+    height, width, channels = real.shape[1:]
+    # With `epochs`, steps grow with the set: the mean size stands for all iterations.
+    mean = round(sum(sizes) / len(sizes))
+    key = repr((loop.generator.describe(), real.shape, mean, n_generated))
+    if key not in measured:
+        measured[key] = _cost(loop, (height, width, channels), mean, n_generated)
+    cost = measured[key]
+    plan = ArmPlan(name, sizes[-1], n_runs * n_generated, n_runs * n_generated * image_bytes)
+    if cost is None:
+        return plan
+    return dataclasses.replace(
+        plan,
+        n_bytes=plan.n_bytes + n_runs * cost.n_parameters * _BYTES_PER_WEIGHT,
+        n_steps=n_runs * cost.n_steps,
+        flops=n_runs * (cost.training_flops + cost.sampling_flops),
+        seconds=n_runs * cost.seconds,
+    )
+
+
+def _training_size(loop: Loop, n: int, n_real: int, n_generated: int) -> int:
+    if loop.selector is not None:
+        return int(loop.selector.n_samples)
+    return sum(n_generated if source else n_real for source in loop.paradigm.sources(n))
+
+
+def _cost(loop: Loop, image_shape: tuple[int, int, int], n_training: int, n_generated: int) -> Cost | None:
+    """One iteration's cost."""
+    from entropick.generators import DDPM
+    from entropick.generators.cost import estimate_cost
+
+    if not isinstance(loop.generator, DDPM):
+        return None
+    return estimate_cost(loop.generator, image_shape=image_shape, n_training=n_training, n_generated=n_generated)

@@ -1,0 +1,18 @@
+"""``entropick run --plan``: what would be done, without doing it."""
+
+from __future__ import annotations
+
+import re
+
+from entropick.cli import main
+
+
+def test_the_plan_is_printed_and_nothing_is_done(tmp_path, capsys):
+    assert main(["run", "smoke", "--plan", "--out", str(tmp_path / "out"), "--seeds", "0", "1"]) == 0
+    said = capsys.readouterr().out
+    lines = {line.split()[0]: line.split() for line in said.splitlines() if line}
+    # 3 iterations, 2 seeds, 128 images, 200 steps.
+    assert lines["replace"][1:4] == ["128", "768", "1,200"]
+    assert lines["kde-random"][1:6] == ["128", "768", "-", "-", "-"]
+    assert re.search(r"replace .* \d+ s +0 MB", said)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,32 @@
+"""The plan's numbers against those counted by hand for the paper."""
+
+from __future__ import annotations
+
+import pytest
+from planted import LABELS, tiny
+
+from entropick.generators import DDPM
+from entropick.generators.cost import estimate_cost
+
+
+def test_the_papers_network_has_the_papers_counts():
+    n_parameters, flops = DDPM().size((32, 32, 3))
+    assert n_parameters == pytest.approx(16.0e6, rel=5e-3)
+    assert flops == pytest.approx(1.095e9, rel=2e-2)
+
+
+def test_an_iteration_costs_what_was_counted_by_hand():
+    model = tiny(steps=100, sampling_steps=7, batch_size=10)
+    cost = estimate_cost(model, image_shape=(6, 6, 1), n_training=31, n_generated=20)
+    # Two flops per weight and image: entry, exit, and two blocks of two square matrices and one for the timestep.
+    per_image = 2 * (36 * 32 * 2 + 2 * (32 * 32 * 2 + 64 * 32))
+    assert cost.training_flops == 3 * per_image * 100 * 10
+    assert cost.sampling_flops == per_image * 7 * 20
+    assert (cost.n_steps, cost.seconds > 0) == (100, True)
+
+
+def test_guidance_asks_the_network_twice():
+    sizes = {"image_shape": (6, 6, 1), "n_training": len(LABELS), "n_generated": 8}
+    plain = estimate_cost(tiny(conditional=True), **sizes)
+    guided = estimate_cost(tiny(conditional=True, guidance=2.0), **sizes)
+    assert guided.sampling_flops == 2 * plain.sampling_flops

@@ -1,0 +1,226 @@
+"""No fast path is used that does not compute what eager float32 computes: faults are planted, and must be found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from interruptions import with_interruptions
+from planted import (
+    IMAGES,
+    LABELS,
+    SAMPLE,
+    FakeGraph,
+    WrongGraph,
+    fitted,
+    tiny,
+    wrong_gradient_of_layer_norm,
+    wrong_layer_norm,
+)
+
+from entropick.errors import EntropickWarning, InputError
+from entropick.generators import ddpm, sampling, training
+from entropick.generators.execution import Execution
+from entropick.generators.gate import Probe, pass_gate, relative_error
+
+CPU = torch.device("cpu")
+LOW = Execution(CPU, torch.bfloat16)
+CAPTURED = dataclasses.replace(LOW, captured=True, channels_last=True)
+
+
+def probe(scale, gradient=1.0):
+    return Probe(torch.ones(3) * scale, [torch.ones(2) * gradient, torch.ones(5)])
+
+
+def test_the_plain_path_needs_no_proof():
+    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={})
+    assert (passage.execution.is_plain, passage.refused, passage.values()) == (True, (), {})
+
+
+def test_a_path_that_agrees_is_used_and_written_down():
+    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={})
+    assert passage.values() == {"execution": "bfloat16, eager", "refused": []}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (probe(1.1), "outputs differ by 0.1 from eager float32, 0.06 is allowed"),
+        (probe(float("nan")), "outputs differ by inf"),
+        (probe(1.0, gradient=1.5), "gradients differ by 0.27"),
+    ],
+)
+def test_what_differs_is_refused_for_the_next_plainer_path(wrong, reason):
+    def compute(execution):
+        return wrong if execution.captured else probe(1.0)
+
+    with pytest.warns(EntropickWarning, match=f"training: not computed as bfloat16, channels last, captured: {reason}"):
+        passage = pass_gate(CAPTURED, compute, what="training", before={})
+    assert passage.execution == dataclasses.replace(CAPTURED, captured=False)
+    assert len(passage.refused) == 1 and reason in passage.refused[0]
+
+
+def test_a_path_that_cannot_be_built_is_refused():
+    def compute(execution):
+        if not execution.is_plain:
+            raise RuntimeError("no such kernel\nand a long trace")
+        return probe(1.0)
+
+    with pytest.warns(EntropickWarning, match=r"it could not be built \(no such kernel\)"):
+        passage = pass_gate(CAPTURED, compute, what="sampling", before={})
+    assert passage.execution.is_plain and len(passage.refused) == 2
+
+
+def test_after_an_interruption_the_same_path_is_tried_first():
+    before = {"execution": "bfloat16, channels last, eager", "refused": ["as it was"]}
+    tried = []
+
+    def compute(execution):
+        tried.append(execution.name)
+        return probe(1.0)
+
+    passage = pass_gate(CAPTURED, compute, what="training", before=before)
+    assert tried == ["float32, eager", "bfloat16, channels last, eager"]
+    assert passage.state() == before
+
+
+def test_errors_are_relative_to_the_whole():
+    assert relative_error([torch.tensor([3.0, 4.5])], [torch.tensor([3.0, 4.0])]) == pytest.approx(0.1)
+    assert relative_error([torch.zeros(2)], [torch.zeros(2)]) == 0.0
+    assert relative_error([torch.ones(2)], [torch.zeros(2)]) == float("inf")
+
+
+def test_bfloat16_passes_for_a_perceptron_and_is_written_down():
+    model = fitted(precision="bfloat16")
+    model.sample(3, stream=SAMPLE)
+    assert model.training_values()["execution"] == model.sampling_values()["execution"] == "bfloat16, eager"
+    assert fitted().sampling_values() == {} and "execution" not in fitted().training_values()
+
+
+@pytest.mark.parametrize("kernel", [wrong_layer_norm, wrong_gradient_of_layer_norm])
+def test_a_wrong_kernel_in_training_trips_the_gate(monkeypatch, kernel):
+    plain = fitted()
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", kernel)
+    with pytest.warns(EntropickWarning, match="training: not computed as bfloat16, eager") as warned:
+        model = fitted(precision="bfloat16")
+    assert len(warned) == 1 and "differ" in str(warned[0].message)
+    values = model.training_values()
+    assert values["execution"] == "float32, eager" and len(values["refused"]) == 1
+    np.testing.assert_equal(model.state(), plain.state())
+
+
+def test_a_wrong_kernel_in_sampling_trips_the_gate(monkeypatch):
+    plain = fitted(steps=300, learning_rate=3e-3)
+    expected = plain.sample(11, stream=SAMPLE)
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", wrong_layer_norm)
+    model = tiny(precision="bfloat16").restore(*plain.state())
+    with pytest.warns(EntropickWarning, match="sampling: not computed as bfloat16, eager"):
+        sampled = model.sample(11, stream=SAMPLE)
+    np.testing.assert_array_equal(sampled, expected)
+    assert model.sampling_values()["execution"] == "float32, eager"
+
+
+def test_a_fallback_survives_an_interruption(monkeypatch):
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", wrong_layer_norm)
+    with pytest.warns(EntropickWarning):
+        undisturbed = fitted(precision="bfloat16")
+    with pytest.warns(EntropickWarning):
+        model, n_stopped = with_interruptions(lambda work: fitted(work, precision="bfloat16"), 1, 31)
+    assert n_stopped == 2
+    np.testing.assert_equal(model.state(), undisturbed.state())
+    assert model.training_values() == undisturbed.training_values()
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """The path that a GPU takes, with a graph that is none."""
+
+    def use(graph):
+        monkeypatch.setattr(Execution, "choose", lambda *args: Execution(CPU, captured=True))
+        for module in (training, sampling):
+            monkeypatch.setattr(module, "Captured", graph)
+
+    return use
+
+
+@pytest.mark.parametrize("changes", [{}, {"conditional": True, "guidance": 1.0, "flips": True}])
+def test_a_captured_path_trains_and_samples_the_same(as_on_a_gpu, changes):
+    plain = fitted(labels=LABELS, **changes)
+    expected = plain.sample(19, stream=SAMPLE).astype(int)
+    as_on_a_gpu(FakeGraph)
+    model = fitted(labels=LABELS, **changes)
+    np.testing.assert_equal(model.state(), plain.state())
+    assert model.training_values()["execution"] == "float32, captured"
+    # A graph always computes whole chunks: one grey level of rounding in the last, incomplete one.
+    assert np.abs(model.sample(19, stream=SAMPLE) - expected).max() <= 1
+    assert model.sampling_values()["execution"] == "float32, captured"
+
+
+def test_a_wrong_graph_trips_the_gate(as_on_a_gpu):
+    plain = fitted()
+    expected = plain.sample(19, stream=SAMPLE)
+    as_on_a_gpu(WrongGraph)
+    with pytest.warns(EntropickWarning, match="training: not computed as float32, captured: outputs differ by 0.2"):
+        model = fitted()
+    with pytest.warns(EntropickWarning, match="sampling: not computed as float32, captured: outputs differ by 0.2"):
+        sampled = model.sample(19, stream=SAMPLE)
+    np.testing.assert_equal(model.state(), plain.state())
+    np.testing.assert_array_equal(sampled, expected)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_where_there_is_no_cuda_a_graph_is_refused_not_fatal(monkeypatch):
+    monkeypatch.setattr(Execution, "choose", lambda *args: Execution(CPU, captured=True))
+    with pytest.warns(EntropickWarning, match="it could not be built"):
+        assert fitted().training_values()["execution"] == "float32, eager"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_float16_is_for_cuda():
+    with pytest.raises(InputError, match="precision: float16 needs a CUDA device, got device 'cpu'"):
+        fitted(precision="float16")
+
+
+@pytest.fixture
+def float16_anywhere(monkeypatch):
+    """Float16 on the processor, slow but there, so that loss scaling can be tested without CUDA."""
+    monkeypatch.setattr(ddpm, "check_precision", lambda *args: None)
+
+
+def test_float16_trains_with_a_scaled_loss_and_resumes_bit_for_bit(float16_anywhere):
+    half, plain = fitted(precision="float16"), fitted()
+    assert half.training_values()["execution"] == "float16, eager"
+    assert half.final_loss_ == pytest.approx(plain.final_loss_, rel=2e-3)
+    model, _ = with_interruptions(lambda work: fitted(work, precision="float16"), 1, 40)
+    np.testing.assert_equal(model.state(), half.state())
+    assert model.training_values() == half.training_values()
+
+
+def test_a_float16_step_that_overflows_is_left_out(float16_anywhere, monkeypatch):
+    # So large a first scale overflows until it has been halved often enough.
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **more: scaler(*args, **more, init_scale=2.0**40))
+    model = fitted(precision="float16")
+    assert all(np.isfinite(array).all() for array in model.state()[0].values())
+    assert model.final_loss_ < 1.2
+
+
+def test_the_choice_depends_on_device_precision_and_network_alone(monkeypatch):
+    def chosen(device, precision="auto", network="unet"):
+        return Execution.choose(torch.device(device), precision, network).name
+
+    assert chosen("cuda") == "bfloat16, channels last, captured"
+    assert chosen("cuda", network="mlp") == "bfloat16, captured"
+    assert chosen("cuda", "float16") == "float16, channels last, captured"
+    for tiles, mlp in ((False, "float32, eager"), (True, "bfloat16, eager")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles)
+        assert (chosen("cpu"), chosen("cpu", network="mlp")) == ("float32, eager", mlp)
+    assert chosen("cpu", "bfloat16") == "bfloat16, eager"
+
+
+def test_the_images_are_left_alone_by_the_gate():
+    before = IMAGES.copy()
+    fitted(precision="bfloat16")
+    np.testing.assert_array_equal(IMAGES, before)

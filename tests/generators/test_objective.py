@@ -1,0 +1,95 @@
+"""The loss of a batch: what the network is shown, what it is told, and gradients that an optimizer can trust."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from planted import IMAGES, LABELS, fitted, tiny
+from torch import nn
+
+from entropick.errors import InputError
+from entropick.generators.diffusion import NoiseTable
+from entropick.generators.execution import Execution
+from entropick.generators.networks import build_network
+from entropick.generators.objective import Batch, Objective
+
+CPU = torch.device("cpu")
+TABLE = NoiseTable.build(1000, CPU)
+
+
+class Seen(nn.Module):
+    """Keeps what it is shown and told, and predicts a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.constant = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, timestep, classes):
+        self.x, self.classes = x, classes
+        return x * 0 + self.constant
+
+
+def batch(n, **changes):
+    torch.manual_seed(0)
+    drawn = Batch(torch.arange(n), torch.zeros(n, dtype=torch.int64), torch.randn(n, 1, 6, 6))
+    return dataclasses.replace(drawn, **changes)
+
+
+def objective(network, **changes):
+    return Objective(network=network, images=torch.from_numpy(IMAGES), table=TABLE, execution=Execution(CPU), **changes)
+
+
+def test_the_loss_is_the_mean_squared_error_of_the_noise():
+    drawn, network = batch(5), Seen()
+    found = objective(network)(*drawn.tensors())
+    assert float(found.loss) == pytest.approx(float(drawn.noise.square().mean()), rel=1e-6)
+    assert float(found.of_parameters[0]) == pytest.approx(-2 * float(drawn.noise.mean()), rel=1e-4)
+
+
+def test_some_images_are_mirrored():
+    flipped = torch.tensor([True, False, True, False, False])
+    straight, mirrored = Seen(), Seen()
+    objective(straight)(*batch(5, noise=torch.zeros(5, 1, 6, 6)).tensors())
+    objective(mirrored)(*batch(5, noise=torch.zeros(5, 1, 6, 6), flipped=flipped).tensors())
+    for row, is_flipped in enumerate(flipped):
+        expected = straight.x[row].flip(-1) if is_flipped else straight.x[row]
+        assert torch.equal(mirrored.x[row], expected)
+
+
+def test_some_classes_are_not_told():
+    network, untold = Seen(), torch.tensor([False, True, False, True, False])
+    classes = torch.from_numpy(LABELS)
+    objective(network, classes=classes, untold_class=3)(*batch(5, untold=untold).tensors())
+    assert network.classes.tolist() == [0, 3, 2, 3, 1]
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3)])
+def test_gradients_are_those_of_backward_in_the_layout_of_their_parameters(shape):
+    torch.manual_seed(0)
+    network = build_network("unet", width=16, depth=1, image_shape=shape)
+    images = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
+    drawn = batch(4, noise=torch.randn(4, shape[2], 8, 8))
+    found = dataclasses.replace(objective(network), images=images)(*drawn.tensors())
+    x = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    predicted = network(TABLE.add_noise(x, drawn.noise, drawn.timestep), drawn.timestep)
+    nn.functional.mse_loss(predicted, drawn.noise).backward()
+    for parameter, gradient in zip(network.parameters(), found.of_parameters, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+        assert parameter.stride() == gradient.stride()
+
+
+def test_flips_are_drawn_only_where_they_are_asked_for():
+    assert fitted(flips=True).final_loss_ != fitted().final_loss_
+
+
+def test_epochs_are_a_budget_in_passes_over_the_set():
+    assert fitted(steps=128_000, epochs=4).training_values()["n_steps"] == 4 * 3  # 31 images in batches of 12
+    np.testing.assert_equal(fitted(steps=128_000, epochs=4).state(), fitted(steps=12).state())
+
+
+def test_two_budgets_are_one_too_many():
+    with pytest.raises(InputError, match="expected one budget, got epochs = 4 and steps = 60"):
+        tiny(epochs=4).check()

@@ -1,0 +1,132 @@
+"""Loops with fresh real data, a fixed share of it, planted garbage and a guard, as their ledgers tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop
+
+from entropick import FixedRealShare, FreshData, Replace
+from entropick.errors import InputError
+from entropick.selectors import Greedy, Random
+from entropick.selectors.guards import OutlierGuard
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+N_HELD_OUT = 8
+
+
+def fresh_loop(images, n_fresh=4, **changes):
+    loop = make_loop(images, paradigm=FreshData(n_fresh=n_fresh), **changes)
+    # 60 images: 40 to begin with, 8 as the reference, 12 in stock.
+    loop.dataset.n_reference = N_HELD_OUT
+    return loop
+
+
+def test_fresh_images_enter_each_iteration_and_count_as_real(tmp_path, images):
+    history = fresh_loop(images).run(tmp_path)
+    assert history.find(0, "data").values["n_stock"] == 12
+    stock, real = history.load(0, "stock.npy"), history.load(0, "real.npy")
+    for n in (1, 2, 3):
+        chosen, n_fresh = history.load(n, "selection.parquet"), 4 * (n - 1)
+        of_real = chosen["row"][chosen["source"] == 0]
+        assert sorted(of_real) == list(range(N_REAL + n_fresh))
+        assert len(chosen["row"]) == N_REAL + n_fresh + N_GENERATED * (n - 1)
+    known = {image.tobytes() for images in (real, history.load(0, "reference.npy")) for image in images}
+    assert not known & {image.tobytes() for image in stock}
+
+
+def test_a_loop_without_fresh_data_keeps_no_stock(tmp_path, images):
+    make_loop(images, n_iterations=1).run(tmp_path)
+    assert not (tmp_path / "iteration-000" / "stock.npy").exists()
+
+
+def test_more_fresh_images_than_there_are_is_said_before_the_first_training(tmp_path, images):
+    with pytest.raises(InputError, match=r"iteration 3 takes 14 fresh real images, but the dataset has 12"):
+        fresh_loop(images, n_fresh=7).run(tmp_path)
+    assert list(tmp_path.rglob("*.npy")) == []
+
+
+def test_a_fresh_loop_grows_like_any_other(tmp_path, images):
+    whole = fresh_loop(images).run(tmp_path / "whole")
+    fresh_loop(images, n_iterations=1).run(tmp_path / "grown")
+    # The stock is kept when it is first needed, so the two ledgers have the same lines in another order at most.
+    assert fresh_loop(images).run(tmp_path / "grown").metrics == whole.metrics
+
+
+@pytest.mark.parametrize("selector", ["random", "greedy", "threshold-decay"])
+@pytest.mark.parametrize("keep", ["all", "newest"])
+def test_a_fixed_share_is_exact_for_every_selector(tmp_path, images, selector, keep):
+    paradigm = FixedRealShare(share=0.3, keep=keep)
+    history = make_loop(images, paradigm=paradigm, selector=SELECTORS[selector]).run(tmp_path)
+    n_real = round(0.3 * N_SELECTED)
+    shares = [history.find(n, "select").values["shares"]["0"] for n in (1, 2, 3)]
+    assert shares == [1.0, n_real / N_SELECTED, n_real / N_SELECTED]
+    sources = set(history.load(3, "selection.parquet")["source"].tolist())
+    assert sources <= ({0, 1, 2} if keep == "all" else {0, 2})
+
+
+@pytest.mark.parametrize("selector", [None, Random(n_samples=9, stratify=True), Greedy(n_samples=9, minimum={0: 0.1})])
+def test_a_fixed_share_wants_a_selector_that_it_can_tell(images, selector):
+    with pytest.raises(InputError, match="'fixed-real-share' expects a selector"):
+        make_loop(images, paradigm=FixedRealShare(share=0.3), selector=selector).check()
+
+
+def test_a_share_that_the_pool_cannot_give_is_said_at_once(tmp_path, images):
+    loop = make_loop(images, paradigm=FixedRealShare(share=0.1), selector=Greedy(n_samples=40), n_generated=20)
+    with pytest.raises(InputError, match=r"asks for 36 generated images .* pool of iteration 2 has 20"):
+        loop.run(tmp_path)
+
+
+@pytest.fixture
+def grey(tmp_path):
+    """Images that noise is far from: all pixels near the middle grey."""
+    path = tmp_path / "grey.npz"
+    np.savez(path, images=np.random.default_rng(0).normal(128, 10, (60, 4, 4, 1)).astype(np.uint8))
+    return path
+
+
+def planted(images, **changes):
+    return make_loop(images, selector=Greedy(n_samples=N_SELECTED), garbage_share=0.1, **changes)
+
+
+def test_greedy_picks_planted_garbage_and_the_guard_keeps_it_out(tmp_path, grey):
+    alone = planted(grey).run(tmp_path / "alone")
+    guarded = planted(grey, guard=OutlierGuard(k=2)).run(tmp_path / "guarded")
+    found = [[run.find(n, "select").values["n_garbage"] for n in (1, 2, 3)] for run in (alone, guarded)]
+    # 5 noise images beside each of the earlier generations: none in iteration 1, all of them picked in iteration 2;
+    # after that, what was trained on them has garbage of its own.
+    assert found[0][:2] == [0, 5] and found[0][2] >= 5 and found[1] == [0, 0, 0]
+    assert guarded.find(3, "select").values["selection"]["guard_set_aside"] >= 10
+    assert alone.find(3, "select").values["n_pool"] == N_REAL + 2 * (N_GENERATED + 5)
+
+
+def test_garbage_is_the_same_noise_every_time_and_never_measured(tmp_path, grey):
+    first, second = (planted(grey).run(tmp_path / name) for name in ("a", "b"))
+    assert first.seal == second.seal
+    assert entries(tmp_path / "a")[2, "measure"].values["n_generated"] == N_REAL
+
+
+def test_the_guard_trusts_real_images_that_are_not_in_the_pool(tmp_path, grey):
+    history = planted(grey, paradigm=Replace(), guard=OutlierGuard(k=2)).run(tmp_path)
+    chosen = history.load(2, "selection.parquet")
+    assert set(chosen["source"].tolist()) == {1} and history.find(2, "select").values["n_garbage"] == 0
+
+
+def test_a_guard_that_leaves_too_little_gives_the_least_extreme_back(tmp_path, images):
+    loop = make_loop(images, paradigm=Replace(), selector=Greedy(n_samples=N_SELECTED), n_iterations=2)
+    loop.guard = OutlierGuard(k=1, quantile=0.01, factor=1.0)
+    told = loop.run(tmp_path).find(2, "select").values["selection"]
+    assert told["guard_returned"] > 0
+    assert told["guard_set_aside"] - told["guard_returned"] == N_GENERATED - N_SELECTED
+
+
+def test_maps_lie_on_the_real_datas_axes(tmp_path, images):
+    history = make_loop(images, n_iterations=2).run(tmp_path)
+    frame, real = history.load(0, "axes.npy"), history.load(0, "real.npy").reshape(N_REAL, -1).astype(float)
+    exact = np.linalg.svd(real - real.mean(axis=0))[2][:2]
+    np.testing.assert_allclose(np.abs(np.sum(frame[1:] * exact, axis=1)), 1, atol=1e-6)
+    for n in (0, 1, 2):
+        density = history.load(n, "spread.npy")
+        told = history.find(n, "measure" if n else "baseline").values["spread"]
+        assert density.shape == (40, 40) and density.sum() == pytest.approx(1 - told["outside"], abs=1e-6)
