@@ -7,8 +7,6 @@ known up to a factor of (1 +- u)^(d + 2), even of near-copies, at about half the
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,26 +40,14 @@ def _differences(
     X: Features, rows: Integers, Y: Features, columns: Integers, kind: type[np.floating], scale: float
 ) -> NDArray[np.floating]:
     """Squared distances of scaled rows, computed in `kind`, a few at a time."""
-    import torch
-
     squares = np.empty(len(rows), kind)
-
-    def compute(begin: int, end: int) -> None:
-        with np.errstate(over="ignore"):
-            for start in range(begin, end, step):
-                part = slice(start, min(start + step, end))
-                difference = X[rows[part]].astype(kind, copy=False)
-                difference -= Y[columns[part]]
-                if scale != 1:
-                    difference *= kind(scale)
-                np.einsum("ij,ij->i", difference, difference, out=squares[part])
-
     step = max(1, _CACHED_ELEMENTS // X.shape[1])
-    n_threads = min(torch.get_num_threads(), 1 + len(rows) // (4 * step))
-    if n_threads == 1:
-        compute(0, len(rows))
-        return squares
-    borders = np.linspace(0, len(rows), n_threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(compute, borders[:-1], borders[1:]))
+    with np.errstate(over="ignore"):
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            difference = X[rows[part]].astype(kind, copy=False)
+            difference -= Y[columns[part]]
+            if scale != 1:
+                difference *= kind(scale)
+            np.einsum("ij,ij->i", difference, difference, out=squares[part])
     return squares
