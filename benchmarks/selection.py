@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -26,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from entropick.work import Work
-
 Array = np.ndarray
-# Candidates that the released loop is timed on, per number of accepted ones.
-_MEETINGS = 100
+# Cases that are not a table: see `run_large` and `run_released`.
+ALONE = ("large", "released")
+# Where the paper's filter starts, and the factor of each pass.
+START, DECAY = 60.0, 0.95
 # The paper's largest pool: rows, columns, picks.
 LARGE = (622_592, 384, 32_768)
 
@@ -74,38 +75,24 @@ def threshold_decay(X: Array, n: int) -> Any:
     return ThresholdDecay(n_samples=n, threshold="auto", random_state=0).fit(X).indices_
 
 
-class Passes(Work):
-    """Hears after each stretch of a pass how many rows are accepted."""
+def released_filter(X: Array, order: Array, n: int, seconds: float = math.inf) -> tuple[list[int], float]:
+    """Algorithm 2 the plain way: each candidate against all accepted rows, gathered anew, pass by pass from 60 by 0.95.
 
-    def __init__(self) -> None:
-        self.accepted: dict[str, int] = {}
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        """Remember the last count of each threshold."""
-        self.accepted[note] = done
-
-
-def released_loop_seconds(X: Array, n: int) -> float:
-    """What the filter as released costs for the same rows, modelled: one candidate at a time against all accepted ones.
-
-    Which candidate meets how many accepted ones follows from our own run; what a meeting costs is measured at several
-    counts and interpolated. Passes that we jump over are left out, so this is less than the loop takes.
+    Stops after `seconds`; returns the rows accepted until then, and the time it took.
     """
-    import torch
-
-    from entropick.selectors import ThresholdDecay
-
-    heard = Passes()
-    ThresholdDecay(n_samples=n, threshold="auto", random_state=0).fit(X, work=heard)
-    rows, counts, costs = torch.from_numpy(X), [1, n // 8, n // 4, n // 2, n], []
-    for count in counts:
-        started = time.perf_counter()
-        for candidate in range(_MEETINGS):
-            bool((torch.cdist(rows[candidate : candidate + 1], rows[:count]) > 0).all())
-        costs.append((time.perf_counter() - started) / _MEETINGS)
-    ends = list(heard.accepted.values())
-    middles = [(before + after) / 2 for before, after in zip([1, *ends[:-1]], ends, strict=True)]
-    return len(X) * float(np.interp(middles, counts, costs).sum())
+    accepted, waiting, threshold = [int(order[0])], order[1:].tolist(), START
+    started = time.perf_counter()
+    while len(accepted) < n:
+        left = []
+        for row in waiting:
+            if len(accepted) == n or time.perf_counter() - started > seconds:
+                return accepted, time.perf_counter() - started
+            if (np.linalg.norm(X[accepted] - X[row], axis=1) > threshold).all():
+                accepted.append(row)
+            else:
+                left.append(row)
+        waiting, threshold = left, threshold * DECAY
+    return accepted, time.perf_counter() - started
 
 
 def plain_torch(X: Array, n: int) -> list[int]:
@@ -215,18 +202,27 @@ def run_large(threads: int) -> dict[str, float]:
         return {"seconds": time.perf_counter() - started, "peak_bytes": _peak(), "feature_bytes": 4 * n * d}
 
 
-def run_released(data: Path, threads: int) -> dict[str, float]:
-    """The modelled cost of the released filter beside ours, in this process."""
+def run_released(data: Path, threads: int, seconds: float = math.inf) -> dict[str, float]:
+    """The plain filter beside ours, in this process, from the same order; ours to as many rows as it got to in time."""
     import torch
+
+    from entropick.selectors import ThresholdDecay
 
     torch.set_num_threads(threads)
     case = CASES["threshold-decay"]
     X = case.load(data)
-    started = time.perf_counter()
-    threshold_decay(X, case.n_picks)
-    ours = time.perf_counter() - started
-    released = released_loop_seconds(X, case.n_picks)
-    return {"ours": ours, "released_modelled": released, "ratio": released / ours}
+    order = np.random.default_rng(0).permutation(len(X))
+    accepted, released = released_filter(X, order, case.n_picks, seconds)
+
+    def ours(n: int) -> tuple[Array, float]:
+        started = time.perf_counter()
+        rows = ThresholdDecay(n_samples=n, threshold=START, decay=DECAY, random_state=0).fit(X).indices_
+        return rows, time.perf_counter() - started
+
+    ours(50)
+    rows, prefix = ours(len(accepted))
+    facts = {"released": released, "accepted": len(accepted), "ours": prefix, "ratio": released / prefix}
+    return {**facts, "same_rows": float((rows == accepted).all()), "ours_all": ours(case.n_picks)[1]}
 
 
 def _peak() -> int:
@@ -286,25 +282,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=[*CASES, *ALONE], default=[*CASES, *ALONE])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--chart", type=Path, help="an .svg or .png file to draw")
-    parser.add_argument("--alone", choices=("large", "released"), help="one of these, and nothing else")
+    parser.add_argument("--alone", choices=ALONE, help="one of these, and nothing else")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    runs = {"large": lambda: run_large(arguments.threads)}
+    runs["released"] = lambda: run_released(arguments.data, arguments.threads)
     if arguments.alone:
-        runs = {"large": lambda: run_large(arguments.threads)}
-        runs["released"] = lambda: run_released(arguments.data, arguments.threads)
         print(json.dumps(runs[arguments.alone]()))
         return
     if arguments.one:
         case, name = arguments.one
         print(json.dumps(run_one(CASES[case], CONTESTANTS[name], arguments.data, arguments.threads)))
         return
-    present = [name for name in arguments.cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
+    cases = [name for name in arguments.cases if name in CASES]
+    present = [name for name in cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
     results = {case: {name: run_in_process(case, name, arguments) for name in CONTESTANTS} for case in present}
     print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}")
     print(table(results))
+    for alone in (name for name in arguments.cases if name in runs):
+        command = [sys.executable, __file__, "--alone", alone, "--threads", str(arguments.threads)]
+        subprocess.run([*command, "--data", str(arguments.data)], check=True)
     if arguments.chart:
         draw(results, arguments.chart)
     if arguments.out:

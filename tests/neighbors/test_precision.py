@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from entropick.neighbors import screening
-from entropick.neighbors.precision import Frame, Precision, bound_products, offsets, squared_distances
+from entropick.neighbors.differences import bound_differences, squared_distances
+from entropick.neighbors.precision import Frame, Precision, bound_products, offsets
 
 VALUES = st.floats(-1e6, 1e6, width=32) | st.integers(0, 255).map(float) | st.floats(-(2.0**-10), 2.0**-10, width=32)
 SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
@@ -30,6 +31,23 @@ def test_bounds_are_never_violated(kind, X, offset):
     slack = placed.slack.numpy()
     assert (lower <= true).all()
     assert (true <= lower + 2 * np.add.outer(slack, slack)).all()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    X=hnp.arrays(np.float32, SHAPES, elements=VALUES | st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    offset=st.sampled_from([0.0, 1e3, -1e5]),
+)
+def test_bounds_by_differences_are_never_violated(X, offset):
+    with np.errstate(over="ignore"):
+        X = np.clip(X + np.float32(offset), -3e38, 3e38).astype(np.float32)
+    scale = Frame.of(X).scale
+    i, j = np.indices((len(X), len(X))).reshape(2, -1)
+    low, high = bound_differences(X, i, X, j, scale)
+    true = squared_distances(X, i, X, j)
+    assert (low <= true).all() and (true <= high).all()
+    normal = (true * scale**2 > 1e-20) & np.isfinite(high)
+    assert (high - low <= 1e-4 * true)[normal].all()
 
 
 def test_pixels_are_held_without_error():

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
 from entropick.neighbors.device import usable_device
+from entropick.neighbors.differences import bound_differences, squared_distances
 from entropick.neighbors.level import Level
 from entropick.neighbors.precision import (
     Floats,
     Frame,
     Placed,
     Precision,
-    bound_products,
+    as_limits,
     offsets,
-    squared_distances,
+    tile_of_bounds,
+    within,
 )
 from entropick.neighbors.screening import is_sharp, screen
 
@@ -55,6 +57,10 @@ class Cloud:
         """Squared distances (n,) of pairs of positions, in float64."""
         return squared_distances(self.X, self.rows[positions], self.X, self.rows[others])
 
+    def bounds(self, positions: Integers, others: Integers) -> tuple[Floats, Floats]:
+        """Bounds (n,) of squared distances of pairs of positions, which differ by little."""
+        return bound_differences(self.X, self.rows[positions], self.X, self.rows[others], self.levels[0].scale)
+
     def mutual(self, positions: Integers, squares: Floats) -> Floats:
         """Squared distances (b, b) among `positions`; infinite where they are beyond both rows' `squares` (b,).
 
@@ -64,9 +70,12 @@ class Cloud:
 
         held = self._among[positions]
         limits = torch.from_numpy(np.maximum.outer(squares, squares) * self._among.scale**2).to(held.norms.device)
-        tile = bound_products(held, held)
-        near = tile <= (limits - offsets(held)[:, None]).to(tile.dtype)
-        rows, columns = np.divmod(np.flatnonzero(near.triu(1).cpu().numpy()), len(positions))
+        tile, step = tile_of_bounds(held, held)
+        possible = tile <= as_limits(limits - offsets(held)[:, None], step, tile)
+        rows, columns = np.divmod(np.flatnonzero(possible.triu(1).cpu().numpy()), len(positions))
+        lowest, _ = self.bounds(positions[rows], positions[columns])
+        near = lowest <= np.maximum(squares[rows], squares[columns])
+        rows, columns = rows[near], columns[near]
         result = np.full((len(positions), len(positions)), np.inf)
         result[rows, columns] = result[columns, rows] = self.exact(positions[rows], positions[columns])
         np.fill_diagonal(result, 0.0)
@@ -90,8 +99,10 @@ class Nearer:
 
     def per_row(self) -> tuple[Integers, Floats]:
         """For each pair, how many its row has, and the smallest upper bound of its row."""
-        first = np.flatnonzero(np.diff(self.row, prepend=-1))
-        counts = np.diff(first, append=len(self.row))
+        new = np.ones(len(self.row), bool)
+        np.not_equal(self.row[1:], self.row[:-1], out=new[1:])
+        first = np.flatnonzero(new)
+        counts = np.diff(np.append(first, len(new)))
         smallest = np.minimum.reduceat(self.highest, first) if len(first) else self.highest
         return np.repeat(counts, counts), np.repeat(smallest, counts)
 
@@ -136,7 +147,15 @@ class Reach:
             if len(nearer.row) <= crowd or level is self.cloud.levels[-1]:
                 break
             positions = positions[np.unique(nearer.row)]
+        nearer = self._note_clear(positions, columns, self._tighten(positions, columns, nearer))
         self._decide(positions[nearer.row], columns[nearer.column])
+
+    def _tighten(self, positions: Integers, columns: Integers, nearer: Nearer) -> Nearer:
+        """The same pairs with bounds by differences, without those that turn out to be farther."""
+        rows = positions[nearer.row]
+        lowest, highest = self.cloud.bounds(rows, columns[nearer.column])
+        nearer = Nearer(nearer.row, nearer.column, lowest, highest)[lowest < self.squares[rows]]
+        return nearer[nearer.lowest <= nearer.per_row()[1]]
 
     def _note_clear(self, positions: Integers, columns: Integers, nearer: Nearer) -> Nearer:
         """Note where one column is surely nearer than all others and than what was known; return what remains."""
@@ -157,17 +176,16 @@ class Reach:
         import torch
 
         asked, scale = level[positions], level.scale**2
-        tile, offset = bound_products(asked, placed), offsets(asked)
+        (tile, step), offset = tile_of_bounds(asked, placed), offsets(asked)
         limit = torch.from_numpy(self.squares[positions] * scale).to(offset.device) - offset
         least = tile.amin(dim=1)
-        touched = torch.nonzero(least <= limit.to(tile.dtype))[:, 0]
+        touched = torch.nonzero(least <= as_limits(limit, step, tile))[:, 0]
         slack = asked.slack[touched]
-        reach = torch.minimum(least[touched] + 2 * (slack + placed.slack.max()), limit[touched])
-        tile = tile.index_select(0, touched)
-        # NumPy finds the few hits in a flat array many times faster than torch finds pairs.
-        hits = torch.from_numpy(np.flatnonzero((tile <= reach.to(tile.dtype)[:, None]).cpu().numpy())).to(offset.device)
+        reach = torch.minimum(least[touched] * step + 2 * (slack + placed.slack.max()), limit[touched])
+        tile = tile if len(touched) == len(tile) else tile.index_select(0, touched)
+        hits = torch.from_numpy(within(tile, as_limits(reach, step, tile))).to(offset.device)
         row, column = hits // len(placed), hits % len(placed)
-        low = tile.view(-1)[hits] + offset[touched][row]
+        low = tile.view(-1)[hits] * step + offset[touched][row]
         high = low + 2 * (slack[row] + placed.slack[column])
         lowest, highest = (bound.clamp_(min=0).cpu().numpy() / scale for bound in (low, high))
         nearer = Nearer(touched[row].cpu().numpy(), column.cpu().numpy(), lowest, highest)

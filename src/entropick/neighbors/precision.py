@@ -16,7 +16,7 @@ ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
 
     float64, float32   e = 0; a sum of d products errs by c = (2d + 16) u, u half the distance from 1 to the next float
     bfloat16           a relative e of about 2^-10; c = (2d + 16) 2^-24, and 2^-8 because the result is bfloat16 too
-    int8               multiples of a unit, products summed in int32 without any error; c = 2^-19 for the way to float32
+    int8               multiples of a unit, products summed in int32 without any error; c = 2^-40, and half a step
 """
 
 from __future__ import annotations
@@ -39,15 +39,13 @@ Floats = NDArray[np.float64]
 # Elements that are shifted, placed or measured at once, few enough to stay in the cache.
 BLOCK_ELEMENTS = 1 << 19
 # Squared differences of this size, where the largest coordinate is 1, may be lost to underflow.
-_UNDERFLOW = 1e-30
+UNDERFLOW = 1e-30
 # Powers of two up to this one and their inverses are normal float32 numbers.
 _EXPONENT = 126
 # Rows that tell how coarse vectors are best held.
 _SAMPLE_ROWS = 1024
-# The largest number of int8, and the widest rows whose products are sure to fit into int32.
-_LARGEST, _WIDEST = 127, 1 << 17
-# Elements of a float64 difference computed at once, small enough to stay in the cache.
-_CACHED_ELEMENTS = 1 << 15
+# The largest number of int8.
+_LARGEST = 127
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,14 @@ class Precision:
         norms = torch.linalg.vector_norm(exact, dim=1, dtype=torch.float64).square()
         twice = 2 * self._product_error(rows.shape[1])
         if not self.is_coarse:
-            return Placed(exact, norms, twice / 2 * norms + _UNDERFLOW, 1.0)
+            return Placed(exact, norms, twice / 2 * norms + UNDERFLOW, 1.0)
         vectors, error = self._round(exact)
         # What the measurement itself adds, and the rounding of the shift.
         square = (error * (1 + 2.0**-20) + 2.0**-22 * norms.sqrt()).square()
-        slack = (self.balance + twice) * norms + (1 + 1 / self.balance + twice) * square + _UNDERFLOW
+        slack = (self.balance + twice) * norms + (1 + 1 / self.balance + twice) * square + UNDERFLOW
+        if self.dtype == torch.int8:
+            # The tile counts whole steps.
+            slack += 1.01 * self.unit**2
         return Placed(vectors, norms, slack, self.unit)
 
     def _round(self, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,7 +163,7 @@ class Precision:
         import torch
 
         if self.dtype == torch.int8:
-            return 2.0**-19
+            return 2.0**-40
         unit = torch.finfo(torch.float64 if self.dtype == torch.float64 else torch.float32).eps / 2
         summed = (2 * width + 16) * unit / (1 - (2 * width + 16) * unit)
         return summed + (2.0**-8 if self.dtype == torch.bfloat16 else 0.0)
@@ -216,34 +217,50 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
 
 
-def bound_products(asked: Placed, placed: Placed) -> torch.Tensor:
-    """Return the tile (n, m) that, with `offsets` added to its rows, is a lower bound of squared distances.
+def tile_of_bounds(asked: Placed, placed: Placed) -> tuple[torch.Tensor, float]:
+    """Return a tile (n, m), and the step that makes it, with `offsets` added to its rows, lower bounds of squared
+    distances.
 
-    The upper bound is higher by twice the slack of both rows. What the tile is compared with may be rounded to its
-    dtype; the slack covers that.
+    The upper bound is higher by twice the slack of both rows. The tile of int8 counts whole steps, which needs no way
+    to float32; others have a step of 1. What they are compared with may be rounded to their dtype.
     """
     import torch
 
     lengths = placed.norms - placed.slack
-    if not asked.vectors.dtype.is_floating_point or asked.vectors.dtype == torch.bfloat16:
+    if asked.vectors.dtype == torch.int8:
+        step = 2 * asked.unit * placed.unit
         product = multiply(asked.vectors, placed.vectors)
-        return torch.add(lengths.float(), product, alpha=-2 * asked.unit * placed.unit)
+        # Up to 2^14 columns, what is cut here is surely beneath 0, and nothing overflows.
+        return torch.sub((lengths / step).floor_().clamp_(-(2.0**30), 2.0**30).int(), product, out=product), step
+    if asked.vectors.dtype == torch.bfloat16:
+        return torch.add(lengths.float(), multiply(asked.vectors, placed.vectors), alpha=-2), 1.0
     with full_precision():
-        return torch.addmm(lengths.to(asked.vectors.dtype), asked.vectors, placed.vectors.T, alpha=-2)
+        return torch.addmm(lengths.to(asked.vectors.dtype), asked.vectors, placed.vectors.T, alpha=-2), 1.0
+
+
+def bound_products(asked: Placed, placed: Placed) -> torch.Tensor:
+    """Return the tile (n, m) that, with `offsets` added to its rows, is a lower bound of squared distances."""
+    tile, step = tile_of_bounds(asked, placed)
+    return tile if step == 1 else tile.double().mul_(step)
+
+
+def as_limits(bounds: torch.Tensor, step: float, tile: torch.Tensor) -> torch.Tensor:
+    """Bounds in the dtype of a tile, such that whatever is within a bound is within its limit."""
+    import torch
+
+    if tile.dtype != torch.int32:
+        return bounds.to(tile.dtype)
+    return (bounds / step).clamp_(-(2.0**31), 2.0**31 - 1).ceil_().to(torch.int32)
+
+
+def within(tile: torch.Tensor, limits: torch.Tensor) -> Integers:
+    """The places, in the flat tile (n, m), of what is at most the limit (n,) of its row."""
+    # NumPy finds the few hits in a flat array many times faster than torch finds pairs, and compares faster on a CPU.
+    if tile.device.type == "cpu":
+        return np.flatnonzero(tile.numpy() <= limits.numpy()[:, None])
+    return np.flatnonzero((tile <= limits[:, None]).cpu().numpy())
 
 
 def offsets(asked: Placed) -> torch.Tensor:
     """What is missing in the rows of `bound_products`, in float64 (n,)."""
     return asked.norms - asked.slack
-
-
-def squared_distances(X: Features, rows: Integers, Y: Features, columns: Integers) -> Floats:
-    """Return ``|X[rows[i]] - Y[columns[i]]|^2``, float64 ``(n,)``, computed as differences in float64."""
-    squares = np.empty(len(rows))
-    step = max(1, _CACHED_ELEMENTS // X.shape[1])
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        difference = X[rows[part]].astype(np.float64)
-        difference -= Y[columns[part]]
-        np.einsum("ij,ij->i", difference, difference, out=squares[part])
-    return squares

@@ -27,6 +27,8 @@ _SHARP = 2.0**-10
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 512, 512, 3
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
 _NARROWEST = 16
+# Wider rows may overflow the int32 in which int8 products are summed.
+_WIDEST = 1 << 14
 # On a GPU, torch multiplies int8 in some shapes only.
 _KINDS = {"cpu": ("int8", "bfloat16"), "cuda": ("bfloat16",)}
 
@@ -40,6 +42,8 @@ def screen(frame: Frame, X: Features, device: str) -> Precision | None:
     for name in _KINDS.get(device.partition(":")[0], ()) if _forced is None else (_forced,):
         if name == "none":
             return None
+        if name == "int8" and X.shape[1] > _WIDEST:
+            continue
         speed = speeds(device, torch.get_num_threads())[name]
         if _forced is None and speed < _FASTER:
             continue

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
 from entropick.neighbors.device import usable_device
+from entropick.neighbors.differences import squared_distances
 from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.level import Level
-from entropick.neighbors.precision import Floats, Frame, Placed, Precision, bound_products, offsets, squared_distances
+from entropick.neighbors.precision import Floats, Frame, Placed, Precision, offsets, tile_of_bounds
 from entropick.neighbors.screening import is_sharp, screen
 from entropick.work import Work
 
@@ -191,8 +192,9 @@ class _Search:
         best: list[torch.Tensor] = []
         for start in range(0, len(self.points), _POINT_ROWS):
             placed = level[np.arange(start, min(start + _POINT_ROWS, len(self.points)))]
-            value, column = smallest(bound_products(asked, placed), kept)
-            found = [value.double(), placed.slack[column], column + start]
+            tile, step = tile_of_bounds(asked, placed)
+            value, column = smallest(tile, kept)
+            found = [value.double() * step, placed.slack[column], column + start]
             best = [torch.cat(pair, dim=1) for pair in zip(best, found, strict=True)] if best else found
             slot = torch.topk(best[0], min(kept, best[0].shape[1]), dim=1, largest=False).indices
             best = [part.gather(1, slot) for part in best]
