@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop
 
 from entropick import FixedRealShare, FreshData, Replace
 from entropick.errors import InputError
+from entropick.features.pixels import Pixels
 from entropick.selectors import Greedy, Random
 from entropick.selectors.guards import OutlierGuard
 
@@ -130,3 +134,20 @@ def test_maps_lie_on_the_real_datas_axes(tmp_path, images):
         density = history.load(n, "spread.npy")
         told = history.find(n, "measure" if n else "baseline").values["spread"]
         assert density.shape == (40, 40) and density.sum() == pytest.approx(1 - told["outside"], abs=1e-6)
+
+
+@dataclass(kw_only=True)
+class Costly(Pixels):
+    """Pixels whose features are kept, as those of an encoder are."""
+
+    kind: ClassVar[str] = "costly"
+    cheap: ClassVar[bool] = False
+
+
+def test_fresh_and_planted_images_have_features_where_those_of_emitted_ones_are_kept(tmp_path, images):
+    found = []
+    for features in (Pixels(), Costly()):
+        loop = fresh_loop(images, selector=Greedy(n_samples=N_SELECTED), garbage_share=0.1, features=features)
+        run = loop.run(tmp_path / features.kind)
+        found.append([run.load(n, "selection.parquet")["pool_row"].tolist() for n in (1, 2, 3)])
+    assert found[0] == found[1]

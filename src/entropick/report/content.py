@@ -13,7 +13,7 @@ from entropick.report.record import STAGES, ArmRecord, StudyRecord, finite
 from entropick.run import flatten
 
 # Settings that the table of last iterations shows beside the arms that differ in them.
-_IN_TABLE = re.compile(r"guidance|garbage_share$")
+_IN_TABLE = re.compile(r"guidance|conditional|garbage_share$")
 
 
 @dataclass(frozen=True)
