@@ -84,7 +84,7 @@ class Output:
             return None
         candidates = Counter(self.classes)
         taken = Counter(self.classes[row] for row in chosen.rows.tolist())
-        return {name: {"candidates": candidates[name], "chosen": taken[name]} for name in sorted(candidates)}
+        return {readable(name): {"candidates": candidates[name], "chosen": taken[name]} for name in sorted(candidates)}
 
     def _by_source(self, shown: Rows) -> list[int]:
         counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()
