@@ -16,7 +16,7 @@ from entropick.arrays import Integers
 from entropick.neighbors import Floats
 from entropick.run.files import storage_errors, write_content
 from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.sources import Candidates, Source, readable_columns, write_csv
+from entropick.sources import Candidates, Source, readable, readable_columns, write_csv
 from entropick.work import Work
 
 MANIFEST, MANIFEST_CSV, ASIDE = "manifest.parquet", "manifest.csv", "set-aside.csv"
