@@ -34,3 +34,10 @@ class Level:
         if self._held is not None:
             return self._held[positions]
         return self.precision.place(self.X[self.rows[positions]], self.device)
+
+    def block(self, part: slice) -> Placed:
+        """Neighbouring positions; not copied where they are held."""
+        if self._held is None:
+            return self.precision.place(self.X[self.rows[part]], self.device)
+        held = self._held
+        return Placed(held.vectors[part], held.norms[part], held.slack[part], held.unit)
