@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import headless
 import pytest
+from headless import chromium
 from made_up_study import HOSTILE_TITLE
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium: apt-get install chromium")
 
 # What is shown at first: 12 figures of one panel each, but for those of variance and of duplicates.
 N_DRAWINGS = 12 - 2
@@ -24,28 +19,11 @@ N_DRAWINGS = 12 - 2
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
-@contextmanager
-def opened(browser: Any, page: Path, width: int = 1280, **options: Any) -> Iterator[Any]:
-    """The page, drawn; whatever it complained about or asked for fails the test."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-    tab = context.new_page()
-    told: list[str] = []
-    tab.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: told.append(f"error: {error}"))
-    tab.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-    tab.on("request", lambda request: None if request.url.startswith("data:") else told.append(request.url))
-    tab.goto(page.as_uri())
-    tab.wait_for_selector("html[data-complete]", timeout=30_000)
-    yield tab
-    assert told == [page.as_uri()]
-    context.close()
+opened = partial(headless.opened, until="data-complete")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,19 +5,16 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import headless
 import pytest
+from headless import chromium
 
 from entropick.scoring import PAGE
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 
 
 def test_it_is_one_file_without_a_way_out(page: Path) -> None:
@@ -59,31 +56,11 @@ def test_it_says_what_was_found(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    if not CHROMIUM:
-        pytest.skip("no chromium: apt-get install chromium")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
-@contextmanager
-def opened(browser: Any, page: Path, width: int = 1280, **options: Any) -> Iterator[Any]:
-    """The page, drawn; whatever it complained about or asked for fails the test."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-    tab = context.new_page()
-    told: list[str] = []
-    tab.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: told.append(f"error: {error}"))
-    tab.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-    tab.on("request", lambda request: None if request.url.startswith("data:") else told.append(request.url))
-    tab.goto(page.as_uri())
-    tab.wait_for_selector("html[data-drawn]", timeout=30_000)
-    yield tab
-    assert told == [page.as_uri()]
-    context.close()
+opened = partial(headless.opened, until="data-drawn")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
