@@ -14,8 +14,8 @@ from entropick.arrays import Features, check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
-from entropick.run.directory import CONFIG, check_config
-from entropick.run.files import FileRecord, remove_partial, write_json
+from entropick.run.directory import check_config
+from entropick.run.files import FileRecord, write_json
 from entropick.run.lock import locked
 from entropick.scoring.condition import Condition
 from entropick.scoring.forecast import forecast
@@ -25,9 +25,9 @@ from entropick.scoring.space import Space, rows_hash
 from entropick.sources import (
     Source,
     Survey,
+    begun,
     check_encoder,
     check_output,
-    check_outside,
     check_problems,
     finished,
     readable,
@@ -132,8 +132,7 @@ class Score:
         """
         work = work or Work()
         self.check()
-        check_outside(out, self.sources)
-        check_output(out, {"sources", "spaces", "metrics"}, of="score")
+        check_output(out, self.sources, {"sources", "spaces", "metrics"}, of="score")
         embedded = {space.name: space.embedded(self.sources) for space in self.spaces}
         hashes = self._hashes(work)
         config = self.describe(hashes)
@@ -145,11 +144,7 @@ class Score:
         found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
         check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, embedded, say)
-        with locked(out):
-            # Again: another process may have finished here while this one looked at its images.
-            check_config(out, config, done=RESULT)
-            remove_partial(out)
-            write_json(out / CONFIG, config)
+        with begun(out, config, done=RESULT):
             return self._measure(config, hashes, found, embedded, out, work, say)
 
     def describe(self, hashes: Mapping[str, str]) -> dict[str, Any]:

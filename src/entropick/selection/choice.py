@@ -15,14 +15,12 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
-from entropick.run.directory import CONFIG, check_config
+from entropick.run.directory import check_config
 from entropick.run.files import (
     fingerprint,
     hash_file,
-    remove_partial,
     write_json,
 )
-from entropick.run.lock import locked
 from entropick.run.stage_work import Pace, StageWork
 from entropick.selection.appraisal import appraise
 from entropick.selection.forecast import forecast
@@ -34,9 +32,9 @@ from entropick.sources import (
     Candidates,
     Source,
     Survey,
+    begun,
     check_encoder,
     check_output,
-    check_outside,
     check_problems,
     check_rows,
     extract,
@@ -136,8 +134,7 @@ class Choice:
         """
         work = work or Work()
         self.check()
-        check_outside(out, self.sources)
-        check_output(out, {"sources", "selector", "guard"}, of="selection")
+        check_output(out, self.sources, {"sources", "selector", "guard"}, of="selection")
         X = self._embedded()
         hashes = [source.content_hash(work) for source in self.sources]
         config = self.describe(hashes)
@@ -148,14 +145,10 @@ class Choice:
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
         check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
         self._foretell(found, X, say)
-        with locked(out):
-            # Again: another process may have finished here while this one looked at its images.
-            check_config(out, config, done=RESULT)
+        with begun(out, config, done=RESULT):
             if (result := _finished(out)) is not None:
                 return result
-            remove_partial(out)
             remove_written(out)
-            write_json(out / CONFIG, config)
             candidates = self._candidates(hashes, found, X, out / _CACHE, work)
             check_problems(self.sources, candidates.problems, skip_bad=self.skip_bad)
             checkpoints = StageWork(out / _CHECKPOINTS / fingerprint(config)[:16], Pace(_SECONDS), work.progress)

@@ -9,7 +9,7 @@ about images that cannot be used. Selections and scores both begin here, and sha
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.extraction import Candidates, check_rows, extract, given
 from entropick.sources.feature_cache import FeatureCache, check_encoder, lessons_of
-from entropick.sources.output import check_output, check_outside, finished, readable_columns, write_csv
+from entropick.sources.output import begun, check_output, finished, readable_columns, write_csv
 from entropick.sources.pictures import encoded, fitted, read_picture
 from entropick.sources.problems import check_problems, skipped
 from entropick.sources.source import Source, open_sources, readable
@@ -21,9 +21,9 @@ __all__ = [
     "FeatureCache",
     "Source",
     "Survey",
+    "begun",
     "check_encoder",
     "check_output",
-    "check_outside",
     "check_problems",
     "check_rows",
     "encoded",

@@ -6,21 +6,32 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError
-from entropick.run.directory import CONFIG
-from entropick.run.files import FileRecord, hash_file, read_json, storage_errors, write_atomic
+from entropick.run.directory import CONFIG, check_config
+from entropick.run.files import (
+    FileRecord,
+    hash_file,
+    read_json,
+    remove_partial,
+    storage_errors,
+    write_atomic,
+    write_json,
+)
+from entropick.run.lock import locked
 from entropick.sources.source import Source, readable
 
 
-def check_output(out: Path, config_keys: set[str], *, of: str) -> None:
-    """Refuse a folder that holds what no such command has written: nothing of a user's is mixed with results.
+def check_output(out: Path, sources: Sequence[Source], config_keys: set[str], *, of: str) -> None:
+    """Refuse a folder that is in one of the `sources`, or holds what no such command has written.
 
     `config_keys` are keys of the ``config.json`` by which the command knows its own folder; `of` is what it makes.
     """
+    _check_outside(out, sources)
     with storage_errors(out):
         if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
             return
@@ -29,7 +40,21 @@ def check_output(out: Path, config_keys: set[str], *, of: str) -> None:
         raise InputError(f"out: expected a new folder or one of an earlier {of}, but {out} holds other files.")
 
 
-def check_outside(out: Path, sources: Sequence[Source]) -> None:
+@contextmanager
+def begun(out: Path, config: Mapping[str, Any], *, done: str) -> Iterator[None]:
+    """Hold the folder, free of what was left half-written, with the `config` that is worked by.
+
+    `done` is the file without which nothing is finished, see `check_config`.
+    """
+    with locked(out):
+        # Again: another process may have finished here while this one looked at its images.
+        check_config(out, config, done=done)
+        remove_partial(out)
+        write_json(out / CONFIG, config)
+        yield
+
+
+def _check_outside(out: Path, sources: Sequence[Source]) -> None:
     """Refuse a folder in one of the `sources`: what is written there would be one of its images the next time."""
     for source in sources:
         # realpath minds no loop of links, which is refused where the folder is made.
