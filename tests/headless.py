@@ -29,10 +29,16 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, page: Path, width: int = 1280, *, until: str, **options: Any) -> Iterator[Any]:
-    """The page, once its root has the attribute `until`; whatever it complained about or asked for fails the test."""
+def opened(
+    browser: Any, page: Path, width: int = 1280, *, until: str, script: str = "", **options: Any
+) -> Iterator[Any]:
+    """The page, once its root has the attribute `until`; whatever it complained about or asked for fails the test.
+
+    A `script` runs in it before its own.
+    """
     context = browser.new_context(viewport={"width": width, "height": 900}, **options)
     tab = context.new_page()
+    tab.add_init_script(script)
     told: list[str] = []
     tab.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: told.append(f"error: {error}"))
