@@ -132,13 +132,14 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
 
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
-    current = candidates.squares[block]
-    between = candidates.cloud.mutual(block, current)
+    current, nearer = candidates.within(block)
     for place, position in enumerate(block.tolist()):
         if current[place] > limit and candidates.missing:
             candidates.accept(position, current[place])
-            np.minimum(current, between[place], out=current)
-    candidates.know(block, current)
+            current[place] = 0.0
+            for other, between in nearer[place]:
+                current[other] = min(current[other], between)
+    candidates.know(block, np.array(current))
 
 
 def _square_within(threshold: float) -> float:
