@@ -33,7 +33,7 @@ def test_bounds_are_never_violated(kind, X, offset, share):
     i, j = np.indices((len(X), len(X))).reshape(2, -1)
     true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
     limits = np.quantile(true, share, axis=1, method="nearest")
-    near, _ = compare(as_rows(placed), torch.from_numpy(limits), as_columns(placed)).near()
+    near, _ = compare(as_rows(placed), torch.from_numpy(limits), as_columns(precision.place(X))).near()
     found = np.zeros_like(true, bool)
     found[near.row, near.column] = True
     assert found[true <= limits[:, None]].all()

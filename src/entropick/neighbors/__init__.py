@@ -26,6 +26,7 @@ from entropick.neighbors.precision import (
     Placed,
     Precision,
 )
+from entropick.neighbors.screening import screen
 from entropick.neighbors.search import Neighbors, nearest_neighbors
 from entropick.neighbors.tile import as_columns, as_rows, compare
 
@@ -43,5 +44,6 @@ __all__ = [
     "distinct_rows",
     "fingerprint",
     "nearest_neighbors",
+    "screen",
     "squared_distances",
 ]

@@ -63,8 +63,8 @@ class Cloud:
         the squared distances to them."""
         if len(positions) == 0:
             return []
-        placed, b = self.levels[0][positions], len(positions)
-        found = self.near(as_rows(placed), squares, as_columns(placed))
+        level, b = self.levels[0], len(positions)
+        found = self.near(as_rows(level[positions]), squares, as_columns(level[positions]))
         low, high = np.minimum(found.row, found.column), np.maximum(found.row, found.column)
         low, high = np.divmod(np.unique((low * b + high)[low < high]), b)
         exact = self.exact(positions[low], positions[high])

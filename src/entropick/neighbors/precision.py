@@ -6,8 +6,8 @@ Let x be held as ``x'`` with the error ``e = |x - x'|``, and y as ``y'`` with ``
 
 and as ``2ab <= k a^2 + b^2 / k`` for every k > 0, twice that is at most ``k (|x|^2 + |y|^2) + (1 + 1/k) (e^2 + f^2)``.
 The product of ``x'`` and ``y'`` is itself computed with an error: a sum of terms errs by at most ``c/2`` times the sum
-of their sizes, where c is known for each precision, and ``2 |x'| |y'|`` is at most ``2 (|x|^2 + e^2 + |y|^2 + f^2)``. The
-squared lengths are terms of the same sum (`tile`), which adds another ``c/2`` of each. So the error of a squared
+of their sizes, where c is known for each precision, and ``2 |x'| |y'|`` is at most ``2 (|x|^2 + e^2 + |y|^2 + f^2)``.
+The squared lengths are terms of the same sum (`tile`), which adds another ``c/2`` of each. So the error of a squared
 distance is at most the sum of two numbers, one for each row, its *slack*:
 
     slack(x) = (k + 2c) |x|^2 + (1 + 1/k + 2c) e^2

@@ -170,15 +170,15 @@ def _places(values: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def as_rows(placed: Placed) -> Placed:
-    """A copy as the rows of tiles: see `compare`."""
-    vectors = _filled(placed.vectors, copy=True)
+    """The same as the rows of tiles, in which `compare` writes; nothing else may use these vectors."""
+    vectors = _filled(placed.vectors, 1)
     vectors[:, placed.width : placed.width + 2] = 1
     return replace(placed, vectors=vectors)
 
 
 def as_columns(placed: Placed) -> Placed:
     """The same as the columns of tiles."""
-    n, vectors = len(placed), _filled(placed.vectors)
+    n, vectors = len(placed), _filled(placed.vectors, _FINE)
     if len(vectors) > n and vectors.shape[1] > placed.width:
         vectors[n:, placed.width] = _NOTHING
     return replace(placed, vectors=vectors)
@@ -187,7 +187,7 @@ def as_columns(placed: Placed) -> Placed:
 def compare(rows: Placed, limits: torch.Tensor, columns: Placed) -> Tile:
     """The tile of gains of `as_rows` with squared `limits`, float64 (n,), in the frame, by `as_columns`.
 
-    The limits are written into columns of the rows, where they stay.
+    The limits are written into columns of the rows, and stay there.
     """
     import torch
 
@@ -214,11 +214,11 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
 
 
-def _filled(vectors: torch.Tensor, *, copy: bool = False) -> torch.Tensor:
-    """The vectors, and zeros up to a number of rows that products are fast with."""
+def _filled(vectors: torch.Tensor, fine: int) -> torch.Tensor:
+    """The vectors, and zeros up to a number of rows that products are fast with, a multiple of `fine` in float32."""
     n = len(vectors)
-    size = max(_COARSE, 1 << (n - 1).bit_length()) if vectors.element_size() < 4 else -(-n // _FINE) * _FINE
-    if size == n and not copy:
+    size = max(_COARSE, 1 << (n - 1).bit_length()) if vectors.element_size() < 4 else -(-n // fine) * fine
+    if size == n:
         return vectors
     filled = vectors.new_zeros((size, vectors.shape[1]))
     filled[:n] = vectors
