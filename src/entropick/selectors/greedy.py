@@ -56,7 +56,7 @@ class Greedy(Selector):
     brought up to date, by matrix products, only when its last known distance puts it among the farthest. Every
     comparison is decided in float64: the rows are those of a float64 loop over picks, and of rows equally far the
     lowest is picked. Once only copies of picked points are left, they follow, lowest row first, at distance 0.
-    Memory: one float32 copy of X and a few blocks.
+    Memory: one copy of X, in float32 or coarser, and a few blocks.
 
     Source: Algorithm 1 of Shi et al. 2025, arXiv 2509.16499.
 

@@ -16,7 +16,7 @@ from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
 # Candidates that are looked at together.
-_BLOCK_ROWS = 512
+_BLOCK_ROWS = 1024
 
 
 @dataclass(kw_only=True)
@@ -61,7 +61,7 @@ class ThresholdDecay(Selector):
     Rows are those of the plain algorithm, decided in float64. Each candidate remembers its distance to the accepted
     rows that it has seen: it is skipped while that is within the threshold, and then sees only the new ones.
     Thresholds at which nothing can be accepted are jumped over. Once only copies are left, they follow in candidate
-    order, at distance 0. Memory: one float32 copy of X and a few blocks.
+    order, at distance 0. Memory: one copy of X, in float32 or coarser, and a few blocks.
 
     Source: Algorithm 2 of Shi et al. 2025, arXiv 2509.16499.
 
