@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from entropick.neighbors import screening
 from entropick.neighbors.differences import bound_differences, squared_distances
-from entropick.neighbors.precision import Frame, Precision, bound_products, offsets
+from entropick.neighbors.precision import Frame, Precision
+from entropick.neighbors.tile import as_columns, as_rows, compare
 
 VALUES = st.floats(-1e6, 1e6, width=32) | st.integers(0, 255).map(float) | st.floats(-(2.0**-10), 2.0**-10, width=32)
 SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
@@ -19,18 +20,61 @@ SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
 
 @pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int8"])
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(X=hnp.arrays(np.float32, SHAPES, elements=VALUES), offset=st.sampled_from([0.0, 1e3, -1e5]))
-def test_bounds_are_never_violated(kind, X, offset):
+@given(
+    X=hnp.arrays(np.float32, SHAPES, elements=VALUES),
+    offset=st.sampled_from([0.0, 1e3, -1e5]),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_bounds_are_never_violated(kind, X, offset, share):
     X = X + np.float32(offset)
     frame, dtype = Frame.of(X), getattr(torch, kind)
     precision = Precision.coarse(frame, X, dtype) if kind in ("bfloat16", "int8") else Precision(frame, dtype)
     placed = precision.place(X)
-    lower = (bound_products(placed, placed).double() + offsets(placed)[:, None]).numpy()
     i, j = np.indices((len(X), len(X))).reshape(2, -1)
     true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
-    slack = placed.slack.numpy()
-    assert (lower <= true).all()
-    assert (true <= lower + 2 * np.add.outer(slack, slack)).all()
+    limits = np.quantile(true, share, axis=1, method="nearest")
+    near, _ = compare(as_rows(placed), torch.from_numpy(limits), as_columns(precision.place(X))).near()
+    found = np.zeros_like(true, bool)
+    found[near.row, near.column] = True
+    assert found[true <= limits[:, None]].all()
+    pairs = true[near.row, near.column]
+    assert (near.lowest <= pairs).all() and (pairs <= near.highest).all()
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int8"])
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    X=hnp.arrays(np.float32, st.tuples(st.integers(70, 90), st.integers(2, 20)), elements=VALUES),
+    share=st.sampled_from([0.1, 1.0]),
+    wanted=st.sampled_from([1, 3, 80]),
+)
+def test_the_nearest_are_among_the_near_and_within_reach(kind, X, share, wanted):
+    frame, dtype = Frame.of(X), getattr(torch, kind)
+    precision = Precision.coarse(frame, X, dtype) if kind in ("bfloat16", "int8") else Precision(frame, dtype)
+    i, j = np.indices((len(X), len(X))).reshape(2, -1)
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
+    limits = np.quantile(true, share, axis=1, method="nearest")
+    tile = compare(as_rows(precision.place(X)), torch.from_numpy(limits), as_columns(precision.place(X)))
+    near, reach = tile.near(wanted)
+    found = np.zeros_like(true, bool)
+    found[near.row, near.column] = True
+    ranked = np.sort(true, axis=1)
+    kth = ranked[:, wanted - 1] if wanted <= len(X) else np.full(len(X), np.inf)
+    assert found[true <= np.minimum(limits, kth)[:, None]].all()
+    assert (kth <= reach.numpy()).all()
+    assert (near.limits(len(X), wanted) >= kth).all()
+    assert (np.diff(near.row) >= 0).all()
+
+
+@pytest.mark.parametrize("columns", [3, 16, 256, 300])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_filling_is_near_nothing(kind, columns):
+    X = np.random.default_rng(0).standard_normal((columns, 20)).astype(np.float32)
+    precision = Precision.coarse(Frame.of(X), X, torch.bfloat16) if kind == "bfloat16" else None
+    precision = precision or Precision(Frame.of(X), torch.float32)
+    placed = as_rows(precision.place(X))
+    near, _ = compare(placed, torch.full_like(placed.norms, torch.inf), as_columns(precision.place(X))).near()
+    assert len(near.row) == columns**2 and near.column.max() == columns - 1
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -74,8 +118,9 @@ def test_the_choice_follows_the_speeds(monkeypatch):
 
     assert chosen(pixels, int8=2.0, bfloat16=0.5) == "torch.int8"
     assert chosen(pixels, int8=1.0, bfloat16=0.5) is None
-    assert chosen(normal, int8=9.0, bfloat16=2.0) is None
-    assert chosen(normal, int8=1.0, bfloat16=4.0) == "torch.bfloat16"
+    assert chosen(pixels, int8=2.0, bfloat16=3.0) == "torch.bfloat16"
+    assert chosen(normal, int8=9.0, bfloat16=0.9) is None
+    assert chosen(normal, int8=9.0, bfloat16=2.0) == "torch.bfloat16"
     assert chosen(pixels[:, :1], int8=9.0, bfloat16=9.0) is None
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from entropick.neighbors import nearest_neighbors, search
-from entropick.neighbors.search import smallest
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +58,3 @@ def test_row_order(pixels, expected):
     found = nearest_neighbors(pixels[:100][asked], pixels[100:][known], k=3)
     np.testing.assert_array_equal(found.distances, expected.distances[asked])
     np.testing.assert_array_equal(known[found.indices], expected.indices[asked])
-
-
-@pytest.mark.parametrize(("m", "n"), [(16, 1), (160, 9), (176, 11), (161, 3), (64, 9), (5, 9)])
-def test_smallest_of_groups(m, n):
-    tile = torch.from_numpy(np.random.default_rng(0).permutation(40 * m).reshape(40, m).astype(np.float32))
-    values, columns = smallest(tile, n)
-    expected = torch.sort(tile, dim=1)
-    torch.testing.assert_close(values, expected.values[:, :n])
-    torch.testing.assert_close(columns, expected.indices[:, :n])

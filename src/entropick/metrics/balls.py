@@ -13,9 +13,10 @@ from entropick.neighbors import (
     Frame,
     Placed,
     Precision,
-    bound_products,
+    as_columns,
+    as_rows,
+    compare,
     distinct_rows,
-    offsets,
     squared_distances,
 )
 
@@ -36,10 +37,10 @@ def count_balls(points: Features, *, centers: Features, radii: Floats) -> Intege
     precision = Precision(Frame.of(seen, centers), torch.float32)
     counts = np.zeros(len(seen), np.int64)
     for columns in _slices(len(seen), _POINT_ROWS):
-        placed = precision.place(seen[columns])
+        placed = as_columns(precision.place(seen[columns]))
         for rows in _slices(len(centers), _CENTER_ROWS):
             limits = np.square(radii[rows] * precision.frame.scale)
-            inside, on_border = _sides(precision.place(centers[rows]), placed, limits)
+            inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
             counts[columns] += np.count_nonzero(inside, axis=0)
             row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
             exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
@@ -52,13 +53,11 @@ def _sides(centers: Placed, points: Placed, limits: Floats) -> tuple[NDArray[np.
     """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
     import torch
 
-    tile = bound_products(centers, points)
-    reach = torch.from_numpy(limits) - offsets(centers)
-    # Bounds are apart by twice the slack; one more on each side pays for rounding the limits.
-    slack = centers.slack + points.slack.max()
-    inside = tile <= (reach - 3 * slack).to(tile.dtype)[:, None]
-    possible = tile <= (reach + slack).to(tile.dtype)[:, None]
-    return inside.numpy(), (possible & ~inside).numpy()
+    reach = torch.from_numpy(limits)
+    tile = compare(centers, reach, points)
+    gains = tile.gains[:, : len(points)]
+    inside = gains >= tile.sure(reach)[:, None]
+    return inside.numpy(), ((gains >= tile.least[:, None]) & ~inside).numpy()
 
 
 def _slices(n: int, step: int) -> Iterator[slice]:

@@ -10,6 +10,7 @@ leaves this room is therefore exact; the products decide how long it takes, neve
     cloud      rows among which a set grows, and how near it has come to each
     level      the rows of a matrix in one precision
     precision  vectors in float64, float32 or coarser, and the bounds of their products
+    tile       which pairs may be within limits, by one product
     differences  squared distances in float64, and within tight bounds in float32
     screening  whether a coarse product goes first
     device     where products run
@@ -24,10 +25,10 @@ from entropick.neighbors.precision import (
     Frame,
     Placed,
     Precision,
-    bound_products,
-    offsets,
 )
+from entropick.neighbors.screening import screen
 from entropick.neighbors.search import Neighbors, nearest_neighbors
+from entropick.neighbors.tile import as_columns, as_rows, compare
 
 __all__ = [
     "Cloud",
@@ -37,10 +38,12 @@ __all__ = [
     "Placed",
     "Precision",
     "Reach",
-    "bound_products",
+    "as_columns",
+    "as_rows",
+    "compare",
     "distinct_rows",
     "fingerprint",
     "nearest_neighbors",
-    "offsets",
+    "screen",
     "squared_distances",
 ]

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
 from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import bound_differences, squared_distances
 from entropick.neighbors.level import Level
-from entropick.neighbors.precision import (
-    Floats,
-    Frame,
-    Placed,
-    Precision,
-    as_limits,
-    offsets,
-    tile_of_bounds,
-    within,
-)
-from entropick.neighbors.screening import is_sharp, screen
+from entropick.neighbors.precision import Floats, Frame, Placed, Precision
+from entropick.neighbors.screening import screen
+from entropick.neighbors.tile import Near, as_columns, as_rows, compare
 
 # Rows and columns of a tile, small enough to stay in the cache.
 _TILE_ROWS, _TILE_COLUMNS = 2048, 1024
@@ -43,12 +34,10 @@ class Cloud:
         self.rows = np.arange(len(X)) if rows is None else rows
         frame, hold = Frame.of(X), device != "cpu" or not isinstance(X, np.memmap)
         coarse = screen(frame, X, device) if hold else None
-        sharp = coarse is not None and is_sharp(coarse, X)
-        kinds = [(coarse, True)] if coarse else []
-        kinds += [(Precision(frame, torch.float32), hold and not sharp), (Precision(frame, torch.float64), False)]
-        self.levels = [Level(X, self.rows, kind, device, hold=held) for kind, held in kinds]
-        # Where a coarse product rules out little, it is not asked for distances among few.
-        self._among = self.levels[0 if sharp or not coarse else 1]
+        kinds = [coarse] if coarse else []
+        kinds += [Precision(frame, torch.float32), Precision(frame, torch.float64)]
+        self.levels = [Level(X, self.rows, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
+        self.scale = frame.scale
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,52 +48,32 @@ class Cloud:
 
     def bounds(self, positions: Integers, others: Integers) -> tuple[Floats, Floats]:
         """Bounds (n,) of squared distances of pairs of positions, which differ by little."""
-        return bound_differences(self.X, self.rows[positions], self.X, self.rows[others], self.levels[0].scale)
+        return bound_differences(self.X, self.rows[positions], self.X, self.rows[others], self.scale)
 
-    def mutual(self, positions: Integers, squares: Floats) -> Floats:
-        """Squared distances (b, b) among `positions`; infinite where they are beyond both rows' `squares` (b,).
-
-        What is beyond can lower neither row's distance to the set, so it need not be known.
-        """
+    def near(self, rows: Placed, squares: Floats, columns: Placed, wanted: int | None = None) -> Near:
+        """Pairs of a tile that may be within the `squares` of their rows, and of the `wanted` nearest to them."""
         import torch
 
-        held = self._among[positions]
-        limits = torch.from_numpy(np.maximum.outer(squares, squares) * self._among.scale**2).to(held.norms.device)
-        tile, step = tile_of_bounds(held, held)
-        possible = tile <= as_limits(limits - offsets(held)[:, None], step, tile)
-        rows, columns = np.divmod(np.flatnonzero(possible.triu(1).cpu().numpy()), len(positions))
-        lowest, _ = self.bounds(positions[rows], positions[columns])
-        near = lowest <= np.maximum(squares[rows], squares[columns])
-        rows, columns = rows[near], columns[near]
-        result = np.full((len(positions), len(positions)), np.inf)
-        result[rows, columns] = result[columns, rows] = self.exact(positions[rows], positions[columns])
-        np.fill_diagonal(result, 0.0)
-        return result
+        limits = torch.from_numpy(squares * self.scale**2).to(rows.norms.device)
+        found = compare(rows, limits, columns).near(wanted)[0]
+        return Near(found.row, found.column, found.lowest / self.scale**2, found.highest / self.scale**2)
 
-
-@dataclass(frozen=True)
-class Nearer:
-    """Pairs of a tile, by number and sorted by `row`, that contain the nearest column of each row that has come nearer.
-
-    `lowest` and `highest` are bounds of their squared distances, float64; all four are (n,).
-    """
-
-    row: Integers
-    column: Integers
-    lowest: Floats
-    highest: Floats
-
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Nearer:
-        return Nearer(self.row[chosen], self.column[chosen], self.lowest[chosen], self.highest[chosen])
-
-    def per_row(self) -> tuple[Integers, Floats]:
-        """For each pair, how many its row has, and the smallest upper bound of its row."""
-        new = np.ones(len(self.row), bool)
-        np.not_equal(self.row[1:], self.row[:-1], out=new[1:])
-        first = np.flatnonzero(new)
-        counts = np.diff(np.append(first, len(new)))
-        smallest = np.minimum.reduceat(self.highest, first) if len(first) else self.highest
-        return np.repeat(counts, counts), np.repeat(smallest, counts)
+    def within(self, positions: Integers, squares: Floats) -> list[list[tuple[int, float]]]:
+        """For each place in `positions`, the others that have it within their squared distance in `squares` (b,), and
+        the squared distances to them."""
+        if len(positions) == 0:
+            return []
+        level, b = self.levels[0], len(positions)
+        found = self.near(as_rows(level[positions]), squares, as_columns(level[positions]))
+        low, high = np.minimum(found.row, found.column), np.maximum(found.row, found.column)
+        low, high = np.divmod(np.unique((low * b + high)[low < high]), b)
+        exact = self.exact(positions[low], positions[high])
+        place, other, exact = np.append(low, high), np.append(high, low), np.tile(exact, 2)
+        order = np.argsort(place, kind="stable")
+        order = order[exact[order] <= squares[other[order]]]
+        pairs = list(zip(other[order].tolist(), exact[order].tolist(), strict=True))
+        ends = np.searchsorted(place[order], np.arange(b + 1)).tolist()
+        return [pairs[start:end] for start, end in itertools.pairwise(ends)]
 
 
 class Reach:
@@ -138,55 +107,36 @@ class Reach:
             for start in range(0, len(positions), _TILE_ROWS):
                 self._show(positions[start : start + _TILE_ROWS], columns, shown)
 
-    def _show(self, positions: Integers, columns: Integers, shown: list[Placed | None]) -> None:
+    def _show(self, positions: Integers, members: Integers, shown: list[Placed | None]) -> None:
         """One tile, by finer and finer products for the rows that are left open, and in the end by differences."""
         for depth, level in enumerate(self.cloud.levels):
-            placed = shown[depth] = shown[depth] or level[columns]
-            nearer = self._note_clear(positions, columns, self._compare(level, positions, placed))
-            crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(columns))
-            if len(nearer.row) <= crowd or level is self.cloud.levels[-1]:
+            columns = shown[depth] = shown[depth] or as_columns(level[members])
+            near = self.cloud.near(as_rows(level[positions]), self.squares[positions], columns, wanted=1).nearest()
+            near = self._note_clear(positions, members, near)
+            crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(members))
+            if len(near.row) <= crowd or level is self.cloud.levels[-1]:
                 break
-            positions = positions[np.unique(nearer.row)]
-        nearer = self._note_clear(positions, columns, self._tighten(positions, columns, nearer))
-        self._decide(positions[nearer.row], columns[nearer.column])
+            positions = positions[np.unique(near.row)]
+        near = self._note_clear(positions, members, self._tighten(positions, members, near))
+        self._decide(positions[near.row], members[near.column])
 
-    def _tighten(self, positions: Integers, columns: Integers, nearer: Nearer) -> Nearer:
+    def _tighten(self, positions: Integers, members: Integers, near: Near) -> Near:
         """The same pairs with bounds by differences, without those that turn out to be farther."""
-        rows = positions[nearer.row]
-        lowest, highest = self.cloud.bounds(rows, columns[nearer.column])
-        nearer = Nearer(nearer.row, nearer.column, lowest, highest)[lowest < self.squares[rows]]
-        return nearer[nearer.lowest <= nearer.per_row()[1]]
+        rows = positions[near.row]
+        lowest, highest = self.cloud.bounds(rows, members[near.column])
+        return Near(near.row, near.column, lowest, highest)[lowest < self.squares[rows]].nearest()
 
-    def _note_clear(self, positions: Integers, columns: Integers, nearer: Nearer) -> Nearer:
+    def _note_clear(self, positions: Integers, members: Integers, near: Near) -> Near:
         """Note where one column is surely nearer than all others and than what was known; return what remains."""
-        counts, _ = nearer.per_row()
-        clear = (counts == 1) & (nearer.highest < self._lowest[positions[nearer.row]])
-        noted, rows = nearer[clear], positions[nearer.row[clear]]
+        counts, _ = near.per_row()
+        clear = (counts == 1) & (near.highest < self._lowest[positions[near.row]])
+        noted, rows = near[clear], positions[near.row[clear]]
         self._lowest[rows], self.squares[rows] = noted.lowest, noted.highest
-        self._nearest[rows] = columns[noted.column]
-        return nearer[~clear]
+        self._nearest[rows] = members[noted.column]
+        return near[~clear]
 
     def _decide(self, positions: Integers, members: Integers) -> None:
         """Show members to positions, pair by pair, in float64."""
         self.settle(np.unique(positions))
         np.minimum.at(self.squares, positions, self.cloud.exact(positions, members))
         self._lowest[positions] = self.squares[positions]
-
-    def _compare(self, level: Level, positions: Integers, placed: Placed) -> Nearer:
-        import torch
-
-        asked, scale = level[positions], level.scale**2
-        (tile, step), offset = tile_of_bounds(asked, placed), offsets(asked)
-        limit = torch.from_numpy(self.squares[positions] * scale).to(offset.device) - offset
-        least = tile.amin(dim=1)
-        touched = torch.nonzero(least <= as_limits(limit, step, tile))[:, 0]
-        slack = asked.slack[touched]
-        reach = torch.minimum(least[touched] * step + 2 * (slack + placed.slack.max()), limit[touched])
-        tile = tile if len(touched) == len(tile) else tile.index_select(0, touched)
-        hits = torch.from_numpy(within(tile, as_limits(reach, step, tile))).to(offset.device)
-        row, column = hits // len(placed), hits % len(placed)
-        low = tile.view(-1)[hits] * step + offset[touched][row]
-        high = low + 2 * (slack[row] + placed.slack[column])
-        lowest, highest = (bound.clamp_(min=0).cpu().numpy() / scale for bound in (low, high))
-        nearer = Nearer(touched[row].cpu().numpy(), column.cpu().numpy(), lowest, highest)
-        return nearer[nearer.lowest <= nearer.per_row()[1]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from entropick.arrays import Features, Integers
 from entropick.neighbors.precision import Placed, Precision, blocks
 
@@ -18,12 +20,12 @@ class Level:
         """All rows, placed in blocks, so that no second copy of them all ever exists."""
         import torch
 
-        n, dtype = len(self.rows), self.precision.dtype
-        held = Placed(
-            torch.empty((n, self.X.shape[1]), dtype=dtype, device=self.device),
-            torch.empty(n, dtype=torch.float64, device=self.device),
-            torch.empty(n, dtype=torch.float64, device=self.device),
-            self.precision.unit,
+        n, precision = len(self.rows), self.precision
+        held = replace(
+            precision.place(self.X[:1], self.device),
+            vectors=torch.empty((n, precision.columns(self.X.shape[1])), dtype=precision.dtype, device=self.device),
+            norms=torch.empty(n, dtype=torch.float64, device=self.device),
+            slack=torch.empty(n, dtype=torch.float64, device=self.device),
         )
         for part in blocks(n, self.X.shape[1]):
             block = self.precision.place(self.X[self.rows[part]], self.device)
@@ -31,13 +33,14 @@ class Level:
         return held
 
     def __getitem__(self, positions: Integers) -> Placed:
+        import torch
+
         if self._held is not None:
-            return self._held[positions]
+            return self._held[torch.from_numpy(positions).to(self.device)]
         return self.precision.place(self.X[self.rows[positions]], self.device)
 
     def block(self, part: slice) -> Placed:
         """Neighbouring positions; not copied where they are held."""
-        if self._held is None:
-            return self.precision.place(self.X[self.rows[part]], self.device)
-        held = self._held
-        return Placed(held.vectors[part], held.norms[part], held.slack[part], held.unit)
+        if self._held is not None:
+            return self._held[part]
+        return self.precision.place(self.X[self.rows[part]], self.device)

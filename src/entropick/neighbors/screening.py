@@ -1,8 +1,7 @@
 """Whether a coarse product goes first: where it is faster on this machine, and sharp enough for these data.
 
-A coarse product is worth its while in two ways. int8 holds some data almost without error, above all pixels 0..255:
-then it takes the place of the float32 product. Otherwise a coarse product only rules out what is clearly farther and
-leaves the rest, a good share while a set is small, to the float32 product; a much higher speed has to repay that.
+bfloat16 holds anything well enough: what it leaves open costs little beside the time of a float32 product. int8 holds
+only some data almost without error, above all pixels 0..255; of others it would leave open too much.
 """
 
 from __future__ import annotations
@@ -12,19 +11,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from entropick.arrays import Features
-from entropick.neighbors.precision import Frame, Precision, multiply, sample_rows
+from entropick.neighbors.precision import Frame, Precision, sample_rows
+from entropick.neighbors.tile import multiply
 
 if TYPE_CHECKING:
     import torch
 
 # Set to "int8", "bfloat16" or "none", it is what goes first, whatever was measured.
 _forced: str | None = None
-# Times the speed of float32 from which a coarse product goes first: if it is as sharp, and if it is not.
-_FASTER, _MUCH_FASTER = 1.3, 3.0
-# Slack in units of squared lengths up to which a product is as sharp as that of float32.
+# Times the speed of float32 from which a coarse product goes first.
+_FASTER = 1.3
+# Slack in units of squared lengths up to which int8 holds rows well enough.
 _SHARP = 2.0**-10
-# The product that is measured: a tile as large as those of a growing set.
-_PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 512, 512, 3
+# The product that is measured: a tile as those of a growing set.
+_PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
 _NARROWEST = 16
 # Wider rows may overflow the int32 in which int8 products are summed.
@@ -37,24 +37,21 @@ def screen(frame: Frame, X: Features, device: str) -> Precision | None:
     """Return the coarse precision that goes first for the rows of `X`, or None if float32 does."""
     import torch
 
-    if X.shape[1] < _NARROWEST:
+    if X.shape[1] < _NARROWEST or _forced == "none":
         return None
-    for name in _KINDS.get(device.partition(":")[0], ()) if _forced is None else (_forced,):
-        if name == "none":
-            return None
-        if name == "int8" and X.shape[1] > _WIDEST:
-            continue
-        speed = speeds(device, torch.get_num_threads())[name]
-        if _forced is None and speed < _FASTER:
-            continue
-        precision = Precision.coarse(frame, X, getattr(torch, name))
-        if _forced or is_sharp(precision, X) or (name == "bfloat16" and speed >= _MUCH_FASTER):
-            return precision
+    if _forced:
+        return Precision.coarse(frame, X, getattr(torch, _forced))
+    measured = speeds(device, torch.get_num_threads())
+    for name in sorted(_KINDS.get(device.partition(":")[0], ()), key=lambda kind: -measured[kind]):
+        if measured[name] >= _FASTER and (name != "int8" or X.shape[1] <= _WIDEST):
+            precision = Precision.coarse(frame, X, getattr(torch, name))
+            if name != "int8" or is_sharp(precision, X):
+                return precision
     return None
 
 
 def is_sharp(precision: Precision, X: Features) -> bool:
-    """Whether the products of this precision leave hardly more undecided than those of float32."""
+    """Whether the products of this precision leave little undecided."""
     placed = precision.place(sample_rows(X))
     return float(placed.slack.mean()) <= _SHARP * float(placed.norms.mean())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,20 +13,18 @@ from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
 from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.level import Level
-from entropick.neighbors.precision import Floats, Frame, Placed, Precision, as_limits, offsets, tile_of_bounds
-from entropick.neighbors.screening import is_sharp, screen
+from entropick.neighbors.precision import Floats, Frame, Precision
+from entropick.neighbors.screening import screen
+from entropick.neighbors.tile import Near, as_columns, as_rows, compare
 from entropick.work import Work
-
-if TYPE_CHECKING:
-    import torch
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
 _QUERY_ROWS = 2048
 _POINT_ROWS = 1024
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
 _SPARE = 8
-# Columns of a group that is looked at as one.
-_FOLDS = 16
+# Times as many may be kept for now, as later points may leave few of them.
+_CROWD = 8
 # Up to this size, points are placed once and held, not placed anew for every block of queries.
 _HELD_BYTES = 256 << 20
 
@@ -139,8 +136,7 @@ class _Search:
         self.members = members(group, len(first), wanted)
         self.wanted = min(wanted, len(first))
         coarse = screen(frame, self.points, device)
-        sharp = [coarse] if coarse and is_sharp(coarse, self.points) else []
-        kinds = [*(sharp or [Precision(frame, torch.float32)]), Precision(frame, torch.float64)]
+        kinds = [*([coarse] if coarse else []), Precision(frame, torch.float32), Precision(frame, torch.float64)]
         everything = np.arange(len(self.points))
         hold = self.points.nbytes <= _HELD_BYTES
         self.levels = [Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
@@ -174,42 +170,25 @@ class _Search:
         import torch
 
         # Placed block by block, as points are: much faster than all at once, which would leave the cache.
-        asked = Level(queries, np.arange(len(queries)), level.precision, level.device, hold=True).block(slice(None))
-        kept = min(self.wanted + _SPARE, len(self.points))
-        lower, upper, place = self._smallest_bounds(asked, kept, level)
-        reach = torch.topk(upper, self.wanted, dim=1, largest=False).values[:, -1:]
-        possible = lower <= reach
-        unsure = possible.all(dim=1) if kept < len(self.points) else torch.zeros(len(queries), dtype=torch.bool)
-        possible &= ~unsure[:, None].to(possible.device)
-        rows, slots = torch.nonzero(possible, as_tuple=True)
-        return rows.cpu().numpy(), place[rows, slots].cpu().numpy(), torch.nonzero(unsure)[:, 0].cpu().numpy()
-
-    def _smallest_bounds(
-        self, asked: Placed, kept: int, level: Level
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The `kept` smallest lower bounds of each query, with their upper bounds and points."""
-        import torch
-
-        n, device = len(asked), asked.norms.device
-        value = torch.full((n, kept), torch.inf, dtype=torch.float64, device=device)
-        best = [value, torch.zeros_like(value), torch.zeros((n, kept), dtype=torch.int64, device=device)]
-        reach = value.new_full((n,), torch.inf)
+        placed = Level(queries, np.arange(len(queries)), level.precision, level.device, hold=True).block(slice(None))
+        asked, most, n = as_rows(placed), self.wanted + _SPARE, len(queries)
+        reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
+        found, enough = Near.none(), n * self.wanted
         for start in range(0, len(self.points), _POINT_ROWS):
-            placed = level.block(slice(start, start + _POINT_ROWS))
-            tile, step = tile_of_bounds(asked, placed)
-            # Who already has as many points nearer than all of these is done with them: most queries, most of the time.
-            rows = torch.nonzero(tile.amin(dim=1) <= as_limits(reach, step, tile))[:, 0]
-            bounds, column = smallest(tile.index_select(0, rows), kept)
-            found = [bounds.double() * step, placed.slack[column], column + start]
-            merged = [torch.cat([old[rows], new], dim=1) for old, new in zip(best, found, strict=True)]
-            slot = torch.topk(merged[0], kept, dim=1, largest=False).indices
-            for old, part in zip(best, merged, strict=True):
-                old[rows] = part.gather(1, slot)
-            upper = best[0][rows] + 2 * (asked.slack[rows, None] + best[1][rows])
-            reach[rows] = torch.topk(upper, self.wanted, dim=1, largest=False).values[:, -1]
-        value, slack, place = best
-        lower = value + offsets(asked)[:, None]
-        return lower, lower + 2 * (asked.slack[:, None] + slack), place
+            shown = as_columns(level.block(slice(start, start + _POINT_ROWS)))
+            near, within = compare(asked, reach, shown).near(self.wanted)
+            reach = torch.minimum(reach, within)
+            found = found.extended(near, start)
+            is_last = start + _POINT_ROWS >= len(self.points)
+            if len(found.row) > enough or is_last:
+                limits = torch.from_numpy(found.limits(n, self.wanted)).to(reach.device)
+                reach = torch.minimum(reach, limits)
+                found = found[found.lowest <= reach.cpu().numpy()[found.row]]
+                unsure |= np.bincount(found.row, minlength=n) > (most if is_last else _CROWD * most)
+                found = found[~unsure[found.row]]
+                reach[torch.from_numpy(unsure)] = -1.0
+                enough = 2 * len(found.row) + n
+        return found.row, found.column, np.flatnonzero(unsure)
 
     def _settle(self, queries: Features, rows: Integers, columns: Integers, squares: Floats, places: Integers) -> None:
         """Write the nearest of the candidate pairs, by float64 differences, into `squares` and `places`."""
@@ -221,21 +200,3 @@ class _Search:
         chosen = rank < self.wanted
         squares[rows[chosen], rank[chosen]] = exact[chosen]
         places[rows[chosen], rank[chosen]] = columns[chosen]
-
-
-def smallest(tile: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the `n` smallest values of each row, ascending, or all where there are fewer, and their columns.
-
-    Columns are looked at in groups: the n smallest values lie in the n groups with the smallest minima.
-    """
-    import torch
-
-    n, width = min(n, tile.shape[1]), tile.shape[1] // _FOLDS
-    if tile.shape[1] % _FOLDS or width < n:
-        return torch.topk(tile, n, dim=1, largest=False)
-    minima = tile.view(len(tile), _FOLDS, width).amin(dim=1)
-    groups = torch.topk(minima, n, dim=1, largest=False).indices
-    steps = torch.arange(0, tile.shape[1], width, device=tile.device)
-    columns = (groups[:, None, :] + steps[:, None]).flatten(1)
-    values, slot = torch.topk(tile.gather(1, columns), n, dim=1, largest=False)
-    return values, columns.gather(1, slot)

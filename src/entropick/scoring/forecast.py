@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from entropick.scoring.measuring import N_SPLITS
-from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair, seconds_per_spectrum
+from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair, seconds_per_spectrum
 
 # Which sets are searched in which, by the first letters of training, generated and reference.
 _SEARCHES = {
@@ -32,7 +32,7 @@ _SPECTRA = 2
 def forecast(
     sizes: Mapping[str, int], width: int, metrics: Collection[str], *, with_intervals: bool = False
 ) -> Forecast:
-    """Forecast one space from sizes and from the speed of a small matrix product on this machine, now.
+    """Forecast one space from sizes and from the speed of a tile of distances on this machine, now.
 
     Parameters
     ----------
@@ -45,12 +45,13 @@ def forecast(
     with_intervals
         Whether halves are measured as well.
     """
-    product, search = seconds_per_pair(width)
+    product, pair = seconds_per_pair(width)
     n = {name[0]: size for name, size in sizes.items()}
     # For the gallery, in any case.
     wanted = ["gt", *(pair for name in metrics for pair in _SEARCHES.get(name, ()))]
     searched = [pair for pair in wanted if pair not in _SHARED] + [pair for pair in _SHARED if pair in wanted]
-    seconds = RECHECKS * search * sum(n[pair[0]] * n[pair[1]] for pair in searched)
+    seconds = sum(RECHECKS * pair * n[names[0]] * n[names[1]] for names in searched)
+    seconds += PER_ROW * sum(n[name] for names in searched for name in names)
     if "kernel_distance" in metrics:
         seconds += _KERNEL_PRODUCTS * product * (n["g"] + n["r"]) ** 2
     if with_intervals:

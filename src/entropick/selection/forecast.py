@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from entropick.sources.cost import RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
+from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
 
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
 
 
 def forecast(n_pool: int, width: int, n_samples: int, *, method: str, n_trusted: int = 0) -> Forecast:
-    """Forecast from sizes and from the speed of a small matrix product on this machine, now.
+    """Forecast from sizes and from the speed of a tile of distances on this machine, now.
 
     Parameters
     ----------
@@ -20,11 +20,12 @@ def forecast(n_pool: int, width: int, n_samples: int, *, method: str, n_trusted:
     n_trusted
         Rows of the guard's trusted source, 0 without a guard.
     """
-    product, search = seconds_per_pair(width)
     in_order = n_samples * n_samples / 2
     growing = in_order + (0 if method == "random" else n_pool * n_samples)
     # The radius of the control, of a random choice too, both entropies, and the guard.
     radii = n_pool * n_samples * (2 if method == "random" else 1)
     searched = radii + 2 * n_samples * n_samples + n_pool * n_trusted
-    seconds = RECHECKS * (growing * product + searched * search)
+    _, pair = seconds_per_pair(width)
+    rows = 3 * n_pool + 4 * n_samples + n_trusted
+    seconds = RECHECKS * pair * (growing + searched) + PER_ROW * rows
     return Forecast(seconds, 4 * n_pool * width * _COPIES + WORKING_BYTES)

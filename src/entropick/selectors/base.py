@@ -236,9 +236,12 @@ def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:
         block = positions[part]
         reach.approach(block, positions[: part.start])
         squares = reach.settle(block)
-        between = cloud.mutual(block, squares)
-        between[np.triu_indices(len(block))] = np.inf
-        result[part] = np.minimum(squares, between.min(axis=1))
+        current = squares.copy()
+        for place, others in enumerate(cloud.within(block, squares)):
+            for other, between in others:
+                if other > place:
+                    current[other] = min(current[other], between)
+        result[part] = current
     return result
 
 

@@ -15,7 +15,7 @@ from entropick.work import State, Work
 # Candidates that are looked at together.
 _BLOCK_ROWS = 512
 # Candidates that have seen almost the same members catch up together; up to this many members are then seen twice.
-_OVERLAP = 64
+_OVERLAP = 512
 
 
 class Candidates:
@@ -73,17 +73,15 @@ class Candidates:
         return state
 
     def catch_up(self, block: Integers, limit: float) -> Integers:
-        """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that are not.
-
-        What is returned has seen all, so its `squares` are the distances to the whole set.
+        """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that may not
+        be. These have seen all, so once settled, their `squares` are the distances to the whole set.
         """
         accepted = np.array(self.accepted)
         for start, stop in self._stretches(block):
             behind = block[(self.seen[block] < stop) & (self.squares[block] > limit)]
             self.reach.approach(behind, accepted[start:stop])
             self.seen[behind] = stop
-        block = block[self.squares[block] > limit]
-        return block[self.reach.settle(block) > limit]
+        return block[self.squares[block] > limit]
 
     def _stretches(self, block: Integers) -> list[tuple[int, int]]:
         """Stretches of the accepted ones that a block has to see, such that little is seen twice."""
@@ -92,6 +90,11 @@ class Candidates:
             if not marks or seen - marks[-1] > _OVERLAP:
                 marks.append(seen)
         return list(itertools.pairwise([*marks, len(self.accepted)]))
+
+    def within(self, block: Integers) -> tuple[list[float], list[list[tuple[int, float]]]]:
+        """Squared distances of a block to the whole set, and for each place the others that come nearer with it."""
+        squares = self.reach.settle(block)
+        return squares.tolist(), self.cloud.within(block, squares)
 
     def know(self, block: Integers, squares: Floats) -> None:
         """Note that a block has seen all accepted ones."""
@@ -106,7 +109,7 @@ class Candidates:
             if self.squares[order[start]] <= largest:
                 break
             block = self.catch_up(order[start : start + _BLOCK_ROWS], largest)
-            largest = max(largest, float(self.squares[block].max(initial=0.0)))
+            largest = max(largest, float(self.reach.settle(block).max(initial=0.0)))
         return largest
 
     def selection(self, **facts: float) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
 # Rows among which a round looks ahead: at first, at least, at most.
-_WIDTH = (256, 64, 768)
+_WIDTH = (256, 64, 2048)
 # Rows brought up to date at once, per row among which a round looks ahead; most of them turn out to be nearer.
 _BROUGHT = 4
 
@@ -55,7 +56,7 @@ class Greedy(Selector):
     brought up to date, by matrix products, only when its last known distance puts it among the farthest. Every
     comparison is decided in float64: the rows are those of a float64 loop over picks, and of rows equally far the
     lowest is picked. Once only copies of picked points are left, they follow, lowest row first, at distance 0.
-    Memory: one float32 copy of X and a few blocks.
+    Memory: one copy of X, in float32 or coarser, and a few blocks.
 
     Source: Algorithm 1 of Shi et al. 2025, arXiv 2509.16499.
 
@@ -94,7 +95,8 @@ Rank = tuple[float, int]
 
 
 def _farthest(candidates: Candidates, width: int) -> tuple[Integers, Rank]:
-    """The `width` farthest positions, ascending, with distances to the whole set, and the rank of the best outside."""
+    """The `width` positions that may be farthest, ascending, which have seen the whole set, and a rank that nothing
+    outside comes before."""
     alive, limit = np.empty(0, np.int64), np.inf
     while len(alive) < width and limit > 0:
         block, limit = _above(candidates.squares, limit, _BROUGHT * width)
@@ -118,16 +120,25 @@ def _above(squares: Floats, limit: float, width: int) -> tuple[Integers, float]:
 
 def _look_ahead(candidates: Candidates, top: Integers, bound: Rank) -> int:
     """Pick among `top` for as long as the best ranks before everything outside; return how many."""
-    current = candidates.squares[top]
-    between = candidates.cloud.mutual(top, current)
-    before = candidates.missing
-    while candidates.missing:
-        best = int(current.argmax())
-        if current[best] == 0 or (current[best], -top[best]) < bound:
+    current, nearer = candidates.within(top)
+    positions, before = top.tolist(), candidates.missing
+    # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
+    ranks = [(-square, place) for place, square in enumerate(current)]
+    heapify(ranks)
+    while candidates.missing and ranks:
+        square, place = -ranks[0][0], ranks[0][1]
+        if square != current[place]:
+            heappop(ranks)
+            continue
+        if square == 0 or (square, -positions[place]) < bound:
             break
-        candidates.accept(int(top[best]), current[best])
-        np.minimum(current, between[best], out=current)
-    candidates.know(top, current)
+        candidates.accept(positions[place], square)
+        current[place] = 0.0
+        for other, between in nearer[place]:
+            if between < current[other]:
+                current[other] = between
+                heappush(ranks, (-between, other))
+    candidates.know(top, np.array(current))
     return before - candidates.missing
 
 

@@ -16,7 +16,7 @@ from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
 # Candidates that are looked at together.
-_BLOCK_ROWS = 512
+_BLOCK_ROWS = 1024
 
 
 @dataclass(kw_only=True)
@@ -61,7 +61,7 @@ class ThresholdDecay(Selector):
     Rows are those of the plain algorithm, decided in float64. Each candidate remembers its distance to the accepted
     rows that it has seen: it is skipped while that is within the threshold, and then sees only the new ones.
     Thresholds at which nothing can be accepted are jumped over. Once only copies are left, they follow in candidate
-    order, at distance 0. Memory: one float32 copy of X and a few blocks.
+    order, at distance 0. Memory: one copy of X, in float32 or coarser, and a few blocks.
 
     Source: Algorithm 2 of Shi et al. 2025, arXiv 2509.16499.
 
@@ -132,13 +132,14 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
 
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
-    current = candidates.squares[block]
-    between = candidates.cloud.mutual(block, current)
+    current, nearer = candidates.within(block)
     for place, position in enumerate(block.tolist()):
         if current[place] > limit and candidates.missing:
             candidates.accept(position, current[place])
-            np.minimum(current, between[place], out=current)
-    candidates.know(block, current)
+            current[place] = 0.0
+            for other, between in nearer[place]:
+                current[other] = min(current[other], between)
+    candidates.know(block, np.array(current))
 
 
 def _square_within(threshold: float) -> float:

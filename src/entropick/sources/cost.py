@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Rows multiplied with each other to see how fast this machine is: a tile as large as those of the kernel.
-_PROBE_ROWS = 2048
+from entropick.neighbors import Frame, Precision, as_columns, as_rows, compare, screen
+
+# Rows and columns of a tile of distances that is timed, as large as those of the kernel.
+_PROBE_ROWS, _PROBE_POINTS = 2048, 1024
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
 _PROBE_COLUMNS = 256
-# What a search keeps of each tile.
-_KEPT = 10
-# Times the matrix products alone: what re-checks in float64 add, as measured on MNIST pixels and a Gaussian.
-RECHECKS = 1.7
+# Times what tiles take alone, and seconds of each row of a search or a growing set beside them: placing it, and
+# deciding in float64 what tiles leave open. As measured on CIFAR-10 pixels and a Gaussian.
+RECHECKS, PER_ROW = 1.3, 2e-5
 # Python, torch, and the blocks that are worked on.
 WORKING_BYTES = 384 << 20
 
@@ -29,20 +30,25 @@ class Forecast:
 
 
 def seconds_per_pair(width: int) -> tuple[float, float]:
-    """What a distance costs as part of a large matrix product, and in a search among such; each the best of two."""
+    """What a pair of rows costs in a float32 product, and in a tile of the kernel, in whatever precision goes first
+    here; the best of a few."""
     import torch
 
-    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((_PROBE_ROWS, width)).astype(np.float32))
-    product = search = math.inf
-    for _ in range(2):
+    rows = np.random.default_rng(0).standard_normal((_PROBE_ROWS, width)).astype(np.float32)
+    frame = Frame.of(rows)
+    precision = screen(frame, rows, "cpu") or Precision(frame, torch.float32)
+    asked, shown = as_rows(precision.place(rows)), as_columns(precision.place(rows[:_PROBE_POINTS]))
+    limits = torch.full_like(asked.norms, torch.inf)
+    product = tile = math.inf
+    # The first tile finds limits such as rows have later, which leave little to look at.
+    for _ in range(3):
         started = time.perf_counter()
-        tile = rows @ rows.T
-        tile.amin(dim=1)
-        multiplied = time.perf_counter()
-        torch.topk(tile, _KEPT, dim=1, largest=False)
-        product = min(product, multiplied - started)
-        search = min(search, time.perf_counter() - started)
-    return product / _PROBE_ROWS**2, search / _PROBE_ROWS**2
+        _, limits = compare(asked, limits, shown).near(1)
+        tiled = time.perf_counter()
+        torch.from_numpy(rows) @ torch.from_numpy(rows[:_PROBE_POINTS]).T
+        product = min(product, time.perf_counter() - tiled)
+        tile = min(tile, tiled - started)
+    return product / (_PROBE_ROWS * _PROBE_POINTS), tile / (_PROBE_ROWS * _PROBE_POINTS)
 
 
 def seconds_per_spectrum(width: int) -> float:
