@@ -2,8 +2,8 @@
 
     python benchmarks/page.py runs/digits-grid/report.html
 
-Wants Debian's ``chromium`` and ``pip install playwright``. Prints the size of the file and, of each opening, the seconds
-until all that is in sight is drawn and until everything is.
+Wants Debian's ``chromium`` and ``pip install playwright``. Prints the size of the file and, of each opening, the
+seconds until all that is in sight is drawn and until everything is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"
 
 
 def main() -> None:
+    """Open the page a few times and print how long it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
