@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ class Study:
         workers: int = 1,
         budget_seconds: float | None = None,
         observer: StudyObserver = lambda event: None,
+        reuse: Sequence[str | Path] = (),
     ) -> int:
         """Run all arms in `folder`, or go on where they were interrupted; return how many stages were computed.
 
@@ -165,6 +166,8 @@ class Study:
             Stop at the next checkpoint after this time.
         observer
             Called with an `ArmEvent` at every sign of life.
+        reuse
+            Directories of other studies on this machine; what they have computed from the same inputs is linked.
 
         Raises
         ------
@@ -179,8 +182,11 @@ class Study:
         check_count(workers, name="workers")
         folder = Path(folder)
         deadline = None if budget_seconds is None else time.time() + budget_seconds
+        others = [self._reusable(Path(other)) for other in reuse]
         with locked(folder):
             self._register(folder)
+            for other in others:
+                Shared(folder / WORK).adopt(other)
             count = _StageCount(observer)
             task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline))
             # Reading a finished arm is not worth starting a process.
@@ -192,6 +198,17 @@ class Study:
             _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()
             return count.computed
+
+    def _reusable(self, other: Path) -> Shared:
+        """The index of another study's results; InputError if this study would not have got the same ones."""
+        if not (other / STUDY).is_file():
+            raise InputError(f"reuse: expected the directory of a study, found no {STUDY} in {other}.")
+        if (threads := read_study_file(other)["threads"]) != self.threads:
+            raise InputError(
+                f"reuse: expected a study with threads = {self.threads}, {other} was made with {threads}. "
+                "Threads decide about the last digits."
+            )
+        return Shared(other / WORK)
 
     def _register(self, folder: Path) -> None:
         """Refuse changed arms, then write down what the directory is about."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -76,6 +77,31 @@ def test_without_hard_links_the_arms_have_copies_and_the_same_seals(tmp_path, st
     study.run(tmp_path / "copied")
     assert seals(tmp_path / "copied") == seals(tmp_path / "linked")
     assert all(verify_run(run).damages == () for run in find_runs(tmp_path / "copied"))
+
+
+def test_what_another_study_has_computed_is_linked(tmp_path, study):
+    study.run(tmp_path / "first")
+    computed = {entry.key: entry.timing["seconds"] for run in find_runs(tmp_path / "first") for entry in own(run)}
+    again = dataclasses.replace(study, name="again", seeds=(0, 1))
+    n_computed = again.run(tmp_path / "again", reuse=[tmp_path / "first"])
+    again.run(tmp_path / "alone")
+    assert seals(tmp_path / "again") == seals(tmp_path / "alone")
+    assert n_computed == len(set_of_results(tmp_path / "alone") - set_of_results(tmp_path / "first"))
+    linked = [entry for run in find_runs(tmp_path / "again") if run.name == "seed-0" for entry in History(run).entries]
+    assert all(entry.timing["took"] == computed[entry.key] and entry.timing["seconds"] == 0 for entry in linked)
+
+
+def own(run):
+    return [entry for entry in History(run).entries if "shared_from" not in entry.timing]
+
+
+def test_a_study_that_would_not_have_got_the_same_results_is_not_reused(tmp_path, study):
+    dataclasses.replace(study, threads=2).run(tmp_path / "first")
+    with pytest.raises(InputError, match=r"reuse: expected a study with threads = 1, .*first was made with 2"):
+        study.run(tmp_path / "again", reuse=[tmp_path / "first"])
+    with pytest.raises(InputError, match=r"reuse: expected the directory of a study, found no study\.json in .*none"):
+        study.run(tmp_path / "again", reuse=[tmp_path / "none"])
+    assert not (tmp_path / "again").exists()
 
 
 def test_workers_do_not_change_results(tmp_path, study, within_a_minute):

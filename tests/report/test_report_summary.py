@@ -88,7 +88,8 @@ def test_shared_training_is_part_of_both_costs(tmp_path: Path) -> None:
     write_study(tmp_path, "t", arms, seeds=(0,))
     first, second = costs(read_study(tmp_path))
     entry = first.arm.runs[0].entries[1, "train"]
-    second.arm.runs[0].entries[1, "train"] = replace(entry, timing={**entry.timing, "seconds": 0.0, "shared_from": "a"})
+    linked = {**entry.timing, "seconds": 0.0, "shared_from": "a", "took": 7.0}
+    second.arm.runs[0].entries[1, "train"] = replace(entry, timing=linked)
     entry.timing["seconds"] = 7.0
     first, second = costs(replace(read_study(tmp_path), arms=(first.arm, second.arm)))
     assert first.seconds["train"] == second.seconds["train"] == 7.0

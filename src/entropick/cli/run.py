@@ -82,6 +82,8 @@ class Run:
     """Processor threads per arm; part of the results' identity."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
+    reuse: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR ...", help_behavior_hint="(default: none)")] = ()
+    """Other studies of this machine: what they have computed already is linked."""
     plan: bool = False
     """Print what the study will do and what it will cost, and end."""
     set: tyro.conf.UseAppendAction[
@@ -112,7 +114,9 @@ class Run:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
             observer = LivePage(out, display)
-            computed = study.run(out, workers=workers, budget_seconds=budget_seconds, observer=observer)
+            computed = study.run(
+                out, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=self.reuse
+            )
         self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
         return 0

@@ -28,7 +28,7 @@ class Cost:
     own_seconds
         Of all that was computed in its own runs, the real data's stages too.
     n_shared
-        Stages that were taken from another arm.
+        Stages that were taken from another arm, or from another study.
     """
 
     arm: ArmRecord
@@ -47,11 +47,10 @@ class Cost:
 
 def costs(study: StudyRecord) -> list[Cost]:
     """The cost of every arm that has begun, in the study's order."""
-    computed = {entry.key: _seconds(entry) for entry in _entries(study.arms) if not _is_shared(entry)}
-    return [_cost(arm, computed) for arm in study.arms if arm.runs]
+    return [_cost(arm) for arm in study.arms if arm.runs]
 
 
-def _cost(arm: ArmRecord, computed: dict[str, float]) -> Cost:
+def _cost(arm: ArmRecord) -> Cost:
     entries = list(_entries([arm]))
     by_stage = {stage: [entry for entry in entries if entry.stage == stage] for stage in STAGES}
     return Cost(
@@ -59,8 +58,8 @@ def _cost(arm: ArmRecord, computed: dict[str, float]) -> Cost:
         n_runs=len(arm.runs),
         steps=sum(int(finite(entry.values.get("n_steps")) or 0) for entry in by_stage["train"]),
         images=sum(int(finite(entry.values.get("n_images")) or 0) for entry in by_stage["sample"]),
-        seconds={stage: sum(computed.get(e.key, 0.0) for e in found) for stage, found in by_stage.items()},
-        own_seconds=sum(_seconds(entry) for entry in entries if not _is_shared(entry)),
+        seconds={stage: sum(map(_took, found)) for stage, found in by_stage.items()},
+        own_seconds=sum(_seconds(entry, "seconds") for entry in entries),
         n_shared=sum(map(_is_shared, entries)),
     )
 
@@ -73,5 +72,9 @@ def _is_shared(entry: Entry) -> bool:
     return "shared_from" in entry.timing
 
 
-def _seconds(entry: Entry) -> float:
-    return finite(entry.timing.get("seconds")) or 0.0
+def _took(entry: Entry) -> float:
+    return _seconds(entry, "took" if _is_shared(entry) else "seconds")
+
+
+def _seconds(entry: Entry, name: str) -> float:
+    return finite(entry.timing.get(name)) or 0.0

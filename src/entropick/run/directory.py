@@ -191,7 +191,9 @@ class Run:
     def _link(self, other: Path, entry: Entry) -> Entry:
         for path in entry.files:
             link_or_copy(other / path, self.folder / path)
-        timing = {"finished": _now(), "seconds": 0.0, "shared_from": other.name}
+        # Nothing was computed here; what the result took elsewhere goes along, so that arms can be compared at it.
+        took = entry.timing.get("took", entry.timing.get("seconds"))
+        timing = {"finished": _now(), "seconds": 0.0, "shared_from": other.name, "took": took}
         entry = self.ledger.append(replace(entry, timing=timing))
         self._observer(Event(entry.iteration, entry.stage, status="linked"))
         return entry

@@ -46,6 +46,13 @@ class Shared:
         for lock in self.folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
 
+    def adopt(self, other: Shared) -> None:
+        """Take over what another index points to, where this one knows nothing of its own."""
+        for pointer in other.folder.glob("*.json"):
+            found = other.find(pointer.stem)
+            if found and not self.find(pointer.stem):
+                self.publish(pointer.stem, found[0])
+
     def publish(self, key: str, run: Path) -> None:
         """Tell the others that `run` has the result `key`."""
         write_json(self.folder / f"{key}.json", {"run": os.path.relpath(run, self.folder)})
