@@ -24,6 +24,7 @@ from entropick.errors import EntropickWarning, InputError
 from entropick.generators import ddpm, sampling, training
 from entropick.generators.execution import Execution
 from entropick.generators.gate import Probe, pass_gate, relative_error
+from entropick.work import Work
 
 CPU = torch.device("cpu")
 LOW = Execution(CPU, torch.bfloat16)
@@ -35,12 +36,12 @@ def probe(scale, gradient=1.0):
 
 
 def test_the_plain_path_needs_no_proof():
-    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={})
+    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={}, work=Work())
     assert (passage.execution.is_plain, passage.refused, passage.values()) == (True, (), {})
 
 
 def test_a_path_that_agrees_is_used_and_written_down():
-    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={})
+    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={}, work=Work())
     assert passage.values() == {"execution": "bfloat16, eager", "refused": []}
 
 
@@ -57,7 +58,7 @@ def test_what_differs_is_refused_for_the_next_plainer_path(wrong, reason):
         return wrong if execution.captured else probe(1.0)
 
     with pytest.warns(EntropickWarning, match=f"training: not computed as bfloat16, channels last, captured: {reason}"):
-        passage = pass_gate(CAPTURED, compute, what="training", before={})
+        passage = pass_gate(CAPTURED, compute, what="training", before={}, work=Work())
     assert passage.execution == dataclasses.replace(CAPTURED, captured=False)
     assert len(passage.refused) == 1 and reason in passage.refused[0]
 
@@ -69,7 +70,7 @@ def test_a_path_that_cannot_be_built_is_refused():
         return probe(1.0)
 
     with pytest.warns(EntropickWarning, match=r"it could not be built \(no such kernel\)"):
-        passage = pass_gate(CAPTURED, compute, what="sampling", before={})
+        passage = pass_gate(CAPTURED, compute, what="sampling", before={}, work=Work())
     assert passage.execution.is_plain and len(passage.refused) == 2
 
 
@@ -81,7 +82,7 @@ def test_after_an_interruption_the_same_path_is_tried_first():
         tried.append(execution.name)
         return probe(1.0)
 
-    passage = pass_gate(CAPTURED, compute, what="training", before=before)
+    passage = pass_gate(CAPTURED, compute, what="training", before=before, work=Work())
     assert tried == ["float32, eager", "bfloat16, channels last, eager"]
     assert passage.state() == before
 

@@ -97,6 +97,7 @@ class DDPM(Generator):
     """
 
     kind: ClassVar[str] = "ddpm"
+    divisible: ClassVar[bool] = True
     network: str = "unet"
     width: int = 48
     depth: int = 2
@@ -217,6 +218,7 @@ class DDPM(Generator):
             "n_steps": settings.steps,
             "n_parameters": n_parameters,
             "final_loss": training.final_loss,
+            **({"n_processes": work.n_processes} if work.n_processes > 1 else {}),
             **training.passage.values(),
         }
         return self

@@ -41,6 +41,7 @@ class Pipeline(Generator):
     """
 
     kind: ClassVar[str] = "pipeline"
+    divisible: ClassVar[bool] = True
     path: str
     sampling_steps: int = 1000
     sampling_chunk: int = 256
