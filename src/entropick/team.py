@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -254,13 +253,12 @@ def joined() -> Iterator[Team]:
     if rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         warnings.simplefilter("ignore")
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
-    connections = _Connections()
-    team = Team(rank, size, connections)
-    try:
-        yield team
-    finally:
-        connections.close()
+    with _dying_with_parent():
+        connections = _Connections()
+        try:
+            yield Team(rank, size, connections)
+        finally:
+            connections.close()
 
 
 class _Connections:
@@ -311,8 +309,20 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _die_with_parent(parent: int) -> None:
+@contextlib.contextmanager
+def _dying_with_parent() -> Iterator[None]:
     """End this process once torchrun is gone without having ended it."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
+    parent, is_over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            if os.getppid() != parent:
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

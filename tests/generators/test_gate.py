@@ -87,6 +87,26 @@ def test_after_an_interruption_the_same_path_is_tried_first():
     assert passage.state() == before
 
 
+class Shared(Work):
+    """The work of three processes; what the two others answer is known."""
+
+    def __init__(self, *others):
+        self._others = others
+
+    def gather(self, part):
+        return [part, *self._others]
+
+
+def test_processes_that_share_a_work_take_the_plainest_of_their_paths():
+    def passed(*others):
+        return pass_gate(CAPTURED, lambda execution: probe(1.0), what="training", before={}, work=Shared(*others))
+
+    assert passed((0, ()), (0, ())).state() == {"execution": CAPTURED.name, "refused": []}
+    passage = passed((1, ("captured: a", "x")), (2, ("captured: a", "b")))
+    assert passage.execution.is_plain and passage.refused == ("captured: a", "x", "b")
+    assert passed((0, ()), (1, ("captured: a",))).execution == CAPTURED.uncaptured()
+
+
 def test_errors_are_relative_to_the_whole():
     assert relative_error([torch.tensor([3.0, 4.5])], [torch.tensor([3.0, 4.0])]) == pytest.approx(0.1)
     assert relative_error([torch.zeros(2)], [torch.zeros(2)]) == 0.0
