@@ -81,13 +81,18 @@ def main():
     with joined() as team:
         if team.rank:
             team.follow()
-            return
-        for name, model in MODELS.items():
-            for stops in ((), STOPS):
-                weights, _, images, numbers = made(model, team, stops)
-                path = Path(sys.argv[1]) / f"{name}{'-stopped' if stops else ''}.npz"
-                np.savez(path, **weights, images=images, numbers=str(numbers))
-        team.dismiss(0)
+        else:
+            make_all(Path(sys.argv[1]), team)
+            team.dismiss(0)
+    team.leave(0)
+
+
+def make_all(folder, team):
+    for name, model in MODELS.items():
+        for stops in ((), STOPS):
+            weights, _, images, numbers = made(model, team, stops)
+            path = folder / f"{name}{'-stopped' if stops else ''}.npz"
+            np.savez(path, **weights, images=images, numbers=str(numbers))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.formatwarning = plain_warning
     try:
         with joined() as team:
-            return _lead(arguments, team) if team.rank == 0 else _follow(team)
+            exit_code = _lead(arguments, team) if team.rank == 0 else _follow(team)
+        team.leave(exit_code)
+        return exit_code
     except BrokenPipeError:
         # Whoever read the output has gone (`entropick --help | head`); nothing is left to say to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
