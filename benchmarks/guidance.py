@@ -4,8 +4,8 @@
 
 The protocol, written down before it was run:
 
-- Conditional perceptrons (w = 256) are trained on the same 1,024 of scikit-learn's digits. Each seed gives a model first
-  weights, order, noise and samples of its own; the images are sampled at every weight from the same streams, as many as
+- Conditional perceptrons (w = 256) are trained on the same 1,024 of scikit-learn's digits. Each seed gives a model its
+  own first weights, order, noise and samples; the images are sampled at every weight from the same streams, as many as
   were trained on, balanced classes.
 - The budget is chosen without any sample: of 250, 500, 1,000, 2,000, 4,000 and 8,000 steps the one after which a model
   (of a seed that is not measured) denoises held-out digits best. Fewer steps leave the model unfinished; after more of
@@ -71,9 +71,9 @@ class Digit:
         judge = SVC(C=10.0, gamma=1e-5).fit(Pixels().extract(real.images), real.labels)
         return cls(real.images, real.labels, real.reference, held_out, judge)
 
-    def measured(self, images: np.ndarray, labels: np.ndarray) -> list[float]:
-        """The `MEASURES` of images of asked-for labels."""
-        X, reference = Pixels().extract(images), Pixels().extract(self.reference)
+    def measured(self, images: np.ndarray, labels: np.ndarray, others: np.ndarray) -> list[float]:
+        """The `MEASURES` of images of asked-for labels; recall and precision against `others`."""
+        X, reference = Pixels().extract(images), Pixels().extract(others)
         n = min(len(X), len(reference))
         roles = {"generated": X[:n], "reference": reference[:n]}
         right = float((self.judge.predict(X) == labels).mean())
@@ -119,7 +119,7 @@ def at_weights(digits: Digit, model: DDPM, weights: Sequence[float], seed: int) 
         stream = RandomStream(seed, 1, "sample")
         labels = guided.sample_labels(N_IMAGES, stream=stream)
         assert labels is not None
-        rows.append(digits.measured(guided.sample(N_IMAGES, stream=stream), labels))
+        rows.append(digits.measured(guided.sample(N_IMAGES, stream=stream), labels, digits.reference))
     return np.array(rows)
 
 
@@ -160,7 +160,7 @@ def main() -> None:
     arguments = parser.parse_args()
     digits, weights = Digit.load(), arguments.weights
     budget = chosen_budget(digits)
-    real = digits.measured(digits.reference, digits.reference_labels)
+    real = digits.measured(digits.reference, digits.reference_labels, digits.images)
     print(f"\nheld-out digits: {', '.join(f'{name} {value:.3f}' for name, value in zip(MEASURES, real, strict=True))}")
     for name, steps in ((f"{budget:,} steps", budget), (f"{LONG:,} steps", LONG)):
         found = [at_weights(digits, trained(digits, steps, seed), weights, seed) for seed in arguments.seeds]

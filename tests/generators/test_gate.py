@@ -229,15 +229,16 @@ def test_a_float16_step_that_overflows_is_left_out(float16_anywhere, monkeypatch
 
 
 def test_the_choice_depends_on_device_precision_and_network_alone(monkeypatch):
-    def chosen(device, precision="auto", network="unet"):
-        return Execution.choose(torch.device(device), precision, network).name
+    def chosen(device, precision="auto", network="unet", width=48):
+        return Execution.choose(torch.device(device), precision, network, width).name
 
     assert chosen("cuda") == "bfloat16, channels last, captured"
     assert chosen("cuda", network="mlp") == "bfloat16, captured"
     assert chosen("cuda", "float16") == "float16, channels last, captured"
-    for tiles, mlp in ((False, "float32, eager"), (True, "bfloat16, eager")):
+    for tiles, expected in ((False, "float32, eager"), (True, "bfloat16, eager")):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles)
-        assert (chosen("cpu"), chosen("cpu", network="mlp")) == ("float32, eager", mlp)
+        assert chosen("cpu") == chosen("cpu", network="mlp", width=16) == expected
+        assert chosen("cpu", width=16) == "float32, eager"
     assert chosen("cpu", "bfloat16") == "bfloat16, eager"
 
 
