@@ -39,7 +39,7 @@ from entropick.metrics import precision, recall, vendi_score
 from entropick.random_stream import RandomStream
 
 N_IMAGES = 1024
-BUDGETS, LONG = (250, 500, 1000, 2000, 4000, 8000), 6000
+BUDGETS = (250, 500, 1000, 2000, 4000, 8000)
 # The digits preset's, with classes.
 SETTINGS: dict[str, Any] = {"network": "mlp", "width": 256, "depth": 2, "learning_rate": 3e-3, "ema": 0.998}
 SETTINGS |= {"warmup_steps": 200, "sampling_steps": 100, "conditional": True, "precision": "float32", "device": "cpu"}
@@ -153,18 +153,19 @@ def print_table(name: str, found: np.ndarray, weights: Sequence[float]) -> None:
 
 
 def main() -> None:
-    """Choose the budget, then train and sample at it and at the long one, seed by seed."""
+    """Choose the budget, then train and sample at it and at those beside it, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="at least 2, for an interval")
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 2.0, 5.0], help="the first is compared with")
+    parser.add_argument("--beside", type=int, nargs="*", default=[6000], help="budgets measured beside the chosen one")
     arguments = parser.parse_args()
     digits, weights = Digit.load(), arguments.weights
     budget = chosen_budget(digits)
     real = digits.measured(digits.reference, digits.reference_labels, digits.images)
     print(f"\nheld-out digits: {', '.join(f'{name} {value:.3f}' for name, value in zip(MEASURES, real, strict=True))}")
-    for name, steps in ((f"{budget:,} steps", budget), (f"{LONG:,} steps", LONG)):
+    for steps in (budget, *arguments.beside):
         found = [at_weights(digits, trained(digits, steps, seed), weights, seed) for seed in arguments.seeds]
-        print_table(f"{name}, {len(found)} seeds", np.array(found), weights)
+        print_table(f"{steps:,} steps, {len(found)} seeds", np.array(found), weights)
 
 
 if __name__ == "__main__":
