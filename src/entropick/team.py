@@ -279,8 +279,8 @@ class _Connections:
         n_here, number = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
         if n_here == int(os.environ["WORLD_SIZE"]):
             # Nobody is elsewhere: nothing needs to leave this machine.
-            loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
+            for loopback in [name for _, name in socket.if_nameindex() if name.startswith("lo")][:1]:
+                os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
         dist.init_process_group("gloo", timeout=_PATIENCE)
         self._dist, self._torch = dist, torch
         self._gpus: Any = None
