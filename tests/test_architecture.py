@@ -10,7 +10,7 @@ HOUSE = SRC / "entropick"
 FLOORS = {
     "errors": 0,
     **dict.fromkeys(("arrays", "component", "optional", "random_stream", "work"), 1),
-    "neighbors": 2,
+    **dict.fromkeys(("neighbors", "team"), 2),
     **dict.fromkeys(("paradigms", "pool", "datasets", "features", "selectors", "metrics", "generators", "run"), 3),
     **dict.fromkeys(("sources", "page"), 4),
     **dict.fromkeys(("loop", "stages", "selection", "scoring", "report"), 5),

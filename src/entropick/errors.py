@@ -13,6 +13,7 @@
     ├── MissingDependency     an optional package is not installed
     ├── TrainingDiverged      the loss of a generator became NaN or infinite
     ├── StudyFailed           one or more arms of a study failed; the others are done
+    ├── ProcessLost           one of several processes that share a run has ended
     └── BudgetSpent           stopped on purpose at a checkpoint; the same call goes on
 
     EntropickWarning
@@ -64,6 +65,10 @@ class TrainingDiverged(EntropickError):
 
 class StudyFailed(EntropickError):
     """One or more arms of a study failed; what the others did is kept."""
+
+
+class ProcessLost(EntropickError):
+    """One of several processes that share a run has ended; what was finished is kept and the same call goes on."""
 
 
 class BudgetSpent(EntropickError):

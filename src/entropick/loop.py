@@ -20,6 +20,7 @@ from entropick.run import Event, History, Observer, Pace, Run, ignore
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
 from entropick.stages import Stages
+from entropick.team import ALONE, Team
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
@@ -85,6 +86,7 @@ class Loop:
         observer: Observer = ignore,
         shared: Path | None = None,
         wait_seconds: float = 0.0,
+        team: Team = ALONE,
     ) -> History:
         """Run the loop in `folder`, or go on where it was interrupted; a finished one is only read.
 
@@ -98,6 +100,8 @@ class Loop:
             A folder in which several loops tell one another what they have computed.
         wait_seconds
             How long to wait for another process to leave the directory.
+        team
+            The processes that share the work.
 
         Raises
         ------
@@ -109,12 +113,14 @@ class Loop:
             The disk is full.
         BudgetSpent
             The deadline has passed; the same call goes on.
+        ProcessLost
+            One of the team has ended; the same call goes on.
         """
         self.check()
         with Run.open(
             Path(folder), self.describe(), shared=shared, pace=pace, observer=observer, wait_seconds=wait_seconds
         ) as run:
-            stages = Stages(self, run)
+            stages = Stages(self, run, team)
             stages.data()
             stages.learn()
             baseline = stages.baseline()

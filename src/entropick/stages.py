@@ -6,10 +6,12 @@ Every method returns the ledger entry of its stage, and loads or computes nothin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
@@ -23,9 +25,11 @@ from entropick.pool import Pool
 from entropick.random_stream import RandomStream
 from entropick.run import Entry, Outcome, Run, fingerprint, free_bytes
 from entropick.sources import FeatureCache, lessons_of
-from entropick.work import Work
+from entropick.team import Team
+from entropick.work import State, Work
 
 if TYPE_CHECKING:
+    from entropick.generators.base import Generator
     from entropick.loop import Loop
 
 _N_EXAMPLES = 64
@@ -34,11 +38,12 @@ _MIN_ROWS = 8
 
 
 class Stages:
-    """The stages of `loop` in the run directory `run`."""
+    """The stages of `loop` in the run directory `run`; `team` are the processes that share them."""
 
-    def __init__(self, loop: Loop, run: Run) -> None:
+    def __init__(self, loop: Loop, run: Run, team: Team) -> None:
         self._loop = loop
         self._run = run
+        self._team = team
         # What each iteration emitted: entry and name of its image file. Iteration 0 emitted the real data.
         self._emitted: dict[int, tuple[Entry, str]] = {}
         self._stock: Entry | None = None
@@ -79,7 +84,7 @@ class Stages:
             self._check_sizes(values)
             return Outcome(files, values)
 
-        entry = self._run.stage(0, "data", depends_on, compute)
+        entry = self._stage(0, "data", depends_on, compute)
         self._check_sizes(entry.values)
         self._emitted[0] = (entry, "real.npy")
         return entry
@@ -97,7 +102,7 @@ class Stages:
             return Outcome(files, {"n_images": len(real.stock)})
 
         depends_on = {"dataset": dataset.describe(), "fingerprint": self._data.values["fingerprint"]}
-        return self._run.stage(0, "stock", depends_on, compute)
+        return self._stage(0, "stock", depends_on, compute)
 
     def learn(self) -> Entry | None:
         """Teach the spaces that are learned from real images; None, and no stage, if there are none."""
@@ -120,7 +125,7 @@ class Stages:
             "spaces": [space.identity() for space in learners],
             "data": _hashes(data, ["real.npy", *([labels] if has_labels else [])]),
         }
-        entry = self._run.stage(0, "learn", depends_on, compute)
+        entry = self._stage(0, "learn", depends_on, compute)
         for number, space in enumerate(learners):
             name = f"space-{number}"
             space.restore(self._run.load(entry, f"{name}.safetensors"), self._run.load(entry, f"{name}.json"))
@@ -150,7 +155,7 @@ class Stages:
             return Outcome({"axes.npy": plane.frame, "spread.npy": density}, {**values, "spread": spread})
 
         depends_on = {"data": _hashes(data, ["real.npy", "reference.npy"]), **self._measuring()}
-        return self._run.stage(0, "baseline", depends_on, compute)
+        return self._stage(0, "baseline", depends_on, compute)
 
     # -- iterations 1 ... -------------------------------------------------------------------------------------------
 
@@ -198,7 +203,7 @@ class Stages:
                 values["n_garbage"] = int(np.count_nonzero(self._is_garbage(training)))
             return Outcome({"selection.parquet": table}, values)
 
-        return self._run.stage(n, "select", depends_on, compute)
+        return self._stage(n, "select", depends_on, compute)
 
     def train(self, n: int, selection: Entry) -> Entry:
         """Train a new generator on D_n."""
@@ -207,7 +212,8 @@ class Stages:
         def compute(work: Work) -> Outcome:
             training = self._training_set(selection)
             generator = loop.new_generator()
-            generator.fit(training.images, training.labels, stream=self._stream(n, "train"), work=work)
+            call = _caller(generator, work)
+            call(generator.fit, training.images, training.labels, stream=self._stream(n, "train"))
             arrays, state = generator.state()
             values = {"n_images": len(training), **generator.training_values()}
             return Outcome({"model.safetensors": arrays, "model.json": state}, values)
@@ -217,7 +223,7 @@ class Stages:
             "training": selection.values["training_hash"],
             "seed": loop.seed,
         }
-        return self._run.stage(n, "train", depends_on, compute)
+        return self._stage(n, "train", depends_on, compute)
 
     def sample(self, n: int, model: Entry) -> Entry:
         """Sample G_n."""
@@ -226,9 +232,8 @@ class Stages:
 
         def compute(work: Work) -> Outcome:
             weights, state = self._run.load(model, "model.safetensors"), self._run.load(model, "model.json")
-            generator = loop.new_generator().restore(weights, state)
-            stream = self._stream(n, "sample")
-            images = generator.sample(n_images, stream=stream, work=work)
+            generator, stream = loop.new_generator(), self._stream(n, "sample")
+            images = _caller(generator, work)(_sample, generator, weights, state, n_images, stream)
             files: dict[str, Any] = {"generated.npy": images}
             if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
                 files["generated_labels.npy"] = labels
@@ -240,7 +245,7 @@ class Stages:
             "n_images": n_images,
             "seed": loop.seed,
         }
-        entry = self._run.stage(n, "sample", depends_on, compute)
+        entry = self._stage(n, "sample", depends_on, compute)
         self._emitted[n] = (entry, "generated.npy")
         return entry
 
@@ -283,9 +288,12 @@ class Stages:
             "seed": self._loop.seed,
             **self._measuring(),
         }
-        return self._run.stage(n, "measure", depends_on, compute)
+        return self._stage(n, "measure", depends_on, compute)
 
     # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _stage(self, n: int, name: str, depends_on: dict[str, Any], compute: Callable[[Work], Outcome]) -> Entry:
+        return self._run.stage(n, name, depends_on, lambda work: compute(self._team.sharing(work)))
 
     @property
     def _data(self) -> Entry:
@@ -497,6 +505,17 @@ def _check_pools(loop: Loop, n_real: int, n_generated: int, n_stock: int) -> Non
                     f"paradigm: {loop.paradigm.kind!r} asks for {count} {kind} images among n_samples = {n_samples}, "
                     f"but the pool of iteration {n} has {has[kind]}. Lower n_samples, or change the share."
                 )
+
+
+def _caller(generator: Generator, work: Work) -> Callable[..., Any]:
+    """What calls a function of the generator: `Work.together` if it is worth other processes' while."""
+    return work.together if generator.divisible else functools.partial(Work.together, work)
+
+
+def _sample(
+    generator: Generator, weights: dict[str, NDArray[Any]], state: State, n: int, stream: RandomStream, work: Work
+) -> Images:
+    return generator.restore(weights, state).sample(n, stream=stream, work=work)
 
 
 def _one(emitted: tuple[Entry, str]) -> tuple[Entry, list[str]]:

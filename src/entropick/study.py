@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count, check_real
-from entropick.errors import BudgetSpent, InputError, RunChanged, RunDamaged, StudyFailed
+from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed
 from entropick.loop import Loop
 from entropick.run import (
     LEDGER,
@@ -30,6 +30,7 @@ from entropick.run import (
     read_study_file,
     write_json,
 )
+from entropick.team import ALONE, Team
 from entropick.workers import run_in_processes
 
 WORK = "work"
@@ -152,6 +153,7 @@ class Study:
         budget_seconds: float | None = None,
         observer: StudyObserver = lambda event: None,
         reuse: Sequence[str | Path] = (),
+        team: Team = ALONE,
     ) -> int:
         """Run all arms in `folder`, or go on where they were interrupted; return how many stages were computed.
 
@@ -168,11 +170,15 @@ class Study:
             Called with an `ArmEvent` at every sign of life.
         reuse
             Directories of other studies on this machine; what they have computed from the same inputs is linked.
+        team
+            Processes that share each arm, one arm after another; then there are no `workers` beside them.
 
         Raises
         ------
         BudgetSpent
             The budget is spent; the same call goes on.
+        ProcessLost
+            One of the team has ended; the same call goes on.
         StudyFailed
             Some arms failed; the message tells each one's reason. The others are done.
         InputError, RunLocked, RunChanged, RunDamaged, StorageError
@@ -180,6 +186,11 @@ class Study:
         """
         self.check()
         check_count(workers, name="workers")
+        if team.size > 1 and workers > 1:
+            raise InputError(
+                f"workers: expected 1, because each arm is shared by {team.size} processes already, got {workers}. "
+                "Leave it out, or start the command without torchrun."
+            )
         folder = Path(folder)
         deadline = None if budget_seconds is None else time.time() + budget_seconds
         others = [self._reusable(Path(other)) for other in reuse]
@@ -188,7 +199,7 @@ class Study:
             for other in others:
                 Shared(folder / WORK).adopt(other)
             count = _StageCount(observer)
-            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline))
+            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline), team)
             # Reading a finished arm is not worth starting a process.
             here = [run for run in self.arm_runs() if workers == 1 or _is_finished(folder / run.path, run.loop)]
             elsewhere = [run for run in self.arm_runs() if run not in here]
@@ -251,6 +262,7 @@ class ArmTask:
     folder: Path
     threads: int
     pace: Pace
+    team: Team = ALONE
 
     def __call__(self, arm_run: ArmRun, observer: StudyObserver) -> None:
         """Run the arm to its end."""
@@ -261,6 +273,7 @@ class ArmTask:
                 observer=lambda event: observer(ArmEvent(arm_run.place, event)),
                 shared=self.folder / WORK,
                 wait_seconds=_ARM_WAIT_SECONDS,
+                team=self.team,
             )
 
 
@@ -291,7 +304,7 @@ def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) ->
     for arm_run in arm_runs:
         try:
             task(arm_run, observer)
-        except BudgetSpent:
+        except (BudgetSpent, ProcessLost):
             raise
         except Exception as error:  # a failed arm does not take the others with it
             problems.append((arm_run.path, error))

@@ -1,8 +1,8 @@
-"""What a long computation asks of whoever runs it: to be seen, to be saved, to be stopped."""
+"""What a long computation asks of whoever runs it: to be seen, to be saved, to be stopped, to be shared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,7 +17,17 @@ class Work:
     A computation calls `progress` often, asks `due` between steps, and when it is due gives `save` all that it needs
     to go on. `save` may raise `entropick.errors.BudgetSpent` once the checkpoint is safe. What is computed must not
     depend on when checkpoints fall.
+
+    Several processes may share a computation (`entropick.team`). Then all of them call it with the same arguments, each
+    does the part that `share` or its `rank` gives it, and `sum` and `gather` bring the parts together. In between all
+    must do the same. This base class is one process, whose part is everything.
     """
+
+    rank: int = 0
+    """The number of this process among those that share the computation."""
+
+    n_processes: int = 1
+    """How many share it."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell that `done` of `total` steps are finished."""
@@ -37,20 +47,56 @@ class Work:
         """The same work for one of several computations, whose checkpoints are kept apart under `name`."""
         return _Part(self, name)
 
+    def together(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """``function(*args, work=..., **named)``, in all processes that can be had; what it returned in this one."""
+        return function(*args, work=self, **named)
 
-class _Part(Work):
-    def __init__(self, whole: Work, name: str) -> None:
-        self._whole = whole
-        self._name = name
+    def share(self, n: int) -> slice:
+        """The rows of `n` that fall to this process: neighbours, and as many as others get, or one more.
+
+        >>> Work().share(5)
+        slice(0, 5, None)
+        """
+        return slice(n * self.rank // self.n_processes, n * (self.rank + 1) // self.n_processes)
+
+    def sum(self, tensors: Sequence[Any]) -> None:
+        """Replace each of these torch tensors by its sum over all processes, the same bits in each of them."""
+
+    def gather(self, part: Any) -> list[Any]:
+        """What all processes have called this with, in the order of their ranks."""
+        return [part]
+
+
+class Passing(Work):
+    """Passes everything on to another work; a subclass changes something on the way."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        self._whole.progress(done, total, note)
+        """Pass it on."""
+        self._work.progress(done, total, note)
 
     def due(self) -> bool:
-        return self._whole.due()
+        """Ask on."""
+        return self._work.due()
 
     def save(self, name: str, arrays: Arrays, state: State) -> None:
-        self._whole.save(f"{self._name}-{name}", arrays, state)
+        """Pass it on."""
+        self._work.save(name, arrays, state)
 
     def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
-        return self._whole.load(f"{self._name}-{name}")
+        """Ask on."""
+        return self._work.load(name)
+
+
+class _Part(Passing):
+    def __init__(self, whole: Work, name: str) -> None:
+        super().__init__(whole)
+        self._name = name
+
+    def save(self, name: str, arrays: Arrays, state: State) -> None:
+        super().save(f"{self._name}-{name}", arrays, state)
+
+    def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
+        return super().load(f"{self._name}-{name}")

@@ -24,6 +24,7 @@ from entropick.errors import EntropickWarning, InputError
 from entropick.generators import ddpm, sampling, training
 from entropick.generators.execution import Execution
 from entropick.generators.gate import Probe, pass_gate, relative_error
+from entropick.work import Work
 
 CPU = torch.device("cpu")
 LOW = Execution(CPU, torch.bfloat16)
@@ -35,12 +36,12 @@ def probe(scale, gradient=1.0):
 
 
 def test_the_plain_path_needs_no_proof():
-    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={})
+    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={}, work=Work())
     assert (passage.execution.is_plain, passage.refused, passage.values()) == (True, (), {})
 
 
 def test_a_path_that_agrees_is_used_and_written_down():
-    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={})
+    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={}, work=Work())
     assert passage.values() == {"execution": "bfloat16, eager", "refused": []}
 
 
@@ -57,7 +58,7 @@ def test_what_differs_is_refused_for_the_next_plainer_path(wrong, reason):
         return wrong if execution.captured else probe(1.0)
 
     with pytest.warns(EntropickWarning, match=f"training: not computed as bfloat16, channels last, captured: {reason}"):
-        passage = pass_gate(CAPTURED, compute, what="training", before={})
+        passage = pass_gate(CAPTURED, compute, what="training", before={}, work=Work())
     assert passage.execution == dataclasses.replace(CAPTURED, captured=False)
     assert len(passage.refused) == 1 and reason in passage.refused[0]
 
@@ -69,7 +70,7 @@ def test_a_path_that_cannot_be_built_is_refused():
         return probe(1.0)
 
     with pytest.warns(EntropickWarning, match=r"it could not be built \(no such kernel\)"):
-        passage = pass_gate(CAPTURED, compute, what="sampling", before={})
+        passage = pass_gate(CAPTURED, compute, what="sampling", before={}, work=Work())
     assert passage.execution.is_plain and len(passage.refused) == 2
 
 
@@ -81,9 +82,29 @@ def test_after_an_interruption_the_same_path_is_tried_first():
         tried.append(execution.name)
         return probe(1.0)
 
-    passage = pass_gate(CAPTURED, compute, what="training", before=before)
+    passage = pass_gate(CAPTURED, compute, what="training", before=before, work=Work())
     assert tried == ["float32, eager", "bfloat16, channels last, eager"]
     assert passage.state() == before
+
+
+class Shared(Work):
+    """The work of three processes; what the two others answer is known."""
+
+    def __init__(self, *others):
+        self._others = others
+
+    def gather(self, part):
+        return [part, *self._others]
+
+
+def test_processes_that_share_a_work_take_the_plainest_of_their_paths():
+    def passed(*others):
+        return pass_gate(CAPTURED, lambda execution: probe(1.0), what="training", before={}, work=Shared(*others))
+
+    assert passed((0, ()), (0, ())).state() == {"execution": CAPTURED.name, "refused": []}
+    passage = passed((1, ("captured: a", "x")), (2, ("captured: a", "b")))
+    assert passage.execution.is_plain and passage.refused == ("captured: a", "x", "b")
+    assert passed((0, ()), (1, ("captured: a",))).execution == CAPTURED.uncaptured()
 
 
 def test_errors_are_relative_to_the_whole():
@@ -208,15 +229,16 @@ def test_a_float16_step_that_overflows_is_left_out(float16_anywhere, monkeypatch
 
 
 def test_the_choice_depends_on_device_precision_and_network_alone(monkeypatch):
-    def chosen(device, precision="auto", network="unet"):
-        return Execution.choose(torch.device(device), precision, network).name
+    def chosen(device, precision="auto", network="unet", width=48):
+        return Execution.choose(torch.device(device), precision, network, width).name
 
     assert chosen("cuda") == "bfloat16, channels last, captured"
     assert chosen("cuda", network="mlp") == "bfloat16, captured"
     assert chosen("cuda", "float16") == "float16, channels last, captured"
-    for tiles, mlp in ((False, "float32, eager"), (True, "bfloat16, eager")):
+    for tiles, expected in ((False, "float32, eager"), (True, "bfloat16, eager")):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles)
-        assert (chosen("cpu"), chosen("cpu", network="mlp")) == ("float32, eager", mlp)
+        assert chosen("cpu") == chosen("cpu", network="mlp", width=16) == expected
+        assert chosen("cpu", width=16) == "float32, eager"
     assert chosen("cpu", "bfloat16") == "bfloat16, eager"
 
 

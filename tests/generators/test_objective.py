@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def test_the_loss_is_the_mean_squared_error_of_the_noise():
     found = objective(network)(*drawn.tensors())
     assert float(found.loss) == pytest.approx(float(drawn.noise.square().mean()), rel=1e-6)
     assert float(found.of_parameters[0]) == pytest.approx(-2 * float(drawn.noise.mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("bounds", [(0, 5), (0, 2, 5), (0, 1, 2, 5)])
+def test_losses_and_gradients_of_weighted_parts_add_up_to_those_of_the_batch(bounds):
+    torch.manual_seed(0)
+    network = build_network("mlp", width=16, depth=1, image_shape=(6, 6, 1), n_classes=3)
+    drawn = batch(5, flipped=torch.arange(5) % 2 == 0, untold=torch.arange(5) == 3)
+    classes = {"classes": torch.from_numpy(LABELS), "untold_class": 3}
+    whole = objective(network, **classes)(*drawn.tensors()).summands
+    parts = [
+        objective(network, weight=(stop - start) / 5, **classes)(*drawn.part(slice(start, stop)).tensors()).summands
+        for start, stop in itertools.pairwise(bounds)
+    ]
+    for expected, *found in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(sum(found), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_some_images_are_mirrored():

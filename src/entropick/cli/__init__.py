@@ -21,7 +21,8 @@ from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import print_anything
-from entropick.errors import BudgetSpent, EntropickError
+from entropick.errors import BudgetSpent, EntropickError, ProcessLost
+from entropick.team import Team, joined
 from entropick.workers import plain_warning
 
 EXIT_MISTAKE = 2
@@ -43,20 +44,44 @@ Command = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments == ["--version"]:
-        print(f"entropick {__version__}")
-        return 0
     print_anything()
     warnings.formatwarning = plain_warning
     try:
-        return _run(arguments)
+        with joined() as team:
+            exit_code = _lead(arguments, team) if team.rank == 0 else _follow(team)
+        team.leave(exit_code)
+        return exit_code
     except BrokenPipeError:
         # Whoever read the output has gone (`entropick --help | head`); nothing is left to say to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _lead(arguments: Sequence[str], team: Team) -> int:
+    """Run the command; processes that `team` has beside this one end with the same exit code."""
+    exit_code = 1
+    try:
+        exit_code = _run(arguments, team)
+    except SystemExit as leaving:  # as tyro leaves
+        exit_code = int(leaving.code or 0)
+        raise
+    finally:
+        team.dismiss(exit_code)
+    return exit_code
+
+
+def _follow(team: Team) -> int:
+    """Help, and say nothing."""
+    try:
+        return team.follow()
+    except ProcessLost:
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str], team: Team) -> int:
+    if arguments == ["--version"]:
+        print(f"entropick {__version__}")
+        return 0
     try:
         command = tyro.cli(
             Command,
@@ -65,7 +90,7 @@ def _run(arguments: Sequence[str]) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
-        return int(command.execute())
+        return int(command.execute(team) if isinstance(command, Run) else command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)
         return EXIT_BUDGET

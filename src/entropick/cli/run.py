@@ -22,6 +22,7 @@ from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
 from entropick.run import STUDY
 from entropick.study import Study, n_gpus
+from entropick.team import Team
 
 _STUDYS = "the study's"
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -91,8 +92,8 @@ class Run:
     ] = ()
     """Any other key of the study file, for instance loop.generator.ema=0.99."""
 
-    def execute(self) -> int:
-        """Run the study and write its report."""
+    def execute(self, team: Team) -> int:
+        """Run the study, shared by the processes of `team`, and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
         if self.arms == ():
@@ -101,25 +102,35 @@ class Run:
         study.check()
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
-        workers = max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
-        if self.workers is not None:
-            workers = check_count(self.workers, name="--workers")
+        workers = self._n_workers(study, team)
         console = Terminal()
         # To whoever looks on, the plan is told before a study's first start: measuring it takes a moment.
         if self.plan or (console.is_terminal and not (out / STUDY).exists()):
             print_plan(study, console)
         if self.plan:
             return 0
-        line = f"study {study.name!r}: {_size(study)}, {workers} at a time, in {out}"
+        line = f"study {study.name!r}: {_size(study)}, {workers} at a time{_shared(team)}, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
             observer = LivePage(out, display)
             computed = study.run(
-                out, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=self.reuse
+                out,
+                workers=workers,
+                budget_seconds=budget_seconds,
+                observer=observer,
+                reuse=self.reuse,
+                team=team,
             )
         self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
         return 0
+
+    def _n_workers(self, study: Study, team: Team) -> int:
+        if self.workers is not None:
+            return check_count(self.workers, name="--workers")
+        if team.size > 1:
+            return 1
+        return max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
 
     def _finish(self, out: Path, computed: int, console: Console) -> None:
         # Drawing takes seconds to import: not for a study that was finished before.
@@ -164,6 +175,10 @@ def _size(study: Study) -> str:
     counts = [(len(study.arms), "arm"), (len(study.sizes), "size"), (len(study.seeds), "seed")]
     counts += [(n_iterations, "iteration")]
     return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
+
+
+def _shared(team: Team) -> str:
+    return f", each by {team.size} processes" if team.size > 1 else ""
 
 
 def _cores() -> int:

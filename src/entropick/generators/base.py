@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,6 +23,9 @@ class Generator(Component, ABC):
     The fitted model is `state` (arrays and JSON-able numbers), from which `restore` makes a generator that samples
     exactly the same images.
     """
+
+    divisible: ClassVar[bool] = False
+    """Whether several processes that all call `fit` or `sample` compute parts of it each, as `Work` tells how."""
 
     @abstractmethod
     def fit(

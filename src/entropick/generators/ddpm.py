@@ -82,8 +82,9 @@ class DDPM(Generator):
         Images that share one random stream; part of the result's identity, unlike the memory it takes.
     precision
         ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: bfloat16 on CUDA
-        and for perceptrons on processors with matrix tiles (AMX), else float32. Trained weights, noise and x_t are
-        float32 always. What is not eager float32 is compared with it first, and not used where it differs (`gate`).
+        and on processors with matrix tiles (AMX), there not for U-Nets below width 32; else float32. Trained weights,
+        noise and x_t are float32 always. What is not eager float32 is compared with it first, and not used where it
+        differs (`gate`).
     device
         A torch device, or ``"auto"``: CUDA where there is one.
 
@@ -97,6 +98,7 @@ class DDPM(Generator):
     """
 
     kind: ClassVar[str] = "ddpm"
+    divisible: ClassVar[bool] = True
     network: str = "unet"
     width: int = 48
     depth: int = 2
@@ -217,6 +219,7 @@ class DDPM(Generator):
             "n_steps": settings.steps,
             "n_parameters": n_parameters,
             "final_loss": training.final_loss,
+            **({"n_processes": work.n_processes} if work.n_processes > 1 else {}),
             **training.passage.values(),
         }
         return self
@@ -286,7 +289,7 @@ class DDPM(Generator):
         )
 
     def _execution(self) -> Execution:
-        return Execution.choose(find_device(self.device), self.precision, self.network)
+        return Execution.choose(find_device(self.device), self.precision, self.network, self.width)
 
     def _training_settings(self, n_images: int) -> TrainingSettings:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingSettings)}

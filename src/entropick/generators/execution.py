@@ -13,6 +13,8 @@ from torch import nn
 from entropick.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+# U-Nets of fewer channels do not fill matrix tiles.
+_NARROW = 32
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,14 +40,15 @@ class Execution:
     captured: bool = False
 
     @classmethod
-    def choose(cls, device: torch.device, precision: str, network: str) -> Execution:
+    def choose(cls, device: torch.device, precision: str, network: str, width: int) -> Execution:
         """The way that was measured to be fastest for this kind of device and network (``docs/benchmarks-engine.md``).
 
         It depends on nothing but its arguments and the kind of processor, so that a run can be repeated. On processors
-        float32 is fastest for U-Nets everywhere and for perceptrons unless there are matrix tiles (AMX).
+        float32 is fastest unless there are matrix tiles (AMX), and there for narrow U-Nets too.
         """
         is_cuda = device.type == "cuda"
-        has_tiles = is_cuda or (device.type == "cpu" and network == "mlp" and torch.cpu._is_amx_tile_supported())
+        is_narrow = network == "unet" and width < _NARROW
+        has_tiles = is_cuda or (device.type == "cpu" and torch.cpu._is_amx_tile_supported() and not is_narrow)
         if precision == "auto":
             precision = "bfloat16" if has_tiles else "float32"
         return cls(device, _DTYPES[precision], channels_last=is_cuda and network == "unet", captured=is_cuda)

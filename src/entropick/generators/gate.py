@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from entropick.errors import EntropickWarning
 from entropick.generators.execution import Execution
-from entropick.work import State
+from entropick.work import State, Work
 
 # Relative errors (L2 norm) of honest kernels are below a third of these for the networks of this package; a wrong
 # kernel is off by far more. float32 leaves room for TF32 matrix units.
@@ -54,12 +54,23 @@ class Passage:
         return {"execution": self.execution.name, "refused": list(self.refused)}
 
 
-def pass_gate(wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State) -> Passage:
+def pass_gate(
+    wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State, work: Work
+) -> Passage:
     """Compare `wanted`, then ever plainer paths, with eager float32; return the first that agrees.
 
     A path that cannot be built at all (no memory for its graph, an operator that cannot be captured) has not agreed.
-    With the `state` of the passage before an interruption, the path that was used then is the first to be tried.
+    With the `state` of the passage before an interruption, the path that was used then is the first to be tried. Where
+    several processes share the `work`, all take the plainest of their paths.
     """
+    ways = list(wanted.fallbacks())
+    passage = _own_passage(wanted, compute, what=what, before=before)
+    found = work.gather((ways.index(passage.execution), passage.refused))
+    refused = dict.fromkeys(reason for _, reasons in found for reason in reasons)
+    return Passage(ways[max(number for number, _ in found)], tuple(refused))
+
+
+def _own_passage(wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State) -> Passage:
     refused = list(before.get("refused", ()))
     wanted = next((way for way in wanted.fallbacks() if way.name == before.get("execution")), wanted)
     if wanted.is_plain:

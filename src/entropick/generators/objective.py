@@ -37,6 +37,10 @@ class Batch:
     flipped: Tensor | None = None
     untold: Tensor | None = None
 
+    def part(self, rows: slice) -> Batch:
+        """Some of the images, with what was drawn for them."""
+        return Batch(*(None if tensor is None else tensor[rows] for tensor in self.tensors()))  # type: ignore[arg-type]
+
     def tensors(self) -> list[Tensor | None]:
         """The fields in order, as a captured graph takes them."""
         return [getattr(self, field.name) for field in fields(self)]
@@ -49,6 +53,11 @@ class Gradients:
     loss: Tensor
     predicted: Tensor
     of_parameters: tuple[Tensor, ...]
+
+    @property
+    def summands(self) -> list[Tensor]:
+        """What is to be added where several processes have computed parts of a batch."""
+        return [self.loss, *self.of_parameters]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Objective:
         How the network is computed.
     scale
         Applied to the loss before gradients are taken, so that those of float16 do not vanish.
+    weight
+        The share of the whole batch that is seen here: losses and gradients of all its parts add up to the batch's own.
     """
 
     network: nn.Module
@@ -78,6 +89,7 @@ class Objective:
     classes: Tensor | None = None
     untold_class: int = 0
     scale: Callable[[Tensor], Tensor] = lambda loss: loss
+    weight: float = 1.0
 
     def __call__(self, *drawn: Tensor | None) -> Gradients:
         """Loss and (scaled) gradients of the batch whose `tensors` are given."""
@@ -90,7 +102,7 @@ class Objective:
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         with self.execution.autocast():
             predicted = self.network(noisy, batch.timestep, self._told(batch))
-        loss = functional.mse_loss(predicted.float(), batch.noise)
+        loss = functional.mse_loss(predicted.float(), batch.noise) * self.weight
         parameters = list(self.network.parameters())
         gradients = torch.autograd.grad(self.scale(loss), parameters)
         return Gradients(loss.detach(), predicted.detach(), tuple(map(_laid_out_like, parameters, gradients)))

@@ -41,6 +41,7 @@ class Pipeline(Generator):
     """
 
     kind: ClassVar[str] = "pipeline"
+    divisible: ClassVar[bool] = True
     path: str
     sampling_steps: int = 1000
     sampling_chunk: int = 256
@@ -84,7 +85,8 @@ class Pipeline(Generator):
                 type(scheduler).from_config(scheduler.config), self.sampling_steps, random
             ),
         )
-        execution = Execution.choose(device, self.precision, "unet").uncaptured()
+        width = unet.config.block_out_channels[0]
+        execution = Execution.choose(device, self.precision, "unet", width).uncaptured()
         network = _Plain(unet).to(device)
         sampling = Sampling(settings, network, stream=stream or RandomStream(stage="sample"), execution=execution)
         images = sampling.run(n_images, work or Work())

@@ -69,24 +69,32 @@ class Sampling:
 
     @torch.inference_mode()
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
-        """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image."""
+        """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image.
+
+        Where several processes share the work, each computes one chunk of a round.
+        """
         sampled = np.empty((n_images, *self.settings.image_shape), np.uint8)
         arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {"n_parts": 1})
         n_done = len(arrays["images"])
         sampled[:n_done] = arrays["images"]
-        self._pass_gate(before, is_conditional=classes is not None)
+        self._pass_gate(before, work, is_conditional=classes is not None)
         size = self.settings.chunk_size
-        for start in range(n_done, n_images, size):
-            stop = min(start + size, n_images)
+        for first in range(n_done, n_images, size * work.n_processes):
+            last = min(first + size * work.n_processes, n_images)
+            start = min(first + size * work.rank, last)
+            stop = min(start + size, last)
             told = None if classes is None else torch.tensor(classes[start:stop]).to(self._device)
 
-            def tell(share: float, start: int = start, stop: int = stop) -> None:
-                work.progress(start + int((stop - start) * share), n_images)
+            def tell(share: float, first: int = first, last: int = last) -> None:
+                work.progress(first + int((last - first) * share), n_images)
 
-            sampled[start:stop] = self._chunk(stop - start, start // size, told, tell)
-            if work.due() and stop < n_images:
+            mine = self._chunk(stop - start, start // size, told, tell) if start < stop else sampled[:0]
+            found = work.gather((mine, self._prediction.n_parts))
+            sampled[first:last] = np.concatenate([images for images, _ in found])
+            self._prediction.n_parts = max(n_parts for _, n_parts in found)
+            if work.due() and last < n_images:
                 state = {**self.passage.state(), "n_parts": self._prediction.n_parts}
-                work.save(_CHECKPOINT, {"images": sampled[:stop]}, state)
+                work.save(_CHECKPOINT, {"images": sampled[:last]}, state)
         return sampled
 
     def values(self) -> State:
@@ -118,11 +126,11 @@ class Sampling:
 
     # -- the gate ---------------------------------------------------------------------------------------------------
 
-    def _pass_gate(self, before: State, *, is_conditional: bool) -> None:
+    def _pass_gate(self, before: State, work: Work, *, is_conditional: bool) -> None:
         def probe(execution: Execution) -> Probe:
             return self._probe(execution, is_conditional)
 
-        self.passage = pass_gate(self.passage.execution, probe, what="sampling", before=before)
+        self.passage = pass_gate(self.passage.execution, probe, what="sampling", before=before, work=work)
         if not self.passage.execution.captured:
             # No graph, or one that was refused.
             self._graph, self._prediction = None, self._predict_as(self.passage.execution)

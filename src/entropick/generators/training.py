@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
-from entropick.errors import TrainingDiverged
+from entropick.errors import InputError, TrainingDiverged
 from entropick.generators.capture import Captured
 from entropick.generators.diffusion import NoiseTable
 from entropick.generators.epochs import Epochs
@@ -82,17 +82,24 @@ class Training:
         self._epochs = Epochs(len(data), settings.batch_size, stream)
         self._table = NoiseTable.build(settings.timesteps, self._device)
         self._random = torch.Generator(self._device).manual_seed(stream.integer(chunk=1))
+        self._part = slice(0, settings.batch_size)
 
     def run(self, work: Work) -> None:
-        """Take all steps that are left, saving checkpoints when `work` says they are due."""
+        """Take all steps that are left, saving checkpoints when `work` says they are due.
+
+        Where several processes share the work, each draws the whole batch and computes its part of it; from the sum of
+        all parts each takes the same step.
+        """
+        self._part = _part(self.settings.batch_size, work)
         saved, last_step = work.load(_CHECKPOINT), self.settings.steps
         wanted, before = self.passage.execution, saved[1] if saved else {}
-        self.passage = pass_gate(wanted, self._probe, what="training", before=before)
+        self.passage = pass_gate(wanted, self._probe, what="training", before=before, work=work)
         self._prepare(self.passage.execution)
         first_step = self._restore(*saved) if saved else 0
         gradients_of = self._gradients()
         for step, rows in enumerate(self._epochs.batches(first_step, last_step), start=first_step + 1):
-            gradients = gradients_of(*self._draw(rows, self._random).tensors())
+            gradients = gradients_of(*self._draw(rows, self._random).part(self._part).tensors())
+            work.sum(gradients.summands)
             self._optimization.step(step, gradients.of_parameters)
             # A captured graph overwrites its loss at the next step.
             self._unread.append(gradients.loss.clone())
@@ -136,6 +143,7 @@ class Training:
             classes=self._classes,
             untold_class=self._data.n_classes,
             scale=scale,
+            weight=(self._part.stop - self._part.start) / self.settings.batch_size,
         )
 
     def _prepare(self, execution: Execution) -> None:
@@ -161,7 +169,7 @@ class Training:
 
     def _probe_batch(self) -> Batch:
         rows = np.arange(self.settings.batch_size) % len(self._data)
-        return self._draw(rows, torch.Generator(self._device).manual_seed(0))
+        return self._draw(rows, torch.Generator(self._device).manual_seed(0)).part(self._part)
 
     # -- watching and saving ----------------------------------------------------------------------------------------
 
@@ -194,3 +202,13 @@ class Training:
             f"{what}. Lower learning_rate or clip_norm, or set precision='float32', and begin anew. "
             f"{kept if self._saved_step else 'No checkpoint had been saved yet'}."
         )
+
+
+def _part(batch_size: int, work: Work) -> slice:
+    """The rows of every batch that fall to this process."""
+    if batch_size < work.n_processes:
+        raise InputError(
+            f"batch_size: expected at least one image for each of the {work.n_processes} processes, got {batch_size}. "
+            "Start fewer processes."
+        )
+    return work.share(batch_size)

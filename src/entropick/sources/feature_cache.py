@@ -60,7 +60,7 @@ class FeatureCache:
                 path = folder / f"{start:09d}.npy"
                 if not _is_intact(path):
                     images, problems = read(rows)
-                    X = _extract(encoder, images, rows, lambda done: work.progress(done, n, note))
+                    X = _extract(encoder, images, rows.start, n, note, work)
                     _keep(path, X, problems)
                     if work.due():
                         work.save("features", {}, {})  # all is kept already: a moment at which the budget may end
@@ -104,14 +104,24 @@ def lessons_of(encoder: LearnedFeatures) -> tuple[Images, Integers | None]:
     return read_array_file(Path(encoder.path))
 
 
-def _extract(encoder: Features, images: Images | None, rows: range, tell: Callable[[int], None]) -> FeatureMatrix:
+def _extract(encoder: Features, images: Images | None, first_row: int, n: int, note: str, work: Work) -> FeatureMatrix:
     if images is None:
         return np.empty((0, 0), np.float32)
-    blocks = []
-    for start in range(0, len(images), _BLOCK):
-        blocks.append(encoder.extract(images[start : start + _BLOCK]))
-        tell(rows.start + start + len(blocks[-1]))
-    return np.concatenate(blocks)
+    X: FeatureMatrix = work.together(_extract_share, encoder, images, first_row, n, note)
+    return X
+
+
+def _extract_share(
+    encoder: Features, images: Images, first_row: int, n: int, note: str, *, work: Work
+) -> FeatureMatrix:
+    """Features of all images; blocks are dealt to the processes in turn, for a row depends on its image alone."""
+    blocks = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
+    mine = []
+    for number in range(work.rank, len(blocks), work.n_processes):
+        mine.append(encoder.extract(blocks[number]))
+        work.progress(first_row + min((number + 1) * _BLOCK, len(images)), n, note)
+    dealt = work.gather(mine)
+    return np.concatenate([dealt[i % work.n_processes][i // work.n_processes] for i in range(len(blocks))])
 
 
 def _keep(path: Path, X: FeatureMatrix, problems: dict[int, str]) -> None:

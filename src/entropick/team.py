@@ -1,0 +1,336 @@
+"""Several processes, started by ``torchrun``, that share one run: the first leads, the others help where it calls them.
+
+The leader does all that one process alone would do: it reads, decides, writes, speaks. What is worth sharing it calls
+with `Work.together`: then all processes call the same function with the same arguments. Helpers know no run directory
+and say nothing; checkpoints are the leader's, and what it loads all of them load.
+
+Processes meet when a shared function calls `sum`, `gather` or `load`, and when it ends. At every meeting each first
+says whether it can go on. If one cannot (an error, a spent budget, a full disk), all leave the function, the leader
+with the error, and the leader may call another. Only where a process is interrupted or gone no word can be given: then
+its connections break, and all end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from entropick.errors import EntropickError, ProcessLost, StudyFailed
+from entropick.work import Passing, State, Work
+
+# Helpers wait while the leader selects, measures and draws; a connection that breaks is noticed at once.
+_PATIENCE = timedelta(days=365)
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Wire(Protocol):
+    """How processes talk to each other; all of them must call the same method."""
+
+    def most(self, number: int) -> int:
+        """The largest of all numbers."""
+
+    def tell(self, value: Any) -> Any:
+        """The first process's value."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """All values, by rank."""
+
+    def sum(self, tensor: Any) -> None:
+        """Replace a flat tensor by its sum over all processes."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the leader calls its helpers to do, with as many threads as itself: results depend on that."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+    threads: int
+
+
+@dataclass(frozen=True)
+class _End:
+    exit_code: int
+
+
+class _Left(BaseException):
+    """Another process left the shared function with `error`. Not to be caught by what is left."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Team:
+    """The processes of one run; without a `wire`, this process alone."""
+
+    def __init__(self, rank: int = 0, size: int = 1, wire: Wire | None = None) -> None:
+        self.rank = rank
+        self.size = size
+        self._wire = wire
+        self._is_broken = False
+
+    def sharing(self, work: Work) -> Work:
+        """The leader's `work`, whose `together` calls the helpers too."""
+        return work if self._wire is None else _Leading(work, self)
+
+    def follow(self) -> int:
+        """Help with whatever the leader calls, until it ends; return its exit code.
+
+        Raises
+        ------
+        ProcessLost
+            The leader ended without a word.
+        """
+        while not isinstance(call := self._told(None), _End):
+            _limit_threads(call.threads)
+            with contextlib.suppress(_Left):
+                self._take_part(call, Work())
+        return call.exit_code
+
+    def dismiss(self, exit_code: int) -> None:
+        """Let the helpers end with the leader, as far as they can still be told."""
+        if self._wire is not None and not self._is_broken:
+            with contextlib.suppress(ProcessLost):
+                self._told(_End(exit_code))
+
+    def leave(self, exit_code: int) -> None:
+        """End this process, if there are others: at once, for gloo may abort an interpreter that takes its time."""
+        if self._wire is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
+
+    # -- for the works of a shared function -------------------------------------------------------------------------
+
+    def lead(self, work: Work, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """Call `function` in all processes; return what it returned in this one, or raise the first one's error."""
+        import torch
+
+        call = _Call(function, args, named, torch.get_num_threads())
+        self._told(call)
+        try:
+            result, error = self._take_part(call, work)
+        except _Left as left:
+            raise left.error from None
+        if error is not None:
+            raise error
+        return result
+
+    def sum(self, tensors: Sequence[Any]) -> None:
+        """See `Work.sum`."""
+        import torch
+
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        self._meet()
+        with self._connected() as wire:
+            wire.sum(flat)
+        totals = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, totals, strict=True):
+            tensor.copy_(total.view(tensor.shape))
+
+    def gather(self, part: Any) -> list[Any]:
+        """See `Work.gather`."""
+        self._meet()
+        with self._connected() as wire:
+            return wire.gather(part)
+
+    def agreed(self, value: Any) -> Any:
+        """The leader's value, at a meeting."""
+        self._meet()
+        return self._told(value)
+
+    # -- meetings ---------------------------------------------------------------------------------------------------
+
+    def _take_part(self, call: _Call, work: Work) -> tuple[Any, Exception | None]:
+        """The result of this process's part, or its own error; _Left if it was another one's."""
+        try:
+            result = call.function(*call.args, **call.named, work=_Sharing(work, self))
+            self._meet()
+        except ProcessLost:
+            raise
+        except Exception as error:
+            with contextlib.suppress(_Left):
+                self._meet(error)
+            return None, error
+        except _Left:
+            raise
+        except BaseException:
+            # An interrupt falls anywhere, also between two halves of a meeting.
+            self._is_broken = True
+            raise
+        return result, None
+
+    def _meet(self, error: Exception | None = None) -> None:
+        """Go on together, or leave together: then _Left is raised with the error of the first that had one."""
+        with self._connected() as wire:
+            if not wire.most(error is not None):
+                return
+            errors = wire.gather(None if error is None else self._portable(error))
+        raise _Left(next(error for error in errors if error is not None))
+
+    def _told(self, value: Any) -> Any:
+        with self._connected() as wire:
+            return wire.tell(value)
+
+    def _portable(self, error: Exception) -> Exception:
+        """The error as another process can tell it."""
+        if isinstance(error, EntropickError):
+            return error
+        text = "".join(traceback.format_exception(error))
+        return StudyFailed(f"process {self.rank} of {self.size} failed:\n{text}")
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Wire]:
+        assert self._wire is not None
+        lost = ProcessLost(
+            f"one of the {self.size} processes that share this run has ended. What was finished is kept; repeat the "
+            "same command to go on, with as many processes as you like."
+        )
+        if self._is_broken:
+            raise lost
+        # What is interrupted within a word, by whatever it be, cannot speak again.
+        self._is_broken = True
+        try:
+            yield self._wire
+        except RuntimeError:
+            raise lost from None
+        self._is_broken = False
+
+
+ALONE = Team()
+
+
+class _Leading(Passing):
+    """The leader's work between shared functions."""
+
+    def __init__(self, work: Work, team: Team) -> None:
+        super().__init__(work)
+        self._team = team
+
+    def together(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        return self._team.lead(self._work, function, *args, **named)
+
+
+class _Sharing(Passing):
+    """The work of each process within a shared function; helpers keep and report nothing."""
+
+    def __init__(self, work: Work, team: Team) -> None:
+        super().__init__(work)
+        self._team = team
+        self.rank, self.n_processes = team.rank, team.size
+
+    def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
+        found: tuple[dict[str, NDArray[Any]], State] | None = self._team.agreed(super().load(name))
+        return found
+
+    def sum(self, tensors: Sequence[Any]) -> None:
+        self._team.sum(tensors)
+
+    def gather(self, part: Any) -> list[Any]:
+        return self._team.gather(part)
+
+
+# -- torchrun ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Team]:
+    """The team that this process is in: what ``torchrun`` started, else itself alone.
+
+    A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C to the leader.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if size == 1:
+        yield ALONE
+        return
+    rank = int(os.environ["RANK"])
+    if rank:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        warnings.simplefilter("ignore")
+    with _dying_with_parent():
+        connections = _Connections()
+        try:
+            yield Team(rank, size, connections)
+        finally:
+            connections.close()
+
+
+class _Connections:
+    """The wire of torch.distributed: gloo between processors, NCCL between GPUs where each process has its own."""
+
+    def __init__(self) -> None:
+        import torch
+        import torch.distributed as dist
+
+        n_here, number = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+        if n_here == int(os.environ["WORLD_SIZE"]):
+            # Nobody is elsewhere: nothing needs to leave this machine.
+            for loopback in [name for _, name in socket.if_nameindex() if name.startswith("lo")][:1]:
+                os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        dist.init_process_group("gloo", timeout=_PATIENCE)
+        self._dist, self._torch = dist, torch
+        self._gpus: Any = None
+        if n_gpus := torch.cuda.device_count():
+            torch.cuda.set_device(number % n_gpus)
+            self._gpus = dist.new_group(backend="nccl") if n_gpus >= n_here else None
+
+    def most(self, number: int) -> int:
+        found = self._torch.tensor(int(number))
+        self._dist.all_reduce(found, self._dist.ReduceOp.MAX)
+        return int(found)
+
+    def tell(self, value: Any) -> Any:
+        values = [value]
+        self._dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        values: list[Any] = [None] * self._dist.get_world_size()
+        self._dist.all_gather_object(values, value)
+        return values
+
+    def close(self) -> None:
+        self._dist.destroy_process_group()
+
+    def sum(self, tensor: Any) -> None:
+        self._dist.all_reduce(tensor, group=self._gpus if tensor.is_cuda else None)
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _dying_with_parent() -> Iterator[None]:
+    """End this process once torchrun is gone without having ended it."""
+    parent, is_over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            if os.getppid() != parent:
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
