@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from entropick import arrays, features
-from entropick.arrays import Integers, check_same_width
+from entropick.arrays import Integers
 from entropick.datasets import read_image
 from entropick.errors import InputError
 from entropick.run.files import fingerprint
@@ -73,7 +73,6 @@ def given(sources: Sequence[Source], X: arrays.Features | None, problems: Sequen
     """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
     if X is None:
         matrices = [source.array for source in sources if source.array is not None]
-        check_same_width(*((source.name, X) for source, X in zip(sources, matrices, strict=True)))
         return _align(sources, matrices, tuple(problems))
     n = sum(map(len, sources))
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
