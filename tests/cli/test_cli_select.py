@@ -243,7 +243,7 @@ def test_unreadable_images_are_all_named(cli, place):
         (place / "real" / f"z{row:02d}.png").touch()
     ended = cli("select", "real=real", "--n", "10", "--out", "out")
     assert ended.code == 2 and ended.err.count("entropick: error:") == 1
-    assert all(f"{name}.png: " in ended.err for name in ("text", "wide", "deep", "z00", "z14"))
+    assert all(f"{name}.png: " in ended.err for name in ("text", "torn", "wide", "deep", "z00", "z14"))
     assert "--skip-bad" in ended.err and not (place / "out").exists()
 
 

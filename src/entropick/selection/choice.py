@@ -34,6 +34,7 @@ from entropick.sources import (
     Survey,
     begun,
     check_encoder,
+    check_files,
     check_output,
     check_problems,
     check_rows,
@@ -143,7 +144,7 @@ class Choice:
             say(f"chosen before: {out} is complete.")
             return result
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
-        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
+        check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
         self._foretell(found, X, say)
         with begun(out, config, done=RESULT):
             if (result := _finished(out)) is not None:

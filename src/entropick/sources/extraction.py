@@ -15,6 +15,7 @@ from entropick.datasets import read_image
 from entropick.errors import InputError
 from entropick.run.files import fingerprint
 from entropick.sources.feature_cache import FeatureCache, Read
+from entropick.sources.problems import check_problems
 from entropick.sources.source import Source
 from entropick.sources.survey import Survey
 from entropick.work import Work
@@ -67,6 +68,21 @@ def extract(
             parts.append(X)
             problems[number].update(undecoded)
     return _align(sources, [part for part in parts if len(part)], problems)
+
+
+def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
+    """Raise InputError if the survey found image files that cannot be used, unless they are to be skipped.
+
+    Then the others are decoded as well, so that all are named at once. Where sizes do not matter, heads are enough.
+    """
+    problems = [dict(known) for known in found.problems]
+    if found.shape is not None and any(problems) and not skip_bad:
+        for source, known in zip(sources, problems, strict=True):
+            read = _decoder(source, found.mode, dict(known))
+            for row in range(len(source.files)):
+                known.update(read(range(row, row + 1))[1])
+                work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
+    check_problems(sources, problems, skip_bad=skip_bad)
 
 
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Sequence[dict[int, str]]) -> Candidates:
