@@ -15,6 +15,7 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
+from entropick.neighbors import usable_device
 from entropick.run.directory import check_config
 from entropick.run.files import (
     fingerprint,
@@ -106,6 +107,8 @@ class Choice:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         self._check_classes()
         self._rule().check()
+        # Not only when features, which may have taken hours, are there.
+        usable_device(self.selector.get_params().get("device", "cpu"))
         if self.encoder is not None:
             check_encoder(self.encoder)
         if self.guard is not None:
