@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from fresh_python import SRC
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -243,7 +244,7 @@ def test_unreadable_images_are_all_named(cli, place):
         (place / "real" / f"z{row:02d}.png").touch()
     ended = cli("select", "real=real", "--n", "10", "--out", "out")
     assert ended.code == 2 and ended.err.count("entropick: error:") == 1
-    assert all(f"{name}.png: " in ended.err for name in ("text", "wide", "deep", "z00", "z14"))
+    assert all(f"{name}.png: " in ended.err for name in ("text", "torn", "wide", "deep", "z00", "z14"))
     assert "--skip-bad" in ended.err and not (place / "out").exists()
 
 
@@ -363,6 +364,13 @@ def test_a_mistake_is_said_once_and_nothing_is_written(cli, place, line):
     left = hashes(place)
     assert {name: left[name] for name in before} == before
     assert not [name for name in left if name.endswith(("selection.json", "manifest.csv"))]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_extracted(cli, place):
+    ended = cli("select", "a=real", "--n", "5", "--device", "cuda", "--out", "out")
+    assert ended.code == 2 and "torch sees no GPU" in ended.err and not ended.out
+    assert not (place / "out").exists()
 
 
 HOSTILE = ["a\nb.png", "<b>.png", "a: b.png", "\x1b[31m.png", "\U0001f600.png", os.fsdecode(b"caf\xe9.png")]

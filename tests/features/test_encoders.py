@@ -176,6 +176,7 @@ def test_from_the_cache(folder, hub):
     ("space", "command"),
     [
         (DINOv2("base"), "hf download facebook/dinov2-base config.json preprocessor_config.json model.safetensors"),
+        (Encoder(model="resnet50"), "hf download timm/resnet50.a1_in1k config.json model.safetensors"),
         (Encoder(model="vit_tiny.x"), "hf download timm/vit_tiny.x config.json model.safetensors"),
         (Encoder(model="a/b"), "hf download a/b config.json preprocessor_config.json model.safetensors"),
     ],
@@ -223,6 +224,7 @@ def test_a_checkpoint_of_another_kind(folder, tmp_path):
         (DINOv2(device="tpu"), "device: expected one of auto, cpu, cuda"),
         (Encoder(model="a/b", library="keras"), "library: expected one of timm, transformers"),
         (Encoder(model=""), "model: expected a name"),
+        (Encoder(model="resnet5O"), "timm knows no 'resnet5O'.*Did you mean 'resnet50'"),
         (Encoder(model="a/b/c"), "expected the name of a model on the hub"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
 import entropick.neighbors.search as module
 from entropick.errors import InputError
@@ -85,6 +86,23 @@ def test_equals_brute_force_where_float64_products_take_over(monkeypatch):
     monkeypatch.setattr(module, "_SPARE", 1)
     test_equals_brute_force("tight clusters", 5, 40, True)
     test_equals_brute_force("one-hot", 1, 40, True)
+
+
+def test_copies_that_a_dot_product_takes_for_equal():
+    """scikit-learn's brute force in float64 finds copies 1e-4 away; the same in float32 products says 0 of most."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(150, 64)).astype(np.float32) + np.float32(1)
+    queries = points[:100] + np.float32(1e-4) * rng.choice(np.float32([-1, 1]), size=(100, 64))
+    theirs = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(points.astype(np.float64))
+    distances, indices = theirs.kneighbors(queries.astype(np.float64))
+    found = nearest_neighbors(queries, points, k=2)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
+    np.testing.assert_allclose(found.distances[:, 0], 8e-4, rtol=1e-2)
+
+    squares = (queries**2).sum(axis=1)[:, None] - 2 * queries @ points.T + (points**2).sum(axis=1)
+    shortcut = np.sqrt(np.maximum(squares, 0)).min(axis=1)
+    assert np.isin(shortcut, 0).mean() > 0.3 and (np.abs(shortcut / found.distances[:, 0] - 1) > 0.9).all()
 
 
 def test_of_equal_rows_the_lowest():

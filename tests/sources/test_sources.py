@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from entropick.errors import InputError
 from entropick.sources import given, open_sources, read_embeddings
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -28,6 +29,13 @@ def test_a_path_may_have_an_equals_sign(tmp_path):
     np.save(tmp_path / "seed=3.npy", X)
     (source,) = open_sources([f"a={tmp_path / 'seed=3.npy'}"])
     assert source.name == "a" and len(source) == 20
+
+
+def test_embeddings_of_different_widths_are_refused_at_once(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "wide.npy", np.zeros((5, 4), np.float32))
+    with pytest.raises(InputError, match="but a has 3, b has 4"):
+        open_sources([f"a={tmp_path / 'X.npy'}", f"b={tmp_path / 'wide.npy'}"])
 
 
 @pytest.mark.parametrize("kind", ["lists", "fixed lists", "columns", "float64 lists"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Encoder(NetworkFeatures):
     model
         A name on the hub (``"facebook/dinov2-with-registers-small"``, or ``"vit_small_patch16_224.dino"`` for
         ``timm/...``), which is looked up in the Hugging Face cache, or a local folder. Nothing is ever downloaded.
+        A name of timm without a tag stands for the weights that timm itself takes: ``"resnet50"`` for
+        ``timm/resnet50.a1_in1k``.
     library
         "timm" or "transformers"; None reads it off the model's configuration.
     device
@@ -82,13 +85,27 @@ class Encoder(NetworkFeatures):
         if not isinstance(self.model, str) or not self.model:
             raise InputError(f"model: expected a name on the hub or a folder, got {self.model!r}.")
         path = self.model if self._is_folder() or self.model.startswith((".", "/", "~")) else None
-        repo = self.model if "/" in self.model else f"timm/{self.model}"
-        needed = _NEEDED[self.library or ("timm" if repo.startswith("timm/") else "transformers")]
+        name = self.model.removeprefix("timm/")
+        is_timm = path is None and "/" not in name
+        repo = self._timm_repo(name) if is_timm else self.model
+        needed = _NEEDED[self.library or ("timm" if is_timm else "transformers")]
         if path is not None:
             # Which files are needed depends on what the folder is a checkpoint of.
             found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,), by_path=_BY_PATH)
             needed = _NEEDED[self._library_of(found)]
         return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed, by_path=_BY_PATH)
+
+    def _timm_repo(self, name: str) -> str:
+        """Where the hub has a model of timm; of one that is named without a tag, timm knows."""
+        if "." in name:
+            return f"timm/{name}"
+        timm = self._require("timm")
+        known = timm.get_pretrained_cfg(name)
+        if known is None:
+            close = difflib.get_close_matches(name, timm.list_models(), n=3)
+            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            raise InputError(f"model: timm knows no {name!r}, and models of others have a name with a slash.{hint}")
+        return str(known.hf_hub_id or f"timm/{name}")
 
     def _library_of(self, checkpoint: Checkpoint) -> str:
         config = checkpoint.config()
@@ -100,8 +117,8 @@ class Encoder(NetworkFeatures):
             )
         return found
 
-    def _require(self, library: str) -> None:
-        require(library, extra=_EXTRAS[library], wanted_by=f"encoder {self.model}")
+    def _require(self, library: str) -> Any:
+        return require(library, extra=_EXTRAS[library], wanted_by=f"encoder {self.model}")
 
 
 def _timm(folder: Path, device: Any, who: str) -> Forward:

@@ -18,6 +18,7 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 """
 
 from entropick.neighbors.cloud import Cloud, Reach
+from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
 from entropick.neighbors.distinct import distinct_rows, fingerprint
 from entropick.neighbors.precision import (
@@ -46,4 +47,5 @@ __all__ = [
     "nearest_neighbors",
     "screen",
     "squared_distances",
+    "usable_device",
 ]

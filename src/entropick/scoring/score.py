@@ -27,6 +27,7 @@ from entropick.sources import (
     Survey,
     begun,
     check_encoder,
+    check_files,
     check_output,
     check_problems,
     finished,
@@ -142,7 +143,7 @@ class Score:
             say(f"scored before: {out} is complete.")
             return self._judged(told, out)
         found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
-        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
+        check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
         self._foretell(found, embedded, say)
         with begun(out, config, done=RESULT):
             return self._measure(config, hashes, found, embedded, out, work, say)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from entropick import arrays, features
-from entropick.arrays import check_same_width
 from entropick.errors import InputError
 from entropick.run.files import hash_file
 from entropick.sources import Candidates, Source, Survey, check_rows, extract, given, read_embeddings, readable
@@ -80,7 +79,6 @@ class Space:
                 rows = None if embedded is None else embedded[start : start + len(source)]
                 matrices[source.name] = given([source], rows, (problems,))
             start += len(source)
-        check_same_width(*((name, of.X) for name, of in matrices.items()))
         for name, of in matrices.items():
             _check_differing(name, of.X, self.name)
         return matrices

@@ -15,6 +15,7 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
+from entropick.neighbors import usable_device
 from entropick.run.directory import check_config
 from entropick.run.files import (
     fingerprint,
@@ -34,6 +35,7 @@ from entropick.sources import (
     Survey,
     begun,
     check_encoder,
+    check_files,
     check_output,
     check_problems,
     check_rows,
@@ -105,6 +107,8 @@ class Choice:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         self._check_classes()
         self._rule().check()
+        # Not only when features, which may have taken hours, are there.
+        usable_device(self.selector.get_params().get("device", "cpu"))
         if self.encoder is not None:
             check_encoder(self.encoder)
         if self.guard is not None:
@@ -143,7 +147,7 @@ class Choice:
             say(f"chosen before: {out} is complete.")
             return result
         found = survey(self.sources, one_size=self.encoder is not None, work=work)
-        check_problems(self.sources, found.problems, skip_bad=self.skip_bad)
+        check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
         self._foretell(found, X, say)
         with begun(out, config, done=RESULT):
             if (result := _finished(out)) is not None:

@@ -7,7 +7,7 @@ about images that cannot be used. Selections and scores both begin here, and sha
 """
 
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
-from entropick.sources.extraction import Candidates, check_rows, extract, given
+from entropick.sources.extraction import Candidates, check_files, check_rows, extract, given
 from entropick.sources.feature_cache import FeatureCache, check_encoder, lessons_of
 from entropick.sources.output import begun, check_output, finished, readable_columns, write_csv
 from entropick.sources.pictures import encoded, fitted, read_picture
@@ -23,6 +23,7 @@ __all__ = [
     "Survey",
     "begun",
     "check_encoder",
+    "check_files",
     "check_output",
     "check_problems",
     "check_rows",

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from entropick import arrays, features
-from entropick.arrays import Integers, check_same_width
+from entropick.arrays import Integers
 from entropick.datasets import read_image
 from entropick.errors import InputError
 from entropick.run.files import fingerprint
 from entropick.sources.feature_cache import FeatureCache, Read
+from entropick.sources.problems import check_problems
 from entropick.sources.source import Source
 from entropick.sources.survey import Survey
 from entropick.work import Work
@@ -69,11 +70,25 @@ def extract(
     return _align(sources, [part for part in parts if len(part)], problems)
 
 
+def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
+    """Raise InputError if the survey found image files that cannot be used, unless they are to be skipped.
+
+    Then the others are decoded as well, so that all are named at once. Where sizes do not matter, heads are enough.
+    """
+    problems = [dict(known) for known in found.problems]
+    if found.shape is not None and any(problems) and not skip_bad:
+        for source, known in zip(sources, problems, strict=True):
+            read = _decoder(source, found.mode, dict(known))
+            for row in range(len(source.files)):
+                known.update(read(range(row, row + 1))[1])
+                work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
+    check_problems(sources, problems, skip_bad=skip_bad)
+
+
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Sequence[dict[int, str]]) -> Candidates:
     """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
     if X is None:
         matrices = [source.array for source in sources if source.array is not None]
-        check_same_width(*((source.name, X) for source, X in zip(sources, matrices, strict=True)))
         return _align(sources, matrices, tuple(problems))
     n = sum(map(len, sources))
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))

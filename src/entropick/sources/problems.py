@@ -16,9 +16,8 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     if skip_bad or not any(problems):
         return
     lines = listing(sources, problems)
-    raise InputError(
-        "\n  ".join([f"{len(lines)} images cannot be used. Mend or remove them, or give --skip-bad:", *lines])
-    )
+    images, them = ("1 image", "it") if len(lines) == 1 else (f"{len(lines)} images", "them")
+    raise InputError("\n  ".join([f"{images} cannot be used. Mend or remove {them}, or give --skip-bad:", *lines]))
 
 
 def listing(sources: Sequence[Source], problems: Problems) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from entropick.arrays import check_features, check_images
+from entropick.arrays import check_features, check_images, check_same_width
 from entropick.datasets import class_folders, hash_folder, image_files, read_array_file
 from entropick.errors import InputError
 from entropick.run.files import hash_file
@@ -90,7 +90,7 @@ def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
     ------
     InputError
         No source, a specification without a name, a name twice, a path that does not exist or holds nothing usable,
-        or embeddings beside images.
+        embeddings beside images, or embeddings of different widths.
     """
     pairs = [_name_and_path(text) for text in specifications]
     if not pairs:
@@ -102,6 +102,7 @@ def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
     if {source.kind for source in sources} > {"embeddings"}:
         listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
         raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
+    check_same_width(*((s.name, s.array) for s in sources if s.array is not None and s.kind == "embeddings"))
     return sources
 
 
