@@ -215,7 +215,7 @@ def test_copies_are_said(cli, place):
 
 
 def test_a_real_ctrl_c(place):
-    command = [sys.executable, "-m", "entropick", "select", "a=big.npy", "--n", "4000", "--out", "out"]
+    command = [sys.executable, "-m", "entropick", "select", "a=big.npy", "--n", "20000", "--out", "out"]
     np.save("big.npy", np.random.default_rng(0).standard_normal((40_000, 256)).astype(np.float32))
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SRC)}
