@@ -19,7 +19,7 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 
 from entropick.neighbors.cloud import Cloud, Reach
 from entropick.neighbors.differences import squared_distances
-from entropick.neighbors.distinct import distinct_rows, fingerprint
+from entropick.neighbors.distinct import distinct_numbers, distinct_rows, fingerprint
 from entropick.neighbors.precision import (
     Floats,
     Frame,
@@ -41,6 +41,7 @@ __all__ = [
     "as_columns",
     "as_rows",
     "compare",
+    "distinct_numbers",
     "distinct_rows",
     "fingerprint",
     "nearest_neighbors",
