@@ -20,7 +20,7 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 from entropick.neighbors.cloud import Cloud, Reach
 from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
-from entropick.neighbors.distinct import distinct_rows, fingerprint
+from entropick.neighbors.distinct import distinct_numbers, distinct_rows, fingerprint
 from entropick.neighbors.precision import (
     Floats,
     Frame,
@@ -42,6 +42,7 @@ __all__ = [
     "as_columns",
     "as_rows",
     "compare",
+    "distinct_numbers",
     "distinct_rows",
     "fingerprint",
     "nearest_neighbors",

@@ -9,6 +9,7 @@ import numpy as np
 from entropick.arrays import Features, Integers
 from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import bound_differences, squared_distances
+from entropick.neighbors.distinct import distinct_numbers
 from entropick.neighbors.level import Level
 from entropick.neighbors.precision import Floats, Frame, Placed, Precision
 from entropick.neighbors.screening import screen
@@ -66,7 +67,7 @@ class Cloud:
         level, b = self.levels[0], len(positions)
         found = self.near(as_rows(level[positions]), squares, as_columns(level[positions]))
         low, high = np.minimum(found.row, found.column), np.maximum(found.row, found.column)
-        low, high = np.divmod(np.unique((low * b + high)[low < high]), b)
+        low, high = np.divmod(distinct_numbers((low * b + high)[low < high]), b)
         exact = self.exact(positions[low], positions[high])
         place, other, exact = np.append(low, high), np.append(high, low), np.tile(exact, 2)
         order = np.argsort(place, kind="stable")
@@ -116,7 +117,7 @@ class Reach:
             crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(members))
             if len(near.row) <= crowd or level is self.cloud.levels[-1]:
                 break
-            positions = positions[np.unique(near.row)]
+            positions = positions[distinct_numbers(near.row)]
         near = self._note_clear(positions, members, self._tighten(positions, members, near))
         self._decide(positions[near.row], members[near.column])
 
@@ -137,6 +138,6 @@ class Reach:
 
     def _decide(self, positions: Integers, members: Integers) -> None:
         """Show members to positions, pair by pair, in float64."""
-        self.settle(np.unique(positions))
+        self.settle(distinct_numbers(positions))
         np.minimum.at(self.squares, positions, self.cloud.exact(positions, members))
         self._lowest[positions] = self.squares[positions]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Integers
+from entropick.neighbors.distinct import is_new
 from entropick.neighbors.precision import UNDERFLOW, Floats, Placed, write_parts
 
 if TYPE_CHECKING:
@@ -48,10 +49,8 @@ class Near:
 
     def per_row(self) -> tuple[Integers, Floats]:
         """For each pair, how many its row has, and the smallest upper bound of its row."""
-        new = np.ones(len(self.row), bool)
-        np.not_equal(self.row[1:], self.row[:-1], out=new[1:])
-        first = np.flatnonzero(new)
-        counts = np.diff(np.append(first, len(new)))
+        first = np.flatnonzero(is_new(self.row))
+        counts = np.diff(np.append(first, len(self.row)))
         smallest = np.minimum.reduceat(self.highest, first) if len(first) else self.highest
         return np.repeat(counts, counts), np.repeat(smallest, counts)
 
@@ -220,8 +219,8 @@ def _filled(vectors: torch.Tensor, fine: int) -> torch.Tensor:
     size = max(_COARSE, 1 << (n - 1).bit_length()) if vectors.element_size() < 4 else -(-n // fine) * fine
     if size == n:
         return vectors
-    filled = vectors.new_zeros((size, vectors.shape[1]))
-    filled[:n] = vectors
+    filled = vectors.new_empty((size, vectors.shape[1]))
+    filled[:n], filled[n:] = vectors, 0
     return filled
 
 

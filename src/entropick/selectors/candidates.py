@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from entropick.arrays import Integers
-from entropick.neighbors import Cloud, Floats, Reach, fingerprint
+from entropick.neighbors import Cloud, Floats, Reach, distinct_numbers, fingerprint
 from entropick.selectors.base import Selection, squares_in_order
 from entropick.work import State, Work
 
@@ -37,8 +37,7 @@ class Candidates:
 
     def begin(self, positions: Integers) -> None:
         """Accept those that come before any choice."""
-        for position, square in zip(positions.tolist(), squares_in_order(self.cloud, positions), strict=True):
-            self.accept(position, square)
+        self.accept(positions.tolist(), squares_in_order(self.cloud, positions).tolist())
 
     @property
     def squares(self) -> Floats:
@@ -50,11 +49,11 @@ class Candidates:
         """How many are still to be accepted."""
         return self.n_samples - len(self.accepted)
 
-    def accept(self, position: int, square: float) -> None:
-        """Accept one, at the given squared distance to those accepted before."""
-        self.accepted.append(position)
-        self.at.append(float(square))
-        self.reach.know(position, 0.0)
+    def accept(self, positions: list[int], squares: list[float]) -> None:
+        """Accept some, in order, each at the given squared distance to those accepted before it."""
+        self.accepted += positions
+        self.at += squares
+        self.reach.know(np.array(positions, np.int64), 0.0)
 
     def save(self, work: Work, **state: int) -> None:
         """Keep the accepted ones, if it is time to. How near they are to the others is computed again when asked."""
@@ -68,8 +67,7 @@ class Candidates:
         if saved is None:
             return None
         arrays, state = saved
-        for position, square in zip(arrays["accepted"].tolist(), arrays["at"].tolist(), strict=True):
-            self.accept(position, square)
+        self.accept(arrays["accepted"].tolist(), arrays["at"].tolist())
         return state
 
     def catch_up(self, block: Integers, limit: float) -> Integers:
@@ -86,7 +84,7 @@ class Candidates:
     def _stretches(self, block: Integers) -> list[tuple[int, int]]:
         """Stretches of the accepted ones that a block has to see, such that little is seen twice."""
         marks: list[int] = []
-        for seen in np.unique(self.seen[block]).tolist():
+        for seen in distinct_numbers(self.seen[block]).tolist():
             if not marks or seen - marks[-1] > _OVERLAP:
                 marks.append(seen)
         return list(itertools.pairwise([*marks, len(self.accepted)]))
@@ -114,7 +112,9 @@ class Candidates:
 
     def selection(self, **facts: float) -> Selection:
         """The rows accepted, filled up with the first others, which are copies of them."""
-        others = np.setdiff1d(np.arange(len(self.cloud)), self.accepted)[: self.missing]
+        is_left = np.ones(len(self.cloud), bool)
+        is_left[self.accepted] = False
+        others = np.flatnonzero(is_left)[: self.missing]
         positions = np.concatenate([self.accepted, others]).astype(np.int64)
         distances = np.sqrt(np.concatenate([self.at, np.zeros(len(others))]))
         covering_radius = math.sqrt(self.covering_square())

@@ -121,25 +121,29 @@ def _above(squares: Floats, limit: float, width: int) -> tuple[Integers, float]:
 def _look_ahead(candidates: Candidates, top: Integers, bound: Rank) -> int:
     """Pick among `top` for as long as the best ranks before everything outside; return how many."""
     current, nearer = candidates.within(top)
-    positions, before = top.tolist(), candidates.missing
+    positions, missing = top.tolist(), candidates.missing
+    picked: list[int] = []
+    at: list[float] = []
     # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
     ranks = [(-square, place) for place, square in enumerate(current)]
     heapify(ranks)
-    while candidates.missing and ranks:
+    while len(picked) < missing and ranks:
         square, place = -ranks[0][0], ranks[0][1]
         if square != current[place]:
             heappop(ranks)
             continue
         if square == 0 or (square, -positions[place]) < bound:
             break
-        candidates.accept(positions[place], square)
+        picked.append(positions[place])
+        at.append(square)
         current[place] = 0.0
         for other, between in nearer[place]:
             if between < current[other]:
                 current[other] = between
                 heappush(ranks, (-between, other))
+    candidates.accept(picked, at)
     candidates.know(top, np.array(current))
-    return before - candidates.missing
+    return len(picked)
 
 
 def _next_width(width: int, picks: int) -> int:

@@ -133,12 +133,17 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
     current, nearer = candidates.within(block)
-    for place, position in enumerate(block.tolist()):
-        if current[place] > limit and candidates.missing:
-            candidates.accept(position, current[place])
+    places: list[int] = []
+    at: list[float] = []
+    for place, others in enumerate(nearer):
+        if current[place] > limit and len(places) < candidates.missing:
+            places.append(place)
+            at.append(current[place])
             current[place] = 0.0
-            for other, between in nearer[place]:
-                current[other] = min(current[other], between)
+            for other, between in others:
+                if between < current[other]:
+                    current[other] = between
+    candidates.accept(block[places].tolist(), at)
     candidates.know(block, np.array(current))
 
 
