@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from toy_run import CONFIG, files_below, seal, write_run
+from toy_run import CONFIG, files_below, other_bytes, seal, write_run
 
 from entropick.run import LEDGER, Outcome, Run, verify_run
 from entropick.run.ledger import Ledger
@@ -50,6 +50,10 @@ def cut_file(first):
     (first / "iteration-001" / "count.npy").write_bytes(b"short")
 
 
+def damage_file(first):
+    other_bytes(first / "iteration-001" / "count.npy")
+
+
 def cut_ledger(first):
     lines = (first / LEDGER).read_text().splitlines(keepends=True)
     (first / LEDGER).write_text(lines[0] + lines[1][:20])
@@ -70,7 +74,7 @@ def remove_pointers(first):
         pointer.unlink()
 
 
-STALE = [remove_run, remove_file, cut_file, cut_ledger, damage_ledger, damage_pointers, remove_pointers]
+STALE = [remove_run, remove_file, cut_file, damage_file, cut_ledger, damage_ledger, damage_pointers, remove_pointers]
 
 
 @pytest.mark.parametrize("hurt", STALE)
