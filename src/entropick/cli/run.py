@@ -20,7 +20,7 @@ from entropick.cli.plan import print_plan
 from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
-from entropick.run import STUDY
+from entropick.run import STUDY, History, find_runs
 from entropick.study import Study, n_gpus
 
 _STUDYS = "the study's"
@@ -140,7 +140,7 @@ class Run:
         ]
         for item in self.set:
             key, equals, text = item.partition("=")
-            if not equals:
+            if not equals or not key.strip():
                 raise ConfigError(f"--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got {item!r}.")
             overrides.append((key.strip(), parse_value(text.strip())))
         return overrides
