@@ -53,6 +53,7 @@ FLAGS = {
     "--device": "DEVICE",
     "--threads": "INT",
     "--checkpoint-seconds": "FLOAT",
+    "--reuse": "DIR ...",
     "--set": "KEY=VALUE",
 }
 
