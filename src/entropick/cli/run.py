@@ -82,7 +82,7 @@ class Run:
     """Processor threads per arm; part of the results' identity."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
-    reuse: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR ...", help_behavior_hint="(default: none)")] = ()
+    reuse: Annotated[tuple[Path, ...] | None, says("none", metavar="DIR ...")] = None
     """Other studies of this machine: what they have computed already is linked."""
     plan: bool = False
     """Print what the study will do and what it will cost, and end."""
@@ -95,8 +95,9 @@ class Run:
         """Run the study and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        if self.arms == ():
-            raise ConfigError("--arms: expected the name of at least one arm.")
+        for flag in ("arms", "seeds", "sizes", "reuse"):
+            if getattr(self, flag) == ():
+                raise ConfigError(f"--{flag}: expected at least one value after it, got none.")
         study = load_study(self.study, self._overrides(), arms=self.arms or ())
         study.check()
         out = self.out or default_directory(study.name)
@@ -115,21 +116,21 @@ class Run:
         with Display(study, console) as display:
             observer = LivePage(out, display)
             computed = study.run(
-                out, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=self.reuse
+                out, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=self.reuse or ()
             )
         self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
         return 0
 
     def _finish(self, out: Path, computed: int, console: Console) -> None:
-        # Drawing takes seconds to import: not for a study that was finished before.
         page = out / "report.html"
-        if computed or not page.exists():
+        if not computed:
+            console.print("finished before: nothing was computed.", highlight=False)
+        # Drawing takes seconds to import: not for a page that tells it all.
+        if computed or not _tells_all(page, out):
             from entropick import report
 
             page = report.write_page(out)
-        else:
-            console.print("finished before: nothing was computed.", highlight=False)
         print_summary(out, console)
         console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
@@ -157,6 +158,12 @@ def parse_budget(text: str) -> float:
         raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _tells_all(page: Path, out: Path) -> bool:
+    """Whether the page was written from the ledgers as they are now: it shows the seal of each."""
+    text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    return bool(text) and all(History(run).seal in text for run in find_runs(out))
 
 
 def _size(study: Study) -> str:
