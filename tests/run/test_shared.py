@@ -69,12 +69,28 @@ def damage_pointers(first):
         pointer.write_text("{")
 
 
+def misdirect_pointers(first):
+    contents = ["[]", "{}", '{"run": 3}', '{"run": "\\u0000"}']
+    for pointer, content in zip((first.parent / "work").glob("*.json"), contents, strict=True):
+        pointer.write_text(content)
+
+
 def remove_pointers(first):
     for pointer in (first.parent / "work").glob("*.json"):
         pointer.unlink()
 
 
-STALE = [remove_run, remove_file, cut_file, damage_file, cut_ledger, damage_ledger, damage_pointers, remove_pointers]
+STALE = [
+    remove_run,
+    remove_file,
+    cut_file,
+    damage_file,
+    cut_ledger,
+    damage_ledger,
+    damage_pointers,
+    misdirect_pointers,
+    remove_pointers,
+]
 
 
 @pytest.mark.parametrize("hurt", STALE)

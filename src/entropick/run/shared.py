@@ -43,7 +43,7 @@ class Shared:
     def _locate(self, key: str) -> tuple[Path, Entry] | None:
         try:
             run = (self.folder / read_json(self.folder / f"{key}.json")["run"]).resolve()
-        except (OSError, RunDamaged):
+        except (OSError, RunDamaged, KeyError, TypeError, ValueError):
             return None
         entries, _, _ = intact_entries(run / "ledger.jsonl")
         return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
