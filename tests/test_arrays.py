@@ -130,7 +130,7 @@ def test_sources_and_labels():
 
 @pytest.mark.parametrize("y", [[0, 1], [[0], [1], [2]], [0.0, 1.0, 2.0], ["a", "b", "c"], [True, False, True], 3])
 def test_no_sources(y):
-    with pytest.raises(InputError, match="y: expected 3 integers, one source per row, got shape"):
+    with pytest.raises(InputError, match="y: expected 3 integers, one per row, got shape"):
         check_sources(y, 3)
 
 
@@ -153,6 +153,13 @@ def test_reals():
 def test_no_reals(value):
     with pytest.raises(InputError, match=r"x: expected a number between 0 and 1 \(both excluded\), got"):
         check_real(value, name="x", above=0, below=1)
+
+
+@pytest.mark.parametrize("value", [-1e-300, 1, np.nan, np.inf])
+def test_no_reals_from_a_minimum(value):
+    with pytest.raises(InputError, match="x: expected a number of at least 0 and below 1, got"):
+        check_real(value, name="x", minimum=0, below=1)
+    assert check_real(0, name="x", minimum=0, below=1) == 0.0
 
 
 def test_choices():

@@ -113,9 +113,7 @@ def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
         return np.zeros(n, np.int64)
     array = _as_array(y, name)
     if array.shape != (n,) or array.dtype.kind not in "iu":
-        raise InputError(
-            f"{name}: expected {n} integers, one source per row, got shape {array.shape}, dtype {array.dtype}."
-        )
+        raise InputError(f"{name}: expected {n} integers, one per row, got shape {array.shape}, dtype {array.dtype}.")
     numbers: Integers = array.astype(np.int64)
     if array.dtype.kind == "u" and (numbers < 0).any():
         raise InputError(f"{name}: expected integers of at most {np.iinfo(np.int64).max}, got {array.max()}.")
@@ -134,12 +132,16 @@ def check_count(value: Any, *, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_real(value: Any, *, name: str, above: float = -np.inf, below: float = np.inf) -> float:
-    """Return `value` as a finite float strictly between `above` and `below`."""
+def check_real(
+    value: Any, *, name: str, above: float = -np.inf, below: float = np.inf, minimum: float = -np.inf
+) -> float:
+    """Return `value` as a finite float strictly between `above` and `below`, and not less than `minimum`."""
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     number = _float(value) if is_number else np.nan
-    if not np.isfinite(number) or not above < number < below:
-        raise InputError(f"{name}: expected a number between {above:g} and {below:g} (both excluded), got {value!r}.")
+    if not np.isfinite(number) or not above < number < below or number < minimum:
+        least = f"of at least {minimum:g}" + (f" and below {below:g}" if np.isfinite(below) else "")
+        wanted = least if minimum > above else f"between {above:g} and {below:g} (both excluded)"
+        raise InputError(f"{name}: expected a number {wanted}, got {value!r}.")
     return number
 
 

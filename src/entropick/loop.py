@@ -25,6 +25,9 @@ from entropick.team import ALONE, Team
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
 
+# More are a slip of the finger: what an iteration's pool holds is looked at for each before the first begins.
+_MOST_ITERATIONS = 10_000
+
 
 @dataclass(kw_only=True)
 class Loop:
@@ -136,11 +139,12 @@ class Loop:
         """Raise InputError for everything that can be wrong without looking at data."""
         for component in self._components().values():
             component.check()
-        check_count(self.n_iterations, name="n_iterations")
+        if check_count(self.n_iterations, name="n_iterations") > _MOST_ITERATIONS:
+            raise InputError(f"n_iterations: expected at most {_MOST_ITERATIONS:,}, got {self.n_iterations:,}.")
         check_count(self.seed, name="seed", minimum=0)
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
-        check_real(self.garbage_share, name="garbage_share", above=-1e-9, below=1.0)
+        check_real(self.garbage_share, name="garbage_share", minimum=0.0, below=1.0)
         check_measures(self.metrics)
         self._check_real_share()
         names = [features.name for features in self.spaces()]

@@ -103,8 +103,10 @@ class Study:
             raise InputError("study: expected text for name, title and description.")
         if not isinstance(self.arms, dict) or not all(isinstance(loop, Loop) for loop in self.arms.values()):
             raise InputError(f"arms: expected a dict of Loops by name, got {self.arms!r}.")
-        if not isinstance(self.seeds, tuple | list) or not self.arms or not self.seeds:
-            raise InputError(f"study: expected at least one arm and a tuple of at least one seed, got {self.seeds!r}.")
+        if not self.arms:
+            raise InputError("arms: expected at least one, in a study file a table such as [arms.replace], got none.")
+        if not isinstance(self.seeds, tuple | list) or not self.seeds:
+            raise InputError(f"seeds: expected a tuple of at least one seed, got {_shown(self.seeds)}.")
         for name, numbers, minimum in (("seeds", self.seeds, 0), ("sizes", self.sizes, 1)):
             if not isinstance(numbers, tuple | list) or len(set(numbers)) < len(numbers):
                 raise InputError(f"{name}: expected different numbers, got {_shown(numbers)}.")

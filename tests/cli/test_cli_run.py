@@ -63,6 +63,15 @@ def test_a_lost_page_is_written_again(cli, finished, study_file):
     assert (finished / "report.html").is_file()
 
 
+def test_a_page_that_does_not_tell_all_is_written_again(cli, finished, study_file, tmp_path):
+    out = tmp_path / "again"
+    cli("run", study_file, "--out", out, "--workers", 1, "--arms", "replace")
+    ended = cli("run", study_file, "--out", out, "--workers", 1, "--reuse", finished)
+    # Nothing was computed, but the second arm has been linked since.
+    assert ended.code == 0 and "nothing was computed" in ended.out
+    assert "threshold-decay" in (out / "report.html").read_text()
+
+
 def test_a_spent_budget_has_its_own_exit_code(cli, study_file, tmp_path):
     out = tmp_path / "out"
     stopped = cli("run", study_file, "--out", out, "--budget", "0s", "--workers", 1)

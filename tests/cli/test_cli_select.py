@@ -270,6 +270,13 @@ def test_colour_and_grey_files_are_compared_in_colour(cli, place):
     assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (61, 192)
 
 
+def test_colour_is_not_dropped_for_a_grey_array(cli, place):
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(place / "real" / "colour.png")
+    ended = cli("select", "real=real", "made=made.npy", "--n", "10", "--out", "out")
+    expected = "expected images of one shape, but real has mostly 8x8 pixels in colour, made has (8, 8, 1)"
+    assert ended.code == 2 and expected in ended.err and not (place / "out").exists()
+
+
 def bad_files(place):
     np.savez("zip.npz", images=DIGITS[:9])
     np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))

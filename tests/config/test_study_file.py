@@ -295,9 +295,9 @@ def test_mistakes_in_a_study_file(load, text):
 
 # Found by `check`, before anything is run or written.
 UNUSABLE = {
-    "[loop]\ndataset = 'digits'\ngenerator = 'kde'\n": "expected at least one arm",
-    "": "expected at least one arm",
-    "seeds = []\n" + BASE: "expected at least one arm and a tuple of at least one seed",
+    "[loop]\ndataset = 'digits'\ngenerator = 'kde'\n": "arms: expected at least one",
+    "": "arms: expected at least one, in a study file a table such as",
+    "seeds = []\n" + BASE: "seeds: expected a tuple of at least one seed",
     "seeds = [1, 1]\n" + BASE: r"seeds: expected different numbers, got \[1, 1\]",
     "threads = 0\n" + BASE: "threads: expected a whole number of at least 1",
     "checkpoint_seconds = -1\n" + BASE: "checkpoint_seconds: expected a number",

@@ -21,6 +21,8 @@ from PIL import Image
 from entropick.page import sprite_sheet
 from entropick.page.words import number, words
 from entropick.report import write_page
+from entropick.report.content import final_table
+from entropick.report.record import read_study
 
 
 class Reader(HTMLParser):
@@ -165,6 +167,23 @@ def test_sizes_have_tables_and_pictures_of_their_own(sized_page: Path) -> None:
     assert set(of_size) == {"64", "96"} and of_size.count("64") == of_size.count("96")
     assert "Last iteration of each arm, 64 real images" in read.text
     assert "12 arms, 2 sizes, 2 seeds, 5 iterations measured." in read.text
+
+
+def test_what_is_explained_is_there(page: Path, sized_page: Path) -> None:
+    judged = "“Better” and “worse” where"
+    assert judged not in Reader(page.read_text(encoding="utf-8")).text
+    assert judged in Reader(sized_page.read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize(("guidance", "shown"), [((2.0, 4.0), True), ((2.0, 2.0), False)])
+def test_the_table_shows_settings_in_which_arms_that_have_them_differ(tmp_path, guidance, shown) -> None:
+    generators = [{"kind": "kde"}, *({"kind": "ddpm", "guidance": value} for value in guidance)]
+    arms = {
+        f"arm-{number}": {"paradigm": {"kind": "replace"}, "generator": generator, "n_iterations": 1}
+        for number, generator in enumerate(generators)
+    }
+    write_study(tmp_path, "Guided", arms, seeds=(0,))
+    assert final_table(read_study(tmp_path)).told == (["guidance"] if shown else [])
 
 
 def test_the_overview_says_what_happened_and_what_beats_the_controls(sized_page: Path) -> None:

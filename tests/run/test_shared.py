@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from toy_run import CONFIG, files_below, seal, write_run
+from toy_run import CONFIG, files_below, other_bytes, seal, write_run
 
 from entropick.run import LEDGER, Outcome, Run, verify_run
 from entropick.run.ledger import Ledger
@@ -50,6 +50,10 @@ def cut_file(first):
     (first / "iteration-001" / "count.npy").write_bytes(b"short")
 
 
+def damage_file(first):
+    other_bytes(first / "iteration-001" / "count.npy")
+
+
 def cut_ledger(first):
     lines = (first / LEDGER).read_text().splitlines(keepends=True)
     (first / LEDGER).write_text(lines[0] + lines[1][:20])
@@ -65,12 +69,28 @@ def damage_pointers(first):
         pointer.write_text("{")
 
 
+def misdirect_pointers(first):
+    contents = ["[]", "{}", '{"run": 3}', '{"run": "\\u0000"}']
+    for pointer, content in zip((first.parent / "work").glob("*.json"), contents, strict=True):
+        pointer.write_text(content)
+
+
 def remove_pointers(first):
     for pointer in (first.parent / "work").glob("*.json"):
         pointer.unlink()
 
 
-STALE = [remove_run, remove_file, cut_file, cut_ledger, damage_ledger, damage_pointers, remove_pointers]
+STALE = [
+    remove_run,
+    remove_file,
+    cut_file,
+    damage_file,
+    cut_ledger,
+    damage_ledger,
+    damage_pointers,
+    misdirect_pointers,
+    remove_pointers,
+]
 
 
 @pytest.mark.parametrize("hurt", STALE)

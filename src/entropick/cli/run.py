@@ -20,7 +20,7 @@ from entropick.cli.plan import print_plan
 from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
-from entropick.run import STUDY
+from entropick.run import STUDY, History, find_runs
 from entropick.study import Study, n_gpus
 from entropick.team import Team
 
@@ -83,7 +83,7 @@ class Run:
     """Processor threads per arm; part of the results' identity."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
     """Time between checkpoints inside a stage."""
-    reuse: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR ...", help_behavior_hint="(default: none)")] = ()
+    reuse: Annotated[tuple[Path, ...] | None, says("none", metavar="DIR ...")] = None
     """Other studies of this machine: what they have computed already is linked."""
     plan: bool = False
     """Print what the study will do and what it will cost, and end."""
@@ -96,8 +96,9 @@ class Run:
         """Run the study, shared by the processes of `team`, and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        if self.arms == ():
-            raise ConfigError("--arms: expected the name of at least one arm.")
+        for flag in ("arms", "seeds", "sizes", "reuse"):
+            if getattr(self, flag) == ():
+                raise ConfigError(f"--{flag}: expected at least one value after it, got none.")
         study = load_study(self.study, self._overrides(), arms=self.arms or ())
         study.check()
         out = self.out or default_directory(study.name)
@@ -118,7 +119,7 @@ class Run:
                 workers=workers,
                 budget_seconds=budget_seconds,
                 observer=observer,
-                reuse=self.reuse,
+                reuse=self.reuse or (),
                 team=team,
             )
         self._finish(out, computed, console)
@@ -133,14 +134,14 @@ class Run:
         return max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
 
     def _finish(self, out: Path, computed: int, console: Console) -> None:
-        # Drawing takes seconds to import: not for a study that was finished before.
         page = out / "report.html"
-        if computed or not page.exists():
+        if not computed:
+            console.print("finished before: nothing was computed.", highlight=False)
+        # Drawing takes seconds to import: not for a page that tells it all.
+        if computed or not _tells_all(page, out):
             from entropick import report
 
             page = report.write_page(out)
-        else:
-            console.print("finished before: nothing was computed.", highlight=False)
         print_summary(out, console)
         console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
@@ -151,7 +152,7 @@ class Run:
         ]
         for item in self.set:
             key, equals, text = item.partition("=")
-            if not equals:
+            if not equals or not key.strip():
                 raise ConfigError(f"--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got {item!r}.")
             overrides.append((key.strip(), parse_value(text.strip())))
         return overrides
@@ -168,6 +169,12 @@ def parse_budget(text: str) -> float:
         raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _tells_all(page: Path, out: Path) -> bool:
+    """Whether the page was written from the ledgers as they are now: it shows the seal of each."""
+    text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    return bool(text) and all(History(run).seal in text for run in find_runs(out))
 
 
 def _size(study: Study) -> str:

@@ -35,7 +35,6 @@ from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
 _DEFAULT_STEPS = 128_000
-_JUST_BELOW_0 = -1e-300
 
 
 @dataclass(kw_only=True)
@@ -134,9 +133,9 @@ class DDPM(Generator):
         for name in ("learning_rate", "clip_norm"):
             check_real(getattr(self, name), name=name, above=0.0)
         for name in ("weight_decay", "guidance"):
-            check_real(getattr(self, name), name=name, above=_JUST_BELOW_0)
+            check_real(getattr(self, name), name=name, minimum=0.0)
         for name in ("ema", "label_dropout"):
-            check_real(getattr(self, name), name=name, above=_JUST_BELOW_0, below=1.0)
+            check_real(getattr(self, name), name=name, minimum=0.0, below=1.0)
         for name in ("flips", "conditional"):
             check_flag(getattr(self, name), name=name)
         self._check_combinations()

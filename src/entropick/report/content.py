@@ -12,7 +12,7 @@ from entropick.report import comparisons, summary
 from entropick.report.record import STAGES, ArmRecord, StudyRecord, finite
 from entropick.run import flatten
 
-# Settings that the table of last iterations shows beside the arms that differ in them.
+# Settings that the table of last iterations shows where the arms that have them differ in them.
 _IN_TABLE = re.compile(r"guidance|conditional|garbage_share$")
 
 
@@ -62,7 +62,7 @@ def of_size(study: StudyRecord) -> OfSize:
 def final_table(study: StudyRecord) -> FinalTable:
     """The table of last iterations."""
     keys = [key for key in summary.metric_keys(study) if words.words(key).is_main or not words.words(key).meaning]
-    told = [name for name, values, differs in settings(study) if differs and _IN_TABLE.search(name)]
+    told = [name for name, values, _ in settings(study) if _IN_TABLE.search(name) and len({*values} - {words.DASH}) > 1]
     real = [summary.real_over_seeds(study, key) for key in keys]
     rows = [_final_row(arm, arm.last, keys, told) for arm in study.arms if arm.last is not None]
     return FinalTable([name.rpartition(".")[2] for name in told], words.short_names(keys), real, rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from entropick.errors import RunDamaged
-from entropick.run.files import read_json, storage_errors, write_json
+from entropick.run.files import hash_file, read_json, storage_errors, write_json
 from entropick.run.ledger import Entry, intact_entries
 
 
@@ -33,10 +33,17 @@ class Shared:
             yield
 
     def find(self, key: str) -> tuple[Path, Entry] | None:
-        """The run directory that has the result `key`, and its ledger entry."""
+        """The run directory that has the result `key`, and its ledger entry.
+
+        Files are hashed again: damage is not linked, where it would come back after every repair.
+        """
+        found = self._locate(key)
+        return found if found and _is_intact(*found) else None
+
+    def _locate(self, key: str) -> tuple[Path, Entry] | None:
         try:
             run = (self.folder / read_json(self.folder / f"{key}.json")["run"]).resolve()
-        except (OSError, RunDamaged):
+        except (OSError, RunDamaged, KeyError, TypeError, ValueError):
             return None
         entries, _, _ = intact_entries(run / "ledger.jsonl")
         return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
@@ -49,8 +56,8 @@ class Shared:
     def adopt(self, other: Shared) -> None:
         """Take over what another index points to, where this one knows nothing of its own."""
         for pointer in other.folder.glob("*.json"):
-            found = other.find(pointer.stem)
-            if found and not self.find(pointer.stem):
+            found = other._locate(pointer.stem)
+            if found and not self._locate(pointer.stem):
                 self.publish(pointer.stem, found[0])
 
     def publish(self, key: str, run: Path) -> None:
@@ -61,3 +68,9 @@ class Shared:
 def _is_present(run: Path, entry: Entry) -> bool:
     paths = {run / name: record.bytes for name, record in entry.files.items()}
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
+
+def _is_intact(run: Path, entry: Entry) -> bool:
+    with contextlib.suppress(OSError):
+        return all(hash_file(run / name) == record for name, record in entry.files.items())
+    return False

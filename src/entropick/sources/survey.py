@@ -70,14 +70,16 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
     if not arrays and not usual:
         lines = ["sources: expected readable images, but not one file can be read:", *listing(sources, problems)]
         raise InputError("\n  ".join(lines))
-    if len(set(arrays)) > 1 or len({*usual, *(shape[:2] for shape in arrays)}) > 1:
+    all_grey = all(is_grey for of in usable for _, is_grey in of)
+    loses_colour = not all_grey and any(shape[-1] == 1 for shape in arrays)
+    if len(set(arrays)) > 1 or len({*usual, *(shape[:2] for shape in arrays)}) > 1 or loses_colour:
         listed = ", ".join(
             f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
-        raise InputError(f"sources: expected images of one shape, but {listed}. Resize them, or give embeddings.")
+        raise InputError(f"sources: expected images of one shape, but {listed}. Make them alike, or give embeddings.")
     if arrays:
         return arrays[0]
-    return (*usual[0], 1 if all(is_grey for of in usable for _, is_grey in of) else 3)
+    return (*usual[0], 1 if all_grey else 3)
 
 
 def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
@@ -91,7 +93,8 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     if not usable:
         return "none that can be read"
     height, width = _usual_size(usable)
-    return f"mostly {width}x{height} pixels"
+    colour = "" if all(is_grey for _, is_grey in usable) else " in colour"
+    return f"mostly {width}x{height} pixels{colour}"
 
 
 def _head(file: Path) -> Head | str:
