@@ -10,6 +10,8 @@ from entropick.study import ArmEvent, StudyObserver
 
 # Between two pages so many times the time that one took: 2.5 % of the study's time at most.
 _PAUSE = 40
+# Seconds; a page that took long on a busy machine does not put off the next for hours.
+_LONGEST_PAUSE = 300.0
 # What the first one is taken to cost, with its imports.
 _FIRST_SECONDS = 3.0
 
@@ -39,4 +41,4 @@ class LivePage:
             self._next = math.inf
             return
         ended = time.monotonic()
-        self._next = ended + _PAUSE * (ended - started)
+        self._next = ended + min(_PAUSE * (ended - started), _LONGEST_PAUSE)

@@ -23,7 +23,7 @@ def check_minimum(minimum: Any) -> None:
         raise InputError(f'minimum: expected a mapping of source to share, "balanced" or None, got {minimum!r}.')
     shares = _by_source(minimum)
     for source, share in shares.items():
-        check_real(share, name=f"minimum of source {source}", above=-_ROUNDING, below=1 + _ROUNDING)
+        check_real(share, name=f"minimum of source {source}", minimum=0.0, below=1 + _ROUNDING)
     if sum(shares.values()) > 1 + _ROUNDING:
         raise InputError(f"minimum: expected shares that add up to at most 1, got {sum(shares.values()):g}.")
 
