@@ -11,7 +11,7 @@ from entropick.page.drawing import AnyChart
 from entropick.page.words import name_with_space, number, percent, slug, split_key, words
 from entropick.report.figures import Figure, Panel, Rows, Table, data
 from entropick.report.forecasts import NOVELTY, ArmForecast, forecast_layers, forecasts, reach
-from entropick.report.look import Look, faded, highlight, iteration_axis, ramp
+from entropick.report.look import LEGEND_OFFSET, Look, faded, highlight, iteration_axis, ramp
 from entropick.report.record import ArmRecord, StudyRecord
 from entropick.report.summary import (
     Spread,
@@ -61,7 +61,7 @@ def over_sizes(study: StudyRecord, key: str, *, for_file: bool) -> Figure:
         scale=alt.Scale(
             domain=[str(size) for size in sizes], range=[ramp(i / max(len(sizes) - 1, 1)) for i in range(len(sizes))]
         ),
-        legend=alt.Legend(orient="right", symbolType="circle") if for_file else None,
+        legend=alt.Legend(orient="right", symbolType="circle", offset=LEGEND_OFFSET) if for_file else None,
     )
     panels = tuple(Panel(name, _sized(rows, key, y, colors)) for name, rows in by_arm.items() if rows)
     lines = f"A line per number of real images, from {sizes[0]:,} (light) to {sizes[-1]:,} (dark); a band over seeds."

@@ -10,6 +10,8 @@ from entropick.report.record import ArmRecord, StudyRecord
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 REAL_COLOR = "#8A8F98"
+# Pixels between a drawing and its legend: a rule's label stands there.
+LEGEND_OFFSET = 52
 
 PANEL_WIDTH = 250
 
@@ -83,4 +85,4 @@ def iteration_axis(last: int, *, first: int = 1) -> alt.X:
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(orient="right", columns=1)
+    return alt.Legend(orient="right", columns=1, offset=LEGEND_OFFSET)
