@@ -111,6 +111,17 @@ def test_a_falling_novelty_has_its_forecast(sized: Path) -> None:
     assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
 
 
+def test_a_file_with_forecasts_keeps_its_legend(tmp_path: Path) -> None:
+    arms = {name: {"paradigm": {"kind": "replace"}, "n_iterations": 5} for name in ("replace", "replace+random")}
+    write_study(tmp_path, "t", arms, seeds=(0, 1))
+    (figure,) = (f for f in all_figures(read_study(tmp_path)) if f.name == "generalization_score_ratio-pixels")
+    assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
+    colors = [layer["encoding"].get("color", {}) for layer in figure.file_spec(FILE_INK)["layer"]]
+    # A layer that declines the legend takes it from all.
+    legends = [color.get("legend") for color in colors if color.get("field") == "label"]
+    assert len(legends) > 3 and all(legends)
+
+
 def test_lines_are_means_over_seeds_and_break_where_a_number_is_missing(study: Path) -> None:
     rows = _values(_spec(_figures(study)[ENTROPY]), "seeds")
     by_point = {(row["arm"], row["iteration"]): row["mean"] for row in rows}

@@ -169,7 +169,9 @@ class _Drawing:
         points = base.mark_point(filled=True, size=50)
         layers = [
             *_real_rule(self.real, look, family),
-            *forecast_layers([one for one in self.forecasts if look.panel(one.arm) == family], look, x, y),
+            *forecast_layers(
+                [one for one in self.forecasts if look.panel(one.arm) == family], look, x, y, legend=legend
+            ),
             *_band(base, own),
             base.mark_line(strokeWidth=2).encode(y=y),
             points.encode(y=y, shape=look.shape(legend=legend), tooltip=_tooltip(self.key, "arm")),

@@ -41,8 +41,11 @@ def forecasts(study: StudyRecord, space: str) -> list[ArmForecast]:
     return [forecast for forecast in found if forecast]
 
 
-def forecast_layers(found: list[ArmForecast], look: Look, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """The way from the last measured novelty down to copying, and the interval in which it gets there."""
+def forecast_layers(found: list[ArmForecast], look: Look, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
+    """The way from the last measured novelty down to copying, and the interval in which it gets there.
+
+    `legend` says whether the drawing has one: a layer that declines it would take it from all.
+    """
     arrivals = [one for one in found if one.found.iteration is not None]
     if not arrivals:
         return []
@@ -56,7 +59,7 @@ def forecast_layers(found: list[ArmForecast], look: Look, x: alt.X, y: alt.Y) ->
             {**named, "iteration": one.found.low, "until": one.found.high, "mean": one.level, "told": one.told}
         )
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("told:N", title="forecast")]
-    color = look.color(legend=False)
+    color = look.color(legend=legend)
     way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5)
     span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round")
     return [
