@@ -70,9 +70,10 @@ class Candidates:
         self.accept(arrays["accepted"].tolist(), arrays["at"].tolist())
         return state
 
-    def catch_up(self, block: Integers, limit: float) -> Integers:
-        """Show all accepted ones to the candidates of `block` until they are within `limit`; return those that may not
-        be. These have seen all, so once settled, their `squares` are the distances to the whole set.
+    def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
+        """Show all accepted ones to the candidates of `block` until they are within `limit`, one for all or one each;
+        return those that may not be. These have seen all, so once settled, their `squares` are the distances to the
+        whole set.
         """
         accepted = np.array(self.accepted)
         for start, stop in self._stretches(block):

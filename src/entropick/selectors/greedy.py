@@ -76,63 +76,71 @@ class Greedy(Selector):
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
         candidates = Candidates(Cloud(X, device=self.device), self.n_samples, first)
+        weights = self._weights(X, sources, work)
         if candidates.load(work) is None:
             candidates.begin(first)
         width = _WIDTH[0]
         while candidates.missing:
-            top, bound = _farthest(candidates, width)
+            top, bound = _farthest(candidates, weights, width)
             if len(top) == 0:
                 break
-            picks = _look_ahead(candidates, top, bound)
+            picks = _look_ahead(candidates, weights[top], top, bound)
             width = _next_width(width, picks)
             work.progress(len(candidates.accepted), self.n_samples, "greedy selection")
             candidates.save(work)
         return candidates.selection()
 
+    def _weights(self, X: Features, sources: Integers, work: Work) -> Floats:
+        """What squared distances are multiplied by before they are compared, positive (n,)."""
+        return np.ones(len(X))
 
-# A squared distance and a position, counted down: of two at the same distance the lower row comes first.
+
+# A weighted squared distance and a position, counted down: of two that are equal the lower row comes first.
 Rank = tuple[float, int]
 
 
-def _farthest(candidates: Candidates, width: int) -> tuple[Integers, Rank]:
+def _farthest(candidates: Candidates, weights: Floats, width: int) -> tuple[Integers, Rank]:
     """The `width` positions that may be farthest, ascending, which have seen the whole set, and a rank that nothing
     outside comes before."""
     alive, limit = np.empty(0, np.int64), np.inf
     while len(alive) < width and limit > 0:
-        block, limit = _above(candidates.squares, limit, _BROUGHT * width)
+        block, limit = _above(candidates.squares * weights, limit, _BROUGHT * width)
         alive = np.concatenate([alive, block])
-        alive = candidates.catch_up(alive, limit)
-    squares = candidates.squares
-    order = alive[np.lexsort((alive, -squares[alive]))]
-    outside = (squares[order[width]], -order[width]) if len(order) > width else (limit, 1)
-    return np.sort(order[:width]), outside
+        # A square that is within the next number below the quotient is within the limit when it is weighted.
+        alive = candidates.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
+        alive = alive[candidates.squares[alive] * weights[alive] > limit]
+    values = candidates.squares[alive] * weights[alive]
+    order = np.lexsort((alive, -values))
+    outside = (values[order[width]], -int(alive[order[width]])) if len(order) > width else (limit, 1)
+    return np.sort(alive[order[:width]]), outside
 
 
-def _above(squares: Floats, limit: float, width: int) -> tuple[Integers, float]:
+def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
     """At least `width` more positions, the farthest among those at most at `limit`, and the limit beneath them."""
-    below = np.flatnonzero((squares <= limit) & (squares > 0))
+    below = np.flatnonzero((values <= limit) & (values > 0))
     if len(below) <= width:
         return below, 0.0
-    least = np.partition(squares[below], len(below) - width)[len(below) - width]
-    chosen = squares[below] >= least
-    return below[chosen], float(squares[below[~chosen]].max(initial=0.0))
+    least = np.partition(values[below], len(below) - width)[len(below) - width]
+    chosen = values[below] >= least
+    return below[chosen], float(values[below[~chosen]].max(initial=0.0))
 
 
-def _look_ahead(candidates: Candidates, top: Integers, bound: Rank) -> int:
+def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: Rank) -> int:
     """Pick among `top` for as long as the best ranks before everything outside; return how many."""
     current, nearer = candidates.within(top)
-    positions, missing = top.tolist(), candidates.missing
+    positions, factors, missing = top.tolist(), weights.tolist(), candidates.missing
     picked: list[int] = []
     at: list[float] = []
     # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
-    ranks = [(-square, place) for place, square in enumerate(current)]
+    ranks = [(-square * factor, place) for place, (square, factor) in enumerate(zip(current, factors, strict=True))]
     heapify(ranks)
     while len(picked) < missing and ranks:
-        square, place = -ranks[0][0], ranks[0][1]
-        if square != current[place]:
+        value, place = -ranks[0][0], ranks[0][1]
+        square = current[place]
+        if value != square * factors[place]:
             heappop(ranks)
             continue
-        if square == 0 or (square, -positions[place]) < bound:
+        if value == 0 or (value, -positions[place]) < bound:
             break
         picked.append(positions[place])
         at.append(square)
@@ -140,7 +148,7 @@ def _look_ahead(candidates: Candidates, top: Integers, bound: Rank) -> int:
         for other, between in nearer[place]:
             if between < current[other]:
                 current[other] = between
-                heappush(ranks, (-between, other))
+                heappush(ranks, (-between * factors[other], other))
     candidates.accept(picked, at)
     candidates.know(top, np.array(current))
     return len(picked)

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from entropick.arrays import Features, Integers, check_count, check_features, check_real, check_sources
+from entropick.arrays import Integers, check_count, check_features, check_real, check_sources
 from entropick.component import Component
 from entropick.errors import InputError
-from entropick.neighbors import Floats, nearest_neighbors
+from entropick.neighbors import Floats
 from entropick.selectors.base import Unfitted
+from entropick.selectors.trusted import spacing
 from entropick.work import Work
 
 
@@ -90,20 +91,9 @@ class OutlierGuard(Unfitted, Component):
         """
         self.check()
         features = check_features(X)
-        is_trusted = np.isin(check_sources(y, len(features)), self.trusted)
-        rows = np.flatnonzero(is_trusted)
-        if len(rows) <= self.k:
-            raise InputError(
-                f"trusted: expected more than k = {self.k} rows of source {self.trusted}, got {len(rows)}. "
-                "Name another source, or lower k."
-            )
-        points = features if len(rows) == len(features) else features[rows]
-        distances = np.empty(len(features))
-        distances[rows] = _distances(points, points, self.k, work, exclude_self=True)
-        self.threshold_ = self._threshold(distances[rows])
+        is_trusted, distances = spacing(features, check_sources(y, len(features)), self.trusted, self.k, work)
+        self.threshold_ = self._threshold(distances[is_trusted])
         others = np.flatnonzero(~is_trusted)
-        if len(others):
-            distances[others] = _distances(features[others], points, self.k, work)
         extreme = others[distances[others] > self.threshold_]
         self.distances_ = distances
         self.set_aside_: Integers = extreme[np.argsort(-distances[extreme], kind="stable")]
@@ -123,19 +113,3 @@ class OutlierGuard(Unfitted, Component):
     def summary(self) -> dict[str, Any]:
         """What was done, as JSON-able numbers."""
         return {"threshold": self.threshold_, "n_set_aside": len(self.set_aside_), "n_kept": len(self.kept_)}
-
-
-def _distances(queries: Features, points: Features, k: int, work: Work | None, exclude_self: bool = False) -> Floats:
-    # Progress only: the two searches would take each other's checkpoints for their own.
-    telling = None if work is None else _Telling(work)
-    return nearest_neighbors(queries, points, k=k, exclude_self=exclude_self, work=telling).distances[:, k - 1]
-
-
-class _Telling(Work):
-    """Passes progress on and keeps nothing."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        self._work.progress(done, total, f"guard: {note}")
