@@ -147,6 +147,7 @@ class Loop:
         check_real(self.garbage_share, name="garbage_share", minimum=0.0, below=1.0)
         check_measures(self.metrics)
         self._check_real_share()
+        self._check_trusted()
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
@@ -154,6 +155,18 @@ class Loop:
             raise InputError(
                 f"selector: expected random_state=None inside a loop, got {random_state!r}. "
                 "The loop's seed decides, with another stream in every iteration."
+            )
+
+    def _check_trusted(self) -> None:
+        """A selector that looks for trusted rows finds them in every pool. (The guard gets the real data anyway.)"""
+        if self.selector is None:
+            return
+        trusted = getattr(self.selector, "trusted", ())
+        wanted = {trusted} if isinstance(trusted, int) else set(trusted)
+        if wanted and not wanted.intersection(self.paradigm.sources(self.n_iterations)):
+            raise InputError(
+                f"selector: {self.selector.kind!r} expects rows of source {trusted} in every pool, but paradigm "
+                f"{self.paradigm.kind!r} keeps none. Take a paradigm that keeps them, or another selector."
             )
 
     def _check_real_share(self) -> None:

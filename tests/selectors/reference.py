@@ -25,7 +25,7 @@ def in_order(X: ArrayLike, rows: list[int]) -> list[float]:
     return distances
 
 
-def greedy(X: ArrayLike, n: int, initial: list[int]) -> Plain:
+def greedy(X: ArrayLike, n: int, initial: list[int], weights: Floats | float = 1.0) -> Plain:
     """Farthest-point selection; of rows equally far the lowest; copies last, lowest row first."""
     X = np.asarray(X, np.float64)
     rows = list(initial)
@@ -34,10 +34,21 @@ def greedy(X: ArrayLike, n: int, initial: list[int]) -> Plain:
         nearest = np.minimum(nearest, squares_to(X, row))
     while len(rows) < n:
         free = np.setdiff1d(np.arange(len(X)), rows)
-        row = int(free[np.argmax(nearest[free])])
+        row = int(free[np.argmax((nearest * weights)[free])])
         rows.append(row)
         nearest = np.minimum(nearest, squares_to(X, row))
     return rows, in_order(X, rows)
+
+
+def density_weights(X: ArrayLike, is_trusted: NDArray[np.bool_], k: int, power: float) -> Floats:
+    """What squared distances count, by a sorted table of all distances to trusted rows."""
+    X = np.asarray(X, np.float64)
+    squares = np.array([squares_to(X, row) for row in np.flatnonzero(is_trusted)])
+    squares[np.arange(len(squares)), np.flatnonzero(is_trusted)] = np.inf
+    r = np.sqrt(np.sort(squares, axis=0)[k - 1])
+    typical = np.quantile(r[is_trusted], 0.5)
+    with np.errstate(divide="ignore"):
+        return np.minimum(1.0, typical / r) ** (2 * power)
 
 
 def threshold_decay(X: ArrayLike, n: int, order: NDArray[np.int64], threshold: float, decay: float) -> Plain:

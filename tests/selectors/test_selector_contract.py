@@ -16,10 +16,11 @@ from sklearn.exceptions import NotFittedError
 
 from entropick import selectors
 from entropick.errors import DuplicateWarning, InputError
-from entropick.selectors import Greedy, Random, Selector, ThresholdDecay
+from entropick.selectors import DensityGreedy, Greedy, Random, Selector, ThresholdDecay
 
 SELECTORS = {
     "greedy": lambda n, **more: Greedy(n_samples=n, **more),
+    "density-greedy": lambda n, **more: DensityGreedy(n_samples=n, k=2, **more),
     "threshold-decay": lambda n, **more: ThresholdDecay(n_samples=n, threshold=2.0, **more),
     "auto": lambda n, **more: ThresholdDecay(n_samples=n, threshold="auto", **more),
     "random": lambda n, **more: Random(n_samples=n, **more),
@@ -29,6 +30,12 @@ SELECTORS = {
 
 @pytest.fixture(params=SELECTORS)
 def make(request):
+    return SELECTORS[request.param]
+
+
+@pytest.fixture(params=sorted(SELECTORS.keys() - {"density-greedy"}))
+def make_without_trusted(request):
+    """Those that do with one row, or with nothing but copies: there is no density to follow in these."""
     return SELECTORS[request.param]
 
 
@@ -67,8 +74,8 @@ def test_all_rows(make, X):
     assert sorted(make(len(X), random_state=0).fit(X).indices_) == list(range(len(X)))
 
 
-def test_one_row_of_one(make):
-    selector = make(1).fit([[3.0]])
+def test_one_row_of_one(make_without_trusted):
+    selector = make_without_trusted(1).fit([[3.0]])
     assert selector.indices_.tolist() == [0] and selector.distances_.tolist() == [np.inf]
 
 
@@ -143,10 +150,10 @@ def test_takes_other_memory_layouts(make, X):
         np.testing.assert_array_equal(make(20, random_state=0).fit(other).indices_, expected)
 
 
-def test_copies_fill_up_with_a_warning(make):
+def test_copies_fill_up_with_a_warning(make_without_trusted):
     X = np.repeat(clouds.cloud("normal", 8, 3), 5, axis=0)
     with pytest.warns(DuplicateWarning, match="expected 25 distinct points"):
-        selector = make(25, random_state=0).fit(X)
+        selector = make_without_trusted(25, random_state=0).fit(X)
     assert len(np.unique(selector.indices_)) == 25
     assert selector.n_distinct_ == len(np.unique(X[selector.indices_], axis=0))
     assert not np.isnan(selector.distances_).any()

@@ -39,7 +39,7 @@ class Select:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The output folder."""
     method: str = "greedy"
-    """greedy, threshold-decay or random."""
+    """greedy, threshold-decay, density-greedy or random."""
     features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|FILE")] = None
     """How images are compared, or a .npy or .parquet file with an embedding of each, sources in order."""
     seed: int = 0
@@ -48,6 +48,10 @@ class Select:
     """First threshold of threshold-decay, in units of the features."""
     decay: Annotated[float | None, says("0.95")] = None
     """Factor between thresholds of threshold-decay."""
+    trusted: Annotated[str | None, says("the first source", metavar="NAME")] = None
+    """The source whose density counts for density-greedy."""
+    power: Annotated[float | None, says("2")] = None
+    """How much that density counts for density-greedy; 0 is greedy."""
     guard: Annotated[str | None, says("no guard", metavar="NAME")] = None
     """Trust this source, and set aside first what is extremely far from it."""
     quota: tyro.conf.UseAppendAction[
@@ -85,7 +89,7 @@ class Select:
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         return Choice(
             sources=sources,
-            selector=build("selector", self._selector(), where="--method"),
+            selector=build("selector", self._selector([source.name for source in sources]), where="--method"),
             encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
@@ -96,14 +100,19 @@ class Select:
             seed=self.seed,
         )
 
-    def _selector(self) -> dict[str, Any]:
+    def _selector(self, names: Sequence[str]) -> dict[str, Any]:
         table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
         if self.method == "threshold-decay" or self.threshold is not None:
             table["threshold"] = parse_value("auto" if self.threshold is None else self.threshold)
         if self.method != "random":
             table["device"] = self.device
-        if self.decay is not None:
-            table["decay"] = self.decay
+        if self.trusted is not None:
+            if self.trusted not in names:
+                raise ConfigError(
+                    f"--trusted: expected the name of a source ({', '.join(names)}), got {self.trusted!r}."
+                )
+            table["trusted"] = names.index(self.trusted)
+        table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}
         return table
 
 

@@ -189,6 +189,11 @@ class Choice:
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
     def _check_classes(self) -> None:
+        if self.balance and hasattr(self.selector, "trusted"):
+            raise InputError(
+                f"balance: expected a rule that needs no trusted source, got {self.selector.kind}, which sees the "
+                "classes as its sources then."
+            )
         if self.balance and self.quotas:
             raise InputError("balance: expected a balance of classes or quotas of sources, got both.")
         unknown = [source for source in self.sources if source.classes is None]
@@ -216,13 +221,18 @@ class Choice:
             embedded = self.sources[0].array if X is None else X
             assert embedded is not None
             width = embedded.shape[1]
-        trusted = 0 if self.guard is None else len(self.sources[self._number(self.guard, "guard")])
         wanted = self.selector.n_samples
-        cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
+        cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=self._n_trusted())
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {_duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
+
+    def _n_trusted(self) -> int:
+        """Rows that all others are compared with, by the guard and by a rule that trusts a source."""
+        numbers = [] if self.guard is None else [self._number(self.guard, "guard")]
+        numbers += np.atleast_1d(getattr(self.selector, "trusted", [])).astype(int).tolist()
+        return sum(len(self.sources[number]) for number in numbers if number < len(self.sources))
 
     def _embedded(self) -> Features | None:
         """The file of embeddings, if there is one."""

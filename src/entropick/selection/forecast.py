@@ -16,9 +16,9 @@ def forecast(n_pool: int, width: int, n_samples: int, *, method: str, n_trusted:
     n_pool, width, n_samples
         Rows to choose from, columns, rows to choose.
     method
-        "greedy", "threshold-decay" or "random".
+        The kind of a selector.
     n_trusted
-        Rows of the guard's trusted source, 0 without a guard.
+        Rows of what the guard and the selector trust, 0 if they need none.
     """
     in_order = n_samples * n_samples / 2
     growing = in_order + (0 if method == "random" else n_pool * n_samples)

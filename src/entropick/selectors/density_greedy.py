@@ -1,4 +1,4 @@
-"""Density Greedy: always the row farthest from everything picked so far, as the spacing of trusted rows measures it."""
+"""Density Greedy: the row farthest from everything picked so far, but for less where trusted rows are sparse."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _SMALLEST = 1e-100
 
 @dataclass(kw_only=True)
 class DensityGreedy(Greedy):
-    """Greedy Selection in which a row's distance counts for less where trusted rows are sparse.
+    """Greedy Selection in which distance counts for less off the trusted data: diversity weighed against density.
 
-    A row is ``distance to the picks / r ** power`` far, where r is its distance to its `k`-th nearest trusted row. What
-    lies off the trusted data has a large r and is picked late, however far it is from everything; what lies where they
-    are dense and yet unlike every pick comes early. So diversity is weighed against density, without a threshold.
+    Let r be the distance of a row to its `k`-th nearest trusted row, and s what it typically is for trusted rows. The
+    next pick has the largest ``distance to the picks * min(1, s / r) ** power``. Where trusted rows are as dense as
+    usual this is Greedy Selection. What lies off them is discounted the more the farther off it is, and garbage, which
+    is far from every pick but at least as far from what is trusted, is picked late or never.
 
     Parameters
     ----------
@@ -33,13 +34,13 @@ class DensityGreedy(Greedy):
     trusted : int or tuple of int
         The source or sources (values of `y`) whose density counts; 0, real data, unless told otherwise.
     k : int
-        Which neighbour measures the spacing of trusted rows; more than one, so that a copy of a trusted row is not
-        infinitely welcome.
+        Which neighbour measures the spacing. More than one, so that a stray trusted row does not vouch for garbage
+        around it.
+    quantile : float
+        Between 0 and 1: s is this quantile of r among the trusted rows. A higher one discounts fewer rows.
     power : float
-        At least 0. 0 is `Greedy`: picks are spread evenly over wherever there is anything. At 1 the picks' spacing goes
-        with that of the trusted rows: in d dimensions both r and the spacing go with density ** (-1/d), so the picks
-        have the density of the trusted rows, but no near-copies; yet single rows far off stand in no one's way and
-        still come. From 2 on they do not (docs/choosing-a-selector.md).
+        At least 0; 0 is `Greedy`. At 1 a row far off is about as good as one in the midst of the data, as its distance
+        to the picks grows with r; from 2 on it is worse.
 
     Attributes
     ----------
@@ -48,11 +49,12 @@ class DensityGreedy(Greedy):
 
     Notes
     -----
-    Weighted distances to the picks only fall, as plain ones do, so the picks are found by the same look-ahead, and
-    are those of a float64 loop.
+    Unlike `OutlierGuard` it has no border: a row that is somewhat off and like no other may still come. Weighted
+    distances to the picks only fall, as plain ones do, so the picks are found by the same look-ahead, and are those of
+    a float64 loop.
 
-    Source: farthest-point sampling of a given density, Eldar, Lindenbaum, Porat and Zeevi, "The farthest point strategy
-    for progressive image sampling", 1997; the density by nearest neighbours, Loftsgaarden and Quesenberry, 1965.
+    Source: farthest-point sampling with a weight, Eldar, Lindenbaum, Porat and Zeevi, "The farthest point strategy for
+    progressive image sampling", 1997; density by nearest neighbours, Loftsgaarden and Quesenberry, 1965.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class DensityGreedy(Greedy):
 
     trusted: int | tuple[int, ...] = 0
     k: int = 5
+    quantile: float = 0.5
     power: float = 2.0
 
     kind: ClassVar[str] = "density-greedy"
@@ -75,14 +78,16 @@ class DensityGreedy(Greedy):
         """Raise InputError if a parameter is unusable."""
         super().check()
         check_count(self.k, name="k")
+        check_real(self.quantile, name="quantile", above=0, below=1)
         check_real(self.power, name="power", minimum=0)
 
     def _weights(self, X: Features, sources: Integers, work: Work) -> Floats:
-        _, r = spacing(X, sources, self.trusted, self.k, work)
-        if not r.any():
+        is_trusted, r = spacing(X, sources, self.trusted, self.k, work)
+        typical = float(np.quantile(r[is_trusted], self.quantile))
+        if typical == 0:
             raise InputError(
-                f"trusted: expected different rows, but all have {self.k} copies. Remove the copies, or raise k."
+                f"trusted: expected different rows, but a share of {self.quantile:g} or more have {self.k} copies, so "
+                "that any other row would count for nothing. Remove the copies, or raise k or quantile."
             )
-        # What coincides with k trusted rows counts as the densest of the others.
-        r = np.maximum(r, r[r > 0].min())
-        return np.maximum((r.min() / r) ** (2 * self.power), _SMALLEST)
+        weights: Floats = np.maximum((typical / np.maximum(r, typical)) ** (2 * self.power), _SMALLEST)
+        return weights
