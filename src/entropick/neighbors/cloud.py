@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from entropick.arrays import Features, Integers
@@ -59,22 +57,14 @@ class Cloud:
         found = compare(rows, limits, columns).near(wanted)[0]
         return Near(found.row, found.column, found.lowest / self.scale**2, found.highest / self.scale**2)
 
-    def within(self, positions: Integers, squares: Floats) -> list[list[tuple[int, float]]]:
-        """For each place in `positions`, the others that have it within their squared distance in `squares` (b,), and
-        the squared distances to them."""
+    def among(self, positions: Integers, squares: Floats) -> Near:
+        """Pairs (row, column) of different places in `positions` of which the column may be within the squared distance
+        of the row in `squares` (b,)."""
         if len(positions) == 0:
-            return []
-        level, b = self.levels[0], len(positions)
+            return Near.none()
+        level = self.levels[0]
         found = self.near(as_rows(level[positions]), squares, as_columns(level[positions]))
-        low, high = np.minimum(found.row, found.column), np.maximum(found.row, found.column)
-        low, high = np.divmod(distinct_numbers((low * b + high)[low < high]), b)
-        exact = self.exact(positions[low], positions[high])
-        place, other, exact = np.append(low, high), np.append(high, low), np.tile(exact, 2)
-        order = np.argsort(place, kind="stable")
-        order = order[exact[order] <= squares[other[order]]]
-        pairs = list(zip(other[order].tolist(), exact[order].tolist(), strict=True))
-        ends = np.searchsorted(place[order], np.arange(b + 1)).tolist()
-        return [pairs[start:end] for start, end in itertools.pairwise(ends)]
+        return found[found.row != found.column]
 
 
 class Reach:
@@ -93,6 +83,11 @@ class Reach:
     def know(self, positions: Integers | int, squares: Floats | float) -> None:
         """Set exact squared distances."""
         self.squares[positions] = self._lowest[positions] = squares
+
+    def lower(self, positions: Integers, bounds: Floats) -> None:
+        """Note upper bounds from members that are yet to be shown to `positions`."""
+        # The next number: who is shown the member at just this distance is to find it nearer.
+        self.squares[positions] = np.minimum(self.squares[positions], np.nextafter(bounds, np.inf))
 
     def settle(self, positions: Integers) -> Floats:
         """Make the squared distances of `positions` exact, and return them."""

@@ -45,8 +45,8 @@ def _differences(
     with np.errstate(over="ignore"):
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
-            difference = X[rows[part]].astype(kind, copy=False)
-            difference -= Y[columns[part]]
+            difference = X.take(rows[part], axis=0).astype(kind, copy=False)
+            difference -= Y.take(columns[part], axis=0)
             if scale != 1:
                 difference *= kind(scale)
             np.einsum("ij,ij->i", difference, difference, out=squares[part])

@@ -236,12 +236,10 @@ def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:
         block = positions[part]
         reach.approach(block, positions[: part.start])
         squares = reach.settle(block)
-        current = squares.copy()
-        for place, others in enumerate(cloud.within(block, squares)):
-            for other, between in others:
-                if other > place:
-                    current[other] = min(current[other], between)
-        result[part] = current
+        near = cloud.among(block, squares)
+        near = near[near.column < near.row]
+        np.minimum.at(squares, near.row, cloud.exact(block[near.row], block[near.column]))
+        result[part] = squares
     return result
 
 

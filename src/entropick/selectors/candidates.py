@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick.arrays import Integers
 from entropick.neighbors import Cloud, Floats, Reach, distinct_numbers, fingerprint
@@ -90,15 +91,12 @@ class Candidates:
                 marks.append(seen)
         return list(itertools.pairwise([*marks, len(self.accepted)]))
 
-    def within(self, block: Integers) -> tuple[list[float], list[list[tuple[int, float]]]]:
-        """Squared distances of a block to the whole set, and for each place the others that come nearer with it."""
-        squares = self.reach.settle(block)
-        return squares.tolist(), self.cloud.within(block, squares)
-
-    def know(self, block: Integers, squares: Floats) -> None:
-        """Note that a block has seen all accepted ones."""
-        self.reach.know(block, squares)
-        self.seen[block] = len(self.accepted)
+    def know(self, positions: Integers, squares: Floats, is_exact: NDArray[np.bool_]) -> None:
+        """Note squared distances to the whole set, or upper bounds of those who still have to see who came nearest."""
+        exact = positions[is_exact]
+        self.reach.know(exact, squares[is_exact])
+        self.seen[exact] = len(self.accepted)
+        self.reach.lower(positions[~is_exact], squares[~is_exact])
 
     def covering_square(self) -> float:
         """The largest squared distance to the whole set; only those who might be the farthest catch up."""

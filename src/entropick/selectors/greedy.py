@@ -127,12 +127,13 @@ def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
 
 def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: Rank) -> int:
     """Pick among `top` for as long as the best ranks before everything outside; return how many."""
-    current, nearer = candidates.within(top)
-    positions, factors, missing = top.tolist(), weights.tolist(), candidates.missing
+    squares = candidates.reach.settle(top)
+    ends, nearer, between = _nearer(candidates, weights, top, bound[0])
+    positions, factors, current, missing = top.tolist(), weights.tolist(), squares.tolist(), candidates.missing
     picked: list[int] = []
     at: list[float] = []
     # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
-    ranks = [(-square * factor, place) for place, (square, factor) in enumerate(zip(current, factors, strict=True))]
+    ranks = list(zip((-squares * weights).tolist(), range(len(top)), strict=True))
     heapify(ranks)
     while len(picked) < missing and ranks:
         value, place = -ranks[0][0], ranks[0][1]
@@ -145,13 +146,29 @@ def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: R
         picked.append(positions[place])
         at.append(square)
         current[place] = 0.0
-        for other, between in nearer[place]:
-            if between < current[other]:
-                current[other] = between
-                heappush(ranks, (-between * factors[other], other))
+        for pair in range(ends[place], ends[place + 1]):
+            other, square = nearer[pair], between[pair]
+            if square < current[other]:
+                current[other] = square
+                heappush(ranks, (-square * factors[other], other))
     candidates.accept(picked, at)
-    candidates.know(top, np.array(current))
+    now = np.array(current)
+    candidates.know(top, now, (now * weights >= bound[0]) | (now == 0))
     return len(picked)
+
+
+def _nearer(
+    candidates: Candidates, weights: Floats, top: Integers, bound: float
+) -> tuple[list[int], list[int], list[float]]:
+    """Who comes nearer with each of `top`: those of place p, and the squared distances to them, lie from number ends[p]
+    to ends[p + 1]. Of those that are then surely beneath `bound` these are upper bounds beneath it."""
+    near = candidates.cloud.among(top, candidates.squares[top])
+    between = near.highest
+    is_open = between * weights[near.row] >= bound
+    between[is_open] = candidates.cloud.exact(top[near.row[is_open]], top[near.column[is_open]])
+    order = np.argsort(near.column, kind="stable")
+    ends = np.searchsorted(near.column[order], np.arange(len(top) + 1))
+    return ends.tolist(), near.row[order].tolist(), between[order].tolist()
 
 
 def _next_width(width: int, picks: int) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers, check_real
 from entropick.neighbors import Cloud
@@ -132,19 +134,36 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
 
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
-    current, nearer = candidates.within(block)
-    places: list[int] = []
-    at: list[float] = []
-    for place, others in enumerate(nearer):
-        if current[place] > limit and len(places) < candidates.missing:
-            places.append(place)
-            at.append(current[place])
-            current[place] = 0.0
-            for other, between in others:
-                if between < current[other]:
-                    current[other] = between
-    candidates.accept(block[places].tolist(), at)
-    candidates.know(block, np.array(current))
+    cloud, squares = candidates.cloud, candidates.reach.settle(block)
+    near = cloud.among(block, squares)
+    # An earlier one can only be in the way of a later one.
+    near = near[near.column < near.row]
+    unsure = (near.lowest <= limit) & (near.highest > limit)
+    near.highest[unsure] = cloud.exact(block[near.row[unsure]], block[near.column[unsure]])
+    in_way = near[near.highest <= limit]
+    is_accepted = _in_order(squares > limit, in_way.column, in_way.row, candidates.missing)
+    # Accepted ones are to know how near they are; of the others it is enough that they are within the limit.
+    both = near[is_accepted[near.row] & is_accepted[near.column]]
+    np.minimum.at(squares, both.row, cloud.exact(block[both.row], block[both.column]))
+    candidates.accept(block[is_accepted].tolist(), squares[is_accepted].tolist())
+    kept_out = in_way[is_accepted[in_way.column] & ~is_accepted[in_way.row]]
+    np.minimum.at(squares, kept_out.row, kept_out.highest)
+    rejected = ~is_accepted
+    candidates.know(block[rejected], squares[rejected], np.zeros(np.count_nonzero(rejected), bool))
+
+
+def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, most: int) -> NDArray[np.bool_]:
+    """Accept whom nobody keeps out, one after another, up to `most`; an accepted one keeps `later` ones out."""
+    order = np.argsort(earlier, kind="stable")
+    ends = np.searchsorted(earlier[order], np.arange(len(is_free) + 1)).tolist()
+    kept_out, free = later[order].tolist(), is_free.tolist()
+    for place, (start, end) in enumerate(itertools.pairwise(ends)):
+        free[place] = free[place] and most > 0
+        if free[place]:
+            most -= 1
+            for other in kept_out[start:end]:
+                free[other] = False
+    return np.array(free, bool)
 
 
 def _square_within(threshold: float) -> float:
