@@ -47,7 +47,7 @@ class Stopping(Work):
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(greedy_module, "_WIDTH", (8, 4, 16))
-    monkeypatch.setattr(threshold_decay_module, "_BLOCK_ROWS", 16)
+    monkeypatch.setattr(threshold_decay_module, "_WIDTH", (16, 32))
 
 
 @pytest.mark.parametrize("minimum", [None, "balanced"])

@@ -33,14 +33,14 @@ def check(X, n, threshold, decay, seed=0):
 @pytest.mark.parametrize("d", [1, 30])
 @pytest.mark.parametrize("name", clouds.MAKERS)
 def test_equals_the_plain_passes(name, d, block, monkeypatch, small_blocks):
-    monkeypatch.setattr(module, "_BLOCK_ROWS", block)
+    monkeypatch.setattr(module, "_WIDTH", (block, 4 * block))
     monkeypatch.setattr(candidates, "_OVERLAP", 2)
     check(clouds.cloud(name, 80, d), 50, "auto", 0.8)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_passes_for_any_size(seed, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_ROWS", 8)
+    monkeypatch.setattr(module, "_WIDTH", (8, 16))
     monkeypatch.setattr(candidates, "_OVERLAP", 3)
     rng = np.random.default_rng(seed)
     N, d = rng.integers(1, 70), rng.integers(1, 12)

@@ -17,8 +17,8 @@ from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
-# Candidates that are looked at together.
-_BLOCK_ROWS = 1024
+# Candidates that are looked at together: at first and at least, at most.
+_WIDTH = (1024, 4096)
 
 
 @dataclass(kw_only=True)
@@ -125,11 +125,14 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
     """One pass, from `position` on: accept, in order, every candidate whose squared distance to all accepted ones is
     above `limit`. After each block, tell where the next begins."""
     alive = np.flatnonzero(candidates.squares[position:] > limit) + position
-    for start in range(0, len(alive), _BLOCK_ROWS):
-        if not candidates.missing:
-            break
-        block = alive[start : start + _BLOCK_ROWS]
-        _accept_in_order(candidates, candidates.catch_up(block, limit), limit)
+    width = _WIDTH[0]
+    while len(alive) and candidates.missing:
+        block, alive = alive[:width], alive[width:]
+        left = candidates.catch_up(block, limit)
+        _accept_in_order(candidates, left, limit)
+        # Those that are left are compared with each other: a moderate number of them is best.
+        wider = 2 * width if 4 * len(left) < width else width // 2 if 2 * len(left) > width else width
+        width = int(np.clip(wider, *_WIDTH))
         yield int(block[-1]) + 1
 
 
