@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from entropick.arrays import Features, Integers
 
 # Rows that tell one matrix from another.
-_SAMPLE_ROWS = 1024
+_SAMPLE_ROWS = 256
 
 
 def distinct_rows(X: Features) -> tuple[Integers, Integers]:

@@ -139,7 +139,8 @@ class Precision:
     def coarse(frame: Frame, X: Features, dtype: torch.dtype) -> Precision:
         """bfloat16 or int8, held such that the rows of `X`, by a sample of them, have little slack."""
         sample = sample_rows(X)
-        return min(_ways(frame, sample, dtype), key=lambda way: float(way.place(sample).slack.mean()))
+        first, *others = _ways(frame, sample, dtype)
+        return min(first, *others, key=lambda way: float(way.place(sample).slack.mean())) if others else first
 
     @property
     def is_coarse(self) -> bool:
