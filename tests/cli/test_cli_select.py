@@ -65,6 +65,17 @@ def hashes(folder):
     }
 
 
+def test_density_greedy_leaves_out_what_is_off_the_trusted_source(cli, place):
+    command = ["select", "made=made.npy", "real=real", "--n", "40", "--method", "density-greedy"]
+    assert cli(*command, "--trusted", "real", "--out", "out").code == 0
+    noise = {("made", str(row)) for row in range(40, 45)}
+    assert not noise & {(row["source"], row["row"]) for row in manifest()}
+    assert result()["config"]["selector"]["trusted"] == 1
+    # At power 0 it is greedy, which takes all of it.
+    assert cli(*command, "--trusted", "real", "--power", "0", "--out", "plain").code == 0
+    assert noise < {(row["source"], row["row"]) for row in manifest("plain")}
+
+
 def test_images_of_two_sources(cli, place):
     ended = cli("select", "real=real", "made=made.npy", "--n", "20", "--guard", "real", "--out", "out")
     assert ended.code == 0 and not ended.err
@@ -283,6 +294,7 @@ def bad_files(place):
     np.save("inf.npy", np.array([[0.0, np.inf], [1.0, 2.0]], np.float32))
     np.save("floats.npy", np.zeros((5, 8, 8)))
     np.save("colour.npy", np.zeros((5, 8, 8, 3), np.uint8))
+    np.save("few.npy", np.ones((3, 4), np.float32))
     np.save("short.npy", np.zeros((7, 4), np.float32))
     np.save("wide.npy", np.zeros((7, 5), np.float32))
     (place / "text.npy").write_text("hello")
@@ -347,6 +359,12 @@ MISTAKES = {
     "select a=real --n 5 --features short.npy --out out": "expected 60 rows, one per image (a 60), got 7",
     "select a=first.npy --n 5 --features pixels --out out": "the sources are embeddings already",
     "select a=real --n 5 --guard b --out out": "guard: expected the name of a source (a), got 'b'",
+    "select a=real --n 5 --method density-greedy --trusted b --out out": "--trusted: expected the name of a source (a)",
+    "select a=real --n 5 --trusted a --out out": "there is no 'trusted'",
+    "select a=real --n 5 --method density-greedy --power -1 --out out": "power: expected a number of at least 0",
+    "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
+    "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",
+    "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "got 3 in a (few.npy).",
     "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
     "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",

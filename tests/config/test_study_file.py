@@ -246,8 +246,9 @@ MISTAKES = {
     "theads = 1\n" + BASE: r"there is no 'theads'.*[Dd]id you mean 'threads'",
     loop_with("n_iteration = 3"): r"arm 'one': there is no 'n_iteration'; .*[Dd]id you mean 'n_iterations'",
     loop_with('selector = "gredy"'): r"arm 'one': selector: there is no kind 'gredy'; known are random, greedy, "
-    r"threshold-decay\. Did you mean 'greedy'\?",
-    loop_with('selector = "zzz"'): r"there is no kind 'zzz'; known are random, greedy, threshold-decay\.$",
+    r"threshold-decay, density-greedy\. Did you mean 'greedy'\?",
+    loop_with('selector = "zzz"'): r"there is no kind 'zzz'; known are random, greedy, threshold-decay, "
+    r"density-greedy\.$",
     loop_with('paradigm = { kind = "replace", n = 1 }'): r"paradigm \(kind 'replace'\): there is no 'n'",
     loop_with("selector = { n_samples = 3 }"): r"selector: expected a kind's name or a table with kind",
     loop_with("paradigm = 5"): r"paradigm: expected a kind's name or a table with kind = .*, got 5",
@@ -308,6 +309,9 @@ UNUSABLE = {
     loop_with('dataset.kind = "digits"\ndataset.n_images = 1796').replace('dataset = "digits"\n', ""): "at most 1781",
     loop_with('selector = { kind = "greedy", n_samples = 9, random_state = 1 }'): "random_state=None inside a loop",
     loop_with('selector = { kind = "greedy", n_samples = 9, random_state = "x" }'): "random_state: expected",
+    loop_with(
+        'paradigm = "replace"\nselector = { kind = "density-greedy", n_samples = 9 }'
+    ): "'density-greedy' expects rows of source 0 in every pool, but paradigm 'replace' keeps none",
     BASE.replace('"kde"', '{ kind = "kde", bandwidth = 0 }'): "arm 'one': bandwidth: expected a number",
     BASE.replace('"kde"', '{ kind = "ddpm", network = "unett" }'): "network: expected one of unet, mlp",
     BASE.replace('"kde"', '{ kind = "ddpm", device = "gpu" }'): "device: expected a usable torch device",

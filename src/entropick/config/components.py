@@ -28,8 +28,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "selector": {
         "random": "entropick.selectors.random:Random",
         "greedy": "entropick.selectors.greedy:Greedy",
-        "density-greedy": "entropick.selectors.density_greedy:DensityGreedy",
         "threshold-decay": "entropick.selectors.threshold_decay:ThresholdDecay",
+        "density-greedy": "entropick.selectors.density_greedy:DensityGreedy",
     },
     "guard": {
         "outlier-guard": "entropick.selectors.guards:OutlierGuard",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,7 @@ class Choice:
         usable_device(self.selector.get_params().get("device", "cpu"))
         if self.encoder is not None:
             check_encoder(self.encoder)
-        if self.guard is not None:
-            self._number(self.guard, "guard")
+        self._check_trusted()
         if self.files != "none" and (others := [s.name for s in self.sources if s.kind != "folder"]):
             raise InputError(
                 f"{self.files}: expected folders of image files, but {others[0]!r} is one file; the manifest names its "
@@ -222,17 +221,27 @@ class Choice:
             assert embedded is not None
             width = embedded.shape[1]
         wanted = self.selector.n_samples
-        cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=self._n_trusted())
+        trusted = sum(len(source) for _, source in self._trusting())
+        cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {_duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
 
-    def _n_trusted(self) -> int:
-        """Rows that all others are compared with, by the guard and by a rule that trusts a source."""
-        numbers = [] if self.guard is None else [self._number(self.guard, "guard")]
-        numbers += np.atleast_1d(getattr(self.selector, "trusted", [])).astype(int).tolist()
-        return sum(len(self.sources[number]) for number in numbers if number < len(self.sources))
+    def _trusting(self) -> Iterator[tuple[OutlierGuard | Selector, Source]]:
+        """What compares all rows with those of a source, and that source."""
+        if self.guard is not None:
+            yield self._guard(self.guard), self.sources[self._number(self.guard, "guard")]
+        if hasattr(self.selector, "trusted"):
+            yield self.selector, self.sources[self.selector.trusted]
+
+    def _check_trusted(self) -> None:
+        for rule, source in self._trusting():
+            if len(source) <= (k := rule.get_params()["k"]):
+                raise InputError(
+                    f"{rule.kind}: expected more than k = {k} rows of the trusted source, got {len(source)} in "
+                    f"{source.name} ({source.path}). Trust another source."
+                )
 
     def _embedded(self) -> Features | None:
         """The file of embeddings, if there is one."""
