@@ -27,7 +27,7 @@ PARAMETERS = {
     "random": [{"n_samples": 5}, {"n_samples": 5, "stratify": True, "random_state": 3}],
     "greedy": [{"n_samples": 5}, {"n_samples": 5, "initial": [0, 1]}],
     "threshold-decay": [{"n_samples": 5}, {"n_samples": 5, "threshold": 9.0, "decay": 0.5}],
-    "density-greedy": [{"n_samples": 5}, {"n_samples": 5, "power": 1.5, "trusted": [0, 2]}],
+    "density-greedy": [{"n_samples": 5}, {"n_samples": 5, "power": 1.5, "trusted": 1}],
     "fresh-data": [{"n_fresh": 3}, {"n_fresh": 3, "keep": "newest"}],
     "fixed-real-share": [{"share": 0.5}, {"share": 0.25, "keep": "newest"}],
     "outlier-guard": [{}, {"k": 3, "trusted": 1}],
