@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_WARM_UPS = 3
+WARM_UPS = 3
 
 
 class Captured:
@@ -24,7 +24,7 @@ class Captured:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # Libraries choose their kernels and workspaces at the first calls.
-            for _ in range(_WARM_UPS):
+            for _ in range(WARM_UPS):
                 function(*self._places)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()

@@ -100,7 +100,7 @@ class Training:
         for step, rows in enumerate(self._epochs.batches(first_step, last_step), start=first_step + 1):
             gradients = gradients_of(*self._draw(rows, self._random).part(self._part).tensors())
             work.sum(gradients.summands)
-            self._optimization.step(step, gradients.of_parameters)
+            self._optimization.step(gradients.of_parameters)
             # A captured graph overwrites its loss at the next step.
             self._unread.append(gradients.loss.clone())
             if len(self._unread) == _LOSS_EVERY or step == last_step:
@@ -187,7 +187,7 @@ class Training:
             self._diverged(f"loss or weights became NaN or infinite before step {step}")
         arrays = {**arrays, "random": to_numpy(self._random.get_state())}
         self._saved_step = step
-        work.save(_CHECKPOINT, arrays, {**state, **self.passage.state(), "step": step, "losses": losses})
+        work.save(_CHECKPOINT, arrays, {**state, **self.passage.state(), "losses": losses})
 
     def _restore(self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> int:
         self._optimization.restore(arrays, state)
