@@ -153,10 +153,10 @@ def test_a_fallback_survives_an_interruption(monkeypatch):
 
 def test_what_a_graph_leaves_behind_is_compared_with_the_same_kernels_uncaptured():
     def compute(execution):
-        left = {LOW.plain(): 9.0, LOW: 2.0, dataclasses.replace(LOW, captured=True): 2.6}[execution]
+        left = {LOW.plain(): 9.0, LOW: 2.0, dataclasses.replace(LOW, captured=True): 2.8}[execution]
         return dataclasses.replace(probe(1.0), effects={"the weights": [torch.full((3,), left)], "the average": []})
 
-    with pytest.warns(EntropickWarning, match=r"captured: two steps leave the weights 0.3 off .*, 0.25 is allowed"):
+    with pytest.warns(EntropickWarning, match=r"captured: two steps leave the weights 0.4 off .*, 0.35 is allowed"):
         wanted = dataclasses.replace(LOW, captured=True)
         passage = pass_gate(wanted, compute, what="training", before={}, work=Work())
     assert passage.execution == LOW
