@@ -124,7 +124,8 @@ class Step:
         self.random.set_state(random)
 
     def _gradients(self, rows: Tensor) -> Gradients:
-        return self._objective(self._draw(rows).part(self._part))
+        drawn = self._draw(rows)
+        return self._objective(drawn if self._is_alone else drawn.part(self._part))
 
     def _draw(self, rows: Tensor) -> Batch:
         n, random, device = len(rows), self.random, self.random.device
