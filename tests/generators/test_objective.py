@@ -45,7 +45,7 @@ def objective(network, **changes):
 
 def test_the_loss_is_the_mean_squared_error_of_the_noise():
     drawn, network = batch(5), Seen()
-    found = objective(network)(*drawn.tensors())
+    found = objective(network)(drawn)
     assert float(found.loss) == pytest.approx(float(drawn.noise.square().mean()), rel=1e-6)
     assert float(found.of_parameters[0]) == pytest.approx(-2 * float(drawn.noise.mean()), rel=1e-4)
 
@@ -56,9 +56,9 @@ def test_losses_and_gradients_of_weighted_parts_add_up_to_those_of_the_batch(bou
     network = build_network("mlp", width=16, depth=1, image_shape=(6, 6, 1), n_classes=3)
     drawn = batch(5, flipped=torch.arange(5) % 2 == 0, untold=torch.arange(5) == 3)
     classes = {"classes": torch.from_numpy(LABELS), "untold_class": 3}
-    whole = objective(network, **classes)(*drawn.tensors()).summands
+    whole = objective(network, **classes)(drawn).summands
     parts = [
-        objective(network, weight=(stop - start) / 5, **classes)(*drawn.part(slice(start, stop)).tensors()).summands
+        objective(network, weight=(stop - start) / 5, **classes)(drawn.part(slice(start, stop))).summands
         for start, stop in itertools.pairwise(bounds)
     ]
     for expected, *found in zip(whole, *parts, strict=True):
@@ -68,8 +68,8 @@ def test_losses_and_gradients_of_weighted_parts_add_up_to_those_of_the_batch(bou
 def test_some_images_are_mirrored():
     flipped = torch.tensor([True, False, True, False, False])
     straight, mirrored = Seen(), Seen()
-    objective(straight)(*batch(5, noise=torch.zeros(5, 1, 6, 6)).tensors())
-    objective(mirrored)(*batch(5, noise=torch.zeros(5, 1, 6, 6), flipped=flipped).tensors())
+    objective(straight)(batch(5, noise=torch.zeros(5, 1, 6, 6)))
+    objective(mirrored)(batch(5, noise=torch.zeros(5, 1, 6, 6), flipped=flipped))
     for row, is_flipped in enumerate(flipped):
         expected = straight.x[row].flip(-1) if is_flipped else straight.x[row]
         assert torch.equal(mirrored.x[row], expected)
@@ -78,7 +78,7 @@ def test_some_images_are_mirrored():
 def test_some_classes_are_not_told():
     network, untold = Seen(), torch.tensor([False, True, False, True, False])
     classes = torch.from_numpy(LABELS)
-    objective(network, classes=classes, untold_class=3)(*batch(5, untold=untold).tensors())
+    objective(network, classes=classes, untold_class=3)(batch(5, untold=untold))
     assert network.classes.tolist() == [0, 3, 2, 3, 1]
 
 
@@ -88,7 +88,7 @@ def test_gradients_are_those_of_backward_in_the_layout_of_their_parameters(shape
     network = build_network("unet", width=16, depth=1, image_shape=shape)
     images = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
     drawn = batch(4, noise=torch.randn(4, shape[2], 8, 8))
-    found = dataclasses.replace(objective(network), images=images)(*drawn.tensors())
+    found = dataclasses.replace(objective(network), images=images)(drawn)
     x = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
     predicted = network(TABLE.add_noise(x, drawn.noise, drawn.timestep), drawn.timestep)
     nn.functional.mse_loss(predicted, drawn.noise).backward()

@@ -29,7 +29,8 @@ from entropick.generators.diffusion import AncestralTable
 from entropick.generators.execution import PRECISIONS, Execution, check_precision, find_device
 from entropick.generators.networks import NETWORKS, build_network, check_network, unet_stages
 from entropick.generators.sampling import Sampling, SamplingSettings
-from entropick.generators.training import Training, TrainingSet, TrainingSettings
+from entropick.generators.step import TrainingSettings
+from entropick.generators.training import Training, TrainingSet
 from entropick.generators.walks import SAMPLERS, SchedulerWalk, Walk, preview_scheduler
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -97,6 +99,12 @@ class Execution:
         dtype = self.dtype if is_low else torch.bfloat16  # the latter is only there to be switched off
         # A captured graph must hold the casts themselves, not the address of a cache.
         return torch.autocast(self.device.type, dtype, enabled=is_low, cache_enabled=not self.captured)
+
+    def inference(self) -> AbstractContextManager[Any]:
+        """The context that sampling runs in."""
+        # Tensors of inference mode cannot be written outside of it, and a graph's random state is one of them in some
+        # releases of torch.
+        return torch.no_grad() if self.captured else torch.inference_mode()
 
 
 def find_device(device: str) -> torch.device:

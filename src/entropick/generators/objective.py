@@ -39,11 +39,8 @@ class Batch:
 
     def part(self, rows: slice) -> Batch:
         """Some of the images, with what was drawn for them."""
-        return Batch(*(None if tensor is None else tensor[rows] for tensor in self.tensors()))  # type: ignore[arg-type]
-
-    def tensors(self) -> list[Tensor | None]:
-        """The fields in order, as a captured graph takes them."""
-        return [getattr(self, field.name) for field in fields(self)]
+        drawn = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(None if tensor is None else tensor[rows] for tensor in drawn))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,8 @@ class Objective:
     scale: Callable[[Tensor], Tensor] = lambda loss: loss
     weight: float = 1.0
 
-    def __call__(self, *drawn: Tensor | None) -> Gradients:
-        """Loss and (scaled) gradients of the batch whose `tensors` are given."""
-        batch = Batch(*drawn)  # type: ignore[arg-type]
+    def __call__(self, batch: Batch) -> Gradients:
+        """Loss and (scaled) gradients of a batch."""
         x = self.images[batch.rows].permute(0, 3, 1, 2).float() / 127.5 - 1.0
         if batch.flipped is not None:
             x = torch.where(batch.flipped[:, None, None, None], x.flip(-1), x)
@@ -111,7 +107,7 @@ class Objective:
         """The class numbers that the network is told."""
         if self.classes is None or batch.untold is None:
             return None
-        return torch.where(batch.untold, self.untold_class, self.classes[batch.rows])
+        return self.classes[batch.rows].masked_fill_(batch.untold, self.untold_class)
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from entropick.generators.capture import WARM_UPS
 from entropick.work import Arrays, State
 
 _BETAS = (0.95, 0.999)
@@ -35,48 +36,115 @@ class OptimizationSettings:
         share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
 
+    def average_moves_at(self, step: int) -> float:
+        """The share of the way to the newest weights that the average moves; the first step is 0."""
+        # A young average leans on the newest weights, or it would remember the random start.
+        return 1.0 - min(self.ema, (step + 1) / (step + 11))
+
+
+class Schedule:
+    """Learning rate and the average's share at the present step, read on the device from a table of all steps.
+
+    Attributes
+    ----------
+    step
+        int64 ``(1,)``: how many steps have been taken.
+    rate
+        ``(1,)``: the learning rate that was last read.
+    """
+
+    def __init__(self, settings: OptimizationSettings, device: torch.device) -> None:
+        # A graph that is built near the end of a training takes steps beyond it.
+        steps = range(settings.steps + WARM_UPS)
+        # Fused kernels read the rate in float64 on a processor, and in float32 elsewhere.
+        dtype = torch.float64 if device.type == "cpu" else torch.float32
+        rates = [settings.learning_rate_at(step) for step in steps]
+        self._rates = torch.tensor(rates, dtype=dtype).to(device)
+        shares = [settings.average_moves_at(step) for step in steps] if settings.ema else [0.0]
+        self._shares = torch.tensor(shares, dtype=torch.float32).to(device)
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
+        self.rate = self._rates[:1].clone()
+
+    def read_rate(self) -> None:
+        """Set the rate to that of the present step."""
+        torch.index_select(self._rates, 0, self.step, out=self.rate)
+
+    def share(self) -> Tensor:
+        """How far the average moves, a scalar."""
+        return self._shares.index_select(0, self.step)[0]
+
 
 class Optimization:
-    """Takes gradients, moves the parameters and their average; everything it knows can be written down."""
+    """Takes gradients, moves the parameters and their average; everything it knows can be written down.
+
+    All that changes lies in tensors on the device, which stay where they are: a CUDA graph can hold `step`.
+    """
 
     def __init__(
         self, parameters: Sequence[nn.Parameter], settings: OptimizationSettings, *, dtype: torch.dtype
     ) -> None:
         self._settings = settings
         self._parameters = list(parameters)
-        self._average = [parameter.detach().clone() for parameter in self._parameters] if settings.ema else []
+        device = self._parameters[0].device
+        self.schedule = Schedule(settings, device)
+        self.norm = torch.zeros((), device=device)
+        self._weights = [parameter.detach() for parameter in self._parameters]
+        self._average = [weight.clone() for weight in self._weights] if settings.ema else []
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=settings.learning_rate, betas=_BETAS, weight_decay=settings.weight_decay, fused=True
+            self._parameters, betas=_BETAS, weight_decay=settings.weight_decay, fused=True, capturable=True
         )
+        # Given later: a constructor would read it.
+        self._optimizer.param_groups[0]["lr"] = self.schedule.rate
+        for parameter in self._parameters:
+            self._optimizer.state[parameter] = {
+                "step": torch.zeros((), device=device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
         # float16 gradients underflow unless the loss is scaled up; a step whose gradients overflow is left out.
-        device = self._parameters[0].device.type
-        self._scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+        # The scaler makes its tensors when it is first asked.
+        self._scaler.scale(torch.zeros((), device=device))
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss as gradients are to be taken of it."""
         scaled: Tensor = self._scaler.scale(loss)
         return scaled
 
-    def step(self, step: int, gradients: Sequence[Tensor]) -> None:
-        """Step number `step`, from 1, with the gradients of the scaled loss."""
-        self._optimizer.param_groups[0]["lr"] = self._settings.learning_rate_at(step - 1)
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """The next step, with the gradients of the scaled loss, which are unscaled and clipped where they lie."""
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
+        self.schedule.read_rate()
         self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        self.norm = nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average:
-            # A young average leans on the newest weights, or it would remember the random start.
-            decay = min(self._settings.ema, step / (step + 10))
-            torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1.0 - decay)
+            move = _move_together if self.norm.is_cuda else _move_each
+            move(self._average, self._weights, self.schedule.share())
+        self.schedule.step.add_(1)
 
     def weights(self) -> list[Tensor]:
         """The weights to sample from: the moving average where there is one."""
-        return self._average or [parameter.detach() for parameter in self._parameters]
+        return self._average or self._weights
+
+    def parts(self) -> dict[str, list[Tensor]]:
+        """All that a step moves."""
+        moments = [self._optimizer.state[parameter] for parameter in self._parameters]
+        return {
+            "the weights": self._weights,
+            "the first moments": [moment["exp_avg"] for moment in moments],
+            "the second moments": [moment["exp_avg_sq"] for moment in moments],
+            "the average": self._average,
+        }
+
+    def rescale(self, scale: float) -> None:
+        """Set the scale of the loss, where there is one."""
+        self._scaler.update(scale)
 
     def state(self) -> tuple[Arrays, State]:
-        """Weights, moments and average as arrays, and the state of the loss scaling."""
+        """Weights, moments and average as arrays; the number of steps, and the state of the loss scaling."""
         arrays: dict[str, NDArray[Any]] = {}
         for index, parameter in enumerate(self._parameters):
             moments = self._optimizer.state[parameter]
@@ -84,26 +152,39 @@ class Optimization:
             arrays[f"{index}.first_moment"] = to_numpy(moments["exp_avg"])
             arrays[f"{index}.second_moment"] = to_numpy(moments["exp_avg_sq"])
         arrays |= {f"{index}.average": to_numpy(average) for index, average in enumerate(self._average)}
-        return arrays, {"taken": self._taken(), "loss_scaling": self._scaler.state_dict()}
+        return arrays, {
+            "step": int(self.schedule.step),
+            # Fewer than asked for where float16 gradients overflowed.
+            "taken": int(self._optimizer.state[self._parameters[0]]["step"]),
+            "loss_scaling": self._scaler.state_dict(),
+        }
 
     @torch.no_grad()
     def restore(self, arrays: Arrays, state: State) -> None:
-        """Become what `state` described."""
+        """Become what `state` described; all tensors stay where they are."""
         for index, parameter in enumerate(self._parameters):
+            moments = self._optimizer.state[parameter]
             parameter.copy_(torch.tensor(arrays[f"{index}.weight"]))
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(state["taken"]), device=parameter.device),
-                "exp_avg": _like(parameter, arrays[f"{index}.first_moment"]),
-                "exp_avg_sq": _like(parameter, arrays[f"{index}.second_moment"]),
-            }
+            moments["exp_avg"].copy_(torch.tensor(arrays[f"{index}.first_moment"]))
+            moments["exp_avg_sq"].copy_(torch.tensor(arrays[f"{index}.second_moment"]))
+            moments["step"].fill_(state["taken"])
         for index, average in enumerate(self._average):
             average.copy_(torch.tensor(arrays[f"{index}.average"]))
+        self.schedule.step.fill_(state["step"])
         if state["loss_scaling"]:
             self._scaler.load_state_dict(state["loss_scaling"])
 
-    def _taken(self) -> int:
-        """Steps that the optimizer has taken: fewer than asked for where float16 gradients overflowed."""
-        return int(self._optimizer.state[self._parameters[0]]["step"])
+
+def _move_each(average: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
+    """Move each tensor of the average the same share of the way to the weights."""
+    torch._foreach_lerp_(average, weights, [share] * len(average))
+
+
+def _move_together(average: list[Tensor], weights: list[Tensor], share: Tensor) -> None:
+    """The same in three launches, instead of one per tensor; rounded otherwise."""
+    way = torch._foreach_sub(weights, average)
+    torch._foreach_mul_(way, share)
+    torch._foreach_add_(average, way)
 
 
 def are_finite(arrays: Arrays) -> bool:
@@ -114,7 +195,3 @@ def are_finite(arrays: Arrays) -> bool:
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """The tensor's values on the host."""
     return tensor.detach().cpu().numpy()
-
-
-def _like(parameter: Tensor, values: NDArray[Any]) -> Tensor:
-    return torch.empty_like(parameter).copy_(torch.tensor(values))

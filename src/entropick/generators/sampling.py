@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from entropick.arrays import Images, Integers
-from entropick.generators.capture import Captured
+from entropick.generators.chunk import CapturedChunk, Chunk
 from entropick.generators.execution import Execution
 from entropick.generators.gate import Passage, Probe, pass_gate
 from entropick.generators.prediction import Prediction
@@ -65,14 +63,17 @@ class Sampling:
         self._network = network
         self._stream = stream
         self._device = execution.device
-        self._graph: Captured | None = None
+        self._graph: CapturedChunk | None = None
 
-    @torch.inference_mode()
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
         """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image.
 
         Where several processes share the work, each computes one chunk of a round.
         """
+        with self.passage.execution.inference():
+            return self._run(n_images, work, classes)
+
+    def _run(self, n_images: int, work: Work, classes: Integers | None) -> Images:
         sampled = np.empty((n_images, *self.settings.image_shape), np.uint8)
         arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {"n_parts": 1})
         n_done = len(arrays["images"])
@@ -106,23 +107,17 @@ class Sampling:
 
     def _chunk(self, n: int, number: int, classes: Tensor | None, tell: Callable[[float], None]) -> NDArray[np.uint8]:
         """The first `n` images of a chunk."""
-        random = torch.Generator(self._device).manual_seed(self._stream.integer(number))
-        walk = self.settings.new_walk(random)
-        x, n_steps = self._noise(random), len(walk.timestep)
-        advance = self._graph or _Advance(walk, self._prediction, n)
-        if self._graph is not None and classes is not None:
-            classes = functional.pad(classes, (0, self.settings.chunk_size - n))
-        # On a GPU the step's number lies there, too: nothing waits for the host.
-        numbers: Any = torch.arange(n_steps, device=self._device)[:, None] if self._graph else range(n_steps)
-        for step, index in enumerate(numbers):
-            noise = self._noise(random) if walk.draws_noise else None
-            x, _ = advance(x, noise, classes, index)
-            tell((step + 1) / n_steps)
-        pixels = ((x[:n].clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+        chunk = self._graph or self._new_chunk(self._prediction, n)
+        chunk.begin(self._stream.integer(number), classes)
+        for step in range(chunk.n_steps):
+            chunk.advance()
+            tell((step + 1) / chunk.n_steps)
+        pixels = ((chunk.x[:n].clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
-    def _noise(self, random: torch.Generator) -> Tensor:
-        return torch.randn(self.settings.chunk_shape, generator=random, device=self._device)
+    def _new_chunk(self, predict: Prediction, n: int) -> Chunk:
+        random = torch.Generator(self._device)
+        return Chunk(self.settings.new_walk(random), predict, n=n, shape=self.settings.chunk_shape, random=random)
 
     # -- the gate ---------------------------------------------------------------------------------------------------
 
@@ -145,32 +140,22 @@ class Sampling:
         )
 
     def _probe(self, execution: Execution, is_conditional: bool) -> Probe:
-        """What the network sees in a chunk of pure noise, half of the way down."""
-        random = torch.Generator(self._device).manual_seed(0)
-        walk, x, size = self.settings.new_walk(random), self._noise(random), self.settings.chunk_size
-        half = len(walk.timestep) // 2
+        """What the network sees in a chunk of pure noise, half of the way down.
+
+        Where a graph is wanted, also where two steps lead, noise included, and what would be drawn next.
+        """
+        prediction, size = self._predict_as(execution), self.settings.chunk_size
+        chunk = self._new_chunk(prediction, size)
         classes = torch.zeros(size, dtype=torch.int64, device=self._device) if is_conditional else None
-        prediction = self._predict_as(execution)
-        if not execution.captured:
-            return Probe(prediction(x, walk.timestep[half], classes))
-        index = torch.tensor([half], device=self._device)
-        self._prediction = prediction
-        self._graph = Captured(_Advance(walk, prediction, size), x, x, classes, index)
-        return Probe(self._graph(x, x, classes, index)[1].clone())
-
-
-@dataclass(frozen=True)
-class _Advance:
-    """One step of a walk: what the network sees in the first `n` images, then the sampler's arithmetic.
-
-    The images of the chunk that nobody asked for walk along unseen, so that all draws have the chunk's shape.
-    """
-
-    walk: Walk
-    predict: Prediction
-    n: int
-
-    def __call__(self, x: Tensor, noise: Tensor | None, classes: Tensor | None, index: Any) -> tuple[Tensor, Tensor]:
-        predicted = self.predict(x[: self.n], self.walk.timestep[index], classes)
-        whole = torch.cat([predicted, torch.zeros_like(x[self.n :])])
-        return self.walk.step(index, x, whole, noise), predicted
+        if execution.captured:
+            self._prediction = prediction
+            self._graph = chunk = CapturedChunk(chunk, classes)
+        half = chunk.n_steps // 2
+        chunk.begin(0, classes, first=half)
+        if not self.passage.execution.captured:
+            return Probe(chunk.predicted())
+        start, predicted = chunk.x.clone(), chunk.advance().clone()
+        if half + 1 < chunk.n_steps:
+            chunk.advance()
+        # The way of two steps is little more than their noise.
+        return Probe(predicted, effects={"the images": [chunk.x - start], "the next random numbers": [chunk.noise()]})
