@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,19 +65,24 @@ def numbers(study: StudyRecord) -> Iterator[list[object]]:
 
 def tables(study: StudyRecord) -> Iterator[str]:
     """The last iteration, what differs from the controls, how measures are related, and what it all took; Markdown."""
-    for one in study.by_size():
-        size = f", {one.sizes[0]:,} images" if one.sizes else ""
-        yield f"**Last iteration{size}** (mean over seeds, in brackets half the width of its 95 % interval)"
-        yield "\n".join(_last(one))
-        if found := list(_differences(one)):
-            yield f"**Beside the controls{size}** (+ better, \N{MINUS SIGN} worse, 0 not clear at 95 %, over seeds)"
+    for one, space in itertools.product(study.by_size(), _spaces(study)):
+        where = (f", {one.sizes[0]:,} images" if one.sizes else "") + (f", {space}" if len(_spaces(study)) > 1 else "")
+        yield f"**Last iteration{where}** (mean over seeds, in brackets half the width of its 95 % interval)"
+        yield "\n".join(_last(one, space))
+        if found := list(_differences(one, space)):
+            yield f"**Beside the controls{where}** (+ better, \N{MINUS SIGN} worse, 0 not clear at 95 %, over seeds)"
             yield "\n".join(found)
     yield from _relations(study)
     yield "\n".join(_costs(study))
 
 
-def _last(study: StudyRecord) -> Iterator[str]:
-    keys = measures(study)
+def _spaces(study: StudyRecord) -> list[str]:
+    """The feature spaces that were measured in, the selection's first."""
+    return list(dict.fromkeys(words.split_key(key)[1] for key in measures(study)))
+
+
+def _last(study: StudyRecord, space: str) -> Iterator[str]:
+    keys = [key for key in measures(study) if words.split_key(key)[1] == space]
     yield _row(["arm", *words.short_names(keys), "real share"])
     yield _row(["---", *["---:"] * (len(keys) + 1)])
     real = [real_over_seeds(study, key) for key in keys]
@@ -100,14 +106,15 @@ def _over_seeds(values: list[float]) -> str:
     return f"{words.number(found.estimate, 3)}{half}"
 
 
-def _differences(study: StudyRecord) -> Iterator[str]:
+def _differences(study: StudyRecord, space: str) -> Iterator[str]:
     found = comparisons(study)
     if not found:
         return
-    yield _row(["arm", "beside", *words.short_names(measures(study))])
-    yield _row(["---", "---", *["---:"] * len(measures(study))])
+    places = [place for place, key in enumerate(measures(study)) if words.split_key(key)[1] == space]
+    yield _row(["arm", "beside", *words.short_names([measures(study)[place] for place in places])])
+    yield _row(["---", "---", *["---:"] * len(places)])
     for one in found:
-        cells = [_judged(*pair) for pair in zip(one.differences, one.verdicts, strict=True)]
+        cells = [_judged(one.differences[place], one.verdicts[place]) for place in places]
         yield _row([one.arm.name, _control(one.control), *cells])
 
 
