@@ -50,7 +50,8 @@ def test_every_number_stands_in_the_table(sized, kept):
     for arm, run in read_study(sized).runs():
         for n in (0, *run.measured):
             for key, value in run.metrics(n).items():
-                assert found[arm.name, str(run.size), str(run.seed), str(n), key] == ("" if value is None else str(value))
+                written = found[arm.name, str(run.size), str(run.seed), str(n), key]
+                assert written == ("" if value is None else str(value))
 
 
 def test_tables_have_every_arm_at_every_size(sized, kept):
