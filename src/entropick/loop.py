@@ -158,15 +158,18 @@ class Loop:
             )
 
     def _check_trusted(self) -> None:
-        """A selector that looks for trusted rows finds them in every pool. (The guard gets the real data anyway.)"""
-        if self.selector is None:
+        """A selector that trusts a source finds real data in every pool. (The guard is given them anyway.)"""
+        if self.selector is None or not hasattr(self.selector, "trusted"):
             return
-        trusted = getattr(self.selector, "trusted", ())
-        wanted = {trusted} if isinstance(trusted, int) else set(trusted)
-        if wanted and not wanted.intersection(self.paradigm.sources(self.n_iterations)):
+        kind, last = self.selector.kind, self.n_iterations
+        if self.selector.trusted != 0:
             raise InputError(
-                f"selector: {self.selector.kind!r} expects rows of source {trusted} in every pool, but paradigm "
-                f"{self.paradigm.kind!r} keeps none. Take a paradigm that keeps them, or another selector."
+                f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got {self.selector.trusted!r}."
+            )
+        if 0 not in self.paradigm.sources(last) and not self.paradigm.fresh(last):
+            raise InputError(
+                f"selector: {kind!r} expects real images in every pool, but paradigm {self.paradigm.kind!r} keeps "
+                "none. Take a paradigm that does, or another selector."
             )
 
     def _check_real_share(self) -> None:

@@ -498,6 +498,11 @@ def _check_pools(loop: Loop, n_real: int, n_generated: int, n_stock: int) -> Non
                 f"selector: n_samples = {n_samples}, but the pool of iteration {n} has {sum(has.values())} images. "
                 "Lower n_samples, or raise n_generated or the number of real images."
             )
+        if hasattr(loop.selector, "trusted") and has["real"] <= (k := loop.selector.k):
+            raise InputError(
+                f"selector: {loop.selector.kind!r} expects more than k = {k} real images, but the pool of iteration "
+                f"{n} has {has['real']}. Lower k, or raise the number of real images."
+            )
         wanted = loop.paradigm.n_real(n, n_samples)
         for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():
             if count > has[kind]:

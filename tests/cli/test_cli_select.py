@@ -23,9 +23,11 @@ from fresh_python import SRC
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from entropick import features
+from entropick.errors import InputError
 from entropick.selection import choice, output
-from entropick.selectors import Greedy
-from entropick.sources import extraction, feature_cache
+from entropick.selectors import DensityGreedy, Greedy
+from entropick.sources import extraction, feature_cache, open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
@@ -74,6 +76,34 @@ def test_density_greedy_leaves_out_what_is_off_the_trusted_source(cli, place):
     # At power 0 it is greedy, which takes all of it.
     assert cli(*command, "--trusted", "real", "--power", "0", "--out", "plain").code == 0
     assert noise < {(row["source"], row["row"]) for row in manifest("plain")}
+
+
+def test_the_same_sources_in_another_order_are_another_selection(cli, place):
+    command = ["select", "real=real", "made=made.npy", "--n", "9", "--method", "density-greedy", "--out", "out"]
+    ended = cli(*command)
+    assert ended.code == 0 and "density-greedy trusts real." in ended.out
+    command[1:3] = ["made=made.npy", "real=real"]
+    assert "order" in cli(*command).err
+
+
+def test_a_guard_that_leaves_nothing_to_trust(cli, place):
+    np.save("noise.npy", np.repeat(NOISE, 2, axis=0) // 2 + 100)
+    command = ["select", "real=real", "noise=noise.npy", "--n", "5", "--guard", "real", "--out", "out"]
+    ended = cli(*command, "--method", "density-greedy", "--trusted", "noise")
+    assert ended.code == 2 and "got 0 after the guard has set 10 aside" in ended.err and "noise" in ended.err
+
+
+def test_a_choice_may_trust_several_sources(place):
+    sources = open_sources(("real=real", "made=made.npy"))
+
+    def chosen(trusted):
+        selector = DensityGreedy(n_samples=9, trusted=trusted, random_state=0)
+        return choice.Choice(sources=sources, selector=selector, encoder=features.Pixels())
+
+    assert chosen((0, 1)).run(place / "both")["n_samples"] == 9
+    for trusted in (2, -1, (0, 5), (), "real", True):
+        with pytest.raises(InputError, match="trusted: expected"):
+            chosen(trusted).check()
 
 
 def test_images_of_two_sources(cli, place):
@@ -364,7 +394,7 @@ MISTAKES = {
     "select a=real --n 5 --method density-greedy --power -1 --out out": "power: expected a number of at least 0",
     "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
     "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",
-    "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "got 3 in a (few.npy).",
+    "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "of the trusted source a, got 3.",
     "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
     "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",

@@ -311,7 +311,8 @@ UNUSABLE = {
     loop_with('selector = { kind = "greedy", n_samples = 9, random_state = "x" }'): "random_state: expected",
     loop_with(
         'paradigm = "replace"\nselector = { kind = "density-greedy", n_samples = 9 }'
-    ): "'density-greedy' expects rows of source 0 in every pool, but paradigm 'replace' keeps none",
+    ): "'density-greedy' expects real images in every pool, but paradigm 'replace' keeps none",
+    loop_with('selector = { kind = "density-greedy", n_samples = 9, trusted = 1 }'): "trusted = 0, the real data",
     BASE.replace('"kde"', '{ kind = "kde", bandwidth = 0 }'): "arm 'one': bandwidth: expected a number",
     BASE.replace('"kde"', '{ kind = "ddpm", network = "unett" }'): "network: expected one of unet, mlp",
     BASE.replace('"kde"', '{ kind = "ddpm", device = "gpu" }'): "device: expected a usable torch device",

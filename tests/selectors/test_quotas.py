@@ -11,11 +11,12 @@ import reference
 from sklearn.base import clone
 
 from entropick.errors import InputError
-from entropick.selectors import Greedy, Random, ThresholdDecay
+from entropick.selectors import DensityGreedy, Greedy, Random, ThresholdDecay
 from entropick.selectors.quotas import owed_rows, within_quotas
 
 MAKE = {
     "greedy": lambda n, **more: Greedy(n_samples=n, random_state=0, **more),
+    "density-greedy": lambda n, **more: DensityGreedy(n_samples=n, trusted=2, random_state=0, **more),
     "threshold-decay": lambda n, **more: ThresholdDecay(n_samples=n, threshold="auto", random_state=0, **more),
     "random": lambda n, **more: Random(n_samples=n, random_state=0, **more),
 }
@@ -35,16 +36,25 @@ def X():  # noqa: N802 - a matrix
 Y = np.repeat([0, 1, 2], 60)
 
 
-def plain_greedy(X, y, n, first, owed):
+def plain_greedy(X, y, n, first, owed, weights=1.0):
     """One pick after another: the farthest of all that may be picked."""
+    weights = np.broadcast_to(weights, len(X))
     rows = [first]
     while len(rows) < n:
         debts = {s: least - int(np.sum(y[rows] == s)) for s, least in owed.items()}
         must = n - len(rows) <= sum(max(debt, 0) for debt in debts.values())
         may = [r for r in range(len(X)) if r not in rows and (not must or debts.get(y[r], 0) > 0)]
-        gaps = [min(np.sum((X[r].astype(float) - X[p]) ** 2) for p in rows) for r in may]
+        gaps = [weights[r] * min(np.sum((X[r].astype(float) - X[p]) ** 2) for p in rows) for r in may]
         rows.append(may[int(np.argmax(gaps))])
     return rows
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95, 1.0])
+def test_the_density_is_that_of_all_trusted_rows_whoever_may_be_picked(X, share):
+    owed = {2: int(40 * share)}
+    weights = reference.density_weights(X, Y == 0, 5, 2.0)
+    selector = DensityGreedy(n_samples=40, initial=[150], minimum={2: share}).fit(X, Y)
+    assert selector.indices_.tolist() == plain_greedy(X, Y, 40, 150, owed, weights)
 
 
 def test_greedy_picks_the_farthest_that_may_be_picked(X):
@@ -101,7 +111,7 @@ def test_beside_rows_already_picked(make, X):
 
 
 def test_rows_already_picked_come_first(make, X):
-    found = make(20, initial=[7, 5, 100]).fit(X)
+    found = make(20, initial=[7, 5, 100]).fit(X, Y)
     assert found.indices_[:3].tolist() == [7, 5, 100] and len(set(found.indices_.tolist())) == 20
     np.testing.assert_allclose(found.distances_, reference.in_order(X, found.indices_.tolist()))
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.selectors import Greedy, ThresholdDecay
+from entropick.selectors import DensityGreedy, Greedy, ThresholdDecay
 from entropick.selectors import greedy as greedy_module
 from entropick.selectors import threshold_decay as threshold_decay_module
 from entropick.work import Work
 
 MAKE = {
     "greedy": lambda **more: Greedy(n_samples=70, random_state=0, **more),
+    "density greedy": lambda **more: DensityGreedy(n_samples=70, k=9, random_state=0, **more),
     "threshold decay": lambda **more: ThresholdDecay(n_samples=70, threshold="auto", decay=0.7, random_state=0, **more),
 }
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")

@@ -168,6 +168,8 @@ class Choice:
         named = {source.name: {"path": readable(str(source.path)), "content": content} for source, content in pairs}
         return {
             "sources": named,
+            # Numbers of sources and of rows follow it.
+            "order": list(named),
             "features": space,
             "selector": self._rule().describe(),
             "guard": None if self.guard is None else self._guard(self.guard).describe(),
@@ -221,26 +223,38 @@ class Choice:
             assert embedded is not None
             width = embedded.shape[1]
         wanted = self.selector.n_samples
-        trusted = sum(len(source) for _, source in self._trusting())
+        trusted = sum(len(self.sources[number]) for _, numbers in self._trusting() for number in numbers)
         cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
+        for rule, numbers in self._trusting():
+            say(f"{rule.kind} trusts {', '.join(self.sources[number].name for number in numbers)}.")
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {_duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
 
-    def _trusting(self) -> Iterator[tuple[OutlierGuard | Selector, Source]]:
-        """What compares all rows with those of a source, and that source."""
+    def _trusting(self) -> Iterator[tuple[OutlierGuard | Selector, list[int]]]:
+        """What compares all rows with those of some sources, and the numbers of these."""
         if self.guard is not None:
-            yield self._guard(self.guard), self.sources[self._number(self.guard, "guard")]
+            yield self._guard(self.guard), [self._number(self.guard, "guard")]
         if hasattr(self.selector, "trusted"):
-            yield self.selector, self.sources[self.selector.trusted]
+            trusted = self.selector.trusted
+            yield self.selector, list(trusted) if isinstance(trusted, tuple | list) else [trusted]
 
-    def _check_trusted(self) -> None:
-        for rule, source in self._trusting():
-            if len(source) <= (k := rule.get_params()["k"]):
+    def _check_trusted(self, kept: Integers | None = None) -> None:
+        """There are enough trusted rows: of all candidates, or of those that a guard kept, given by their sources."""
+        for rule, numbers in self._trusting():
+            if unknown := [number for number in numbers if not 0 <= number < len(self.sources)]:
                 raise InputError(
-                    f"{rule.kind}: expected more than k = {k} rows of the trusted source, got {len(source)} in "
-                    f"{source.name} ({source.path}). Trust another source."
+                    f"trusted: expected numbers of {len(self.sources)} sources from 0 on, got {unknown[0]}."
+                )
+            names = ", ".join(self.sources[number].name for number in numbers)
+            found = sum(map(len, (self.sources[number] for number in numbers)))
+            left = found if kept is None else np.count_nonzero(np.isin(kept, numbers))
+            if left <= (k := rule.get_params()["k"]):
+                where = "" if kept is None else f" after the guard has set {found - left} aside or they were skipped"
+                raise InputError(
+                    f"{rule.kind}: expected more than k = {k} rows of the trusted source {names}, got {left}{where}. "
+                    "Trust another source."
                 )
 
     def _embedded(self) -> Features | None:
@@ -268,6 +282,7 @@ class Choice:
             aside = Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
             say(f"guard: {len(aside.rows):,} rows are set aside, {len(kept):,} kept.")
         X = candidates.X if len(kept) == len(candidates) else candidates.X[kept]
+        self._check_trusted(candidates.source[kept])
         classes = self._classes(candidates) if self.balance else None
         rule = self._rule()
         if rule.n_samples > len(X):

@@ -131,8 +131,14 @@ class Selector(Unfitted, Component, ABC):
         Of fewer samples from the same data the same rows must come, as far as they go.
         """
 
+    def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
+        """What the rule has to know of every row, (n,) each, as further arguments of `_select`: measured among all of
+        them, also where a quota then leaves only some as candidates."""
+        return {}
+
     def _within_quotas(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
-        selection = self._select(X, sources, initial, work)
+        known = self._of_all(X, sources, work)
+        selection = self._select(X, sources, initial, work, **known)
         if not self.minimum:
             return selection
         owed = owed_rows(self.minimum, sources, self.n_samples)
@@ -148,7 +154,8 @@ class Selector(Unfitted, Component, ABC):
             short = [source for source, least in owed.items() if np.count_nonzero(sources[picked] == source) < least]
             allowed = np.union1d(picked, np.flatnonzero(np.isin(sources, short)))
             among = work.part(f"quota-{next(rounds)}")
-            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), among)
+            known_of = {name: values[allowed] for name, values in known.items()}
+            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), among, **known_of)
             rows, distances = allowed[selection.rows], np.append(distances[:kept], selection.distances[kept:])
             facts |= selection.facts
         if "covering_radius" in facts:

@@ -25,12 +25,13 @@ class Candidates:
     `reach` holds each candidate's squared distance to the first `seen` (n,) accepted ones. Distances to a growing set
     only fall, so it is an upper bound of the distance to the whole set: who is not needed by it does not have to look
     at the rest. Each pair is computed at most about once, many not at all.
+    What `further` decides who is accepted, a checkpoint is known by.
     """
 
-    def __init__(self, cloud: Cloud, n_samples: int, first: Integers) -> None:
+    def __init__(self, cloud: Cloud, n_samples: int, first: Integers, *further: Floats) -> None:
         self.cloud, self.n_samples = cloud, n_samples
         # One stage may choose several times, among different rows.
-        self._name = f"selection-{fingerprint(cloud.X, cloud.rows, first)}"
+        self._name = f"selection-{fingerprint(cloud.X, cloud.rows, first, *further)}"
         self.reach = Reach(cloud)
         self.seen = np.zeros(len(cloud), np.int64)
         self.accepted: list[int] = []

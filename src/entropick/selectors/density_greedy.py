@@ -11,7 +11,7 @@ from entropick.arrays import Features, Integers, check_count, check_real
 from entropick.errors import InputError
 from entropick.neighbors import Floats
 from entropick.selectors.greedy import Greedy
-from entropick.selectors.trusted import spacing
+from entropick.selectors.trusted import check_trusted, spacing
 from entropick.work import Work
 
 # Weights below this are as good as none; products with squared distances stay normal numbers.
@@ -32,7 +32,8 @@ class DensityGreedy(Greedy):
     n_samples, initial, minimum, random_state, device
         As for `Greedy`.
     trusted : int or tuple of int
-        The source or sources (values of `y`) whose density counts; 0, real data, unless told otherwise.
+        The source or sources (values of `y`) whose density counts; 0, real data, unless told otherwise. Without `y`
+        every row is of source 0.
     k : int
         Which neighbour measures the spacing. More than one, so that a stray trusted row does not vouch for garbage
         around it.
@@ -49,9 +50,9 @@ class DensityGreedy(Greedy):
 
     Notes
     -----
-    Unlike `OutlierGuard` it has no border: a row that is somewhat off and like no other may still come. Weighted
-    distances to the picks only fall, as plain ones do, so the picks are found by the same look-ahead, and are those of
-    a float64 loop.
+    Unlike `OutlierGuard` it has no border: a row that is somewhat off and like no other may still come. The first row
+    is drawn from all: to be sure of it, give a trusted one as `initial`. Weighted distances to the picks only fall, as
+    plain ones do, so the picks are found by the same look-ahead, and are those of a float64 loop.
 
     Source: farthest-point sampling with a weight, Eldar, Lindenbaum, Porat and Zeevi, "The farthest point strategy for
     progressive image sampling", 1997; density by nearest neighbours, Loftsgaarden and Quesenberry, 1965.
@@ -77,12 +78,13 @@ class DensityGreedy(Greedy):
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         super().check()
+        check_trusted(self.trusted)
         check_count(self.k, name="k")
         check_real(self.quantile, name="quantile", above=0, below=1)
         check_real(self.power, name="power", minimum=0)
 
-    def _weights(self, X: Features, sources: Integers, work: Work) -> Floats:
-        is_trusted, r = spacing(X, sources, self.trusted, self.k, work)
+    def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
+        is_trusted, r = spacing(X, sources, self.trusted, self.k, work, device=self.device)
         typical = float(np.quantile(r[is_trusted], self.quantile))
         if typical == 0:
             raise InputError(
@@ -90,4 +92,4 @@ class DensityGreedy(Greedy):
                 "that any other row would count for nothing. Remove the copies, or raise k or quantile."
             )
         weights: Floats = np.maximum((typical / np.maximum(r, typical)) ** (2 * self.power), _SMALLEST)
-        return weights
+        return {"weights": weights}

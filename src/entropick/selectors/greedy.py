@@ -73,10 +73,12 @@ class Greedy(Selector):
 
     kind: ClassVar[str] = "greedy"
 
-    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
+    def _select(
+        self, X: Features, sources: Integers, initial: Integers, work: Work, weights: Floats | None = None
+    ) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
-        candidates = Candidates(Cloud(X, device=self.device), self.n_samples, first)
-        weights = self._weights(X, sources, work)
+        weights = np.ones(len(X)) if weights is None else weights
+        candidates = Candidates(Cloud(X, device=self.device), self.n_samples, first, weights)
         if candidates.load(work) is None:
             candidates.begin(first)
         width = _WIDTH[0]
@@ -89,10 +91,6 @@ class Greedy(Selector):
             work.progress(len(candidates.accepted), self.n_samples, "greedy selection")
             candidates.save(work)
         return candidates.selection()
-
-    def _weights(self, X: Features, sources: Integers, work: Work) -> Floats:
-        """What squared distances are multiplied by before they are compared, positive (n,)."""
-        return np.ones(len(X))
 
 
 # A weighted squared distance and a position, counted down: of two that are equal the lower row comes first.

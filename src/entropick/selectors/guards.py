@@ -14,7 +14,7 @@ from entropick.component import Component
 from entropick.errors import InputError
 from entropick.neighbors import Floats
 from entropick.selectors.base import Unfitted
-from entropick.selectors.trusted import spacing
+from entropick.selectors.trusted import check_trusted, spacing
 from entropick.work import Work
 
 
@@ -75,6 +75,7 @@ class OutlierGuard(Unfitted, Component):
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
+        check_trusted(self.trusted)
         check_count(self.k, name="k")
         check_real(self.quantile, name="quantile", above=0, below=1)
         if check_real(self.factor, name="factor", above=0) < 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,28 @@ from entropick.errors import InputError
 from entropick.neighbors import Floats, nearest_neighbors
 from entropick.work import Work
 
+# Rows that are looked up at once: so many of a memory map are in memory.
+_BLOCK_ROWS = 1 << 16
+
+
+def check_trusted(trusted: Any) -> None:
+    """Raise InputError unless `trusted` is a whole number or a tuple of some."""
+    numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
+    if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
+        raise InputError(
+            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {trusted!r}. "
+            "0 is the first one, in loops the real data."
+        )
+
 
 def spacing(
-    X: Features, sources: Integers, trusted: int | tuple[int, ...], k: int, work: Work | None = None
+    X: Features,
+    sources: Integers,
+    trusted: int | tuple[int, ...],
+    k: int,
+    work: Work | None = None,
+    *,
+    device: str = "auto",
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Return which rows are `trusted` (n,), and the distance (n,) of each row to its `k`-th nearest trusted row.
 
@@ -32,16 +53,18 @@ def spacing(
         )
     points = X if len(rows) == len(X) else X[rows]
     distances = np.empty(len(X))
-    distances[rows] = _distances(points, points, k, work, exclude_self=True)
-    if len(others):
-        distances[others] = _distances(X[others], points, k, work)
-    return is_trusted, distances
-
-
-def _distances(queries: Features, points: Features, k: int, work: Work | None, exclude_self: bool = False) -> Floats:
-    # Progress only: the two searches would take each other's checkpoints for their own.
+    # Progress only: the searches would take each other's checkpoints for their own.
     telling = None if work is None else _Telling(work)
-    return nearest_neighbors(queries, points, k=k, exclude_self=exclude_self, work=telling).distances[:, k - 1]
+
+    def kth(queries: Features, *, are_points: bool = False) -> Floats:
+        found = nearest_neighbors(queries, points, k=k, exclude_self=are_points, device=device, work=telling)
+        return found.distances[:, k - 1]
+
+    distances[rows] = kth(points, are_points=True)
+    for start in range(0, len(others), _BLOCK_ROWS):
+        block = others[start : start + _BLOCK_ROWS]
+        distances[block] = kth(X[block])
+    return is_trusted, distances
 
 
 class _Telling(Work):
