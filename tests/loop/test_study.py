@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from loop_parts import SELECTORS, Failing, make_loop, tiny_ddpm
 
-from entropick import Replace, Study
+from entropick import Accumulate, Replace, Study
 from entropick.errors import (
     BudgetSpent,
     InputError,
@@ -20,6 +20,7 @@ from entropick.errors import (
     StudyFailed,
     TrainingDiverged,
 )
+from entropick.features import Classifier, Pixels
 from entropick.run import History, find_runs, locked, verify_run
 from entropick.selectors import Greedy
 
@@ -65,6 +66,17 @@ def test_arms_share_what_they_have_in_common_and_equal_loops_that_ran_alone(tmp_
     for arm_run in study.arm_runs():
         alone = arm_run.loop.run(tmp_path / "alone" / arm_run.place.arm)
         assert alone.seal == History(tmp_path / "study" / arm_run.path).seal
+
+
+def test_arms_that_select_in_different_spaces_are_measured_in_the_same(tmp_path, images):
+    spaces = {"evaluation": (Pixels(), Classifier(steps=5)), "selector": SELECTORS["greedy"], "paradigm": Accumulate()}
+    study = make_study(images, pixels={**spaces}, classifier={**spaces, "features": Classifier(steps=5)})
+    study.run(tmp_path / "study")
+    assert (0, "baseline") in shared(tmp_path / "study" / "arms" / "classifier" / "seed-0")
+    for arm_run in study.arm_runs():
+        run = History(tmp_path / "study" / arm_run.path)
+        assert arm_run.loop.run(tmp_path / "alone" / arm_run.place.arm).seal == run.seal
+        assert run.find(2, "measure").values["pairs"]["feature_space"] == "pixels"
 
 
 def test_without_hard_links_the_arms_have_copies_and_the_same_seals(tmp_path, study, monkeypatch):
