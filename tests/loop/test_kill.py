@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from entropick.cli import main
 
-_N_LINES = 56
+_N_LINES = 70
 
 
 @pytest.fixture(scope="session")
