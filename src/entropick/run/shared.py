@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -40,12 +41,14 @@ class Shared:
         found = self._locate(key)
         return found if found and _is_intact(*found) else None
 
-    def _locate(self, key: str) -> tuple[Path, Entry] | None:
+    def _locate(
+        self, key: str, read: Callable[[Path], tuple[list[Entry], int, str | None]] = intact_entries
+    ) -> tuple[Path, Entry] | None:
         try:
             run = (self.folder / read_json(self.folder / f"{key}.json")["run"]).resolve()
         except (OSError, RunDamaged, KeyError, TypeError, ValueError):
             return None
-        entries, _, _ = intact_entries(run / "ledger.jsonl")
+        entries, _, _ = read(run / "ledger.jsonl")
         return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
 
     def tidy(self) -> None:
@@ -55,9 +58,11 @@ class Shared:
 
     def adopt(self, other: Shared) -> None:
         """Take over what another index points to, where this one knows nothing of its own."""
+        # A ledger has many results; it is read once.
+        read = functools.cache(intact_entries)
         for pointer in other.folder.glob("*.json"):
-            found = other._locate(pointer.stem)
-            if found and not self._locate(pointer.stem):
+            found = other._locate(pointer.stem, read)
+            if found and not self._locate(pointer.stem, read):
                 self.publish(pointer.stem, found[0])
 
     def publish(self, key: str, run: Path) -> None:
