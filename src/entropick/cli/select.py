@@ -17,7 +17,7 @@ from entropick.cli.terminal import Terminal
 from entropick.config import build, parse_value
 from entropick.errors import ConfigError
 from entropick.selection import Choice
-from entropick.sources import EMBEDDING_FILES, open_sources
+from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Select:
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         return Choice(
             sources=sources,
-            selector=build("selector", self._selector([source.name for source in sources]), where="--method"),
+            selector=build("selector", self._selector(sources), where="--method"),
             encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
             embeddings=Path(given) if given is not None and is_file else None,
             guard=self.guard,
@@ -100,18 +100,14 @@ class Select:
             seed=self.seed,
         )
 
-    def _selector(self, names: Sequence[str]) -> dict[str, Any]:
+    def _selector(self, sources: Sequence[Source]) -> dict[str, Any]:
         table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
         if self.method == "threshold-decay" or self.threshold is not None:
             table["threshold"] = parse_value("auto" if self.threshold is None else self.threshold)
         if self.method != "random":
             table["device"] = self.device
         if self.trusted is not None:
-            if self.trusted not in names:
-                raise ConfigError(
-                    f"--trusted: expected the name of a source ({', '.join(names)}), got {self.trusted!r}."
-                )
-            table["trusted"] = names.index(self.trusted)
+            table["trusted"] = source_number(sources, self.trusted, role="--trusted")
         table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}
         return table
 

@@ -29,6 +29,7 @@ from entropick.selection.output import CHOSEN, Files, Output, Rows, remove_writt
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.quotas import BALANCED
+from entropick.selectors.trusted import check_trusted
 from entropick.sources import (
     Candidates,
     Source,
@@ -45,6 +46,7 @@ from entropick.sources import (
     read_embeddings,
     readable,
     skipped,
+    source_number,
     survey,
 )
 from entropick.work import Work
@@ -180,10 +182,7 @@ class Choice:
         }
 
     def _number(self, name: str, role: str) -> int:
-        names = [source.name for source in self.sources]
-        if name not in names:
-            raise InputError(f"{role}: expected the name of a source ({', '.join(names)}), got {name!r}.")
-        return names.index(name)
+        return source_number(self.sources, name, role=role)
 
     def _rule(self) -> Selector:
         minimum = {self._number(name, "quota"): share for name, share in self.quotas.items()}
@@ -237,8 +236,7 @@ class Choice:
         if self.guard is not None:
             yield self._guard(self.guard), [self._number(self.guard, "guard")]
         if hasattr(self.selector, "trusted"):
-            trusted = self.selector.trusted
-            yield self.selector, list(trusted) if isinstance(trusted, tuple | list) else [trusted]
+            yield self.selector, list(check_trusted(self.selector.trusted))
 
     def _check_trusted(self, kept: Integers | None = None) -> None:
         """There are enough trusted rows: of all candidates, or of those that a guard kept, given by their sources."""

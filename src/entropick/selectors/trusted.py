@@ -16,14 +16,15 @@ from entropick.work import Work
 _BLOCK_ROWS = 1 << 16
 
 
-def check_trusted(trusted: Any) -> None:
-    """Raise InputError unless `trusted` is a whole number or a tuple of some."""
+def check_trusted(trusted: Any) -> tuple[int, ...]:
+    """Return the sources that are meant; InputError unless `trusted` is a whole number or a tuple of some."""
     numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
     if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
         raise InputError(
             f"trusted: expected a source, a whole number as in y, or a tuple of them, got {trusted!r}. "
             "0 is the first one, in loops the real data."
         )
+    return tuple(numbers)
 
 
 def spacing(

@@ -12,7 +12,7 @@ from entropick.sources.feature_cache import FeatureCache, check_encoder, lessons
 from entropick.sources.output import begun, check_output, finished, readable_columns, write_csv
 from entropick.sources.pictures import encoded, fitted, read_picture
 from entropick.sources.problems import check_problems, skipped
-from entropick.sources.source import Source, open_sources, readable
+from entropick.sources.source import Source, open_sources, readable, source_number
 from entropick.sources.survey import Survey, survey
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "readable",
     "readable_columns",
     "skipped",
+    "source_number",
     "survey",
     "write_csv",
 ]

@@ -59,6 +59,14 @@ class Source:
         return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
 
 
+def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
+    """The place of the source of this name; InputError, in which `role` says what it was named for."""
+    names = [source.name for source in sources]
+    if name not in names:
+        raise InputError(f"{role}: expected the name of a source ({', '.join(names)}), got {name!r}.")
+    return names.index(name)
+
+
 def readable(path: str) -> str:
     """A file's name as text that can be written anywhere; bytes that are no UTF-8 become escapes.
 
