@@ -20,7 +20,7 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 from entropick.neighbors.cloud import Cloud, Reach
 from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
-from entropick.neighbors.distinct import distinct_numbers, distinct_rows, fingerprint
+from entropick.neighbors.distinct import distinct_numbers, distinct_rows, fingerprint, grouped
 from entropick.neighbors.precision import (
     Floats,
     Frame,
@@ -45,6 +45,7 @@ __all__ = [
     "distinct_numbers",
     "distinct_rows",
     "fingerprint",
+    "grouped",
     "nearest_neighbors",
     "screen",
     "squared_distances",

@@ -56,11 +56,23 @@ def is_new(ordered: Integers) -> NDArray[np.bool_]:
     return new
 
 
+def grouped(group: Integers, n_groups: int) -> tuple[Integers, Integers]:
+    """Return the order that puts the members of each group together, and where in it each begins, ``(n_groups + 1,)``.
+
+    Examples
+    --------
+    >>> order, ends = grouped(np.array([2, 0, 2]), 3)
+    >>> order.tolist(), ends.tolist()
+    ([1, 0, 2], [0, 1, 1, 3])
+    """
+    order = np.argsort(group, kind="stable")
+    return order, np.searchsorted(group[order], np.arange(n_groups + 1))
+
+
 def members(group: Integers, n_groups: int, most: int) -> Integers:
     """Return the lowest rows of each group (n_groups, w), up to `most`, filled up with -1."""
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(n_groups))
-    rank = np.arange(len(group)) - starts[group[order]]
+    order, ends = grouped(group, n_groups)
+    rank = np.arange(len(group)) - ends[group[order]]
     chosen = rank < most
     table = np.full((n_groups, rank[chosen].max() + 1), -1)
     table[group[order][chosen], rank[chosen]] = order[chosen]

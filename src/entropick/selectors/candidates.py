@@ -6,7 +6,6 @@ import itertools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from entropick.arrays import Integers
 from entropick.neighbors import Cloud, Floats, Reach, distinct_numbers, fingerprint
@@ -92,12 +91,10 @@ class Candidates:
                 marks.append(seen)
         return list(itertools.pairwise([*marks, len(self.accepted)]))
 
-    def know(self, positions: Integers, squares: Floats, is_exact: NDArray[np.bool_]) -> None:
-        """Note squared distances to the whole set, or upper bounds of those who still have to see who came nearest."""
-        exact = positions[is_exact]
-        self.reach.know(exact, squares[is_exact])
-        self.seen[exact] = len(self.accepted)
-        self.reach.lower(positions[~is_exact], squares[~is_exact])
+    def know(self, positions: Integers, squares: Floats) -> None:
+        """Note squared distances to the whole set."""
+        self.reach.know(positions, squares)
+        self.seen[positions] = len(self.accepted)
 
     def covering_square(self) -> float:
         """The largest squared distance to the whole set; only those who might be the farthest catch up."""

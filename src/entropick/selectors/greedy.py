@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from entropick.arrays import Features, Integers
-from entropick.neighbors import Cloud
+from entropick.neighbors import Cloud, grouped
 from entropick.selectors.base import Floats, RandomState, Selection, Selector
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
@@ -151,7 +151,10 @@ def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: R
                 heappush(ranks, (-square * factors[other], other))
     candidates.accept(picked, at)
     now = np.array(current)
-    candidates.know(top, now, (now * weights >= bound[0]) | (now == 0))
+    # Those beneath the bound may be upper bounds: they still have to see who came nearest.
+    is_exact = (now * weights >= bound[0]) | (now == 0)
+    candidates.know(top[is_exact], now[is_exact])
+    candidates.reach.lower(top[~is_exact], now[~is_exact])
     return len(picked)
 
 
@@ -164,8 +167,7 @@ def _nearer(
     between = near.highest
     is_open = between * weights[near.row] >= bound
     between[is_open] = candidates.cloud.exact(top[near.row[is_open]], top[near.column[is_open]])
-    order = np.argsort(near.column, kind="stable")
-    ends = np.searchsorted(near.column[order], np.arange(len(top) + 1))
+    order, ends = grouped(near.column, len(top))
     return ends.tolist(), near.row[order].tolist(), between[order].tolist()
 
 

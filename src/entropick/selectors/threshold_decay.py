@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers, check_real
-from entropick.neighbors import Cloud
+from entropick.neighbors import Cloud, grouped
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.candidates import Candidates
 from entropick.work import Work
@@ -130,10 +130,14 @@ def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
         block, alive = alive[:width], alive[width:]
         left = candidates.catch_up(block, limit)
         _accept_in_order(candidates, left, limit)
-        # Those that are left are compared with each other: a moderate number of them is best.
-        wider = 2 * width if 4 * len(left) < width else width // 2 if 2 * len(left) > width else width
-        width = int(np.clip(wider, *_WIDTH))
+        width = _next_width(width, len(left))
         yield int(block[-1]) + 1
+
+
+def _next_width(width: int, left: int) -> int:
+    """Look at more together where few are left of them, at fewer where many: these are compared with each other."""
+    wider = 2 * width if 4 * left < width else width // 2 if 2 * left > width else width
+    return int(np.clip(wider, *_WIDTH))
 
 
 def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
@@ -151,16 +155,14 @@ def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> N
     candidates.accept(block[is_accepted].tolist(), squares[is_accepted].tolist())
     kept_out = in_way[is_accepted[in_way.column] & ~is_accepted[in_way.row]]
     np.minimum.at(squares, kept_out.row, kept_out.highest)
-    rejected = ~is_accepted
-    candidates.know(block[rejected], squares[rejected], np.zeros(np.count_nonzero(rejected), bool))
+    candidates.reach.lower(block[~is_accepted], squares[~is_accepted])
 
 
 def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, most: int) -> NDArray[np.bool_]:
     """Accept whom nobody keeps out, one after another, up to `most`; an accepted one keeps `later` ones out."""
-    order = np.argsort(earlier, kind="stable")
-    ends = np.searchsorted(earlier[order], np.arange(len(is_free) + 1)).tolist()
+    order, ends = grouped(earlier, len(is_free))
     kept_out, free = later[order].tolist(), is_free.tolist()
-    for place, (start, end) in enumerate(itertools.pairwise(ends)):
+    for place, (start, end) in enumerate(itertools.pairwise(ends.tolist())):
         free[place] = free[place] and most > 0
         if free[place]:
             most -= 1
