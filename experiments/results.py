@@ -65,24 +65,20 @@ def numbers(study: StudyRecord) -> Iterator[list[object]]:
 
 def tables(study: StudyRecord) -> Iterator[str]:
     """The last iteration, what differs from the controls, how measures are related, and what it all took; Markdown."""
-    for one, space in itertools.product(study.by_size(), _spaces(study)):
-        where = (f", {one.sizes[0]:,} images" if one.sizes else "") + (f", {space}" if len(_spaces(study)) > 1 else "")
+    spaces = list(dict.fromkeys(words.split_key(key)[1] for key in measures(study)))
+    for one, space in itertools.product(study.by_size(), spaces):
+        where = (f", {one.sizes[0]:,} images" if one.sizes else "") + (f", {space}" if len(spaces) > 1 else "")
+        keys = [key for key in measures(one) if words.split_key(key)[1] == space]
         yield f"**Last iteration{where}** (mean over seeds, in brackets half the width of its 95 % interval)"
-        yield "\n".join(_last(one, space))
-        if found := list(_differences(one, space)):
+        yield "\n".join(_last(one, keys))
+        if found := list(_differences(one, keys)):
             yield f"**Beside the controls{where}** (+ better, \N{MINUS SIGN} worse, 0 not clear at 95 %, over seeds)"
             yield "\n".join(found)
     yield from _relations(study)
     yield "\n".join(_costs(study))
 
 
-def _spaces(study: StudyRecord) -> list[str]:
-    """The feature spaces that were measured in, the selection's first."""
-    return list(dict.fromkeys(words.split_key(key)[1] for key in measures(study)))
-
-
-def _last(study: StudyRecord, space: str) -> Iterator[str]:
-    keys = [key for key in measures(study) if words.split_key(key)[1] == space]
+def _last(study: StudyRecord, keys: list[str]) -> Iterator[str]:
     yield _row(["arm", *words.short_names(keys), "real share"])
     yield _row(["---", *["---:"] * (len(keys) + 1)])
     real = [real_over_seeds(study, key) for key in keys]
@@ -106,13 +102,13 @@ def _over_seeds(values: list[float]) -> str:
     return f"{words.number(found.estimate, 3)}{half}"
 
 
-def _differences(study: StudyRecord, space: str) -> Iterator[str]:
+def _differences(study: StudyRecord, keys: list[str]) -> Iterator[str]:
     found = comparisons(study)
     if not found:
         return
-    places = [place for place, key in enumerate(measures(study)) if words.split_key(key)[1] == space]
-    yield _row(["arm", "beside", *words.short_names([measures(study)[place] for place in places])])
-    yield _row(["---", "---", *["---:"] * len(places)])
+    places = [measures(study).index(key) for key in keys]
+    yield _row(["arm", "beside", *words.short_names(keys)])
+    yield _row(["---", "---", *["---:"] * len(keys)])
     for one in found:
         cells = [_judged(one.differences[place], one.verdicts[place]) for place in places]
         yield _row([one.arm.name, _control(one.control), *cells])

@@ -267,7 +267,7 @@ class Stages:
                     real=self._extract(features, self._real(), work),
                 )
                 metrics |= self._measure_at_equal_size(n, roles, features)
-            density, outside = density_map(self._extract(self._spaces[0], generated, work), self._plane(baseline))
+            density, outside = density_map(self._extract(self._shown, generated, work), self._plane(baseline))
             pairs, described = self._pairs(generated.take(np.arange(min(_N_PAIRS, len(generated)))), training, work)
             values = {
                 "metrics": metrics,
@@ -294,6 +294,11 @@ class Stages:
 
     def _stage(self, n: int, name: str, depends_on: dict[str, Any], compute: Callable[[Work], Outcome]) -> Entry:
         return self._run.stage(n, name, depends_on, lambda work: compute(self._team.sharing(work)))
+
+    @property
+    def _shown(self) -> Features:
+        """The space in which arms are looked at, whatever space their selectors work in."""
+        return self._spaces[0]
 
     @property
     def _data(self) -> Entry:
@@ -401,13 +406,12 @@ class Stages:
         return kept, told
 
     def _spread(self, work: Work) -> tuple[Plane, np.ndarray, dict[str, Any]]:
-        """The real data's principal plane in the first space of the evaluation, so that arms whose selectors work in
-        different ones are seen in the same; its own density there, and numbers of both."""
-        real = self._extract(self._spaces[0], self._real(), work)
+        """The real data's principal plane, its own density there, and numbers of both."""
+        real = self._extract(self._shown, self._real(), work)
         plane = principal_plane(real)
         density, outside = density_map(real, plane)
         told = {
-            "feature_space": self._spaces[0].name,
+            "feature_space": self._shown.name,
             "extent": plane.extent.tolist(),
             "explained": list(plane.explained),
         }
@@ -439,13 +443,12 @@ class Stages:
             )
 
     def _pairs(self, generated: Pool, training: Pool, work: Work) -> tuple[Images, dict[str, Any]]:
-        """Generated images, each beside its nearest training image in the first space of the evaluation: uint8
-        ``(m, 2, h, w, c)``."""
-        queries, others = (self._extract(self._spaces[0], pool, work) for pool in (generated, training))
+        """Generated images, each beside its nearest training image: uint8 ``(m, 2, h, w, c)``."""
+        queries, others = (self._extract(self._shown, pool, work) for pool in (generated, training))
         found = nearest_neighbors(queries, others, k=1)
         rows = found.indices[:, 0]
         described = {
-            "feature_space": self._spaces[0].name,
+            "feature_space": self._shown.name,
             "distances": [round(float(distance), 6) for distance in found.distances[:, 0]],
             "training_rows": rows.tolist(),
         }
