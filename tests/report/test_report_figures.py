@@ -120,6 +120,10 @@ def test_a_file_with_forecasts_keeps_its_legend(tmp_path: Path) -> None:
     # A layer that declines the legend takes it from all.
     legends = [color.get("legend") for color in colors if color.get("field") == "label"]
     assert len(legends) > 3 and all(legends)
+    # Nor does a forecast that reaches beyond the axis run into the legend.
+    marks = [layer["mark"] for layer in figure.file_spec(FILE_INK)["layer"]]
+    drawn = [mark for mark in marks if mark.get("strokeDash") == [2, 4] or mark.get("strokeCap") == "round"]
+    assert len(drawn) == 2 and all(mark["clip"] for mark in drawn)
 
 
 def test_lines_are_means_over_seeds_and_break_where_a_number_is_missing(study: Path) -> None:

@@ -42,7 +42,8 @@ def forecasts(study: StudyRecord, space: str) -> list[ArmForecast]:
 
 
 def forecast_layers(found: list[ArmForecast], look: Look, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
-    """The way from the last measured novelty down to copying, and the interval in which it gets there.
+    """The way from the last measured novelty down to copying, and the interval in which it gets there, as far as the
+    axis goes.
 
     `legend` says whether the drawing has one: a layer that declines it would take it from all.
     """
@@ -60,8 +61,8 @@ def forecast_layers(found: list[ArmForecast], look: Look, x: alt.X, y: alt.Y, *,
         )
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("told:N", title="forecast")]
     color = look.color(legend=legend)
-    way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5)
-    span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round")
+    way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5, clip=True)
+    span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round", clip=True)
     return [
         way.encode(x=x, y=y, color=color, opacity=faded(0.9), detail="arm:N"),
         span.encode(x=x, x2="until:Q", y=y, color=color, opacity=faded(0.6), tooltip=tooltip),
