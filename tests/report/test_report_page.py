@@ -149,6 +149,18 @@ def test_a_damaged_picture_is_named(study: Path, tmp_path: Path) -> None:
     assert "iteration-001/examples.npy" in Reader(write_page(copy).read_text()).text
 
 
+def test_many_missing_pictures_are_folded_each_with_its_arm(study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    for path in [*copy.rglob("pairs.npy"), *copy.rglob("examples.npy")]:
+        path.unlink()
+    html = write_page(copy).read_text()
+    # One seed of an arm is shown.
+    named = re.findall(r"<li>(study/arms/[^<]*/seed-0/iteration-00\d/(?:pairs|examples)\.npy)</li>", html)
+    assert "study/arms/replace/seed-0/iteration-002/pairs.npy" in named
+    assert f"<summary>{len(set(named))} files</summary>" in html and len(named) > 6
+
+
 def test_many_large_images_keep_the_page_small(tmp_path: Path) -> None:
     arms = {f"arm-{index}": {"n_iterations": 5} for index in range(6)}
     write_study(tmp_path, "t", arms, seeds=(0,), shape=(32, 32, 3))

@@ -109,7 +109,9 @@ def render_page(study: StudyRecord) -> str:
         costs=costs(study),
         stages=STAGES,
         environments=content.environments(study),
-        damaged=[f"{run.folder.name}/{path}" for _, run in study.runs() for path in run.damaged],
+        damaged=[
+            str(run.folder.relative_to(study.folder.parent) / path) for _, run in study.runs() for path in run.damaged
+        ],
         last_result=content.last_result(study),
     )
 
