@@ -30,10 +30,10 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from entropick.diffusion.execution import Execution, find_device
+from entropick.diffusion.networks import build_network
 from entropick.generators import DDPM
 from entropick.generators.cost import Stopwatch
-from entropick.generators.execution import Execution, find_device
-from entropick.generators.networks import build_network
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from entropick.datasets import Digits
+from entropick.diffusion.diffusion import NoiseTable
 from entropick.features import Pixels
 from entropick.generators import DDPM
-from entropick.generators.diffusion import NoiseTable
 from entropick.metrics import precision, recall, vendi_score
 from entropick.random_stream import RandomStream
 

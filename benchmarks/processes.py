@@ -13,7 +13,7 @@ import torch
 
 from entropick.generators import DDPM
 from entropick.generators.cost import Stopwatch
-from entropick.team import Team, joined
+from entropick.processes.ranks import Team, joined
 from entropick.work import Work
 
 FIRST, LAST, TIMESTEPS = 4, 14, 10

@@ -9,10 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from entropick import datasets, errors, features, metrics, paradigms, selection, selectors
-from entropick.loop import Loop
+from entropick.loop import Loop, Pool, Study
 from entropick.paradigms import Accumulate, FixedRealShare, FreshData, Replace
-from entropick.pool import Pool
-from entropick.study import Study
 
 if TYPE_CHECKING:
     from entropick import generators, report

@@ -1,11 +1,17 @@
-"""What selectors, generators, features, paradigms and datasets have in common: they are their configuration."""
+"""What selectors, generators, features, paradigms and datasets have in common: they are their configuration.
+
+A `Registry` is the names by which study files and commands know them, and whatever else can be added by name.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self
 
-from entropick.errors import InputError
+from entropick.errors import ConfigError, InputError
 
 
 class Component:
@@ -56,3 +62,35 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """Names that stand for objects: the package's own, and those that installed packages add by entry points.
+
+    Attributes
+    ----------
+    group
+        The entry-point group that third parties add to, for instance ``entropick.selectors``.
+    built_in
+        Name -> ``module:attribute``. What the package itself calls by a name stays what is meant by it.
+    """
+
+    group: str
+    built_in: Mapping[str, str]
+
+    def names(self) -> dict[str, str]:
+        """All names, the package's own last, with the ``module:attribute`` behind each; nothing is imported."""
+        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self.built_in}
+
+    def load(self, name: str) -> Any:
+        """The object behind a name; ConfigError if it cannot be imported, KeyError if there is no such name."""
+        target = self.names()[name]
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"{name!r} stands for {target}, which cannot be imported ({error}). "
+                "Mend or remove the package that brings it."
+            ) from error

@@ -18,9 +18,9 @@ class Work:
     to go on. `save` may raise `entropick.errors.BudgetSpent` once the checkpoint is safe. What is computed must not
     depend on when checkpoints fall.
 
-    Several processes may share a computation (`entropick.team`). Then all of them call it with the same arguments, each
-    does the part that `share` or its `rank` gives it, and `sum` and `gather` bring the parts together. In between all
-    must do the same. This base class is one process, whose part is everything.
+    Several processes may share a computation (`entropick.processes.ranks`). Then all of them call it with the same
+    arguments, each does the part that `share` or its `rank` gives it, and `sum` and `gather` bring the parts together.
+    In between all must do the same. This base class is one process, whose part is everything.
     """
 
     rank: int = 0

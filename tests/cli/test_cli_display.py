@@ -7,8 +7,8 @@ from rich.console import Console
 
 from entropick.cli.display import Display, print_columns
 from entropick.config import load_study
+from entropick.loop.study import ArmEvent
 from entropick.run import Event, Place
-from entropick.study import ArmEvent
 
 EVENTS = [
     Event(0, "data", status="done"),

@@ -83,7 +83,7 @@ def test_an_interruption_has_its_own_exit_code(cli, study_file, tmp_path, monkey
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("entropick.study.Study.run", interrupt)
+    monkeypatch.setattr("entropick.loop.study.Study.run", interrupt)
     ended = cli("run", study_file, "--out", tmp_path / "out")
     assert ended.code == 130 and "repeat the same command to go on" in ended.err
 

@@ -25,9 +25,10 @@ from sklearn.datasets import load_digits
 
 from entropick import features
 from entropick.errors import InputError
+from entropick.features import cache as feature_cache
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
-from entropick.sources import extraction, feature_cache, open_sources
+from entropick.sources import extraction, open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)

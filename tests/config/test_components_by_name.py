@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from entropick import config
-from entropick.config import components
+from entropick import component, config
 from entropick.datasets import Dataset
 from entropick.errors import ConfigError
 from entropick.features import Features
@@ -82,7 +81,7 @@ def third_party(monkeypatch, section, name, value):
     """Install a package that offers a component through an entry point."""
     group = {"features": "entropick.features"}.get(section, f"entropick.{section}s")
     point = EntryPoint(name=name, value=value, group=group)
-    monkeypatch.setattr(components, "entry_points", lambda *, group: [point] if group == point.group else [])
+    monkeypatch.setattr(component, "entry_points", lambda *, group: [point] if group == point.group else [])
 
 
 @dataclass(kw_only=True)

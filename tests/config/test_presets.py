@@ -2,7 +2,7 @@ import pytest
 
 from entropick import config
 from entropick.errors import ConfigError, InputError
-from entropick.study import Study
+from entropick.loop.study import Study
 
 
 def _without_weights(name):

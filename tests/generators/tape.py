@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from entropick.generators.capture import WARM_UPS
+from entropick.diffusion.capture import WARM_UPS
 
 # Kernels that answer the host, or whose results have a shape that only their numbers know.
 ANSWERS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique_consecutive"}

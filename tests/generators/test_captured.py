@@ -13,11 +13,12 @@ from planted import IMAGES, LABELS, SAMPLE, fitted, tiny
 from tape import Broken, SameNoise, Tape, WrongNumbers, forgetting, recorder
 from test_sampling import small_memory
 
+from entropick.diffusion import capture
+from entropick.diffusion.capture import Captured
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.step import Step
 from entropick.errors import BudgetSpent, EntropickWarning, TrainingDiverged
-from entropick.generators import capture, ddpm
-from entropick.generators.capture import Captured
-from entropick.generators.execution import Execution
-from entropick.generators.step import Step
+from entropick.generators import ddpm
 
 CPU = torch.device("cpu")
 BUILT = ["warm-up"] * 3 + ["capture"]

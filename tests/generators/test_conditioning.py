@@ -8,9 +8,9 @@ from interruptions import with_interruptions
 from planted import IMAGES, LABELS, SAMPLE, TRAIN, fitted, tiny
 from sklearn.base import clone
 
+from entropick.diffusion.conditioning import Classes
 from entropick.errors import InputError
 from entropick.generators import KDE
-from entropick.generators.conditioning import Classes
 from entropick.random_stream import RandomStream
 from entropick.run.files import read_content, write_content
 

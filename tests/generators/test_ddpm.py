@@ -7,9 +7,9 @@ import pytest
 import torch
 from interruptions import Interrupting, with_interruptions
 
+from entropick.diffusion.epochs import Epochs
 from entropick.errors import BudgetSpent, InputError, TrainingDiverged
 from entropick.generators import DDPM
-from entropick.generators.epochs import Epochs
 from entropick.random_stream import RandomStream
 
 TINY = {"network": "mlp", "width": 32, "depth": 2, "steps": 230, "batch_size": 12, "warmup_steps": 20}

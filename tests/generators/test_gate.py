@@ -17,10 +17,10 @@ from planted import (
     wrong_layer_norm,
 )
 
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.gate import Probe, pass_gate, relative_error
 from entropick.errors import EntropickWarning, InputError
 from entropick.generators import ddpm
-from entropick.generators.execution import Execution
-from entropick.generators.gate import Probe, pass_gate, relative_error
 from entropick.work import Work
 
 CPU = torch.device("cpu")

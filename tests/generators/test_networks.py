@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
+from entropick.diffusion.networks import build_network, unet_stages
 from entropick.errors import InputError
 from entropick.generators import DDPM
-from entropick.generators.networks import build_network, unet_stages
 
 
 def papers_unet(width):

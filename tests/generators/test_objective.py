@@ -11,11 +11,11 @@ import torch
 from planted import IMAGES, LABELS, fitted, tiny
 from torch import nn
 
+from entropick.diffusion.diffusion import NoiseTable
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.networks import build_network
+from entropick.diffusion.objective import Batch, Objective
 from entropick.errors import InputError
-from entropick.generators.diffusion import NoiseTable
-from entropick.generators.execution import Execution
-from entropick.generators.networks import build_network
-from entropick.generators.objective import Batch, Objective
 
 CPU = torch.device("cpu")
 TABLE = NoiseTable.build(1000, CPU)

@@ -11,9 +11,9 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from interruptions import with_interruptions
 from planted import SAMPLE, fitted, tiny
 
+from entropick.diffusion.networks import ResidualMLP
+from entropick.diffusion.prediction import Prediction
 from entropick.errors import EntropickWarning
-from entropick.generators.networks import ResidualMLP
-from entropick.generators.prediction import Prediction
 
 BETAS = np.linspace(1e-4, 0.02, 1000)
 THEIRS = {

@@ -13,15 +13,15 @@ from planted import IMAGES, LABELS
 from tape import Unread, recorder
 from torch import nn
 
+from entropick.diffusion import capture
+from entropick.diffusion.chunk import CapturedChunk, Chunk
+from entropick.diffusion.diffusion import AncestralTable, NoiseTable
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.networks import build_network
+from entropick.diffusion.optimization import Schedule, _move_each, _move_together
+from entropick.diffusion.prediction import Prediction
+from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import InputError
-from entropick.generators import capture
-from entropick.generators.chunk import CapturedChunk, Chunk
-from entropick.generators.diffusion import AncestralTable, NoiseTable
-from entropick.generators.execution import Execution
-from entropick.generators.networks import build_network
-from entropick.generators.optimization import Schedule, _move_each, _move_together
-from entropick.generators.prediction import Prediction
-from entropick.generators.step import DeviceData, Step, TrainingSettings
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 BATCH = 12

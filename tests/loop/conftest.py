@@ -7,7 +7,7 @@ import signal
 import loop_parts
 import pytest
 
-from entropick.study import limited_threads
+from entropick.loop.study import limited_threads
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import numpy as np
 
 from entropick.errors import BudgetSpent
 from entropick.generators import DDPM
+from entropick.processes.ranks import ALONE, joined
 from entropick.random_stream import RandomStream
-from entropick.team import ALONE, joined
 from entropick.work import Work
 
 TRAIN, SAMPLE = RandomStream(1, 2, "train"), RandomStream(1, 2, "sample")

@@ -9,7 +9,7 @@ import torch
 from threads import Threads
 
 from entropick.errors import BudgetSpent, ProcessLost, StudyFailed, TrainingDiverged
-from entropick.team import ALONE, joined
+from entropick.processes.ranks import ALONE, joined
 from entropick.work import Work
 
 SIZES = (2, 3, 5)

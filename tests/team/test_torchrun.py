@@ -18,9 +18,9 @@ from torchrun import Torchrun, finished, wait_until
 from entropick.cli import main
 from entropick.features import Classifier
 from entropick.generators import DDPM
+from entropick.loop.study import limited_threads
 from entropick.random_stream import RandomStream
 from entropick.run import History
-from entropick.study import limited_threads
 from entropick.work import Work
 
 # Training moves a weight by up to 0.04; rounding by a hundredth of that at most, and bfloat16's by a tenth.

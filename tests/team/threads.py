@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from entropick.team import Team
+from entropick.processes.ranks import Team
 
 _SECONDS = 60
 

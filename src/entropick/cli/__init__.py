@@ -22,8 +22,8 @@ from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import print_anything
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
-from entropick.team import Team, joined
-from entropick.workers import plain_warning
+from entropick.processes.ranks import Team, joined
+from entropick.processes.spread import plain_warning
 
 EXIT_MISTAKE = 2
 EXIT_BUDGET = 75

@@ -19,8 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from entropick.loop.study import ArmEvent, Study
 from entropick.run import Event, Place
-from entropick.study import ArmEvent, Study
 
 if TYPE_CHECKING:
     from entropick.report.summary import Spread

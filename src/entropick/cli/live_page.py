@@ -6,7 +6,7 @@ import math
 import time
 from pathlib import Path
 
-from entropick.study import ArmEvent, StudyObserver
+from entropick.loop.study import ArmEvent, StudyObserver
 
 # Between two pages so many times the time that one took: 2.5 % of the study's time at most.
 _PAUSE = 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from entropick.cli.display import print_columns
-from entropick.plan import ArmPlan, plan_study
-from entropick.study import Study
+from entropick.loop.plan import ArmPlan, plan_study
+from entropick.loop.study import Study
 
 _HEADING = ["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"]
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60

@@ -20,9 +20,9 @@ from entropick.cli.plan import print_plan
 from entropick.cli.terminal import Terminal
 from entropick.config import load_study, parse_value
 from entropick.errors import ConfigError
+from entropick.loop.study import Study, n_gpus
+from entropick.processes.ranks import Team
 from entropick.run import STUDY, History, find_runs
-from entropick.study import Study, n_gpus
-from entropick.team import Team
 
 _STUDYS = "the study's"
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
+from entropick.component import Registry
 from entropick.config.values import Table, check_known, conform, expanded
 from entropick.errors import ConfigError
 
@@ -57,10 +56,11 @@ NONE = "none"
 
 def kinds(section: str) -> dict[str, str]:
     """The names that a section of a study file can use, with the ``module:Class`` behind each."""
-    group = f"entropick.{section.removesuffix('s')}s"
-    added = {point.name: point.value for point in entry_points(group=group)}
-    # What the package itself calls by a name stays what is meant by it.
-    return {**added, **BUILT_IN[section]}
+    return _registry(section).names()
+
+
+def _registry(section: str) -> Registry:
+    return Registry(f"entropick.{section.removesuffix('s')}s", BUILT_IN[section])
 
 
 def build(section: str, value: Any, *, where: str) -> Any:
@@ -88,14 +88,10 @@ def component_class(section: str, kind: str, where: str) -> Any:
     known, short = kinds(section), _SHORT.get(section, {})
     check_known(kind, (*known, *short), where, noun="kind ")
     kind = short.get(kind, {}).get("kind", kind)
-    module, _, name = known[kind].partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"{where}: kind {kind!r} stands for {known[kind]}, which cannot be imported ({error}). "
-            "Mend or remove the package that brings it."
-        ) from error
+        return _registry(section).load(kind)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: kind {error}") from error
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

@@ -17,8 +17,8 @@ from entropick.config.components import BUILT_IN, MAY_BE_NONE, NONE, build
 from entropick.config.overrides import override, override_loops, split_key
 from entropick.config.values import Table, check_known, conform, expect
 from entropick.errors import ConfigError
-from entropick.loop import Loop
-from entropick.study import Study
+from entropick.loop.loop import Loop
+from entropick.loop.study import Study
 
 _SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_seconds")
 _STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from entropick.diffusion.execution import find_device
 from entropick.generators.ddpm import DDPM
-from entropick.generators.execution import find_device
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 

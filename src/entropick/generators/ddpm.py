@@ -22,16 +22,16 @@ from entropick.arrays import (
     check_labels,
     check_real,
 )
+from entropick.diffusion.conditioning import LABEL_SHARES, Classes
+from entropick.diffusion.diffusion import AncestralTable
+from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, find_device
+from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
+from entropick.diffusion.sampling import Sampling, SamplingSettings
+from entropick.diffusion.step import TrainingSettings
+from entropick.diffusion.training import Training, TrainingSet
+from entropick.diffusion.walks import SAMPLERS, SchedulerWalk, Walk, preview_scheduler
 from entropick.errors import InputError
 from entropick.generators.base import Generator
-from entropick.generators.conditioning import LABEL_SHARES, Classes
-from entropick.generators.diffusion import AncestralTable
-from entropick.generators.execution import PRECISIONS, Execution, check_precision, find_device
-from entropick.generators.networks import NETWORKS, build_network, check_network, unet_stages
-from entropick.generators.sampling import Sampling, SamplingSettings
-from entropick.generators.step import TrainingSettings
-from entropick.generators.training import Training, TrainingSet
-from entropick.generators.walks import SAMPLERS, SchedulerWalk, Walk, preview_scheduler
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from entropick.diffusion.diffusion import linear_betas
+from entropick.diffusion.library import load_diffusers
+from entropick.diffusion.networks import PaddedUNet
 from entropick.errors import InputError, StorageError
 from entropick.generators.ddpm import DDPM
-from entropick.generators.diffusion import linear_betas
-from entropick.generators.library import load_diffusers
-from entropick.generators.networks import PaddedUNet
 
 _CARD = """---
 library_name: diffusers

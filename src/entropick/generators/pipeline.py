@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, check_choice, check_count
+from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, find_device
+from entropick.diffusion.library import load_diffusers
+from entropick.diffusion.sampling import Sampling, SamplingSettings
+from entropick.diffusion.walks import SchedulerWalk
 from entropick.errors import InputError
 from entropick.generators.base import Generator
-from entropick.generators.execution import PRECISIONS, Execution, check_precision, find_device
-from entropick.generators.library import load_diffusers
-from entropick.generators.sampling import Sampling, SamplingSettings
-from entropick.generators.walks import SchedulerWalk
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 

@@ -18,7 +18,6 @@ leaves this room is therefore exact; the products decide how long it takes, neve
 """
 
 from entropick.neighbors.cloud import Cloud, Reach
-from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
 from entropick.neighbors.distinct import distinct_numbers, distinct_rows, fingerprint, grouped
 from entropick.neighbors.precision import (
@@ -30,6 +29,7 @@ from entropick.neighbors.precision import (
 from entropick.neighbors.screening import screen
 from entropick.neighbors.search import Neighbors, nearest_neighbors
 from entropick.neighbors.tile import as_columns, as_rows, compare
+from entropick.processes.device import usable_device
 
 __all__ = [
     "Cloud",

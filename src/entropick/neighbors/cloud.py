@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from entropick.arrays import Features, Integers
-from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import bound_differences, squared_distances
 from entropick.neighbors.distinct import distinct_numbers
 from entropick.neighbors.level import Level
 from entropick.neighbors.precision import Floats, Frame, Placed, Precision
 from entropick.neighbors.screening import screen
 from entropick.neighbors.tile import Near, as_columns, as_rows, compare
+from entropick.processes.device import usable_device
 
 # Rows and columns of a tile, small enough to stay in the cache.
 _TILE_ROWS, _TILE_COLUMNS = 2048, 1024

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.neighbors.device import usable_device
 from entropick.neighbors.differences import squared_distances
 from entropick.neighbors.distinct import distinct_rows, fingerprint, members
 from entropick.neighbors.level import Level
 from entropick.neighbors.precision import Floats, Frame, Precision
 from entropick.neighbors.screening import screen
 from entropick.neighbors.tile import Near, as_columns, as_rows, compare
+from entropick.processes.device import usable_device
 from entropick.work import Work
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.

@@ -6,9 +6,9 @@ about images that cannot be used. Selections and scores both begin here, and sha
 (`output.py`), pictures and forecasts (`cost.py`) have in common.
 """
 
+from entropick.features.cache import FeatureCache, check_encoder, lessons_of
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.extraction import Candidates, check_files, check_rows, extract, given
-from entropick.sources.feature_cache import FeatureCache, check_encoder, lessons_of
 from entropick.sources.output import begun, check_output, finished, readable_columns, write_csv
 from entropick.sources.pictures import encoded, fitted, read_picture
 from entropick.sources.problems import check_problems, skipped

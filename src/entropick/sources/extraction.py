@@ -13,8 +13,8 @@ from entropick import arrays, features
 from entropick.arrays import Integers
 from entropick.datasets import read_image
 from entropick.errors import InputError
+from entropick.features.cache import FeatureCache, Read
 from entropick.run.files import fingerprint
-from entropick.sources.feature_cache import FeatureCache, Read
 from entropick.sources.problems import check_problems
 from entropick.sources.source import Source
 from entropick.sources.survey import Survey

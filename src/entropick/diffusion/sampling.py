@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
-from entropick.generators.chunk import CapturedChunk, Chunk
-from entropick.generators.execution import Execution
-from entropick.generators.gate import Passage, Probe, pass_gate
-from entropick.generators.prediction import Prediction
-from entropick.generators.walks import Walk
+from entropick.diffusion.chunk import CapturedChunk, Chunk
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.gate import Passage, Probe, pass_gate
+from entropick.diffusion.prediction import Prediction
+from entropick.diffusion.walks import Walk
 from entropick.random_stream import RandomStream
 from entropick.work import State, Work
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from entropick.generators.diffusion import NoiseTable
-from entropick.generators.execution import Execution
+from entropick.diffusion.diffusion import NoiseTable
+from entropick.diffusion.execution import Execution
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entropick.generators.gate import Probe, roughen
-from entropick.generators.step import Step, TrainingSettings
+from entropick.diffusion.gate import Probe, roughen
+from entropick.diffusion.step import Step, TrainingSettings
 
 # A fixed loss scale: no gradient overflows or vanishes in float16.
 _SCALE = 1024.0

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from entropick.loop import Loop
-from entropick.study import Study
+from entropick.loop.loop import Loop
+from entropick.loop.study import Study
 
 if TYPE_CHECKING:
     from entropick.generators.cost import Cost

@@ -17,20 +17,20 @@ from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
+from entropick.loop.pool import Pool
 from entropick.metrics.diversity import source_shares
 from entropick.metrics.projection import Plane, density_map, principal_plane
 from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
-from entropick.pool import Pool
+from entropick.processes.ranks import Team
 from entropick.random_stream import RandomStream
 from entropick.run import Entry, Outcome, Run, fingerprint, free_bytes
 from entropick.sources import FeatureCache, lessons_of
-from entropick.team import Team
 from entropick.work import State, Work
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
-    from entropick.loop import Loop
+    from entropick.loop.loop import Loop
 
 _N_EXAMPLES = 64
 _N_PAIRS = 24

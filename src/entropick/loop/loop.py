@@ -13,14 +13,14 @@ from entropick.datasets import Dataset
 from entropick.errors import InputError
 from entropick.features.base import Features
 from entropick.features.pixels import Pixels
+from entropick.loop.stages import Stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
+from entropick.processes.ranks import ALONE, Team
 from entropick.random_stream import RandomStream
 from entropick.run import Event, History, Observer, Pace, Run, ignore
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
-from entropick.stages import Stages
-from entropick.team import ALONE, Team
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator

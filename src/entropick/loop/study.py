@@ -13,7 +13,9 @@ from typing import Any
 
 from entropick.arrays import check_count, check_real
 from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed
-from entropick.loop import Loop
+from entropick.loop.loop import Loop
+from entropick.processes.ranks import ALONE, Team
+from entropick.processes.spread import run_in_processes
 from entropick.run import (
     LEDGER,
     MAY_GROW,
@@ -30,8 +32,6 @@ from entropick.run import (
     read_study_file,
     write_json,
 )
-from entropick.team import ALONE, Team
-from entropick.workers import run_in_processes
 
 WORK = "work"
 _MOST_THREADS = 1024

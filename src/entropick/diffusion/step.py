@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from entropick.diffusion.capture import Captured
+from entropick.diffusion.diffusion import NoiseTable
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.objective import Batch, Gradients, Objective
+from entropick.diffusion.optimization import Optimization, OptimizationSettings, to_numpy
 from entropick.errors import InputError
-from entropick.generators.capture import Captured
-from entropick.generators.diffusion import NoiseTable
-from entropick.generators.execution import Execution
-from entropick.generators.objective import Batch, Gradients, Objective
-from entropick.generators.optimization import Optimization, OptimizationSettings, to_numpy
 from entropick.work import Arrays, State
 
 Sum = Callable[[Sequence[Tensor]], None]

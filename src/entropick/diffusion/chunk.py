@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from entropick.generators.capture import Captured
-from entropick.generators.prediction import Prediction
-from entropick.generators.walks import Walk
+from entropick.diffusion.capture import Captured
+from entropick.diffusion.prediction import Prediction
+from entropick.diffusion.walks import Walk
 
 
 class Chunk:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from entropick.generators.diffusion import linear_betas
-from entropick.generators.library import load_diffusers
+from entropick.diffusion.diffusion import linear_betas
+from entropick.diffusion.library import load_diffusers
 
 SAMPLERS = ("ddpm", "ddim", "dpm-solver++")
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from entropick.diffusion.execution import Execution
 from entropick.errors import EntropickWarning
-from entropick.generators.execution import Execution
 from entropick.work import State, Work
 
 # Relative errors (L2 norm) of honest kernels are below a third of these for the networks of this package; a wrong

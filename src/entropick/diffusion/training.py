@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
+from entropick.diffusion.epochs import Epochs
+from entropick.diffusion.execution import Execution
+from entropick.diffusion.gate import Passage, Probe, pass_gate
+from entropick.diffusion.optimization import are_finite
+from entropick.diffusion.step import DeviceData, Step, TrainingSettings
+from entropick.diffusion.trial import tried
 from entropick.errors import InputError, TrainingDiverged
-from entropick.generators.epochs import Epochs
-from entropick.generators.execution import Execution
-from entropick.generators.gate import Passage, Probe, pass_gate
-from entropick.generators.optimization import are_finite
-from entropick.generators.step import DeviceData, Step, TrainingSettings
-from entropick.generators.trial import tried
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 

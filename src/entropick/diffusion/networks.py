@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from entropick.diffusion.library import load_diffusers
 from entropick.errors import InputError
-from entropick.generators.library import load_diffusers
 
 NETWORKS = ("unet", "mlp")
 _EMBEDDING = 64
