@@ -51,6 +51,13 @@ class Component:
         name = self.kind or f"{type(self).__module__}:{type(self).__qualname__}"
         return {"kind": name, **{key: _plain(value) for key, value in self.get_params().items()}}
 
+    def identity(self) -> dict[str, Any]:
+        """All that decides about what it computes, besides its data: what results are kept and shared by.
+
+        The parameters, and where there is more, such as weights, a hash of it.
+        """
+        return self.describe()
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):

@@ -8,7 +8,8 @@
     ├── RunError              a run directory cannot be used as it is
     │   ├── RunLocked         another process is working in it
     │   ├── RunChanged        its config or data differ from what was asked now
-    │   └── RunDamaged        a ledger line or a file is not what was written
+    │   ├── RunDamaged        a ledger line or a file is not what was written
+    │   └── UndeclaredInput   a stage asked for something that is not part of its key
     ├── StorageError          a file could not be written (full disk, no permission)
     ├── MissingDependency     an optional package is not installed
     ├── TrainingDiverged      the loss of a generator became NaN or infinite
@@ -49,6 +50,10 @@ class RunChanged(RunError):
 
 class RunDamaged(RunError):
     """A ledger line or a file is not what was written."""
+
+
+class UndeclaredInput(RunError):
+    """A stage asked for something that it had not declared, and that is therefore not part of its key."""
 
 
 class StorageError(EntropickError):

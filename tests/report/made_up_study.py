@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.run import Outcome, Place, Run
+from entropick.run import Given, Inputs, Outcome, Place, Run
 from entropick.work import Work
 
 Metrics = dict[str, float | None]
@@ -175,8 +175,8 @@ def _accumulated(n: int) -> dict[str, float]:
 
 
 def _stage(run: Run, iteration: int, stage: str, depends_on: Mapping[str, Any], outcome: Outcome) -> None:
-    run.stage(iteration, stage, depends_on, functools.partial(_computed, outcome))
+    run.stage(iteration, stage, Inputs(settings=depends_on), functools.partial(_computed, outcome))
 
 
-def _computed(outcome: Outcome, work: Work) -> Outcome:
+def _computed(outcome: Outcome, given: Given, work: Work) -> Outcome:
     return outcome

@@ -11,7 +11,7 @@ import pytest
 from toy_run import CONFIG, counted, files_below, missing, other_bytes, other_size, write_run
 
 from entropick.errors import RunChanged, RunDamaged, RunError
-from entropick.run import Event, History, Outcome, Run, check_config, find_runs
+from entropick.run import Event, History, Inputs, Outcome, Run, check_config, find_runs
 
 NESTED = {"generator": {"kind": "ddpm", "steps": 10}, "selector": None, "seed": 0, "n_iterations": 3}
 
@@ -19,7 +19,7 @@ NESTED = {"generator": {"kind": "ddpm", "steps": 10}, "selector": None, "seed": 
 def begin(folder, config):
     """Pass the first stage of a run."""
     with Run.open(folder, config) as run:
-        run.stage(0, "count", {}, lambda work: counted(0))
+        run.stage(0, "count", Inputs(), lambda given, work: counted(0))
 
 
 def test_what_was_computed_is_kept(tmp_path):
@@ -33,18 +33,18 @@ def test_what_was_computed_is_kept(tmp_path):
 
 
 def test_a_stage_that_failed_is_computed_again_and_the_others_are_not(tmp_path):
-    def fail(work):
+    def fail(given, work):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"), Run.open(tmp_path, CONFIG) as run:
-        run.stage(0, "count", {"i": 0}, lambda work: counted(0))
-        run.stage(1, "count", {"i": 1}, fail)
+        run.stage(0, "count", Inputs(settings={"i": 0}), lambda given, work: counted(0))
+        run.stage(1, "count", Inputs(settings={"i": 1}), fail)
     assert write_run(tmp_path) == [1, 2, 3]
 
 
 def test_files_come_back_through_load(tmp_path):
     with Run.open(tmp_path, CONFIG) as run:
-        entry = run.stage(2, "count", {}, lambda work: Outcome({"a.npy": np.arange(4)}))
+        entry = run.stage(2, "count", Inputs(), lambda given, work: Outcome({"a.npy": np.arange(4)}))
         np.testing.assert_equal(run.load(entry, "a.npy"), np.arange(4))
     np.testing.assert_equal(History(tmp_path).load(2, "a.npy"), np.arange(4))
 
@@ -52,7 +52,7 @@ def test_files_come_back_through_load(tmp_path):
 def test_a_stage_of_other_inputs_is_refused(tmp_path):
     write_run(tmp_path)
     with pytest.raises(RunChanged, match="iteration 2, stage 'count'"), Run.open(tmp_path, CONFIG) as run:
-        run.stage(2, "count", {"i": "other"}, lambda work: counted(2))
+        run.stage(2, "count", Inputs(settings={"i": "other"}), lambda given, work: counted(2))
 
 
 def test_a_changed_config_is_refused_with_a_diff_of_what_changed_only(tmp_path):

@@ -10,12 +10,12 @@ import pytest
 from toy_run import CONFIG, CONTENTS, no_file_longer_than, partial_files, seal, write_run
 
 from entropick.errors import StorageError
-from entropick.run import LEDGER, Outcome, Pace, Run, verify_run
+from entropick.run import LEDGER, Inputs, Outcome, Pace, Run, verify_run
 from entropick.run.stage_work import StageWork
 
 
 def stage(run, outcome):
-    return run.stage(9, "big", {}, lambda work: outcome)
+    return run.stage(9, "big", Inputs(), lambda given, work: outcome)
 
 
 @pytest.mark.parametrize("name", CONTENTS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from toy_run import CONFIG, files_below, other_bytes, seal, write_run
 
-from entropick.run import LEDGER, Outcome, Run, verify_run
+from entropick.run import LEDGER, Inputs, Outcome, Run, verify_run
 from entropick.run.ledger import Ledger
 
 
@@ -107,7 +107,7 @@ def test_two_runs_at_once_compute_only_once(tmp_path):
     computed = []
     started, go_on = threading.Event(), threading.Event()
 
-    def compute(work):
+    def compute(given, work):
         computed.append(1)
         started.set()
         assert go_on.wait(10)
@@ -115,7 +115,7 @@ def test_two_runs_at_once_compute_only_once(tmp_path):
 
     def run(name):
         with Run.open(tmp_path / name, CONFIG, shared=tmp_path / "work") as open_run:
-            open_run.stage(0, "count", {}, compute)
+            open_run.stage(0, "count", Inputs(), compute)
 
     threads = [threading.Thread(target=run, args=(name,)) for name in ("first", "second")]
     threads[0].start()
@@ -134,13 +134,13 @@ def test_checkpoints_that_a_kill_left_after_the_ledger_line_are_cleared(tmp_path
     def killed(*args):
         raise KeyboardInterrupt
 
-    def compute(work):
+    def compute(given, work):
         work.save("training", {"x": np.arange(3)}, {})
         return Outcome(values={"x": 1})
 
     def run():
         with Run.open(tmp_path / "run", CONFIG) as open_run:
-            open_run.stage(0, "train", {}, compute)
+            open_run.stage(0, "train", Inputs(), compute)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("entropick.run.stage_work.StageWork.clear", killed)

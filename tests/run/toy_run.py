@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from entropick.run import Ledger, Outcome, Run
+from entropick.run import Inputs, Ledger, Outcome, Run
 
 CONFIG = {"name": "toy", "n_iterations": 3}
 CONTENTS = {
@@ -35,7 +35,7 @@ def write_run(folder: Path, n: int = 4, **options: Any) -> list[int]:
 
     with Run.open(folder, CONFIG, **options) as run:
         for i in range(n):
-            run.stage(i, "count", {"i": i}, lambda work, i=i: compute(i))
+            run.stage(i, "count", Inputs(settings={"i": i}), lambda given, work: compute(given["i"]))
     return computed
 
 

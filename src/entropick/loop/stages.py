@@ -24,7 +24,7 @@ from entropick.metrics.suite import MEASURES, Roles, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.processes.ranks import Team
 from entropick.random_stream import RandomStream
-from entropick.run import Entry, Outcome, Run, fingerprint, free_bytes
+from entropick.run import Entry, Inputs, Outcome, Run, fingerprint, free_bytes
 from entropick.sources import FeatureCache, lessons_of
 from entropick.work import State, Work
 
@@ -111,7 +111,7 @@ class Stages:
             return None
         labels = "real_labels.npy"
         data = self._data
-        has_labels = self._run.relative(data, labels) in data.files
+        has_labels = data.has(labels)
 
         def compute(work: Work) -> Outcome:
             files: dict[str, Any] = {}
@@ -293,7 +293,7 @@ class Stages:
     # -- parts ------------------------------------------------------------------------------------------------------
 
     def _stage(self, n: int, name: str, depends_on: dict[str, Any], compute: Callable[[Work], Outcome]) -> Entry:
-        return self._run.stage(n, name, depends_on, lambda work: compute(self._team.sharing(work)))
+        return self._run.stage(n, name, Inputs(settings=depends_on), lambda _, work: compute(self._team.sharing(work)))
 
     @property
     def _shown(self) -> Features:
@@ -345,7 +345,7 @@ class Stages:
         for i in self._loop.paradigm.sources(n):
             entry, name = self._emitted[i]
             labels = "real_labels.npy" if i == 0 else "generated_labels.npy"
-            has_labels = self._run.relative(entry, labels) in entry.files
+            has_labels = entry.has(labels)
             images = self._run.load(entry, name)
             pools.append(Pool.of(images, source=i, labels=self._run.load(entry, labels) if has_labels else None))
             if i and (n_planted := round(self._loop.garbage_share * len(images))):
@@ -359,7 +359,7 @@ class Stages:
         """Rows of the stock: real images, numbered after those that the loop began with."""
         assert self._stock is not None
         part = slice(rows.start, rows.stop)
-        has_labels = self._run.relative(self._stock, "stock_labels.npy") in self._stock.files
+        has_labels = self._stock.has("stock_labels.npy")
         labels = self._run.load(self._stock, "stock_labels.npy")[part] if has_labels else None
         images = self._run.load(self._stock, "stock.npy")[part]
         return Pool.of(images, source=0, labels=labels, first_row=self._data.values["n_real"] + rows.start)

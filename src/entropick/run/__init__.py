@@ -9,6 +9,7 @@ from entropick.run.directory import MAY_GROW, Event, Observer, Outcome, Run, che
 from entropick.run.environment import record_environment
 from entropick.run.files import fingerprint, read_content, read_json, write_atomic, write_json
 from entropick.run.history import History
+from entropick.run.inputs import NUMERICS, Content, Given, Inputs
 from entropick.run.layout import STUDY, Place, places, read_study_file
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.lock import is_locked, locked
@@ -19,10 +20,14 @@ from entropick.run.verify import Verification, find_runs, repair_run, verify_run
 __all__ = [
     "LEDGER",
     "MAY_GROW",
+    "NUMERICS",
     "STUDY",
+    "Content",
     "Entry",
     "Event",
+    "Given",
     "History",
+    "Inputs",
     "Ledger",
     "Observer",
     "Outcome",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,6 @@ from entropick.errors import RunChanged, RunDamaged
 from entropick.run.environment import record_environment
 from entropick.run.files import (
     FileRecord,
-    fingerprint,
     hash_file,
     link_or_copy,
     read_content,
@@ -24,6 +24,7 @@ from entropick.run.files import (
     write_content,
     write_json,
 )
+from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.lock import locked
 from entropick.run.shared import Shared
@@ -39,7 +40,10 @@ _HASHED_AT_ONCE = 1 << 29
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage computed: files by name (see `write_content` for the formats) and numbers."""
+    """What a stage computed: files by name (see `write_content` for the formats) and numbers.
+
+    A name may have folders in it, ``chosen/0001.png``.
+    """
 
     files: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -67,12 +71,27 @@ def ignore(event: Event) -> None:
     """The observer that looks away."""
 
 
+def _alone(work: Work) -> Work:
+    return work
+
+
 class Run:
     """An open run directory. Use `Run.open`; every result goes through `stage`."""
 
-    def __init__(self, folder: Path, *, shared: Shared, pace: Pace, observer: Observer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shared: Shared,
+        pace: Pace,
+        observer: Observer,
+        by_iteration: bool = True,
+        sharing: Callable[[Work], Work] = _alone,
+    ) -> None:
         self.folder = folder
         self.ledger = Ledger(folder)
+        self._by_iteration = by_iteration
+        self._sharing = sharing
         self._shared = shared
         self._pace = pace
         self._observer = observer
@@ -90,8 +109,28 @@ class Run:
         pace: Pace | None = None,
         observer: Observer = ignore,
         wait_seconds: float = 0.0,
+        by_iteration: bool = True,
+        sharing: Callable[[Work], Work] = _alone,
     ) -> Iterator[Run]:
         """Open or create the run directory for `config` and hold its lock.
+
+        Parameters
+        ----------
+        folder, config
+            Where, and what it is made with.
+        shared
+            The folder of checkpoints and of the index through which several runs find each other's results; None:
+            ``work`` in the run directory.
+        pace
+            Seconds between checkpoints, and a deadline.
+        observer
+            Called with an `Event` at every sign of life.
+        wait_seconds
+            How long to wait for another process to leave the directory.
+        by_iteration
+            Whether the files of a stage lie in a folder of its iteration, as in a loop, or in the run directory itself.
+        sharing
+            What the work of every stage goes through, so that several processes may do it.
 
         Raises
         ------
@@ -109,18 +148,23 @@ class Run:
             record_environment(folder)
             remove_partial(folder)
             index = Shared(folder / "work" if shared is None else shared)
-            yield cls(folder, shared=index, pace=pace or Pace(), observer=observer)
+            yield cls(
+                folder,
+                shared=index,
+                pace=pace or Pace(),
+                observer=observer,
+                by_iteration=by_iteration,
+                sharing=sharing,
+            )
             if shared is None:
                 index.tidy()
 
-    def stage(
-        self, iteration: int, stage: str, depends_on: Mapping[str, Any], compute: Callable[[Work], Outcome]
-    ) -> Entry:
+    def stage(self, iteration: int, stage: str, inputs: Inputs, compute: Callable[[Given, Work], Outcome]) -> Entry:
         """Return the entry of a stage: from the ledger, from another arm of the study, or by computing it now.
 
-        `depends_on` is everything that the result is a function of, JSON-able: settings, seed, hashes of inputs.
+        `inputs` is everything that the result is a function of, and what `compute` can reach.
         """
-        key = fingerprint({"iteration": iteration, "stage": stage, **depends_on})
+        key = inputs.key(iteration, stage)
         if entry := self.ledger.find(iteration, stage):
             if entry.key != key:
                 raise RunChanged(
@@ -133,7 +177,8 @@ class Run:
         with self._shared.held(key):
             if found := self._shared.find(key):
                 return self._link(*found)
-            entry = self._compute(Entry(iteration, stage, key), compute)
+            given = Given(iteration, stage, inputs, self.load)
+            entry = self._compute(Entry(iteration, stage, key), functools.partial(compute, given))
             self._shared.publish(key, self.folder)
             return entry
 
@@ -150,13 +195,9 @@ class Run:
         RunDamaged
             The file is not what the ledger says.
         """
-        path = self.relative(entry, name)
+        path = entry.path(name)
         self._check_hash(path, entry.files[path])
         return read_content(self.folder / path)
-
-    def relative(self, entry: Entry, name: str) -> str:
-        """The path of an entry's file below the run directory."""
-        return f"iteration-{entry.iteration:03d}/{name}"
 
     def _compute(self, entry: Entry, compute: Callable[[Work], Outcome]) -> Entry:
         self._pace.stop_if_spent()
@@ -167,11 +208,11 @@ class Run:
 
         tell(0, 0, "")
         work = StageWork(self._shared.folder / entry.key, self._pace, tell)
-        outcome = compute(work)
+        outcome = compute(self._sharing(work))
+        below = f"iteration-{entry.iteration:03d}/" if self._by_iteration else ""
         files = {
-            path: write_content(self.folder / path, content)
+            f"{below}{name}": write_content(self.folder / f"{below}{name}", content)
             for name, content in outcome.files.items()
-            for path in [self.relative(entry, name)]
         }
         self._verified.update(files)
         timing = {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}

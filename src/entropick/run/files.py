@@ -156,7 +156,7 @@ def write_content(path: Path, content: Any) -> FileRecord:
     """Write `content` in the format that the suffix of `path` names.
 
     ``.npy`` takes an array, ``.safetensors`` a mapping of arrays, ``.parquet`` a mapping of columns of equal length,
-    ``.json`` anything JSON-able.
+    ``.json`` anything JSON-able; any other takes text or bytes, and writes them as they are.
     """
     writers: dict[str, Callable[[Any], None]] = {
         ".npy": lambda stream: np.save(stream, content, allow_pickle=False),
@@ -164,11 +164,12 @@ def write_content(path: Path, content: Any) -> FileRecord:
         ".parquet": lambda stream: _write_parquet(stream, content),
         ".json": lambda stream: stream.write(canonical_json(content).encode()),
     }
-    return write_atomic(path, writers[path.suffix])
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    return write_atomic(path, writers.get(path.suffix, lambda stream: stream.write(data)))
 
 
 def read_content(path: Path) -> Any:
-    """Read what `write_content` wrote; an array comes back as a read-only memory map."""
+    """Read what `write_content` wrote; an array comes back as a read-only memory map, an unknown format as bytes."""
     readers: dict[str, Callable[[Path], Any]] = {
         ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
         ".safetensors": _read_safetensors,
@@ -176,7 +177,7 @@ def read_content(path: Path) -> Any:
         ".json": read_json,
     }
     try:
-        return readers[path.suffix](path)
+        return readers.get(path.suffix, Path.read_bytes)(path)
     except EntropickError:
         raise
     except Exception as error:

@@ -51,6 +51,17 @@ class Entry:
         body = {key: value for key, value in asdict(self).items() if key not in ("timing", "check")}
         return hashlib.sha256((previous + canonical_json(body)).encode()).hexdigest()[:16]
 
+    def path(self, name: str) -> str:
+        """The path, below the run directory, of the stage's file of that name; KeyError if it has none."""
+        below = (f"iteration-{self.iteration:03d}/{name}", name)
+        if found := [path for path in below if path in self.files]:
+            return found[0]
+        raise KeyError(name)
+
+    def has(self, name: str) -> bool:
+        """Whether the stage wrote a file of that name."""
+        return any(path in self.files for path in (f"iteration-{self.iteration:03d}/{name}", name))
+
     def to_line(self) -> str:
         """The line of JSON that stands for this entry, with its line end."""
         return canonical_json(asdict(self)) + "\n"
