@@ -11,7 +11,7 @@ from toy_run import CONFIG, CONTENTS, no_file_longer_than, partial_files, seal, 
 
 from entropick.errors import StorageError
 from entropick.run import LEDGER, Inputs, Outcome, Pace, Run, verify_run
-from entropick.run.stage_work import StageWork
+from entropick.run.work_folder import StageWork
 
 
 def stage(run, outcome):

@@ -143,7 +143,7 @@ def test_checkpoints_that_a_kill_left_after_the_ledger_line_are_cleared(tmp_path
             open_run.stage(0, "train", Inputs(), compute)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("entropick.run.stage_work.StageWork.clear", killed)
+        patch.setattr("entropick.run.work_folder.StageWork.clear", killed)
         run()
     assert any(name.endswith(".safetensors") for name in files_below(tmp_path))
     run()

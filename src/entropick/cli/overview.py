@@ -58,12 +58,13 @@ def _places(folder: Path) -> list[Place]:
 
 
 def _state(path: Path) -> tuple[str, str]:
-    """How many iterations of a run are done, and what it is doing."""
+    """How much of a run is done, and what it is doing."""
     if not (path / LEDGER).is_file():
         return "0", "waiting"
     history = History(path)
     state = "done" if history.is_finished else "running" if is_locked(path) else "stopped"
-    return f"{history.n_iterations_done}/{history.config['n_iterations']}", state
+    planned = "" if history.n_planned is None else f"/{history.n_planned}"
+    return f"{history.n_done}{planned}", state
 
 
 def _run_line(path: Path, name: Path) -> list[str]:

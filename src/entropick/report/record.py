@@ -10,7 +10,7 @@ from typing import Any
 
 from entropick.errors import RunError
 from entropick.run.files import hash_file, read_content, read_json
-from entropick.run.layout import STUDY, Place
+from entropick.run.history import STUDY, Place
 from entropick.run.ledger import LEDGER, Entry, Ledger
 
 STAGES = ("select", "train", "sample", "measure")

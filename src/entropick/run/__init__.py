@@ -1,21 +1,39 @@
-"""The run directory: what a run is on disk, how it is written, resumed, locked and verified. Knows no machine learning.
+"""The run directory: what a command leaves on the disk, how it is written, resumed, locked, verified and read.
+
+Knows no machine learning. `inputs.py` is what a stage depends on, `directory.py` passes stages, `ledger.py` says which
+are done; `folder.py` is the folder that they work in, `work_folder.py` what lies beside it and can be computed again,
+`history.py` reads all of it, `files.py` writes whole files or none.
 
 Files are written aside, fsynced, hashed and renamed; then, and only then, one line in the ledger says that the stage
 is done. A process can be killed at any moment: what has its ledger line is kept, everything else is computed again from
 the last checkpoint inside its stage.
 """
 
-from entropick.run.directory import MAY_GROW, Event, Observer, Outcome, Run, check_config, flatten, free_bytes, ignore
-from entropick.run.environment import record_environment
+from entropick.run.directory import Event, Observer, Outcome, Run, ignore
 from entropick.run.files import fingerprint, read_content, read_json, write_atomic, write_json
-from entropick.run.history import History
+from entropick.run.folder import (
+    MAY_GROW,
+    check_config,
+    flatten,
+    free_bytes,
+    is_locked,
+    locked,
+    record_environment,
+)
+from entropick.run.history import (
+    STUDY,
+    History,
+    Place,
+    Verification,
+    find_runs,
+    places,
+    read_study_file,
+    repair_run,
+    verify_run,
+)
 from entropick.run.inputs import NUMERICS, Content, Given, Inputs
-from entropick.run.layout import STUDY, Place, places, read_study_file
 from entropick.run.ledger import LEDGER, Entry, Ledger
-from entropick.run.lock import is_locked, locked
-from entropick.run.shared import Shared
-from entropick.run.stage_work import Pace
-from entropick.run.verify import Verification, find_runs, repair_run, verify_run
+from entropick.run.work_folder import Pace, Shared
 
 __all__ = [
     "LEDGER",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from entropick.errors import RunChanged, RunDamaged
-from entropick.run.environment import record_environment
 from entropick.run.files import (
     FileRecord,
     hash_file,
@@ -24,16 +23,12 @@ from entropick.run.files import (
     write_content,
     write_json,
 )
+from entropick.run.folder import CONFIG, MAY_GROW, check_config, locked, record_environment
 from entropick.run.inputs import Given, Inputs
-from entropick.run.ledger import LEDGER, Entry, Ledger
-from entropick.run.lock import locked
-from entropick.run.shared import Shared
-from entropick.run.stage_work import Pace, StageWork
+from entropick.run.ledger import Entry, Ledger
+from entropick.run.work_folder import Pace, Shared, StageWork
 from entropick.work import Work
 
-CONFIG = "config.json"
-# More iterations than before leave all earlier ones as they are.
-MAY_GROW = ("n_iterations",)
 # Bytes of a run that are hashed when it is opened: a second's work.
 _HASHED_AT_ONCE = 1 << 29
 
@@ -259,69 +254,9 @@ class Run:
     def _refuse(self, path: str, reason: str) -> NoReturn:
         raise RunDamaged(
             f"{self.folder / path}: {reason}. Restore the file, or run `entropick verify {self.folder} --repair` and "
-            "then the same run command again."
+            "then the same command again."
         )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config that a directory was made with; RunDamaged if the file is not what was written."""
-    path = folder / CONFIG
-    config = read_json(path) if path.exists() else None
-    if not isinstance(config, dict):
-        raise RunDamaged(f"{path}: expected a table of settings. Remove the file: the same command writes it anew.")
-    return config
-
-
-def check_config(
-    folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = (), done: str = LEDGER
-) -> None:
-    """Raise RunChanged, with a diff, if the run in `folder` was made with another config; a new folder is fine.
-
-    A number under one of the names in `may_grow` may be larger than it was. `done` is the file without which nothing
-    is finished.
-    """
-    path = folder / CONFIG
-    # A run that never finished a stage has nothing that another config could spoil.
-    if not path.exists() or not (folder / done).exists():
-        return
-    before, now = flatten(read_config(folder)), flatten(config)
-    changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]
-    # A part of another kind has other parameters altogether: its kind says it all.
-    replaced = tuple(name.removesuffix("kind") for name in changed if name.endswith(".kind"))
-    changed = [name for name in changed if name.endswith(".kind") or not name.startswith(replaced)]
-    refused = [name for name in changed if not (name in may_grow and _is_less(before.get(name), now.get(name)))]
-    if refused:
-        lines = "\n".join(f"  {name}: was {_show(before, name)}, now {_show(now, name)}" for name in refused)
-        raise RunChanged(
-            f"{folder} was made with another config:\n{lines}\n"
-            "Repeat the command with the old settings, or give another --out."
-        )
-
-
-def _is_less(before: Any, now: Any) -> bool:
-    return isinstance(before, int) and isinstance(now, int) and before < now
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one flat mapping with dotted names."""
-    if not isinstance(value, Mapping) or not value:
-        return {prefix: value}
-    items: dict[str, Any] = {}
-    for key, inner in value.items():
-        items.update(flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
-    return items
-
-
-def _show(values: Mapping[str, Any], name: str) -> str:
-    return repr(values[name]) if name in values else "absent"
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def free_bytes(folder: Path) -> int:
-    """Free space of the file system that `folder` is or will be on."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -1,14 +1,18 @@
-"""Reading a run: its ledger as iterations and numbers."""
+"""Reading what commands left on the disk: a run's stages and numbers, the runs of a study, and whether all is whole."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from entropick.errors import RunDamaged, RunError
-from entropick.run.directory import CONFIG, read_config
-from entropick.run.files import read_content
-from entropick.run.ledger import LEDGER, Entry, Ledger
+from entropick.run.files import hash_file, read_content, read_json, write_atomic
+from entropick.run.folder import CONFIG, locked, read_config, recorded_environments
+from entropick.run.ledger import LEDGER, Entry, Ledger, intact_entries
+
+STUDY = "study.json"
 
 
 class History:
@@ -17,21 +21,29 @@ class History:
     Parameters
     ----------
     folder
-        The run directory; RunError if it is none.
+        The run directory; RunError if it is none, RunDamaged if a line of its ledger, or its config, is not what was
+        written.
+
+    Attributes
+    ----------
+    config
+        What it was made with; empty where the file is missing.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / LEDGER).is_file():
             raise RunError(f"{self.folder}: expected a run directory, but found no {LEDGER} in it.")
-        self.config: dict[str, Any] = read_config(self.folder)
-        if not isinstance(self.config.get("n_iterations"), int):
+        self.config: dict[str, Any] = read_config(self.folder) if (self.folder / CONFIG).exists() else {}
+        if not isinstance(self.config.get("n_iterations", 0), int):
             raise RunDamaged(f"{self.folder / CONFIG}: expected a whole number of n_iterations. Remove the file.")
         self._ledger = Ledger(self.folder)
+        self._intact: dict[str, bool] = {}
 
     def __repr__(self) -> str:
-        done, planned = self.n_iterations_done, self.config["n_iterations"]
-        return f"History({str(self.folder)!r}: {done} of {planned} iterations, seal {self.seal or 'none'})"
+        of = "stages" if self.n_iterations is None else "iterations"
+        done = f"{self.n_done} of {self.n_planned or 'any number of'} {of}"
+        return f"History({str(self.folder)!r}: {done}, seal {self.seal or 'none'})"
 
     @property
     def entries(self) -> list[Entry]:
@@ -39,33 +51,209 @@ class History:
         return list(self._ledger)
 
     @property
+    def environments(self) -> list[dict[str, Any]]:
+        """On what it was computed, the newest last; empty where that is not known."""
+        return recorded_environments(self.folder)
+
+    @property
     def seal(self) -> str:
         """Equal for two runs exactly when all their results are equal."""
         return self._ledger.seal
 
+    # -- how far it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The iterations that are finished, measured and all, in order."""
+        return tuple(sorted(entry.iteration for entry in self._ledger if entry.stage == "measure" and entry.iteration))
+
+    @property
+    def n_iterations(self) -> int | None:
+        """How many iterations were asked for; None where the config does not say, as in a run without iterations."""
+        planned: int | None = self.config.get("n_iterations")
+        return planned
+
     @property
     def n_iterations_done(self) -> int:
         """How many iterations are finished, measured and all."""
-        return max((entry.iteration for entry in self._ledger if entry.stage == "measure"), default=0)
+        return max(self.measured, default=0)
+
+    @property
+    def n_planned(self) -> int | None:
+        """How many iterations were asked for, or how many `stages` the config of a run without iterations names."""
+        stages = self.config.get("stages")
+        return len(stages) if self.n_iterations is None and isinstance(stages, list) else self.n_iterations
+
+    @property
+    def n_done(self) -> int:
+        """How many of these are finished."""
+        return len(self._ledger) if self.n_iterations is None else self.n_iterations_done
 
     @property
     def is_finished(self) -> bool:
-        """Whether all iterations of the config are done."""
-        return self.n_iterations_done >= int(self.config["n_iterations"])
+        """Whether all of them are."""
+        return self.n_planned is not None and self.n_done >= self.n_planned
+
+    # -- what it found ----------------------------------------------------------------------------------------------
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """One mapping per finished iteration: ``{"iteration": n, "generalization_score/pixels": ..., ...}``."""
-        measured = [entry for entry in self._ledger if entry.stage == "measure"]
+        measured = [entry for entry in self._ledger if entry.stage == "measure" and entry.iteration]
         return [{"iteration": entry.iteration, **entry.values["metrics"]} for entry in measured]
 
     def find(self, iteration: int, stage: str) -> Entry | None:
         """The entry of a finished stage, or None."""
         return self._ledger.find(iteration, stage)
 
+    def values(self, iteration: int, stage: str) -> dict[str, Any]:
+        """The numbers of a stage; empty where it is not done."""
+        entry = self.find(iteration, stage)
+        return entry.values if entry else {}
+
+    def digest(self, iteration: int, stage: str, name: str) -> str | None:
+        """The sha256 that the ledger gives for a file of a stage; None where it names none."""
+        entry = self.find(iteration, stage)
+        return entry.files[entry.path(name)].sha256 if entry and entry.has(name) else None
+
     def load(self, iteration: int, name: str) -> Any:
-        """A file of an iteration, for instance ``load(3, "generated.npy")``."""
+        """A file of an iteration, for instance ``load(3, "generated.npy")``; RunError if there is none."""
         path = self.folder / f"iteration-{iteration:03d}" / name
         if not path.is_file():
             raise RunError(f"{path}: expected a file of this run, but there is none.")
         return read_content(path)
+
+    def intact(self, iteration: int, stage: str, name: str) -> Any:
+        """The content of a file of a stage; None where the ledger names none or the file is not what it names."""
+        entry = self.find(iteration, stage)
+        if entry is None or not entry.has(name):
+            return None
+        path = entry.path(name)
+        if path not in self._intact:
+            on_disk = self.folder / path
+            self._intact[path] = on_disk.is_file() and hash_file(on_disk) == entry.files[path]
+        return read_content(self.folder / path) if self._intact[path] else None
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """The files that `intact` was asked for and that are not what the ledger names."""
+        return tuple(sorted(path for path, intact in self._intact.items() if not intact))
+
+
+class Place(NamedTuple):
+    """One run of a study: its arm, its size (None where the study has none), its seed."""
+
+    arm: str
+    size: int | None
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Its run directory, relative to the study's."""
+        size = "" if self.size is None else f"size-{self.size}/"
+        return f"arms/{self.arm}/{size}seed-{self.seed}"
+
+
+def read_study_file(folder: Path) -> dict[str, Any]:
+    """What a study directory is about; RunDamaged if its study.json is not what a study writes."""
+    path = folder / STUDY
+    study = read_json(path)
+    kinds = {"arms": dict, "seeds": list, "sizes": list, "threads": int}
+    if isinstance(study, dict):
+        study.setdefault("sizes", [])
+    if not isinstance(study, dict) or any(not isinstance(study.get(name), kind) for name, kind in kinds.items()):
+        raise RunDamaged(
+            f"{path}: expected arms, seeds and threads of a study. Remove it: the run command writes it anew."
+        )
+    return study
+
+
+def places(study: Mapping[str, Any]) -> list[Place]:
+    """All runs of a described study: arm by arm, size by size, seed by seed."""
+    return [
+        Place(str(arm), size, seed)
+        for arm in study["arms"]
+        for size in study["sizes"] or [None]
+        for seed in study["seeds"]
+    ]
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """All run directories at or below `folder`, sorted.
+
+    Raises
+    ------
+    RunError
+        There is none.
+    """
+    runs = sorted(path.parent for path in folder.rglob(LEDGER)) if folder.is_dir() else []
+    if not runs:
+        raise RunError(f"{folder}: expected a run or study directory, but found no {LEDGER} in it or below.")
+    return runs
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in one run directory.
+
+    Attributes
+    ----------
+    folder
+        The run directory.
+    n_entries, n_files
+        Intact ledger lines, and files that they name.
+    damages
+        One sentence per damaged line or file; empty when all is well.
+    n_intact
+        How many leading ledger lines are intact together with all their files.
+    """
+
+    folder: Path
+    n_entries: int
+    n_files: int
+    damages: tuple[str, ...]
+    n_intact: int
+
+
+def verify_run(folder: Path) -> Verification:
+    """Hash everything that the ledger of `folder` names and compare."""
+    entries, _, damage = intact_entries(folder / LEDGER)
+    damages: list[str] = []
+    n_intact = 0
+    for entry in entries:
+        found = _damages(folder, entry)
+        if not found and not damages:
+            n_intact += 1
+        damages += found
+    damages += [damage] if damage else []
+    try:
+        read_config(folder)
+    except RunDamaged as error:
+        damages.append(str(error))
+    return Verification(folder, len(entries), sum(len(e.files) for e in entries), tuple(damages), n_intact)
+
+
+def repair_run(found: Verification) -> None:
+    """Cut the ledger before its first damage, so that the same command computes the rest anew."""
+    with locked(found.folder):
+        entries, _, _ = intact_entries(found.folder / LEDGER)
+        kept = "".join(entry.to_line() for entry in entries[: found.n_intact]).encode()
+        for path in (found.folder / name for entry in entries[found.n_intact :] for name in entry.files):
+            if path.is_dir():
+                # It would be in the way of the file that has to be written again.
+                path.rename(path.with_name(f"{path.name}.damaged"))
+        write_atomic(found.folder / LEDGER, lambda stream: stream.write(kept))
+
+
+def _damages(folder: Path, entry: Entry) -> list[str]:
+    damages = []
+    for name, record in entry.files.items():
+        path = folder / name
+        if not path.is_file():
+            damages.append(f"{path} is missing")
+        elif (found := hash_file(path)) != record:
+            damages.append(
+                f"{path} is damaged: expected {record.bytes} bytes with sha256 {record.sha256[:12]}…, "
+                f"found {found.bytes} bytes with {found.sha256[:12]}…"
+            )
+    return damages

@@ -52,15 +52,17 @@ class Entry:
         return hashlib.sha256((previous + canonical_json(body)).encode()).hexdigest()[:16]
 
     def path(self, name: str) -> str:
-        """The path, below the run directory, of the stage's file of that name; KeyError if it has none."""
-        below = (f"iteration-{self.iteration:03d}/{name}", name)
-        if found := [path for path in below if path in self.files]:
-            return found[0]
-        raise KeyError(name)
+        """The path, below the run directory, of the stage's file of that name; KeyError if it wrote none."""
+        of_iteration = f"iteration-{self.iteration:03d}/{name}"
+        if of_iteration in self.files:
+            return of_iteration
+        if name in self.files:
+            return name
+        raise KeyError(f"iteration {self.iteration}, stage {self.stage!r} wrote no file {name!r}")
 
     def has(self, name: str) -> bool:
         """Whether the stage wrote a file of that name."""
-        return any(path in self.files for path in (f"iteration-{self.iteration:03d}/{name}", name))
+        return name in self.files or f"iteration-{self.iteration:03d}/{name}" in self.files
 
     def to_line(self) -> str:
         """The line of JSON that stands for this entry, with its line end."""
@@ -159,6 +161,6 @@ def _read(path: Path) -> tuple[list[Entry], int]:
     if damage is not None:
         raise RunDamaged(
             f"{damage}. Restore the file, or run `entropick verify {path.parent} --repair`, which keeps the "
-            f"{len(entries)} lines before it; the same run command then computes the rest anew."
+            f"{len(entries)} lines before it; the same command then computes the rest anew."
         )
     return entries, length

@@ -14,9 +14,8 @@ from entropick.arrays import Features, check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
-from entropick.run.directory import check_config
 from entropick.run.files import FileRecord, write_json
-from entropick.run.lock import locked
+from entropick.run.folder import check_config, locked
 from entropick.scoring.condition import Condition
 from entropick.scoring.forecast import forecast
 from entropick.scoring.measuring import check_rows, measure_space, needed_roles

@@ -16,13 +16,13 @@ from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
 from entropick.neighbors import usable_device
-from entropick.run.directory import check_config
 from entropick.run.files import (
     fingerprint,
     hash_file,
     write_json,
 )
-from entropick.run.stage_work import Pace, StageWork
+from entropick.run.folder import check_config
+from entropick.run.work_folder import Pace, StageWork
 from entropick.selection.appraisal import appraise
 from entropick.selection.forecast import forecast
 from entropick.selection.output import CHOSEN, Files, Output, Rows, remove_written

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError
-from entropick.run.directory import CONFIG, check_config
 from entropick.run.files import (
     FileRecord,
     hash_file,
@@ -22,7 +21,7 @@ from entropick.run.files import (
     write_atomic,
     write_json,
 )
-from entropick.run.lock import locked
+from entropick.run.folder import CONFIG, check_config, locked
 from entropick.sources.source import Source, readable
 
 

@@ -1,22 +1,29 @@
-"""A stage at work: its checkpoints on disk, its progress passed on, its time budget watched."""
+"""The work folder: checkpoints of stages under way, and pointers by which runs find each other's results.
+
+All that lies in it can be computed again.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from entropick.errors import BudgetSpent
-from entropick.run.files import canonical_json, write_atomic
+from entropick.errors import BudgetSpent, RunDamaged
+from entropick.run.files import canonical_json, hash_file, read_json, storage_errors, write_atomic, write_json
+from entropick.run.ledger import LEDGER, Entry, intact_entries
 from entropick.work import Arrays, State, Work
 
 _KEPT = 2
@@ -115,3 +122,69 @@ def _digest(arrays: Arrays, state: State) -> str:
         digest.update(f"{name}{arrays[name].dtype.str}{arrays[name].shape}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
+
+
+class Shared:
+    """An index ``key -> run directory`` in a folder beside the runs.
+
+    The index holds pointers only; the truth stays in the ledgers, so a lost or stale pointer costs a recomputation and
+    nothing else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """Hold the right to compute `key`: another process that wants the same result waits for it here."""
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f"{key}.lock"):
+            yield
+
+    def find(self, key: str) -> tuple[Path, Entry] | None:
+        """The run directory that has the result `key`, and its ledger entry.
+
+        Files are hashed again: damage is not linked, where it would come back after every repair.
+        """
+        found = self._locate(key)
+        return found if found and _is_intact(*found) else None
+
+    def _locate(
+        self, key: str, read: Callable[[Path], tuple[list[Entry], int, str | None]] = intact_entries
+    ) -> tuple[Path, Entry] | None:
+        try:
+            run = (self.folder / read_json(self.folder / f"{key}.json")["run"]).resolve()
+        except (OSError, RunDamaged, KeyError, TypeError, ValueError):
+            return None
+        entries, _, _ = read(run / LEDGER)
+        return next(((run, entry) for entry in entries if entry.key == key and _is_present(run, entry)), None)
+
+    def tidy(self) -> None:
+        """Remove the locks, once nobody else can hold one."""
+        for lock in self.folder.glob("*.lock"):
+            lock.unlink(missing_ok=True)
+
+    def adopt(self, other: Shared) -> None:
+        """Take over what another index points to, where this one knows nothing of its own."""
+        # A ledger has many results; it is read once.
+        read = functools.cache(intact_entries)
+        for pointer in other.folder.glob("*.json"):
+            found = other._locate(pointer.stem, read)
+            if found and not self._locate(pointer.stem, read):
+                self.publish(pointer.stem, found[0])
+
+    def publish(self, key: str, run: Path) -> None:
+        """Tell the others that `run` has the result `key`."""
+        write_json(self.folder / f"{key}.json", {"run": os.path.relpath(run, self.folder)})
+
+
+def _is_present(run: Path, entry: Entry) -> bool:
+    paths = {run / name: record.bytes for name, record in entry.files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
+
+def _is_intact(run: Path, entry: Entry) -> bool:
+    with contextlib.suppress(OSError):
+        return all(hash_file(run / name) == record for name, record in entry.files.items())
+    return False

@@ -9,7 +9,7 @@ import pytest
 
 from entropick.errors import BudgetSpent
 from entropick.run import Pace
-from entropick.run.stage_work import StageWork
+from entropick.run.work_folder import StageWork
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""A folder that a command works in: held by one process at a time, made with one config, on known machines."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked
+from entropick.run.files import read_json, storage_errors, write_json
+from entropick.run.ledger import LEDGER
+
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
+# More iterations than before leave all earlier ones as they are.
+MAY_GROW = ("n_iterations",)
+_LOCK = ".lock"
+_HOLDER = ".lock-holder"
+# `is_locked` has to take the lock for a moment to see whether it is free; that moment must not look like a process.
+_LEAST_SECONDS = 0.2
+_PACKAGES = ("entropick", "numpy", "scipy", "torch", "diffusers", "scikit-learn", "pillow", "pyarrow", "safetensors")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock of `folder`, creating the folder where it is missing.
+
+    The operating system drops the lock with the process that held it, however it ended, so there is nothing to unlock
+    by hand.
+
+    Raises
+    ------
+    RunLocked
+        Another process has it, and kept it for `wait_seconds`.
+    """
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise RunError(f"{folder}: expected a directory or a path that is free, but it is a file. Give another one.")
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=max(wait_seconds, _LEAST_SECONDS))
+        except Timeout:
+            raise RunLocked(
+                f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another --out."
+            ) from None
+    try:
+        with contextlib.suppress(OSError):
+            (folder / _HOLDER).write_text(str(os.getpid()))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / _HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process holds the lock of `folder` right now."""
+    if not (folder / _LOCK).exists():
+        return False
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return f"process {int((folder / _HOLDER).read_text())}"
+    except (OSError, ValueError):
+        return "another process"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config that a directory was made with; RunDamaged if the file is not what was written."""
+    path = folder / CONFIG
+    config = read_json(path) if path.exists() else None
+    if not isinstance(config, dict):
+        raise RunDamaged(f"{path}: expected a table of settings. Remove the file: the same command writes it anew.")
+    return config
+
+
+def check_config(
+    folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = (), done: str = LEDGER
+) -> None:
+    """Raise RunChanged, with a diff, if the run in `folder` was made with another config; a new folder is fine.
+
+    A number under one of the names in `may_grow` may be larger than it was. `done` is the file without which nothing
+    is finished.
+    """
+    path = folder / CONFIG
+    # A run that never finished a stage has nothing that another config could spoil.
+    if not path.exists() or not (folder / done).exists():
+        return
+    before, now = flatten(read_config(folder)), flatten(config)
+    changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]
+    # A part of another kind has other parameters altogether: its kind says it all.
+    replaced = tuple(name.removesuffix("kind") for name in changed if name.endswith(".kind"))
+    changed = [name for name in changed if name.endswith(".kind") or not name.startswith(replaced)]
+    refused = [name for name in changed if not (name in may_grow and _is_less(before.get(name), now.get(name)))]
+    if refused:
+        lines = "\n".join(f"  {name}: was {_show(before, name)}, now {_show(now, name)}" for name in refused)
+        raise RunChanged(
+            f"{folder} was made with another config:\n{lines}\n"
+            "Repeat the command with the old settings, or give another --out."
+        )
+
+
+def _is_less(before: Any, now: Any) -> bool:
+    return isinstance(before, int) and isinstance(now, int) and before < now
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat mapping with dotted names."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    items: dict[str, Any] = {}
+    for key, inner in value.items():
+        items.update(flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return items
+
+
+def _show(values: Mapping[str, Any], name: str) -> str:
+    return repr(values[name]) if name in values else "absent"
+
+
+def environment() -> dict[str, Any]:
+    """Describe this process's Python, packages and machine; imports none of the packages."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def record_environment(folder: Path) -> None:
+    """Add this environment to ``environment.json`` unless its newest record is the same."""
+    known, current = recorded_environments(folder), environment()
+    if not known or known[-1] != current:
+        write_json(folder / ENVIRONMENT, {"environments": [*known, current]})
+
+
+def recorded_environments(folder: Path) -> list[dict[str, Any]]:
+    """What ``environment.json`` holds, the newest last; empty where it cannot be read.
+
+    It is a record, and nothing depends on it: better to begin anew than to stop a run or a report.
+    """
+    path = folder / ENVIRONMENT
+    try:
+        return list(read_json(path)["environments"]) if path.exists() else []
+    except (RunDamaged, TypeError, KeyError):
+        return []
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space of the file system that `folder` is or will be on."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
