@@ -106,6 +106,16 @@ class Failing(KDE):
         return super().fit(images, labels, stream=stream, work=work)
 
 
+@dataclass(kw_only=True)
+class Constant(KDE):
+    """Emits the same images whatever it was fitted to."""
+
+    kind: ClassVar[str] = "constant"
+
+    def sample(self, n_images, *, stream=None, work=None):
+        return np.random.default_rng(5).normal(128, 20, (n_images, 4, 4, 1)).clip(0, 255).astype(np.uint8)
+
+
 @dataclass
 class CountedPace(Pace):
     """A pace by the count of looks at it instead of the clock: every chance is due, the budget is spent after `n`."""

@@ -199,13 +199,13 @@ def test_a_pool_too_small_in_any_iteration_is_found_before_the_first_training(tm
 
 def test_a_disk_too_small_for_what_is_still_to_come_is_found_before_the_first_training(tmp_path, images, monkeypatch):
     needed = 3 * N_GENERATED * 16
-    monkeypatch.setattr("entropick.loop.stages.free_bytes", lambda folder: needed - 1)
+    monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: needed - 1)
     with pytest.raises(InputError, match=r"are free\. Give an --out on a larger disk"):
         make_loop(images).run(tmp_path / "run")
-    monkeypatch.setattr("entropick.loop.stages.free_bytes", lambda folder: needed)
+    monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: needed)
     make_loop(images).run(tmp_path / "run")
     # What is written already needs no room again.
-    monkeypatch.setattr("entropick.loop.stages.free_bytes", lambda folder: 0)
+    monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: 0)
     make_loop(images).run(tmp_path / "run")
 
 

@@ -59,7 +59,7 @@ class Generator(Component, ABC):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether `fit` wants a label for every image."""
+        """Whether `fit` wants a label for every image; a loop gives labels to generators that do, and to no others."""
         return False
 
     def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:

@@ -1,7 +1,7 @@
 """Self-consuming loops, and studies of several: what is trained on what, in which order, and what becomes of it.
 
-`loop.py` is configuration and the story; `stages.py` is each arrow of it, over rows of a `pool.py`; `study.py` is arms
-x sizes x seeds, and `plan.py` tells what a study will cost.
+`loop.py` is configuration and the story; `stages.py` is each arrow of it, a function of declared inputs, over rows of a
+`pool.py`; `study.py` is arms x sizes x seeds, and `plan.py` tells what a study will cost.
 """
 
 from entropick.loop.loop import Loop

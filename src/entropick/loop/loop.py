@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropick.arrays import check_count, check_real
 from entropick.component import Component
-from entropick.datasets import Dataset
+from entropick.datasets import Dataset, RealData
 from entropick.errors import InputError
 from entropick.features.base import Features
 from entropick.features.pixels import Pixels
-from entropick.loop.stages import Stages
+from entropick.loop import stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.ranks import ALONE, Team
-from entropick.random_stream import RandomStream
-from entropick.run import Event, History, Observer, Pace, Run, ignore
+from entropick.run import Event, History, Observer, Pace, Run, free_bytes, ignore
 from entropick.selectors.base import Selector
 from entropick.selectors.guards import OutlierGuard
+from entropick.sources import FeatureCache, lessons_of
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
 
 # More are a slip of the finger: what an iteration's pool holds is looked at for each before the first begins.
 _MOST_ITERATIONS = 10_000
+_MIN_ROWS = 8
 
 
 @dataclass(kw_only=True)
@@ -120,18 +122,44 @@ class Loop:
             One of the team has ended; the same call goes on.
         """
         self.check()
-        with Run.open(
-            Path(folder), self.describe(), shared=shared, pace=pace, observer=observer, wait_seconds=wait_seconds
-        ) as run:
-            stages = Stages(self, run, team)
-            stages.data()
-            stages.learn()
-            baseline = stages.baseline()
+        open_run = Run.open(
+            Path(folder),
+            self.describe(),
+            shared=shared,
+            pace=pace,
+            observer=observer,
+            wait_seconds=wait_seconds,
+            sharing=team.sharing,
+        )
+        with open_run as run:
+            kept = FeatureCache(run.work / "features")
+            real = stages.data(run, self.dataset, functools.partial(self._check_data, run))
+            self._check_sizes(run, real.values)
+            space, *spaces = stages.learn(run, real, (self.features, *self.spaces()))
+            measuring: dict[str, Any] = {"spaces": spaces, "metrics": self.metrics, "kept": kept}
+            baseline = stages.baseline(run, real, **measuring)
+            # What each iteration emitted; iteration 0 emitted the real images.
+            emitted = [real]
             for n in range(1, self.n_iterations + 1):
-                selection = stages.select(n)
-                model = stages.train(n, selection)
-                sample = stages.sample(n, model)
-                stages.measure(n, selection, sample, baseline)
+                stock = stages.stock(run, self.dataset, real) if self.paradigm.fresh(n) else None
+                chosen = stages.select(
+                    run,
+                    n,
+                    emitted,
+                    stock,
+                    paradigm=self.paradigm,
+                    selector=self.selector,
+                    guard=self.guard,
+                    garbage_share=self.garbage_share,
+                    space=space,
+                    seed=self.seed,
+                    kept=kept,
+                )
+                model = stages.train(run, n, self.generator, chosen, self.seed)
+                n_images = self.n_generated or real.values["n_real"]
+                sampled = stages.sample(run, n, self.generator, model, n_images, self.seed)
+                stages.measure(run, n, chosen, sampled, real, baseline, **measuring, seed=self.seed)
+                emitted.append(sampled)
                 observer(Event(n, "iteration", n, self.n_iterations, status="done"))
             return History(run.folder)
 
@@ -159,13 +187,12 @@ class Loop:
 
     def _check_trusted(self) -> None:
         """A selector that trusts a source finds real data in every pool. (The guard is given them anyway.)"""
-        if self.selector is None or not hasattr(self.selector, "trusted"):
+        if self.selector is None or not self.selector.trusts:
             return
         kind, last = self.selector.kind, self.n_iterations
-        if self.selector.trusted != 0:
-            raise InputError(
-                f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got {self.selector.trusted!r}."
-            )
+        if self.selector.trusts != (0,):
+            came = ", ".join(map(str, self.selector.trusts))
+            raise InputError(f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got {came}.")
         if 0 not in self.paradigm.sources(last) and not self.paradigm.fresh(last):
             raise InputError(
                 f"selector: {kind!r} expects real images in every pool, but paradigm {self.paradigm.kind!r} keeps "
@@ -231,17 +258,67 @@ class Loop:
         dataset = dataclasses.replace(self.dataset).set_params(n_images=size)
         return dataclasses.replace(self, dataset=dataset, selector=selector, n_generated=n_generated)
 
-    def new_selector(self, stream: RandomStream) -> Selector:
-        """An unfitted copy of the selector that draws from `stream`."""
-        assert self.selector is not None
-        # A selector that draws nothing has no random_state.
-        draws = "random_state" in self.selector.parameter_names()
-        changes: dict[str, Any] = {"random_state": stream.rng()} if draws else {}
-        return dataclasses.replace(self.selector, **changes)
+    def _check_data(self, run: Run, real: RealData, values: dict[str, Any]) -> None:
+        """Raise InputError for what only the images show."""
+        for space in stages.learners_of((self.features, *self.spaces())):
+            space.check_lessons(*(lessons_of(space) if space.path else (real.images, real.labels)))
+        if self.generator.needs_labels and (real.labels is None or real.labels.min() < 0):
+            raise InputError(
+                f"dataset: a conditional generator expected a label for every image, but {self.dataset.kind!r} "
+                f"has {'none' if real.labels is None else 'images without one'}. Use images with labels, or "
+                "conditional = false."
+            )
+        self._check_sizes(run, values)
 
-    def new_generator(self) -> Generator:
-        """An unfitted copy of the generator."""
-        return dataclasses.replace(self.generator)
+    def _check_sizes(self, run: Run, values: dict[str, Any]) -> None:
+        """Everything that can be known before the first training: sizes, shapes and disk space."""
+        n_generated = self.n_generated or values["n_real"]
+        if min(values["n_real"], values["n_reference"], n_generated) < _MIN_ROWS:
+            raise InputError(
+                f"dataset: expected at least {_MIN_ROWS} real, {_MIN_ROWS} reference and {_MIN_ROWS} generated images, "
+                f"got {values['n_real']}, {values['n_reference']} and {n_generated} (n_generated)."
+            )
+        height, width, channels = values["image_shape"]
+        self.generator.check_fits((height, width, channels))
+        for n in range(1, self.n_iterations + 1):
+            self._check_pool(n, values["n_real"], n_generated, values.get("n_stock", 0))
+        n_missing = sum(run.ledger.find(n, "sample") is None for n in range(1, self.n_iterations + 1))
+        needed = n_missing * n_generated * height * width * channels
+        if needed > (free := free_bytes(run.folder)):
+            raise InputError(
+                f"{run.folder}: the images still to be generated need {needed / 1e6:,.1f} MB, but {free / 1e6:,.1f} MB "
+                "are free. Give an --out on a larger disk, or fewer iterations or images."
+            )
+
+    def _check_pool(self, n: int, n_real: int, n_generated: int, n_stock: int) -> None:
+        """The pool of iteration n has what the paradigm and the selector will take from it."""
+        sources, fresh, selector = self.paradigm.sources(n), self.paradigm.fresh(n), self.selector
+        if fresh.stop > n_stock:
+            raise InputError(
+                f"paradigm: iteration {n} takes {fresh.stop} fresh real images, but the dataset has {n_stock} beside "
+                "its n_images and its reference. Lower n_fresh or n_images, or set the dataset's n_reference."
+            )
+        if selector is None:
+            return
+        n_samples = selector.n_samples
+        has = {"real": (0 in sources) * n_real + len(fresh), "generated": sum(map(bool, sources)) * n_generated}
+        if n_samples > sum(has.values()):
+            raise InputError(
+                f"selector: n_samples = {n_samples}, but the pool of iteration {n} has {sum(has.values())} images. "
+                "Lower n_samples, or raise n_generated or the number of real images."
+            )
+        if selector.trusts and has["real"] <= (k := selector.get_params()["k"]):
+            raise InputError(
+                f"selector: {selector.kind!r} expects more than k = {k} real images, but the pool of iteration "
+                f"{n} has {has['real']}. Lower k, or raise the number of real images."
+            )
+        wanted = self.paradigm.n_real(n, n_samples)
+        for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():
+            if count > has[kind]:
+                raise InputError(
+                    f"paradigm: {self.paradigm.kind!r} asks for {count} {kind} images among n_samples = {n_samples}, "
+                    f"but the pool of iteration {n} has {has[kind]}. Lower n_samples, or change the share."
+                )
 
     def _components(self) -> dict[str, Component]:
         for name in ("evaluation", "metrics"):

@@ -124,6 +124,11 @@ class Selector(Unfitted, Component, ABC):
             warnings.warn(self._shortage(), DuplicateWarning, stacklevel=2)
         return self
 
+    @property
+    def trusts(self) -> tuple[int, ...]:
+        """The sources (values of `y`) whose rows all others are compared with; none for most rules."""
+        return ()
+
     @abstractmethod
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         """Pick rows of checked data by checked parameters; the rows `initial`, perhaps none, are the first picks.

@@ -75,6 +75,11 @@ class DensityGreedy(Greedy):
 
     kind: ClassVar[str] = "density-greedy"
 
+    @property
+    def trusts(self) -> tuple[int, ...]:
+        """The sources that are trusted."""
+        return check_trusted(self.trusted)
+
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         super().check()

@@ -73,6 +73,11 @@ class OutlierGuard(Unfitted, Component):
 
     kind: ClassVar[str] = "outlier-guard"
 
+    @property
+    def trusts(self) -> tuple[int, ...]:
+        """The sources that are trusted."""
+        return check_trusted(self.trusted)
+
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         check_trusted(self.trusted)
