@@ -15,6 +15,7 @@ GOLDEN = {
         [1.033426, 8207.215, 138.3858, 105.7144, 0, 245, 229],
     ),
 }
+REMINDER = "If this is meant, raise NUMERICS in run/inputs.py, so that older results are not linked as today's."
 
 
 @pytest.mark.parametrize("network", GOLDEN)
@@ -23,6 +24,6 @@ def test_a_fixed_seed_gives_fixed_weights_and_images(network):
     model = fitted(**changes)
     weights = sum(float(np.abs(array).sum(dtype=np.float64)) for array in model.state()[0].values())
     sampled = model.sample(9, stream=SAMPLE).astype(np.float64)
-    assert [model.final_loss_, weights] == pytest.approx(expected[:2], rel=1e-4)
-    assert [sampled.mean(), sampled.std()] == pytest.approx(expected[2:4], rel=1e-3)
-    assert sampled[8].ravel()[:3] == pytest.approx(expected[4:], abs=1)
+    assert [model.final_loss_, weights] == pytest.approx(expected[:2], rel=1e-4), REMINDER
+    assert [sampled.mean(), sampled.std()] == pytest.approx(expected[2:4], rel=1e-3), REMINDER
+    assert sampled[8].ravel()[:3] == pytest.approx(expected[4:], abs=1), REMINDER

@@ -11,6 +11,7 @@ from loop_parts import N_GENERATED, N_REAL, N_SELECTED, Constant, make_loop, tin
 from entropick import Accumulate, Replace, Study
 from entropick.datasets import ArrayFile
 from entropick.errors import InputError
+from entropick.features import Classifier, Pixels
 from entropick.run import History
 from entropick.selectors import Greedy
 from entropick.selectors.guards import OutlierGuard
@@ -127,3 +128,28 @@ def test_with_replace_a_guard_depends_on_the_real_images_that_it_trusts(tmp_path
     for name, loop in arms.items():
         run = History(tmp_path / "study" / "arms" / name / "seed-0")
         assert run.seal == loop.run(tmp_path / "alone" / name).seal
+
+
+def test_arms_whose_generator_needs_no_labels_share_its_training_whatever_the_labels(tmp_path):
+    first = write_images(tmp_path / "images.npz")
+    loop = conditional_loop(first, generator=tiny_ddpm(steps=20))
+    other = with_labels_of(relabelled(first, tmp_path / "relabelled.npz"), loop)
+    Study(name="labels", arms={"first": loop, "other": other}).run(tmp_path / "study")
+    run = History(tmp_path / "study" / "arms" / "other" / "seed-0")
+    linked = {(entry.iteration, entry.stage) for entry in run.entries if "shared_from" in entry.timing}
+    assert linked >= {(n, stage) for n in (1, 2) for stage in ("train", "sample", "measure")}
+    assert (1, "select") not in linked
+    assert run.seal == other.run(tmp_path / "alone").seal
+
+
+def test_a_space_that_was_learned_from_other_labels_selects_anew(tmp_path):
+    """With `Replace` no real image is in the later pools, and still their labels decide what is selected."""
+    first = write_images(tmp_path / "images.npz")
+    settings = {"generator": Constant(), "paradigm": Replace(), "selector": Greedy(n_samples=N_SELECTED)}
+    loop = conditional_loop(first, **settings, features=Classifier(steps=20), evaluation=(Pixels(),))
+    other = with_labels_of(relabelled(first, tmp_path / "relabelled.npz"), loop)
+    Study(name="labels", arms={"first": loop, "other": other}).run(tmp_path / "study")
+    runs = [History(tmp_path / "study" / "arms" / arm / "seed-0") for arm in ("first", "other")]
+    assert runs[0].digest(1, "sample", "generated.npy") == runs[1].digest(1, "sample", "generated.npy")
+    assert runs[0].find(2, "select").key != runs[1].find(2, "select").key
+    assert runs[1].seal == other.run(tmp_path / "alone").seal

@@ -37,6 +37,24 @@ def test_the_hash_is_of_pixels_shape_labels_and_order_but_not_of_the_source(pool
     assert len({pool.content_hash(), *(other.content_hash() for other in others.values())}) == 5
 
 
+def test_one_hash_is_of_the_images_alone(pool):
+    images = pool.images
+    relabelled = Pool.of(images, source=0, labels=pool.labels + 1)
+    assert relabelled.images_hash() == pool.images_hash() != pool.content_hash()
+    assert Pool.of(images ^ 1, source=0).images_hash() != pool.images_hash()
+    # Whichever is asked for first.
+    assert relabelled.content_hash() == Pool.of(images, source=0, labels=pool.labels + 1).content_hash()
+
+
+def test_garbage_is_what_is_numbered_after_all_that_its_iteration_emitted():
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    real, fresh = Pool.of(images, source=0, sha256="a"), Pool.of(images, source=0, first_row=4)
+    emitted, planted = Pool.of(images[:3], source=2, sha256="b"), Pool.of(images[:2], source=2, first_row=3)
+    pool = Pool.concatenate([real, emitted, planted, fresh])
+    assert np.flatnonzero(pool.is_planted).tolist() == [7, 8]
+    assert pool.take(np.array([8, 0, 6])).is_planted.tolist() == [True, False, False]
+
+
 def test_images_of_two_shapes_do_not_make_a_pool(pool):
     with pytest.raises(InputError, match="images of one shape"):
         Pool.concatenate([pool, Pool.of(np.zeros((3, 4, 4, 1), np.uint8), source=1)])

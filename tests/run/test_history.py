@@ -7,8 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from test_inputs import flat_run
-from toy_run import CONFIG, other_bytes, write_run
+from toy_run import CONFIG, flat_run, other_bytes, write_run
 
 from entropick.errors import RunDamaged
 from entropick.run import History, Inputs, Outcome, Run

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from toy_run import CONFIG, counted, files_below, other_bytes
+from toy_run import CONFIG, counted, files_below, flat_run, other_bytes
 
 from entropick.errors import RunDamaged, UndeclaredInput
 from entropick.run import Content, Entry, Given, Inputs, Outcome, Run, repair_run, verify_run
@@ -124,26 +124,6 @@ def test_a_run_computes_from_declared_files_alone(tmp_path):
         with pytest.raises(UndeclaredInput, match="'counted' was asked for"):
             run.stage(2, "double", Inputs(settings={"factor": 2}), doubled)
         assert run.ledger.find(2, "double") is None
-
-
-def flat_run(folder, **options):
-    """A run of a command without iterations: its files lie in its folder itself."""
-    computed = []
-
-    def choose(given, work):
-        computed.append("choose")
-        work.save("choosing", {"x": np.arange(2)}, {})
-        return Outcome({"chosen.csv": "row\n3\n", "sheets/1.png": b"\x89PNG", "rows.npy": np.array([3])}, {"n": 1})
-
-    def measure(given, work):
-        computed.append("measure")
-        return Outcome({"told.json": {"rows": given.load("rows").tolist()}})
-
-    with Run.open(folder, {"seed": 0}, by_iteration=False, **options) as run:
-        chosen = run.stage(0, "choose", Inputs(settings={"seed": 0}), choose)
-        run.stage(0, "measure", Inputs(files={"rows": (chosen, "rows.npy")}), measure)
-        assert run.load(chosen, "chosen.csv") == b"row\n3\n"
-    return computed
 
 
 def test_files_of_a_run_without_iterations_lie_in_its_folder(tmp_path):

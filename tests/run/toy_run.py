@@ -39,6 +39,26 @@ def write_run(folder: Path, n: int = 4, **options: Any) -> list[int]:
     return computed
 
 
+def flat_run(folder: Path, **options: Any) -> list[str]:
+    """A run of a command without iterations: its files lie in its folder itself."""
+    computed = []
+
+    def choose(given, work):
+        computed.append("choose")
+        work.save("choosing", {"x": np.arange(2)}, {})
+        return Outcome({"chosen.csv": "row\n3\n", "sheets/1.png": b"\x89PNG", "rows.npy": np.array([3])}, {"n": 1})
+
+    def measure(given, work):
+        computed.append("measure")
+        return Outcome({"told.json": {"rows": given.load("rows").tolist()}})
+
+    with Run.open(folder, {"seed": 0}, by_iteration=False, **options) as run:
+        chosen = run.stage(0, "choose", Inputs(settings={"seed": 0}), choose)
+        run.stage(0, "measure", Inputs(files={"rows": (chosen, "rows.npy")}), measure)
+        assert run.load(chosen, "chosen.csv") == b"row\n3\n"
+    return computed
+
+
 def seal(folder: Path) -> str:
     return Ledger(folder).seal
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -109,17 +110,20 @@ class Pool:
         return planted
 
     @cached_property
-    def images_hash(self) -> str:
-        """sha256 (hexadecimal) of shape and pixels: equal for equal images, whatever their source and labels."""
+    def _digest(self) -> Any:
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
-        return digest.hexdigest()
+        return digest
+
+    def images_hash(self) -> str:
+        """sha256 (hexadecimal) of shape and pixels: equal for equal images, whatever their source and labels."""
+        return str(self._digest.hexdigest())
 
     def content_hash(self) -> str:
         """sha256 (hexadecimal) of shape, pixels and labels: equal for equal training sets, whatever their source."""
-        digest = hashlib.sha256(self.images_hash.encode())
+        digest = self._digest.copy()
         digest.update(np.ascontiguousarray(self.labels).data)
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def features(self, space: Features, kept: FeatureCache, work: Work) -> FeatureMatrix:
         """Features (n, d) of the images; of what an iteration emitted they are extracted once, unless that is cheap.

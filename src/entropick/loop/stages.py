@@ -166,7 +166,7 @@ class Chosen:
         """The training set as an input, known by its images, and by their labels where they count."""
         if labelled:
             return Content(self.entry.values["training_hash"], self.load, Pool.content_hash)
-        return Content(self.entry.values["images_hash"], self.load, lambda pool: pool.images_hash)
+        return Content(self.entry.values["images_hash"], self.load, Pool.images_hash)
 
 
 def select(
@@ -237,7 +237,7 @@ def _select(kept: FeatureCache, given: Given, work: Work) -> Outcome:
         "pool_shares": _text_keys(source_shares(pool.source, n_sources=n)),
         "selection": summary,
         "training_hash": training.content_hash(),
-        "images_hash": training.images_hash,
+        "images_hash": training.images_hash(),
     }
     if given["garbage_share"]:
         values["n_garbage"] = int(np.count_nonzero(training.is_planted))

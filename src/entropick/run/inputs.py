@@ -15,7 +15,7 @@ from entropick.run.files import fingerprint
 from entropick.run.ledger import Entry
 
 # The version of the numbers: part of every key, so that results of another version are not linked as if they were
-# those of this one. Raise it when a stage of the same inputs gives other results; tests/loop/test_golden.py reminds.
+# those of this one. Raise it when a stage of the same inputs gives other results; the golden tests remind.
 NUMERICS = 1
 
 
