@@ -193,7 +193,7 @@ def select(
             files[f"labels-{i}"] = (emitted[i], f"{name}_labels.npy")
     if stock_entry is not None:
         files |= _existing(stock_entry, "stock", "stock_labels")
-    if guard and not set(guard.trusts) & {*sources, *([0] if fresh else [])}:
+    if guard and guard.trusts and not set(guard.trusts) & {*sources, *([0] if fresh else [])}:
         # A guard trusts real images also where the pool has none.
         files |= _existing(emitted[0], "real")
     settings = {

@@ -66,22 +66,17 @@ def ignore(event: Event) -> None:
     """The observer that looks away."""
 
 
-def _alone(work: Work) -> Work:
-    return work
-
-
 class Run:
     """An open run directory. Use `Run.open`; every result goes through `stage`."""
 
     def __init__(
         self,
         folder: Path,
-        *,
         shared: Shared,
         pace: Pace,
         observer: Observer,
-        by_iteration: bool = True,
-        sharing: Callable[[Work], Work] = _alone,
+        by_iteration: bool,
+        sharing: Callable[[Work], Work],
     ) -> None:
         self.folder = folder
         self.ledger = Ledger(folder)
@@ -105,7 +100,7 @@ class Run:
         observer: Observer = ignore,
         wait_seconds: float = 0.0,
         by_iteration: bool = True,
-        sharing: Callable[[Work], Work] = _alone,
+        sharing: Callable[[Work], Work] = lambda work: work,
     ) -> Iterator[Run]:
         """Open or create the run directory for `config` and hold its lock.
 
@@ -143,14 +138,7 @@ class Run:
             record_environment(folder)
             remove_partial(folder)
             index = Shared(folder / "work" if shared is None else shared)
-            yield cls(
-                folder,
-                shared=index,
-                pace=pace or Pace(),
-                observer=observer,
-                by_iteration=by_iteration,
-                sharing=sharing,
-            )
+            yield cls(folder, index, pace or Pace(), observer, by_iteration, sharing)
             if shared is None:
                 index.tidy()
 
