@@ -19,8 +19,7 @@ from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.ranks import ALONE, Team
 from entropick.random_stream import RandomStream
 from entropick.run import Event, History, Observer, Pace, Run, ignore
-from entropick.selectors.base import Selector
-from entropick.selectors.guards import OutlierGuard
+from entropick.selectors.base import Guard, Selector
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
@@ -72,7 +71,7 @@ class Loop:
     generator: Generator
     paradigm: Paradigm = field(default_factory=Accumulate)
     selector: Selector | None = None
-    guard: OutlierGuard | None = None
+    guard: Guard | None = None
     features: Features = field(default_factory=Pixels)
     evaluation: tuple[Features, ...] = ()
     metrics: tuple[str, ...] = LOOP_MEASURES
@@ -159,12 +158,13 @@ class Loop:
 
     def _check_trusted(self) -> None:
         """A selector that trusts a source finds real data in every pool. (The guard is given them anyway.)"""
-        if self.selector is None or not hasattr(self.selector, "trusted"):
+        if self.selector is None or not self.selector.trusts:
             return
         kind, last = self.selector.kind, self.n_iterations
-        if self.selector.trusted != 0:
+        if self.selector.trusts != (0,):
             raise InputError(
-                f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got {self.selector.trusted!r}."
+                f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got "
+                f"{', '.join(map(str, self.selector.trusts))}."
             )
         if 0 not in self.paradigm.sources(last) and not self.paradigm.fresh(last):
             raise InputError(
@@ -257,7 +257,7 @@ class Loop:
             **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
         }
         expected: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
-        expected |= {"guard": OutlierGuard, "features": Features}
+        expected |= {"guard": Guard, "features": Features}
         for name, component in named.items():
             kind = expected.get(name, Features if name.startswith("evaluation") else Component)
             is_left_out = name in ("selector", "guard") and component is None

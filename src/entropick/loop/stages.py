@@ -394,7 +394,7 @@ class Stages:
         if guard is None:
             return everything, {}
         sources, n = pool.source, len(pool)
-        if not np.isin(sources, guard.trusted).any():
+        if guard.trusts and not np.isin(sources, guard.trusts).any():
             real = self._extract(self._features, self._real(), work)
             X, sources = np.concatenate([X, real]), np.append(sources, np.zeros(len(real), np.int64))
         fitted = dataclasses.replace(guard).fit(X, sources)
@@ -503,10 +503,10 @@ def _check_pools(loop: Loop, n_real: int, n_generated: int, n_stock: int) -> Non
                 f"selector: n_samples = {n_samples}, but the pool of iteration {n} has {sum(has.values())} images. "
                 "Lower n_samples, or raise n_generated or the number of real images."
             )
-        if hasattr(loop.selector, "trusted") and has["real"] <= (k := loop.selector.k):
+        if has["real"] < (least := loop.selector.least_trusted):
             raise InputError(
-                f"selector: {loop.selector.kind!r} expects more than k = {k} real images, but the pool of iteration "
-                f"{n} has {has['real']}. Lower k, or raise the number of real images."
+                f"selector: {loop.selector.kind!r} expects more than k = {least - 1} real images, but the pool of "
+                f"iteration {n} has {has['real']}. Lower k, or raise the number of real images."
             )
         wanted = loop.paradigm.n_real(n, n_samples)
         for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
+from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.neighbors.differences import squared_distances
-from entropick.neighbors.distinct import distinct_rows, fingerprint, members
-from entropick.neighbors.level import Level
-from entropick.neighbors.precision import Floats, Frame, Precision
-from entropick.neighbors.screening import screen
-from entropick.neighbors.tile import Near, as_columns, as_rows, compare
+from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
+from entropick.neighbors.precision import Precision, Vectors, screen
+from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
 from entropick.processes.device import usable_device
 from entropick.work import Work
 
@@ -90,8 +90,8 @@ def nearest_neighbors(
     check_same_width(("queries", asking), ("points", known))
     _check_k(check_count(k, name="k"), len(asking), len(known), exclude_self)
     work = work or Work()
-    search = _Search(known, k + exclude_self, Frame.of(asking, known), usable_device(device))
-    name = f"neighbors-{fingerprint(asking, known, np.array([k, exclude_self]))}"
+    search = _Search(known, k + exclude_self, Precision.of(asking, known), usable_device(device))
+    name = f"neighbors-{digest(asking, known, np.array([k, exclude_self]))}"
     distances, indices, done = _load(work, name, (len(asking), k))
     while done < len(asking):
         rows = np.arange(done, min(done + _QUERY_ROWS, len(asking)))
@@ -128,18 +128,18 @@ def _load(work: Work, name: str, shape: tuple[int, int]) -> tuple[Floats, Intege
 class _Search:
     """The distinct points, and how to find the nearest of them."""
 
-    def __init__(self, points: Features, wanted: int, frame: Frame, device: str) -> None:
-        import torch
-
+    def __init__(self, points: Features, wanted: int, fine: Precision, device: str) -> None:
         first, group = distinct_rows(points)
         self.points = points if len(first) == len(points) else points[first]
-        self.members = members(group, len(first), wanted)
+        self.members = _lowest_members(group, len(first), wanted)
         self.wanted = min(wanted, len(first))
-        coarse = screen(frame, self.points, device)
-        kinds = [*([coarse] if coarse else []), Precision(frame, torch.float32), Precision(frame, torch.float64)]
-        everything = np.arange(len(self.points))
-        hold = self.points.nbytes <= _HELD_BYTES
-        self.levels = [Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
+        coarse = screen(fine, self.points, device)
+        kinds = [*([coarse] if coarse else []), fine, fine.double()]
+        everything, hold = np.arange(len(self.points)), self.points.nbytes <= _HELD_BYTES
+        self.device = device
+        self.levels = [
+            (kind, kind.reader(self.points, everything, device, hold=hold and kind is kinds[0])) for kind in kinds
+        ]
 
     def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
         """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
@@ -155,9 +155,9 @@ class _Search:
         squares = np.full((len(queries), self.wanted), np.inf)
         places = np.zeros((len(queries), self.wanted), np.int64)
         open_ = np.arange(len(queries))
-        for level in self.levels:
+        for precision, read in self.levels:
             if len(open_):
-                rows, columns, unsure = self._candidates(queries[open_], level)
+                rows, columns, unsure = self._candidates(queries[open_], precision, read)
                 self._settle(queries, open_[rows], columns, squares, places)
                 open_ = open_[unsure]
         for query in open_:
@@ -165,17 +165,19 @@ class _Search:
             self._settle(queries, np.full(len(everything), query), everything, squares, places)
         return squares, places
 
-    def _candidates(self, queries: Features, level: Level) -> tuple[Integers, Integers, Integers]:
+    def _candidates(
+        self, queries: Features, precision: Precision, read: Callable[[slice], Vectors]
+    ) -> tuple[Integers, Integers, Integers]:
         """Pairs (query, point) among which the nearest are, and the queries with too many to say."""
         import torch
 
         # Placed block by block, as points are: much faster than all at once, which would leave the cache.
-        placed = Level(queries, np.arange(len(queries)), level.precision, level.device, hold=True).block(slice(None))
+        placed = precision.hold(queries, np.arange(len(queries)), self.device)
         asked, most, n = as_rows(placed), self.wanted + _SPARE, len(queries)
         reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
-        found, enough = Near.none(), n * self.wanted
+        found, enough = Pairs.none(), n * self.wanted
         for start in range(0, len(self.points), _POINT_ROWS):
-            shown = as_columns(level.block(slice(start, start + _POINT_ROWS)))
+            shown = as_columns(read(slice(start, start + _POINT_ROWS)))
             near, within = compare(asked, reach, shown).near(self.wanted)
             reach = torch.minimum(reach, within)
             found = found.extended(near, start)
@@ -200,3 +202,35 @@ class _Search:
         chosen = rank < self.wanted
         squares[rows[chosen], rank[chosen]] = exact[chosen]
         places[rows[chosen], rank[chosen]] = columns[chosen]
+
+
+def _lowest_members(group: Integers, n_groups: int, most: int) -> Integers:
+    """Return the lowest rows of each group (n_groups, w), up to `most`, filled up with -1."""
+    order, ends = grouped(group, n_groups)
+    rank = np.arange(len(group)) - ends[group[order]]
+    chosen = rank < most
+    table = np.full((n_groups, rank[chosen].max() + 1), -1)
+    table[group[order][chosen], rank[chosen]] = order[chosen]
+    return table
+
+
+def seconds_per_pair(width: int) -> tuple[float, float]:
+    """What a pair of rows costs here and now in a float32 product, and in a tile, in whatever precision goes first; the
+    best of a few."""
+    import torch
+
+    rows = np.random.default_rng(0).standard_normal((_QUERY_ROWS, width)).astype(np.float32)
+    fine = Precision.of(rows)
+    precision = screen(fine, rows, "cpu") or fine
+    asked, shown = as_rows(precision.place(rows)), as_columns(precision.place(rows[:_POINT_ROWS]))
+    limits = torch.full_like(asked.norms, torch.inf)
+    product = tile = math.inf
+    # The first tile finds limits such as rows have later, which leave little to look at.
+    for _ in range(3):
+        started = time.perf_counter()
+        _, limits = compare(asked, limits, shown).near(1)
+        tiled = time.perf_counter()
+        torch.from_numpy(rows) @ torch.from_numpy(rows[:_POINT_ROWS]).T
+        product = min(product, time.perf_counter() - tiled)
+        tile = min(tile, tiled - started)
+    return product / (_QUERY_ROWS * _POINT_ROWS), tile / (_QUERY_ROWS * _POINT_ROWS)

@@ -7,18 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Integers
-from entropick.neighbors import (
-    Floats,
-    Frame,
-    Placed,
-    Precision,
-    as_columns,
-    as_rows,
-    compare,
-    distinct_rows,
-    squared_distances,
-)
+from entropick.arrays import Features, Floats, Integers
+from entropick.neighbors.exact import distinct_rows, squared_distances
+from entropick.neighbors.precision import Precision, Vectors
+from entropick.neighbors.tile import as_columns, as_rows, compare
 
 # A tile of 1024 x 4096 float32 products takes 16 MiB.
 _CENTER_ROWS = 1024
@@ -30,16 +22,14 @@ def count_balls(points: Features, *, centers: Features, radii: Floats) -> Intege
 
     The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
     """
-    import torch
-
     first, place = distinct_rows(points)
     seen = points if len(first) == len(points) else points[first]
-    precision = Precision(Frame.of(seen, centers), torch.float32)
+    precision = Precision.of(seen, centers)
     counts = np.zeros(len(seen), np.int64)
     for columns in _slices(len(seen), _POINT_ROWS):
         placed = as_columns(precision.place(seen[columns]))
         for rows in _slices(len(centers), _CENTER_ROWS):
-            limits = np.square(radii[rows] * precision.frame.scale)
+            limits = np.square(radii[rows] * precision.scale)
             inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
             counts[columns] += np.count_nonzero(inside, axis=0)
             row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
@@ -49,7 +39,7 @@ def count_balls(points: Features, *, centers: Features, radii: Floats) -> Intege
     return counts[place]
 
 
-def _sides(centers: Placed, points: Placed, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _sides(centers: Vectors, points: Vectors, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
     import torch
 
