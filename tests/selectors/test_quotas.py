@@ -12,6 +12,7 @@ from registered import makers
 from sklearn.base import clone
 
 from entropick.errors import InputError
+from entropick.neighbors import nearest_neighbors
 from entropick.selectors import DensityGreedy, Greedy, Random
 from entropick.selectors.quotas import owed_rows, within_quotas
 
@@ -96,6 +97,7 @@ def test_the_radius_is_that_of_all_rows(X):
         found = make(20, minimum={0: 0.9}).fit(X, Y)
         gaps = np.linalg.norm(X[:, None].astype(float) - X[found.indices_], axis=2).min(axis=1)
         assert found.covering_radius_ == pytest.approx(gaps.max())
+        assert found.covering_radius_ == nearest_neighbors(X, X[found.indices_]).distances.max()
 
 
 def test_threshold_decay_keeps_its_distance(X):

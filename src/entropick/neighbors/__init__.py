@@ -6,9 +6,8 @@ the faster, and the more it leaves undecided. What no product can decide is comp
 with its own bounds, and in float64 if that is not enough. What leaves this room is therefore exact; the products decide
 how long it takes, never what comes out.
 
-    search       the k nearest points of each query
+    search       the k nearest points of each query, and how many balls a point lies in
     growing_set  a set that grows among rows, and how near it has come to each
-    balls        how many balls a point lies in
     precision    rows as vectors in float64, float32 or coarser, and the bounds of their products
     tile         which pairs may be within limits, by one product
     exact        squared distances as differences, copies of rows
@@ -17,10 +16,9 @@ Inside, there are four things: a *precision* makes *vectors* of rows, a *tile* c
 distances have bounds.
 """
 
-from entropick.neighbors.balls import count_balls
 from entropick.neighbors.exact import distinct_rows, grouped
 from entropick.neighbors.growing_set import GrowingSet
-from entropick.neighbors.search import Neighbors, nearest_neighbors, seconds_per_pair
+from entropick.neighbors.search import Neighbors, count_balls, nearest_neighbors, seconds_per_pair
 
 __all__ = [
     "GrowingSet",

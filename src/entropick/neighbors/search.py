@@ -1,14 +1,14 @@
-"""The k nearest points of each query."""
+"""The k nearest points of each query, and the points within given distances."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
@@ -21,6 +21,8 @@ from entropick.work import Work
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
 _QUERY_ROWS = 2048
 _POINT_ROWS = 1024
+# A tile of 1024 centers x 4096 points in float32 takes 16 MiB.
+_BALL_ROWS, _BALL_COLUMNS = 1024, 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
 _SPARE = 8
 # Times as many may be kept for now, as later points may leave few of them.
@@ -92,7 +94,10 @@ def nearest_neighbors(
     work = work or Work()
     search = _Search(known, k + exclude_self, Precision.of(asking, known), usable_device(device))
     name = f"neighbors-{digest(asking, known, np.array([k, exclude_self]))}"
-    distances, indices, done = _load(work, name, (len(asking), k))
+    arrays, state = work.load(name) or ({}, {"done": 0})
+    distances = np.array(arrays["distances"]) if arrays else np.empty((len(asking), k))
+    indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
+    done = int(state["done"])
     while done < len(asking):
         rows = np.arange(done, min(done + _QUERY_ROWS, len(asking)))
         distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
@@ -114,15 +119,6 @@ def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
             f"k: expected at most {n_points - exclude_self} neighbours among {n_points} points"
             f"{', itself excluded' if exclude_self else ''}, got {k}. Lower k or pass more points."
         )
-
-
-def _load(work: Work, name: str, shape: tuple[int, int]) -> tuple[Floats, Integers, int]:
-    """What is finished of the same search: distances, indices and how many queries."""
-    saved = work.load(name)
-    if saved is None:
-        return np.empty(shape), np.empty(shape, np.int64), 0
-    arrays, state = saved
-    return np.array(arrays["distances"]), np.array(arrays["indices"]), int(state["done"])
 
 
 class _Search:
@@ -212,6 +208,43 @@ def _lowest_members(group: Integers, n_groups: int, most: int) -> Integers:
     table = np.full((n_groups, rank[chosen].max() + 1), -1)
     table[group[order][chosen], rank[chosen]] = order[chosen]
     return table
+
+
+def count_balls(points: Features, *, centers: Features, radii: Floats) -> Integers:
+    """In how many of the closed balls each point lies, int64 ``(n_points,)``, exactly.
+
+    The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
+    """
+    first, place = distinct_rows(points)
+    seen = points if len(first) == len(points) else points[first]
+    precision = Precision.of(seen, centers)
+    counts = np.zeros(len(seen), np.int64)
+    for columns in _slices(len(seen), _BALL_COLUMNS):
+        placed = as_columns(precision.place(seen[columns]))
+        for rows in _slices(len(centers), _BALL_ROWS):
+            limits = np.square(radii[rows] * precision.scale)
+            inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
+            counts[columns] += np.count_nonzero(inside, axis=0)
+            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
+            exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
+            held = column[exact <= radii[rows][row]]
+            counts[columns] += np.bincount(held, minlength=inside.shape[1])
+    return counts[place]
+
+
+def _sides(centers: Vectors, points: Vectors, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
+    import torch
+
+    reach = torch.from_numpy(limits)
+    tile = compare(centers, reach, points)
+    gains = tile.gains[:, : len(points)]
+    inside = gains >= tile.sure(reach)[:, None]
+    return inside.numpy(), ((gains >= tile.least[:, None]) & ~inside).numpy()
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def seconds_per_pair(width: int) -> tuple[float, float]:

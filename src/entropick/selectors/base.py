@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import nearest_neighbors
+from entropick.neighbors import GrowingSet
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
@@ -131,7 +131,14 @@ class Selector(Rule):
         for name, value in selection.facts.items():
             setattr(self, f"{name}_", value)
         if self._fell_short(features):
-            warnings.warn(self._shortage(), DuplicateWarning, stacklevel=2)
+            copies = self.n_samples - self.n_distinct_
+            warnings.warn(
+                f"{type(self).__name__}: expected {self.n_samples} distinct points, got {self.n_distinct_} and filled "
+                f"up with {copies} {'copy' if copies == 1 else 'copies'} of them. Lower n_samples or look for "
+                "duplicates in X.",
+                DuplicateWarning,
+                stacklevel=2,
+            )
         return self
 
     @abstractmethod
@@ -170,19 +177,14 @@ class Selector(Rule):
             facts |= selection.facts
         if "covering_radius" in facts:
             # The last choice was among some of the rows; the radius is that of all.
-            facts["covering_radius"] = float(nearest_neighbors(X, X[rows]).distances.max())
+            growing = GrowingSet(X, self.n_samples)
+            growing.accept(rows.tolist(), np.square(distances).tolist())
+            facts["covering_radius"] = growing.covering_radius()
         return Selection(rows, distances, facts)
 
     def _fell_short(self, X: Features) -> bool:
         """Whether `X` had too few distinct points."""
         return self.n_distinct_ < self.n_samples
-
-    def _shortage(self) -> str:
-        copies = self.n_samples - self.n_distinct_
-        return (
-            f"{type(self).__name__}: expected {self.n_samples} distinct points, got {self.n_distinct_} and filled up "
-            f"with {copies} {'copy' if copies == 1 else 'copies'} of them. Lower n_samples or look for duplicates in X."
-        )
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
