@@ -11,7 +11,7 @@ from entropick.arrays import Features, Floats, Integers
 from entropick.neighbors.exact import bound_differences, digest, distinct_numbers, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
-from entropick.processes.device import usable_device
+from entropick.processes import usable_device
 from entropick.work import State, Work
 
 # Rows and columns of a tile, small enough to stay in the cache.

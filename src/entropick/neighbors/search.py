@@ -15,7 +15,7 @@ from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
-from entropick.processes.device import usable_device
+from entropick.processes import usable_device
 from entropick.work import Work
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.

@@ -15,7 +15,7 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
-from entropick.processes.device import usable_device
+from entropick.processes import usable_device
 from entropick.run.directory import check_config
 from entropick.run.files import (
     fingerprint,
