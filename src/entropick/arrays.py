@@ -11,6 +11,7 @@ from entropick.errors import InputError
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Rows checked at once, so that a memory map larger than memory can be checked.

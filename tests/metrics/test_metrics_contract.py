@@ -31,8 +31,8 @@ _BLOCKS = {
     "neighbors.search._QUERY_ROWS": 7,
     "neighbors.search._POINT_ROWS": 11,
     "metrics.moments._BLOCK_VALUES": 25,
-    "metrics.balls._CENTER_ROWS": 7,
-    "metrics.balls._POINT_ROWS": 11,
+    "neighbors.search._BALL_ROWS": 7,
+    "neighbors.search._BALL_COLUMNS": 11,
     "metrics.kernel._TILE_ROWS": 7,
 }
 

@@ -9,13 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from entropick.neighbors import screening
-from entropick.neighbors.differences import bound_differences, squared_distances
-from entropick.neighbors.precision import Frame, Precision
+from entropick.neighbors import precision as module
+from entropick.neighbors.exact import bound_differences, squared_distances
+from entropick.neighbors.precision import Precision
 from entropick.neighbors.tile import as_columns, as_rows, compare
 
 VALUES = st.floats(-1e6, 1e6, width=32) | st.integers(0, 255).map(float) | st.floats(-(2.0**-10), 2.0**-10, width=32)
 SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
+
+
+def held_as(kind, X):
+    fine = Precision.of(X)
+    return {"float32": fine, "float64": fine.double()}.get(kind) or fine.coarse(X, getattr(torch, kind))
 
 
 @pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16", "int8"])
@@ -27,11 +32,10 @@ SHAPES = st.tuples(st.integers(2, 12), st.integers(2, 40))
 )
 def test_bounds_are_never_violated(kind, X, offset, share):
     X = X + np.float32(offset)
-    frame, dtype = Frame.of(X), getattr(torch, kind)
-    precision = Precision.coarse(frame, X, dtype) if kind in ("bfloat16", "int8") else Precision(frame, dtype)
+    precision = held_as(kind, X)
     placed = precision.place(X)
     i, j = np.indices((len(X), len(X))).reshape(2, -1)
-    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * precision.scale**2
     limits = np.quantile(true, share, axis=1, method="nearest")
     near, _ = compare(as_rows(placed), torch.from_numpy(limits), as_columns(precision.place(X))).near()
     found = np.zeros_like(true, bool)
@@ -49,10 +53,9 @@ def test_bounds_are_never_violated(kind, X, offset, share):
     wanted=st.sampled_from([1, 3, 80]),
 )
 def test_the_nearest_are_among_the_near_and_within_reach(kind, X, share, wanted):
-    frame, dtype = Frame.of(X), getattr(torch, kind)
-    precision = Precision.coarse(frame, X, dtype) if kind in ("bfloat16", "int8") else Precision(frame, dtype)
+    precision = held_as(kind, X)
     i, j = np.indices((len(X), len(X))).reshape(2, -1)
-    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * frame.scale**2
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * precision.scale**2
     limits = np.quantile(true, share, axis=1, method="nearest")
     tile = compare(as_rows(precision.place(X)), torch.from_numpy(limits), as_columns(precision.place(X)))
     near, reach = tile.near(wanted)
@@ -70,8 +73,7 @@ def test_the_nearest_are_among_the_near_and_within_reach(kind, X, share, wanted)
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_filling_is_near_nothing(kind, columns):
     X = np.random.default_rng(0).standard_normal((columns, 20)).astype(np.float32)
-    precision = Precision.coarse(Frame.of(X), X, torch.bfloat16) if kind == "bfloat16" else None
-    precision = precision or Precision(Frame.of(X), torch.float32)
+    precision = held_as(kind, X)
     placed = as_rows(precision.place(X))
     near, _ = compare(placed, torch.full_like(placed.norms, torch.inf), as_columns(precision.place(X))).near()
     assert len(near.row) == columns**2 and near.column.max() == columns - 1
@@ -85,7 +87,7 @@ def test_filling_is_near_nothing(kind, columns):
 def test_bounds_by_differences_are_never_violated(X, offset):
     with np.errstate(over="ignore"):
         X = np.clip(X + np.float32(offset), -3e38, 3e38).astype(np.float32)
-    scale = Frame.of(X).scale
+    scale = Precision.of(X).scale
     i, j = np.indices((len(X), len(X))).reshape(2, -1)
     low, high = bound_differences(X, i, X, j, scale)
     true = squared_distances(X, i, X, j)
@@ -96,15 +98,15 @@ def test_bounds_by_differences_are_never_violated(X, offset):
 
 def test_pixels_are_held_without_error():
     X = np.random.default_rng(0).integers(0, 256, (500, 48)).astype(np.float32)
-    precision = Precision.coarse(Frame.of(X), X, torch.int8)
+    precision = held_as("int8", X)
     placed = precision.place(X)
     np.testing.assert_array_equal(placed.vectors.numpy(), X.astype(np.int16) - 128)
-    assert screening.is_sharp(precision, X)
+    assert module.is_sharp(precision, X)
 
 
 def test_normal_rows_are_not_sharp_in_int8():
     X = np.random.default_rng(0).standard_normal((500, 48)).astype(np.float32)
-    assert not screening.is_sharp(Precision.coarse(Frame.of(X), X, torch.int8), X)
+    assert not module.is_sharp(held_as("int8", X), X)
 
 
 def test_the_choice_follows_the_speeds(monkeypatch):
@@ -112,8 +114,8 @@ def test_the_choice_follows_the_speeds(monkeypatch):
     normal = np.random.default_rng(0).standard_normal((50, 48)).astype(np.float32)
 
     def chosen(X, **speeds):
-        monkeypatch.setattr(screening, "speeds", lambda *_: speeds)
-        precision = screening.screen(Frame.of(X), X, "cpu")
+        monkeypatch.setattr(module, "speeds", lambda *_: speeds)
+        precision = module.screen(Precision.of(X), X, "cpu")
         return str(precision.dtype) if precision else None
 
     assert chosen(pixels, int8=2.0, bfloat16=0.5) == "torch.int8"
@@ -125,9 +127,9 @@ def test_the_choice_follows_the_speeds(monkeypatch):
 
 
 def test_a_wrong_product_has_no_speed(monkeypatch):
-    monkeypatch.setattr(screening, "multiply", lambda a, b: a @ b.T + (a.dtype == torch.bfloat16))
-    screening.speeds.cache_clear()
+    monkeypatch.setattr(module, "multiply", lambda a, b: a @ b.T + (a.dtype == torch.bfloat16))
+    module.speeds.cache_clear()
     try:
-        assert screening.speeds("cpu", torch.get_num_threads())["bfloat16"] == 0
+        assert module.speeds("cpu", torch.get_num_threads())["bfloat16"] == 0
     finally:
-        screening.speeds.cache_clear()
+        module.speeds.cache_clear()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from entropick.errors import DuplicateWarning, InputError
-from entropick.selectors import candidates
+from entropick.neighbors import growing_set
 from entropick.selectors import greedy as module
 from entropick.selectors.greedy import Greedy
 
@@ -36,7 +36,7 @@ def check(X, n, initial):
 def test_equals_the_plain_loop(name, d, width, monkeypatch, screened):
     monkeypatch.setattr(module, "_WIDTH", width)
     monkeypatch.setattr(module, "_BROUGHT", 2)
-    monkeypatch.setattr(candidates, "_OVERLAP", 2)
+    monkeypatch.setattr(growing_set, "_OVERLAP", 2)
     check(clouds.cloud(name, 120, d), 70, [3])
 
 
@@ -106,9 +106,7 @@ def test_a_copy_is_never_picked_while_a_distinct_row_is_left():
 
 
 def test_near_copies_crowding_a_tile(monkeypatch):
-    from entropick.neighbors import cloud
-
-    monkeypatch.setattr(cloud, "_CROWD_PAIRS", 10)
+    monkeypatch.setattr(growing_set, "_CROWD_PAIRS", 10)
     check(clouds.cloud("clusters", 150, 30), 100, [0])
 
 

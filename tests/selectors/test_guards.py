@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from registered import makers
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
+from entropick.config.components import component_class
 from entropick.errors import InputError
-from entropick.selectors import Greedy, OutlierGuard
+from entropick.selectors import Greedy, Guard, OutlierGuard
 
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist_train_12000.npz"
 N_NOISE = 100
@@ -82,11 +86,81 @@ def test_trusted_rows_are_never_set_aside():
     assert guard.set_aside_.tolist() == [] and guard.kept_.tolist() == [0, 1, 2, 3]
 
 
-def test_not_fitted_and_clone():
-    guard = OutlierGuard(k=7)
-    with pytest.raises(NotFittedError):
-        _ = guard.kept_
+GUARDS = makers("guard")
+
+
+@pytest.fixture(params=GUARDS)
+def guard(request):
+    return GUARDS[request.param]()
+
+
+def test_is_a_guard_known_by_its_kind(guard):
+    assert isinstance(guard, Guard) and component_class("guard", guard.kind, "tests") is type(guard)
+    assert json.loads(json.dumps(guard.describe()))["kind"] == guard.kind
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_row_is_kept_or_set_aside(guard, order):
+    X = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32, order=order)
+    X[110:] *= np.arange(20, 30)[:, None]
+    sources, before = np.repeat([0, 1], [60, 60]), X.copy()
+    assert guard.fit(X, sources) is guard
+    aside, kept = guard.set_aside_, guard.kept_
+    assert aside.dtype == kept.dtype == np.int64 and set(range(110, 120)) <= set(aside.tolist())
+    assert sorted([*aside.tolist(), *kept.tolist()]) == list(range(120)) and (np.diff(kept) > 0).all()
+    assert guard.distances_.shape == (120,) and guard.distances_.dtype == np.float64
+    assert (np.diff(guard.distances_[aside]) <= 0).all() and (guard.distances_[aside] > guard.threshold_).all()
+    assert not np.isin(sources[aside], guard.trusts).any()
+    summary = json.loads(json.dumps(guard.summary(), allow_nan=False))
+    assert summary == {"threshold": guard.threshold_, "n_set_aside": len(aside), "n_kept": len(kept)}
+    np.testing.assert_array_equal(X, before)
+
+
+def test_says_what_it_trusts(guard):
+    assert all(isinstance(number, int) for number in guard.trusts)
+    assert (guard.least_trusted > 0) == bool(guard.trusts)
+    X = np.arange(40.0)[:, None]
+    for n in {guard.least_trusted, max(guard.least_trusted - 1, 0)} if guard.trusts else ():
+        sources = np.where(np.arange(40) < n, guard.trusts[0], max(guard.trusts) + 1)
+        if n == guard.least_trusted:
+            guard.fit(X, sources)
+        else:
+            with pytest.raises(InputError, match="trusted"):
+                guard.fit(X, sources)
+
+
+def test_not_fitted_and_clone(guard):
+    for name in ("kept_", "set_aside_", "distances_", "threshold_"):
+        with pytest.raises(NotFittedError):
+            getattr(guard, name)
     assert clone(guard).get_params() == guard.get_params()
+    assert clone(OutlierGuard(k=7)).get_params() == OutlierGuard(k=7).get_params()
+
+
+def test_a_failed_fit_keeps_the_fitted_state(guard):
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    kept = guard.fit(X, np.zeros(50, int)).kept_.copy()
+    with pytest.raises(InputError, match="finite"):
+        guard.fit(np.full((50, 3), np.nan))
+    with pytest.raises(InputError, match="50 integers"):
+        guard.fit(X, np.zeros(49, int))
+    np.testing.assert_array_equal(guard.kept_, kept)
+
+
+@dataclass(kw_only=True)
+class LongRows(Guard):
+    """A guard that trusts nothing."""
+
+    longest: float = 10.0
+    kind: ClassVar[str] = "long-rows"
+
+    def _measure(self, X, sources, work):
+        return np.linalg.norm(X, axis=1).astype(np.float64), self.longest
+
+
+def test_a_guard_is_a_measure_and_a_threshold():
+    guard = LongRows().fit([[1.0], [99.0], [10.0], [100.0]])
+    assert guard.set_aside_.tolist() == [3, 1] and guard.kept_.tolist() == [0, 2] and guard.trusts == ()
 
 
 @pytest.mark.parametrize(

@@ -8,23 +8,24 @@ import clouds
 import numpy as np
 import pytest
 import reference
+from registered import makers
 from sklearn.base import clone
 
 from entropick.errors import InputError
-from entropick.selectors import DensityGreedy, Greedy, Random, ThresholdDecay
+from entropick.neighbors import nearest_neighbors
+from entropick.selectors import DensityGreedy, Greedy, Random
 from entropick.selectors.quotas import owed_rows, within_quotas
 
-MAKE = {
-    "greedy": lambda n, **more: Greedy(n_samples=n, random_state=0, **more),
-    "density-greedy": lambda n, **more: DensityGreedy(n_samples=n, trusted=2, random_state=0, **more),
-    "threshold-decay": lambda n, **more: ThresholdDecay(n_samples=n, threshold="auto", random_state=0, **more),
-    "random": lambda n, **more: Random(n_samples=n, random_state=0, **more),
-}
+MAKE = makers("selector", {"density-greedy": {"trusted": 2}, "threshold-decay": {"threshold": "auto"}})
+
+
+def maker(kind):
+    return lambda n, **more: MAKE[kind](n_samples=n, random_state=0, **more)
 
 
 @pytest.fixture(params=MAKE)
 def make(request):
-    return MAKE[request.param]
+    return maker(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +93,15 @@ def test_a_minimum_that_is_kept_anyway_changes_nothing(make, X):
 
 
 def test_the_radius_is_that_of_all_rows(X):
-    for make in (MAKE["greedy"], MAKE["threshold-decay"]):
+    for make in (maker("greedy"), maker("threshold-decay")):
         found = make(20, minimum={0: 0.9}).fit(X, Y)
         gaps = np.linalg.norm(X[:, None].astype(float) - X[found.indices_], axis=2).min(axis=1)
         assert found.covering_radius_ == pytest.approx(gaps.max())
+        assert found.covering_radius_ == nearest_neighbors(X, X[found.indices_]).distances.max()
 
 
 def test_threshold_decay_keeps_its_distance(X):
-    found = MAKE["threshold-decay"](40, minimum={0: 0.5}).fit(X, Y)
+    found = maker("threshold-decay")(40, minimum={0: 0.5}).fit(X, Y)
     assert found.min_distance_ > found.threshold_
 
 

@@ -8,6 +8,7 @@ import pytest
 import reference
 
 from entropick.errors import DuplicateWarning, InputError
+from entropick.neighbors import growing_set
 from entropick.selectors import random as module
 from entropick.selectors.quotas import even_shares
 from entropick.selectors.random import Random
@@ -17,9 +18,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 @pytest.mark.parametrize("n", [1, 7, 60])
 def test_distances_are_those_of_the_order(n, monkeypatch):
-    from entropick.selectors import base
-
-    monkeypatch.setattr(base, "_BLOCK_ROWS", 8)
+    monkeypatch.setattr(growing_set, "_BLOCK_ROWS", 8)
     X = clouds.cloud("near copies", 60, 5)
     selector = Random(n_samples=n, random_state=0).fit(X)
     np.testing.assert_array_equal(selector.distances_, reference.in_order(X, selector.indices_.tolist()))

@@ -11,32 +11,34 @@ import clouds
 import numpy as np
 import pytest
 import reference
+from registered import makers
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from entropick import selectors
+from entropick.config.components import component_class
 from entropick.errors import DuplicateWarning, InputError
-from entropick.selectors import DensityGreedy, Greedy, Random, Selector, ThresholdDecay
+from entropick.selectors import Selector
 
-SELECTORS = {
-    "greedy": lambda n, **more: Greedy(n_samples=n, **more),
-    "density-greedy": lambda n, **more: DensityGreedy(n_samples=n, k=2, **more),
-    "threshold-decay": lambda n, **more: ThresholdDecay(n_samples=n, threshold=2.0, **more),
-    "auto": lambda n, **more: ThresholdDecay(n_samples=n, threshold="auto", **more),
-    "random": lambda n, **more: Random(n_samples=n, **more),
-    "stratified": lambda n, **more: Random(n_samples=n, stratify=True, **more),
-}
+SELECTORS = makers(
+    "selector",
+    {
+        "density-greedy": {"k": 2},
+        "threshold-decay": {"threshold": {"threshold": 2.0}, "auto": {"threshold": "auto"}},
+        "random": {"random": {}, "stratified": {"stratify": True}},
+    },
+)
 
 
 @pytest.fixture(params=SELECTORS)
 def make(request):
-    return SELECTORS[request.param]
+    return lambda n, **more: SELECTORS[request.param](n_samples=n, **more)
 
 
-@pytest.fixture(params=sorted(SELECTORS.keys() - {"density-greedy"}))
+@pytest.fixture(params=[name for name, make in SELECTORS.items() if not make(n_samples=1).trusts])
 def make_without_trusted(request):
     """Those that do with one row, or with nothing but copies: there is no density to follow in these."""
-    return SELECTORS[request.param]
+    return lambda n, **more: SELECTORS[request.param](n_samples=n, **more)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,23 @@ def X():  # noqa: N802 - a matrix
 
 def test_room_lists_its_names_in_order():
     assert selectors.__all__ == sorted(selectors.__all__)
-    assert {cls.kind for cls in Selector.__subclasses__()} >= {"greedy", "threshold-decay", "random"}
+    assert {make.func.kind for make in SELECTORS.values()} >= {"greedy", "threshold-decay", "random"}
+
+
+def test_is_a_selector_known_by_its_kind(make):
+    selector = make(3)
+    assert isinstance(selector, Selector) and component_class("selector", selector.kind, "tests") is type(selector)
+
+
+def test_says_what_it_trusts(make, X):
+    selector = make(3)
+    assert all(isinstance(number, int) for number in selector.trusts)
+    assert (selector.least_trusted > 0) == bool(selector.trusts)
+    if selector.trusts:
+        n, foreign = selector.least_trusted, max(selector.trusts) + 1
+        selector.fit(X, np.where(np.arange(len(X)) < n, selector.trusts[0], foreign))
+        with pytest.raises(InputError, match="trusted"):
+            selector.fit(X, np.where(np.arange(len(X)) < n - 1, selector.trusts[0], foreign))
 
 
 def test_import_loads_neither_torch_nor_sklearn():

@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from entropick.errors import DuplicateWarning, InputError
-from entropick.selectors import candidates
+from entropick.neighbors import growing_set
 from entropick.selectors import threshold_decay as module
 from entropick.selectors.threshold_decay import ThresholdDecay
 
@@ -34,14 +34,14 @@ def check(X, n, threshold, decay, seed=0):
 @pytest.mark.parametrize("name", clouds.MAKERS)
 def test_equals_the_plain_passes(name, d, block, monkeypatch, small_blocks):
     monkeypatch.setattr(module, "_WIDTH", (block, 4 * block))
-    monkeypatch.setattr(candidates, "_OVERLAP", 2)
+    monkeypatch.setattr(growing_set, "_OVERLAP", 2)
     check(clouds.cloud(name, 80, d), 50, "auto", 0.8)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_passes_for_any_size(seed, monkeypatch):
     monkeypatch.setattr(module, "_WIDTH", (8, 16))
-    monkeypatch.setattr(candidates, "_OVERLAP", 3)
+    monkeypatch.setattr(growing_set, "_OVERLAP", 3)
     rng = np.random.default_rng(seed)
     N, d = rng.integers(1, 70), rng.integers(1, 12)
     names = [name for name in clouds.MAKERS if name not in ("huge", "tiny")]

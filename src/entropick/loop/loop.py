@@ -19,8 +19,7 @@ from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.ranks import ALONE, Team
 from entropick.run import Event, History, Observer, Pace, Run, free_bytes, ignore
-from entropick.selectors.base import Selector
-from entropick.selectors.guards import OutlierGuard
+from entropick.selectors.base import Guard, Selector
 from entropick.sources import FeatureCache, lessons_of
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Loop:
     generator: Generator
     paradigm: Paradigm = field(default_factory=Accumulate)
     selector: Selector | None = None
-    guard: OutlierGuard | None = None
+    guard: Guard | None = None
     features: Features = field(default_factory=Pixels)
     evaluation: tuple[Features, ...] = ()
     metrics: tuple[str, ...] = LOOP_MEASURES
@@ -307,10 +306,10 @@ class Loop:
                 f"selector: n_samples = {n_samples}, but the pool of iteration {n} has {sum(has.values())} images. "
                 "Lower n_samples, or raise n_generated or the number of real images."
             )
-        if selector.trusts and has["real"] <= (k := selector.get_params()["k"]):
+        if selector.trusts and has["real"] < (least := selector.least_trusted):
             raise InputError(
-                f"selector: {selector.kind!r} expects more than k = {k} real images, but the pool of iteration "
-                f"{n} has {has['real']}. Lower k, or raise the number of real images."
+                f"selector: {selector.kind!r} expects at least {least} real images, but the pool of iteration {n} has "
+                f"{has['real']}. Raise the number of real images, or lower its k."
             )
         wanted = self.paradigm.n_real(n, n_samples)
         for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():
@@ -334,7 +333,7 @@ class Loop:
             **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
         }
         expected: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
-        expected |= {"guard": OutlierGuard, "features": Features}
+        expected |= {"guard": Guard, "features": Features}
         for name, component in named.items():
             kind = expected.get(name, Features if name.startswith("evaluation") else Component)
             is_left_out = name in ("selector", "guard") and component is None

@@ -30,8 +30,7 @@ from entropick.neighbors import nearest_neighbors
 from entropick.paradigms import Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Content, Entry, Given, Inputs, Outcome, Run, fingerprint
-from entropick.selectors.base import Selector
-from entropick.selectors.guards import OutlierGuard
+from entropick.selectors.base import Guard, Selector
 from entropick.sources import FeatureCache, lessons_of
 from entropick.work import State, Work
 
@@ -177,7 +176,7 @@ def select(
     *,
     paradigm: Paradigm,
     selector: Selector | None,
-    guard: OutlierGuard | None,
+    guard: Guard | None,
     garbage_share: float,
     space: Features,
     seed: int,
@@ -285,7 +284,7 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
 
 
 def _guarded(
-    guard: OutlierGuard, X: FeatureMatrix, sources: Integers, real: FeatureMatrix | None, n_samples: int
+    guard: Guard, X: FeatureMatrix, sources: Integers, real: FeatureMatrix | None, n_samples: int
 ) -> tuple[Integers, dict[str, Any]]:
     """The rows that the guard lets through, at least `n_samples`, and what it did."""
     n = len(X)

@@ -16,8 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.metrics.balls import count_balls
-from entropick.neighbors import nearest_neighbors
+from entropick.neighbors import count_balls, nearest_neighbors
 
 
 def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:

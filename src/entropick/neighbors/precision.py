@@ -18,23 +18,28 @@ ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
     float64, float32   e = 0, slack c |x|^2; of n terms c = (2n + 16) u, u half the distance from 1 to the next float
     bfloat16           a relative e of about 2^-9; c = (2n + 16) 2^-24, as sums are float32, and 2^-16 for lengths
     int8               multiples of a unit, products summed in int32 without any error; c = 2^-40, and half a step
+
+A coarse product goes first where it is faster on this machine, and sharp enough for these data. bfloat16 holds anything
+well enough: what it leaves open costs little beside the time of a float32 product. int8 holds only some data almost
+without error, above all pixels 0..255; of others it would leave open too much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features
+from entropick.arrays import Features, Integers
 
 if TYPE_CHECKING:
     import torch
-
-Floats = NDArray[np.float64]
 
 # Elements that are shifted, placed or measured at once, few enough to stay in the cache.
 BLOCK_ELEMENTS = 1 << 19
@@ -51,52 +56,26 @@ _LARGEST = 127
 BESIDE = 4
 # Rows of bfloat16 are filled up to a multiple of this, which processors multiply at once.
 _COLUMNS = 32
+# Set to "int8", "bfloat16" or "none", it is what goes first, whatever was measured.
+_forced: str | None = None
+# Times the speed of float32 from which a coarse product goes first.
+_FASTER = 1.3
+# Slack in units of squared lengths up to which int8 holds rows well enough.
+_SHARP = 2.0**-10
+# The product that is measured: a tile as those of a growing set.
+_PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
+# Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
+_NARROWEST = 16
+# Wider rows may overflow the int32 in which int8 products are summed.
+_WIDEST = 1 << 14
+# On a GPU, torch multiplies int8 in some shapes only.
+_KINDS = {"cpu": ("int8", "bfloat16"), "cuda": ("bfloat16",)}
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where distances are computed: rows scaled by a power of two, so that none overflows, and shifted by `center`.
-
-    A common shift changes no distance, but shortens the vectors, and errors grow with their lengths.
-    """
-
-    center: NDArray[np.float32]
-    scale: float
-
-    @classmethod
-    def of(cls, *matrices: Features) -> Self:
-        """The frame of the rows of all `matrices`: their largest value becomes 1, their mean the origin."""
-        largest, total = 0.0, np.zeros(matrices[0].shape[1])
-        for block in (X[part] for X in matrices for part in blocks(*X.shape)):
-            largest = max(largest, float(block.max()), -float(block.min()))
-            total += np.sum(block, axis=0, dtype=np.float64)
-        scale = 2.0 ** -float(np.clip(np.frexp(largest)[1], -_EXPONENT, _EXPONENT))
-        return cls((total / sum(map(len, matrices)) * scale).astype(np.float32), scale)
-
-    def shift(self, rows: Features, kind: type[np.floating], columns: int | None = None) -> NDArray[np.floating]:
-        """The rows in this frame, as float32 or float64, filled up with zeros to so many `columns`."""
-        n, width = rows.shape
-        shifted = np.zeros((n, columns or width), kind)
-        np.multiply(rows, kind(self.scale), out=shifted[:, :width], dtype=kind)
-        shifted[:, :width] -= self.center
-        return shifted
-
-
-def blocks(n: int, width: int) -> Iterator[slice]:
-    """Slices that cover `n` rows, of few enough elements to stay in the cache."""
-    step = max(1, BLOCK_ELEMENTS // width)
-    return (slice(start, start + step) for start in range(0, n, step))
-
-
-def sample_rows(X: Features) -> Features:
-    """Rows from all over `X`, about a thousand."""
-    return X[:: max(1, len(X) // _SAMPLE_ROWS)]
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Rows in a frame: `vectors` on the device, in multiples of `unit`, and in float64 (n,) their squared lengths
-    `norms` and their `slack`; `error` is c.
+class Vectors:
+    """Rows in some precision: `vectors` on the device, in multiples of `unit`, and in float64 (n,) their squared
+    lengths `norms` and their `slack`; `error` is c.
 
     Vectors of int8 have the `width` of the rows, others have more columns: see `BESIDE`.
     """
@@ -108,13 +87,16 @@ class Placed:
     unit: float
     error: float
 
-    def __getitem__(self, rows: torch.Tensor | slice) -> Placed:
+    def __getitem__(self, rows: Integers | slice) -> Vectors:
         """Some of the rows; a slice is not copied."""
+        import torch
+
         parts = (self.vectors, self.norms, self.slack)
         if isinstance(rows, slice):
             vectors, norms, slack = (part[rows] for part in parts)
         else:
-            vectors, norms, slack = (part.index_select(0, rows) for part in parts)
+            numbers = torch.from_numpy(rows).to(self.norms.device)
+            vectors, norms, slack = (part.index_select(0, numbers) for part in parts)
         return replace(self, vectors=vectors, norms=norms, slack=slack)
 
     def __len__(self) -> int:
@@ -128,38 +110,86 @@ class Placed:
 
 @dataclass(frozen=True)
 class Precision:
-    """How rows become vectors of `dtype` in a `frame`; `balance` is k, `unit` what 1 means in int8."""
+    """How rows become vectors of `dtype`: multiplied by `scale`, a power of two, so that nothing overflows, and shifted
+    by `center`. A common shift changes no distance, but shortens the vectors, and errors grow with their lengths.
 
-    frame: Frame
+    `balance` is k, `unit` what 1 means in int8.
+    """
+
+    center: NDArray[np.float32]
+    scale: float
     dtype: torch.dtype
     unit: float = 1.0
     balance: float = 0.0
 
-    @staticmethod
-    def coarse(frame: Frame, X: Features, dtype: torch.dtype) -> Precision:
-        """bfloat16 or int8, held such that the rows of `X`, by a sample of them, have little slack."""
-        sample = sample_rows(X)
-        first, *others = _ways(frame, sample, dtype)
-        return min(first, *others, key=lambda way: float(way.place(sample).slack.mean())) if others else first
+    @classmethod
+    def of(cls, *matrices: Features) -> Self:
+        """float32 for the rows of all `matrices`: their largest value becomes about 1, their mean the origin."""
+        import torch
+
+        largest, total = 0.0, np.zeros(matrices[0].shape[1])
+        for block in (X[part] for X in matrices for part in _blocks(*X.shape)):
+            largest = max(largest, float(block.max()), -float(block.min()))
+            total += np.sum(block, axis=0, dtype=np.float64)
+        scale = 2.0 ** -float(np.clip(np.frexp(largest)[1], -_EXPONENT, _EXPONENT))
+        return cls((total / sum(map(len, matrices)) * scale).astype(np.float32), scale, torch.float32)
+
+    def double(self) -> Precision:
+        """The same rows in float64."""
+        import torch
+
+        return replace(self, dtype=torch.float64)
+
+    def coarse(self, X: Features, dtype: torch.dtype) -> Precision:
+        """bfloat16 or int8, held such that the rows of `X`, by a sample of them, have little slack: around the mean,
+        or for int8 whole numbers 0..255 as they are."""
+        import torch
+
+        sample, ways = _sample(X), [replace(self, dtype=dtype)]
+        if dtype == torch.int8:
+            largest = float(np.abs(self._shifted(sample, np.float32)).max())
+            ways = [replace(self, dtype=dtype, unit=float(np.float32(max(largest, 1e-30) / _LARGEST)))]
+            if np.array_equal(sample, np.clip(np.rint(sample), 0, 255)):
+                middle = np.full_like(self.center, (_LARGEST + 1) * self.scale)
+                ways.append(replace(self, dtype=dtype, center=middle, unit=self.scale))
+        balanced = [way._balanced(sample) for way in ways]
+        return min(balanced, key=lambda way: float(way.place(sample).slack.mean()))
+
+    def _balanced(self, sample: Features) -> Precision:
+        """The same with the k that makes the slack of the sample smallest."""
+        import torch
+
+        exact = torch.from_numpy(self._shifted(sample, np.float32))
+        length = float(torch.linalg.vector_norm(exact))
+        error = float(torch.linalg.vector_norm(self._round(exact)[1]))
+        return replace(self, balance=max(error / length if length else 0.0, 2.0**-21))
+
+    def _shifted(self, rows: Features, kind: type[np.floating], columns: int | None = None) -> NDArray[np.floating]:
+        """The rows scaled and shifted, as float32 or float64, filled up with zeros to so many `columns`."""
+        n, width = rows.shape
+        shifted = np.zeros((n, columns or width), kind)
+        np.multiply(rows, kind(self.scale), out=shifted[:, :width], dtype=kind)
+        shifted[:, :width] -= self.center
+        return shifted
 
     @property
     def is_coarse(self) -> bool:
         """Whether there is a finer product that is still fast."""
         return str(self.dtype) not in ("torch.float32", "torch.float64")
 
-    def columns(self, width: int) -> int:
+    def _columns(self, width: int) -> int:
         """The columns of vectors of rows of so many."""
         if str(self.dtype) == "torch.int8":
             return width
         beside = width + BESIDE
         return -(-beside // _COLUMNS) * _COLUMNS if self.is_coarse else beside
 
-    def place(self, rows: Features, device: str = "cpu") -> Placed:
+    def place(self, rows: Features, device: str = "cpu") -> Vectors:
         """The rows as vectors, with what is known of their errors."""
         import torch
 
         width, kind = rows.shape[1], np.float64 if self.dtype == torch.float64 else np.float32
-        exact = torch.from_numpy(self.frame.shift(rows, kind, self.columns(width))).to(device)
+        exact = torch.from_numpy(self._shifted(rows, kind, self._columns(width))).to(device)
         norms = torch.linalg.vector_norm(exact, dim=1, dtype=torch.float64).square()
         c = self._product_error(exact.shape[1])
         if self.is_coarse:
@@ -175,7 +205,30 @@ class Precision:
         else:
             write_parts(vectors[:, width:], (slack - norms) / 2)
             vectors[:, width + 2 : width + BESIDE] = 1
-        return Placed(vectors, norms, slack, width, self.unit, c)
+        return Vectors(vectors, norms, slack, width, self.unit, c)
+
+    def hold(self, X: Features, rows: Integers, device: str) -> Vectors:
+        """Some rows of X as vectors, placed in blocks, so that no second copy of them all ever exists."""
+        import torch
+
+        n = len(rows)
+        held = replace(
+            self.place(X[:1], device),
+            vectors=torch.empty((n, self._columns(X.shape[1])), dtype=self.dtype, device=device),
+            norms=torch.empty(n, dtype=torch.float64, device=device),
+            slack=torch.empty(n, dtype=torch.float64, device=device),
+        )
+        for part in _blocks(n, X.shape[1]):
+            block = self.place(X[rows[part]], device)
+            held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
+        return held
+
+    def reader(self, X: Features, rows: Integers, device: str, *, hold: bool) -> Callable[[Integers | slice], Vectors]:
+        """What gives the vectors of some of the `rows` of X, by their numbers in it: all are held on the device, or
+        some are placed anew whenever they are asked for."""
+        if hold:
+            return self.hold(X, rows, device).__getitem__
+        return lambda part: self.place(X[rows[part]], device)
 
     def _round(self, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The coarse vectors, and how far each is from the exact one, float64 (n,)."""
@@ -205,25 +258,87 @@ def write_parts(columns: torch.Tensor, values: torch.Tensor) -> None:
     columns[:, 1] = values - columns[:, 0]
 
 
-def _ways(frame: Frame, sample: Features, dtype: torch.dtype) -> list[Precision]:
-    """Ways to hold coarse vectors: around the mean, and for int8 whole numbers 0..255 as they are."""
+def _blocks(n: int, width: int) -> Iterator[slice]:
+    """Slices that cover `n` rows, of few enough elements to stay in the cache."""
+    step = max(1, BLOCK_ELEMENTS // width)
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def _sample(X: Features) -> Features:
+    """Rows from all over `X`, about a thousand."""
+    return X[:: max(1, len(X) // _SAMPLE_ROWS)]
+
+
+def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the product (n, m) of two sets of vectors, int32 of int8."""
     import torch
 
-    if dtype != torch.int8:
-        return [_balanced(Precision(frame, dtype), sample)]
-    shifted = np.abs(frame.shift(sample, np.float32)).max()
-    ways = [Precision(frame, dtype, float(np.float32(max(float(shifted), 1e-30) / _LARGEST)))]
-    if np.array_equal(sample, np.clip(np.rint(sample), 0, 255)):
-        middle = np.full_like(frame.center, (_LARGEST + 1) * frame.scale)
-        ways.append(Precision(replace(frame, center=middle), dtype, frame.scale))
-    return [_balanced(way, sample) for way in ways]
+    with _full_precision():
+        return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
 
 
-def _balanced(way: Precision, sample: Features) -> Precision:
-    """The same with the k that makes the slack of the sample smallest."""
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Hold torch to true float32 sums: TF32 or bfloat16, which a caller may have allowed, break the bounds."""
     import torch
 
-    exact = torch.from_numpy(way.frame.shift(sample, np.float32))
-    length = float(torch.linalg.vector_norm(exact))
-    error = float(torch.linalg.vector_norm(way._round(exact)[1]))
-    return replace(way, balance=max(error / length if length else 0.0, 2.0**-21))
+    products, sums = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
+    reduced = sums.allow_bf16_reduced_precision_reduction
+    torch.set_float32_matmul_precision("highest")
+    sums.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        sums.allow_bf16_reduced_precision_reduction = reduced
+
+
+def screen(fine: Precision, X: Features, device: str) -> Precision | None:
+    """Return the coarse precision that goes first for the rows of `X`, or None if `fine` does."""
+    import torch
+
+    if X.shape[1] < _NARROWEST or _forced == "none":
+        return None
+    if _forced:
+        return fine.coarse(X, getattr(torch, _forced))
+    measured = speeds(device, torch.get_num_threads())
+    for name in sorted(_KINDS.get(device.partition(":")[0], ()), key=lambda kind: -measured[kind]):
+        if measured[name] >= _FASTER and (name != "int8" or X.shape[1] <= _WIDEST):
+            precision = fine.coarse(X, getattr(torch, name))
+            if name != "int8" or is_sharp(precision, X):
+                return precision
+    return None
+
+
+def is_sharp(precision: Precision, X: Features) -> bool:
+    """Whether the products of this precision leave little undecided."""
+    placed = precision.place(_sample(X))
+    return float(placed.slack.mean()) <= _SHARP * float(placed.norms.mean())
+
+
+@lru_cache
+def speeds(device: str, n_threads: int) -> dict[str, float]:
+    """Return how many times as fast as float32 each kind of coarse product is, here and now, with so many threads.
+
+    A kind whose product of small whole numbers, which every kind holds exactly, is wrong has speed 0.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(-3, 4, (_PROBE_ROWS, _PROBE_WIDTH), generator=generator).float().to(device)
+    kinds = ("float32", *_KINDS.get(device.partition(":")[0], ()))
+    seconds = {name: _seconds(rows.to(getattr(torch, name))) for name in kinds}
+    return {name: seconds["float32"] / value for name, value in seconds.items()}
+
+
+def _seconds(rows: torch.Tensor) -> float:
+    """The time of a product, the best of a few; infinite if it is wrong."""
+    best = float("inf")
+    for _ in range(_PROBE_TIMES):
+        started = time.perf_counter()
+        product = multiply(rows, rows)
+        # Reading a value waits until a GPU is done.
+        product[0, 0].item()
+        best = min(best, time.perf_counter() - started)
+    right = (rows.double() @ rows.double().T).to(product.dtype)
+    return best if (product == right).all() else float("inf")

@@ -1,26 +1,28 @@
-"""The k nearest points of each query."""
+"""The k nearest points of each query, and the points within given distances."""
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
+from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.neighbors.differences import squared_distances
-from entropick.neighbors.distinct import distinct_rows, fingerprint, members
-from entropick.neighbors.level import Level
-from entropick.neighbors.precision import Floats, Frame, Precision
-from entropick.neighbors.screening import screen
-from entropick.neighbors.tile import Near, as_columns, as_rows, compare
-from entropick.processes.device import usable_device
+from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
+from entropick.neighbors.precision import Precision, Vectors, screen
+from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
+from entropick.processes import usable_device
 from entropick.work import Work
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
 _QUERY_ROWS = 2048
 _POINT_ROWS = 1024
+# A tile of 1024 centers x 4096 points in float32 takes 16 MiB.
+_BALL_ROWS, _BALL_COLUMNS = 1024, 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
 _SPARE = 8
 # Times as many may be kept for now, as later points may leave few of them.
@@ -90,9 +92,12 @@ def nearest_neighbors(
     check_same_width(("queries", asking), ("points", known))
     _check_k(check_count(k, name="k"), len(asking), len(known), exclude_self)
     work = work or Work()
-    search = _Search(known, k + exclude_self, Frame.of(asking, known), usable_device(device))
-    name = f"neighbors-{fingerprint(asking, known, np.array([k, exclude_self]))}"
-    distances, indices, done = _load(work, name, (len(asking), k))
+    search = _Search(known, k + exclude_self, Precision.of(asking, known), usable_device(device))
+    name = f"neighbors-{digest(asking, known, np.array([k, exclude_self]))}"
+    arrays, state = work.load(name) or ({}, {"done": 0})
+    distances = np.array(arrays["distances"]) if arrays else np.empty((len(asking), k))
+    indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
+    done = int(state["done"])
     while done < len(asking):
         rows = np.arange(done, min(done + _QUERY_ROWS, len(asking)))
         distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
@@ -116,30 +121,21 @@ def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
         )
 
 
-def _load(work: Work, name: str, shape: tuple[int, int]) -> tuple[Floats, Integers, int]:
-    """What is finished of the same search: distances, indices and how many queries."""
-    saved = work.load(name)
-    if saved is None:
-        return np.empty(shape), np.empty(shape, np.int64), 0
-    arrays, state = saved
-    return np.array(arrays["distances"]), np.array(arrays["indices"]), int(state["done"])
-
-
 class _Search:
     """The distinct points, and how to find the nearest of them."""
 
-    def __init__(self, points: Features, wanted: int, frame: Frame, device: str) -> None:
-        import torch
-
+    def __init__(self, points: Features, wanted: int, fine: Precision, device: str) -> None:
         first, group = distinct_rows(points)
         self.points = points if len(first) == len(points) else points[first]
-        self.members = members(group, len(first), wanted)
+        self.members = _lowest_members(group, len(first), wanted)
         self.wanted = min(wanted, len(first))
-        coarse = screen(frame, self.points, device)
-        kinds = [*([coarse] if coarse else []), Precision(frame, torch.float32), Precision(frame, torch.float64)]
-        everything = np.arange(len(self.points))
-        hold = self.points.nbytes <= _HELD_BYTES
-        self.levels = [Level(self.points, everything, kind, device, hold=hold and kind is kinds[0]) for kind in kinds]
+        coarse = screen(fine, self.points, device)
+        kinds = [*([coarse] if coarse else []), fine, fine.double()]
+        everything, hold = np.arange(len(self.points)), self.points.nbytes <= _HELD_BYTES
+        self.device = device
+        self.levels = [
+            (kind, kind.reader(self.points, everything, device, hold=hold and kind is kinds[0])) for kind in kinds
+        ]
 
     def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
         """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
@@ -155,9 +151,9 @@ class _Search:
         squares = np.full((len(queries), self.wanted), np.inf)
         places = np.zeros((len(queries), self.wanted), np.int64)
         open_ = np.arange(len(queries))
-        for level in self.levels:
+        for precision, read in self.levels:
             if len(open_):
-                rows, columns, unsure = self._candidates(queries[open_], level)
+                rows, columns, unsure = self._candidates(queries[open_], precision, read)
                 self._settle(queries, open_[rows], columns, squares, places)
                 open_ = open_[unsure]
         for query in open_:
@@ -165,17 +161,19 @@ class _Search:
             self._settle(queries, np.full(len(everything), query), everything, squares, places)
         return squares, places
 
-    def _candidates(self, queries: Features, level: Level) -> tuple[Integers, Integers, Integers]:
+    def _candidates(
+        self, queries: Features, precision: Precision, read: Callable[[slice], Vectors]
+    ) -> tuple[Integers, Integers, Integers]:
         """Pairs (query, point) among which the nearest are, and the queries with too many to say."""
         import torch
 
         # Placed block by block, as points are: much faster than all at once, which would leave the cache.
-        placed = Level(queries, np.arange(len(queries)), level.precision, level.device, hold=True).block(slice(None))
+        placed = precision.hold(queries, np.arange(len(queries)), self.device)
         asked, most, n = as_rows(placed), self.wanted + _SPARE, len(queries)
         reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
-        found, enough = Near.none(), n * self.wanted
+        found, enough = Pairs.none(), n * self.wanted
         for start in range(0, len(self.points), _POINT_ROWS):
-            shown = as_columns(level.block(slice(start, start + _POINT_ROWS)))
+            shown = as_columns(read(slice(start, start + _POINT_ROWS)))
             near, within = compare(asked, reach, shown).near(self.wanted)
             reach = torch.minimum(reach, within)
             found = found.extended(near, start)
@@ -200,3 +198,72 @@ class _Search:
         chosen = rank < self.wanted
         squares[rows[chosen], rank[chosen]] = exact[chosen]
         places[rows[chosen], rank[chosen]] = columns[chosen]
+
+
+def _lowest_members(group: Integers, n_groups: int, most: int) -> Integers:
+    """Return the lowest rows of each group (n_groups, w), up to `most`, filled up with -1."""
+    order, ends = grouped(group, n_groups)
+    rank = np.arange(len(group)) - ends[group[order]]
+    chosen = rank < most
+    table = np.full((n_groups, rank[chosen].max() + 1), -1)
+    table[group[order][chosen], rank[chosen]] = order[chosen]
+    return table
+
+
+def count_balls(points: Features, *, centers: Features, radii: Floats) -> Integers:
+    """In how many of the closed balls each point lies, int64 ``(n_points,)``, exactly.
+
+    The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
+    """
+    first, place = distinct_rows(points)
+    seen = points if len(first) == len(points) else points[first]
+    precision = Precision.of(seen, centers)
+    counts = np.zeros(len(seen), np.int64)
+    for columns in _slices(len(seen), _BALL_COLUMNS):
+        placed = as_columns(precision.place(seen[columns]))
+        for rows in _slices(len(centers), _BALL_ROWS):
+            limits = np.square(radii[rows] * precision.scale)
+            inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
+            counts[columns] += np.count_nonzero(inside, axis=0)
+            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
+            exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
+            held = column[exact <= radii[rows][row]]
+            counts[columns] += np.bincount(held, minlength=inside.shape[1])
+    return counts[place]
+
+
+def _sides(centers: Vectors, points: Vectors, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
+    import torch
+
+    reach = torch.from_numpy(limits)
+    tile = compare(centers, reach, points)
+    gains = tile.gains[:, : len(points)]
+    inside = gains >= tile.sure(reach)[:, None]
+    return inside.numpy(), ((gains >= tile.least[:, None]) & ~inside).numpy()
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def seconds_per_pair(width: int) -> tuple[float, float]:
+    """What a pair of rows costs here and now in a float32 product, and in a tile, in whatever precision goes first; the
+    best of a few."""
+    import torch
+
+    rows = np.random.default_rng(0).standard_normal((_QUERY_ROWS, width)).astype(np.float32)
+    fine = Precision.of(rows)
+    precision = screen(fine, rows, "cpu") or fine
+    asked, shown = as_rows(precision.place(rows)), as_columns(precision.place(rows[:_POINT_ROWS]))
+    limits = torch.full_like(asked.norms, torch.inf)
+    product = tile = math.inf
+    # The first tile finds limits such as rows have later, which leave little to look at.
+    for _ in range(3):
+        started = time.perf_counter()
+        _, limits = compare(asked, limits, shown).near(1)
+        tiled = time.perf_counter()
+        torch.from_numpy(rows) @ torch.from_numpy(rows[:_POINT_ROWS]).T
+        product = min(product, time.perf_counter() - tiled)
+        tile = min(tile, tiled - started)
+    return product / (_QUERY_ROWS * _POINT_ROWS), tile / (_QUERY_ROWS * _POINT_ROWS)

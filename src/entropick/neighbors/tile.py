@@ -9,17 +9,15 @@ int8 has no room for such columns; its tiles get lengths subtracted, and limits 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Integers
-from entropick.neighbors.distinct import is_new
-from entropick.neighbors.precision import UNDERFLOW, Floats, Placed, write_parts
+from entropick.arrays import Floats, Integers
+from entropick.neighbors.exact import is_new
+from entropick.neighbors.precision import UNDERFLOW, Vectors, multiply, write_parts
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +34,7 @@ _NOTHING, _LARGEST = -1e30, 1 << 30
 
 
 @dataclass(frozen=True)
-class Near:
+class Pairs:
     """Pairs of a tile, by number and sorted by `row`, with bounds of their squared distances, float64; all are (n,)."""
 
     row: Integers
@@ -44,8 +42,8 @@ class Near:
     lowest: Floats
     highest: Floats
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Near:
-        return Near(self.row[chosen], self.column[chosen], self.lowest[chosen], self.highest[chosen])
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Pairs:
+        return Pairs(self.row[chosen], self.column[chosen], self.lowest[chosen], self.highest[chosen])
 
     def per_row(self) -> tuple[Integers, Floats]:
         """For each pair, how many its row has, and the smallest upper bound of its row."""
@@ -55,20 +53,20 @@ class Near:
         return np.repeat(counts, counts), np.repeat(smallest, counts)
 
     @classmethod
-    def none(cls) -> Near:
+    def none(cls) -> Pairs:
         """No pair."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
-    def extended(self, other: Near, first: int) -> Near:
+    def extended(self, other: Pairs, first: int) -> Pairs:
         """These and those of another tile, whose columns count from `first`; no longer sorted."""
-        return Near(
+        return Pairs(
             np.append(self.row, other.row),
             np.append(self.column, other.column + first),
             np.append(self.lowest, other.lowest),
             np.append(self.highest, other.highest),
         )
 
-    def nearest(self) -> Near:
+    def nearest(self) -> Pairs:
         """Those that may be nearest to their rows."""
         return self[self.lowest <= self.per_row()[1]]
 
@@ -96,8 +94,8 @@ class Tile:
     base: torch.Tensor
     step: float
     rounding: float
-    rows: Placed
-    columns: Placed
+    rows: Vectors
+    columns: Vectors
 
     def sure(self, limits: torch.Tensor) -> torch.Tensor:
         """Gains (n,) of at least this are of pairs that are surely within `limits`, in float32."""
@@ -106,7 +104,7 @@ class Tile:
         enough = (self.base - limits + self._spread) / self.step
         return torch.nextafter(enough.float(), enough.new_tensor(torch.inf, dtype=torch.float32))
 
-    def near(self, wanted: int | None = None) -> tuple[Near, torch.Tensor]:
+    def near(self, wanted: int | None = None) -> tuple[Pairs, torch.Tensor]:
         """Pairs that may be within their limits, and among the `wanted` nearest of their rows if that is a number; also
         squared distances (n,) within which so many surely are, infinite where there are fewer."""
         import torch
@@ -135,7 +133,7 @@ class Tile:
         high = self.base[row] - self.step * (gain - self.rounding * gain.abs())
         high += 2 * (self.rows.slack[row] + self.columns.slack[column])
         bounds = (bound.clamp_(min=0).cpu().numpy() for bound in (low, high))
-        return Near(row.cpu().numpy(), column.cpu().numpy(), *bounds), reach
+        return Pairs(row.cpu().numpy(), column.cpu().numpy(), *bounds), reach
 
     @property
     def _spread(self) -> torch.Tensor:
@@ -168,14 +166,14 @@ def _places(values: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, to
     return torch.div(flat, values.shape[1], rounding_mode="floor"), flat % values.shape[1]
 
 
-def as_rows(placed: Placed) -> Placed:
+def as_rows(placed: Vectors) -> Vectors:
     """The same as the rows of tiles, in which `compare` writes; nothing else may use these vectors."""
     vectors = _filled(placed.vectors, 1)
     vectors[:, placed.width : placed.width + 2] = 1
     return replace(placed, vectors=vectors)
 
 
-def as_columns(placed: Placed) -> Placed:
+def as_columns(placed: Vectors) -> Vectors:
     """The same as the columns of tiles."""
     n, vectors = len(placed), _filled(placed.vectors, _FINE)
     if len(vectors) > n and vectors.shape[1] > placed.width:
@@ -183,8 +181,8 @@ def as_columns(placed: Placed) -> Placed:
     return replace(placed, vectors=vectors)
 
 
-def compare(rows: Placed, limits: torch.Tensor, columns: Placed) -> Tile:
-    """The tile of gains of `as_rows` with squared `limits`, float64 (n,), in the frame, by `as_columns`.
+def compare(rows: Vectors, limits: torch.Tensor, columns: Vectors) -> Tile:
+    """The tile of gains of `as_rows` with squared `limits`, float64 (n,), in units of the vectors, by `as_columns`.
 
     The limits are written into columns of the rows, and stay there.
     """
@@ -205,14 +203,6 @@ def compare(rows: Placed, limits: torch.Tensor, columns: Placed) -> Tile:
     return Tile(gains, gains.new_zeros(len(rows)), base, 2.0, torch.finfo(gains.dtype).eps, rows, columns)
 
 
-def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the product (n, m) of two sets of vectors, int32 of int8."""
-    import torch
-
-    with full_precision():
-        return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
-
-
 def _filled(vectors: torch.Tensor, fine: int) -> torch.Tensor:
     """The vectors, and zeros up to a number of rows that products are fast with, a multiple of `fine` in float32."""
     n = len(vectors)
@@ -222,19 +212,3 @@ def _filled(vectors: torch.Tensor, fine: int) -> torch.Tensor:
     filled = vectors.new_empty((size, vectors.shape[1]))
     filled[:n], filled[n:] = vectors, 0
     return filled
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Hold torch to true float32 sums: TF32 or bfloat16, which a caller may have allowed, break the bounds."""
-    import torch
-
-    products, sums = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
-    reduced = sums.allow_bf16_reduced_precision_reduction
-    torch.set_float32_matmul_precision("highest")
-    sums.allow_bf16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        sums.allow_bf16_reduced_precision_reduction = reduced

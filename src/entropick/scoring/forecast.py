@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from entropick.neighbors import seconds_per_pair
 from entropick.scoring.measuring import N_SPLITS
-from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair, seconds_per_spectrum
+from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_spectrum
 
 # Which sets are searched in which, by the first letters of training, generated and reference.
 _SEARCHES = {

@@ -15,7 +15,7 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Features, Integers
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import usable_device
+from entropick.processes import usable_device
 from entropick.run.files import (
     fingerprint,
     hash_file,
@@ -26,10 +26,9 @@ from entropick.run.work_folder import Pace, StageWork
 from entropick.selection.appraisal import appraise
 from entropick.selection.forecast import forecast
 from entropick.selection.output import CHOSEN, Files, Output, Rows, remove_written
-from entropick.selectors.base import Selector
+from entropick.selectors.base import Rule, Selector
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.quotas import BALANCED
-from entropick.selectors.trusted import check_trusted
 from entropick.sources import (
     Candidates,
     Source,
@@ -189,7 +188,7 @@ class Choice:
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
     def _check_classes(self) -> None:
-        if self.balance and hasattr(self.selector, "trusted"):
+        if self.balance and self.selector.trusts:
             raise InputError(
                 f"balance: expected a rule that needs no trusted source, got {self.selector.kind}, which sees the "
                 "classes as its sources then."
@@ -231,12 +230,13 @@ class Choice:
             f"there: {_duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
 
-    def _trusting(self) -> Iterator[tuple[OutlierGuard | Selector, list[int]]]:
+    def _trusting(self) -> Iterator[tuple[Rule, tuple[int, ...]]]:
         """What compares all rows with those of some sources, and the numbers of these."""
         if self.guard is not None:
-            yield self._guard(self.guard), [self._number(self.guard, "guard")]
-        if hasattr(self.selector, "trusted"):
-            yield self.selector, list(check_trusted(self.selector.trusted))
+            guard = self._guard(self.guard)
+            yield guard, guard.trusts
+        if self.selector.trusts:
+            yield self.selector, self.selector.trusts
 
     def _check_trusted(self, kept: Integers | None = None) -> None:
         """There are enough trusted rows: of all candidates, or of those that a guard kept, given by their sources."""
@@ -248,7 +248,7 @@ class Choice:
             names = ", ".join(self.sources[number].name for number in numbers)
             found = sum(map(len, (self.sources[number] for number in numbers)))
             left = found if kept is None else np.count_nonzero(np.isin(kept, numbers))
-            if left <= (k := rule.get_params()["k"]):
+            if left <= (k := rule.least_trusted - 1):
                 where = "" if kept is None else f" after the guard has set {found - left} aside or they were skipped"
                 raise InputError(
                     f"{rule.kind}: expected more than k = {k} rows of the trusted source {names}, got {left}{where}. "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_pair
+from entropick.neighbors import seconds_per_pair
+from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast
 
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from entropick.arrays import Integers
-from entropick.neighbors import Floats
+from entropick.arrays import Floats, Integers
 from entropick.run.files import storage_errors, write_content
 from entropick.selection.sheet import N_PICTURES, write_sheet
 from entropick.sources import Candidates, Source, readable, readable_columns, write_csv

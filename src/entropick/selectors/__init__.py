@@ -1,10 +1,10 @@
 """Selectors: which rows of a pool become the next training set, and which do not even come into question."""
 
-from entropick.selectors.base import Selection, Selector
+from entropick.selectors.base import Guard, Selection, Selector
 from entropick.selectors.density_greedy import DensityGreedy
 from entropick.selectors.greedy import Greedy
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.random import Random
 from entropick.selectors.threshold_decay import ThresholdDecay
 
-__all__ = ["DensityGreedy", "Greedy", "OutlierGuard", "Random", "Selection", "Selector", "ThresholdDecay"]
+__all__ = ["DensityGreedy", "Greedy", "Guard", "OutlierGuard", "Random", "Selection", "Selector", "ThresholdDecay"]

@@ -1,29 +1,26 @@
-"""The contract of the room: a selector picks rows of a feature matrix and says how far apart they are."""
+"""The contracts of the room: a selector picks rows of a feature matrix and says how far apart they are; a guard sets
+rows aside before."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from entropick.arrays import Features, Integers, check_count, check_features, check_sources
+from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError
-from entropick.neighbors import Cloud, Reach, nearest_neighbors
+from entropick.neighbors import GrowingSet
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
-Floats = NDArray[np.float64]
 RandomState = int | np.random.Generator | None
-
-# Rows whose mutual distances are held at once.
-_BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,21 @@ class Selection:
     facts: dict[str, float]
 
 
-class Unfitted:
-    """Fitted state ends in ``_``; asked for before `fit`, it is a NotFittedError."""
+class Rule(Component, ABC):
+    """What selectors and guards have in common: they are fitted to all rows, and may trust some.
+
+    Fitted state ends in ``_``; asked for before `fit`, it is a NotFittedError.
+    """
+
+    @property
+    def trusts(self) -> tuple[int, ...]:
+        """The numbers of the sources (values of `y`) that the rule compares all rows with; none for most."""
+        return ()
+
+    @property
+    def least_trusted(self) -> int:
+        """How many rows of these sources there must be."""
+        return 0
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for what is missing.
@@ -48,10 +58,10 @@ class Unfitted:
 
 
 @dataclass(kw_only=True)
-class Selector(Unfitted, Component, ABC):
+class Selector(Rule):
     """A rule that picks `n_samples` rows of a feature matrix.
 
-    A subclass writes `_select`, and `check` for parameters of its own.
+    A subclass writes `_select`, `check` for parameters of its own, and `trusts` if it compares rows with a source.
 
     Parameters
     ----------
@@ -121,13 +131,15 @@ class Selector(Unfitted, Component, ABC):
         for name, value in selection.facts.items():
             setattr(self, f"{name}_", value)
         if self._fell_short(features):
-            warnings.warn(self._shortage(), DuplicateWarning, stacklevel=2)
+            copies = self.n_samples - self.n_distinct_
+            warnings.warn(
+                f"{type(self).__name__}: expected {self.n_samples} distinct points, got {self.n_distinct_} and filled "
+                f"up with {copies} {'copy' if copies == 1 else 'copies'} of them. Lower n_samples or look for "
+                "duplicates in X.",
+                DuplicateWarning,
+                stacklevel=2,
+            )
         return self
-
-    @property
-    def trusts(self) -> tuple[int, ...]:
-        """The sources (values of `y`) whose rows all others are compared with; none for most rules."""
-        return ()
 
     @abstractmethod
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
@@ -165,19 +177,14 @@ class Selector(Unfitted, Component, ABC):
             facts |= selection.facts
         if "covering_radius" in facts:
             # The last choice was among some of the rows; the radius is that of all.
-            facts["covering_radius"] = float(nearest_neighbors(X, X[rows]).distances.max())
+            growing = GrowingSet(X, self.n_samples)
+            growing.accept(rows.tolist(), np.square(distances).tolist())
+            facts["covering_radius"] = growing.covering_radius()
         return Selection(rows, distances, facts)
 
     def _fell_short(self, X: Features) -> bool:
         """Whether `X` had too few distinct points."""
         return self.n_distinct_ < self.n_samples
-
-    def _shortage(self) -> str:
-        copies = self.n_samples - self.n_distinct_
-        return (
-            f"{type(self).__name__}: expected {self.n_samples} distinct points, got {self.n_distinct_} and filled up "
-            f"with {copies} {'copy' if copies == 1 else 'copies'} of them. Lower n_samples or look for duplicates in X."
-        )
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
@@ -229,6 +236,50 @@ class Selector(Unfitted, Component, ABC):
         }
 
 
+@dataclass(kw_only=True)
+class Guard(Rule):
+    """A rule that sets rows aside before anything is selected from the others; never those that it `trusts`.
+
+    A subclass writes `_measure`, `check` for parameters of its own, and `trusts`.
+
+    Attributes
+    ----------
+    set_aside_ : int64
+        Rows of X, the most extreme first.
+    kept_ : int64
+        All other rows, ascending.
+    distances_ : float64 (n,)
+        How extreme each row is.
+    threshold_ : float
+        Rows with a larger distance are set aside.
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, *, work: Work | None = None) -> Self:
+        """Find the rows of `X` (n, d) that are to be set aside; `y` (n,) is the source of each row.
+
+        Raises
+        ------
+        InputError
+            For an unusable parameter, unusable features or sources, or sources that cannot be trusted.
+        """
+        self.check()
+        features = check_features(X)
+        sources = check_sources(y, len(features))
+        self.distances_, self.threshold_ = self._measure(features, sources, work or Work())
+        extreme = np.flatnonzero((self.distances_ > self.threshold_) & ~np.isin(sources, self.trusts))
+        self.set_aside_: Integers = extreme[np.argsort(-self.distances_[extreme], kind="stable")]
+        self.kept_: Integers = np.setdiff1d(np.arange(len(features)), extreme)
+        return self
+
+    @abstractmethod
+    def _measure(self, X: Features, sources: Integers, work: Work) -> tuple[Floats, float]:
+        """How extreme each row of checked data is (n,), and from where on a row is set aside."""
+
+    def summary(self) -> dict[str, Any]:
+        """What was done, as JSON-able numbers."""
+        return {"threshold": self.threshold_, "n_set_aside": len(self.set_aside_), "n_kept": len(self.kept_)}
+
+
 def check_random_state(value: Any) -> None:
     """Raise InputError unless `value` is a whole number of at least 0, a NumPy generator or None."""
     if not (value is None or isinstance(value, np.random.Generator)):
@@ -238,23 +289,3 @@ def check_random_state(value: Any) -> None:
 def first_in(order: Integers, initial: Integers) -> Integers:
     """The rows in `order`, but `initial` before all others."""
     return np.concatenate([initial, order[~np.isin(order, initial)]])
-
-
-def squares_in_order(cloud: Cloud, positions: Integers) -> Floats:
-    """Return the squared distance (n,) of each position to the nearest of those before it; infinite for the first."""
-    reach = Reach(cloud)
-    result = np.empty(len(positions))
-    for part in parts(len(positions)):
-        block = positions[part]
-        reach.approach(block, positions[: part.start])
-        squares = reach.settle(block)
-        near = cloud.among(block, squares)
-        near = near[near.column < near.row]
-        np.minimum.at(squares, near.row, cloud.exact(block[near.row], block[near.column]))
-        result[part] = squares
-    return result
-
-
-def parts(n: int) -> Iterable[slice]:
-    """Slices of a block's length that cover ``range(n)``."""
-    return (slice(start, min(start + _BLOCK_ROWS, n)) for start in range(0, n, _BLOCK_ROWS))

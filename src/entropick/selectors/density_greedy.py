@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from entropick.arrays import Features, Integers, check_count, check_real
+from entropick.arrays import Features, Floats, Integers, check_count, check_real
 from entropick.errors import InputError
-from entropick.neighbors import Floats
 from entropick.selectors.greedy import Greedy
-from entropick.selectors.trusted import check_trusted, spacing
+from entropick.selectors.guards import check_trusted, spacing
 from entropick.work import Work
 
 # Weights below this are as good as none; products with squared distances stay normal numbers.
@@ -77,8 +76,13 @@ class DensityGreedy(Greedy):
 
     @property
     def trusts(self) -> tuple[int, ...]:
-        """The sources that are trusted."""
+        """The sources that are meant by `trusted`."""
         return check_trusted(self.trusted)
+
+    @property
+    def least_trusted(self) -> int:
+        """One row more than the neighbour that measures the spacing."""
+        return self.k + 1
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
@@ -89,7 +93,7 @@ class DensityGreedy(Greedy):
         check_real(self.power, name="power", minimum=0)
 
     def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
-        is_trusted, r = spacing(X, sources, self.trusted, self.k, work, device=self.device)
+        is_trusted, r = spacing(X, sources, self.trusts, self.k, work, device=self.device)
         typical = float(np.quantile(r[is_trusted], self.quantile))
         if typical == 0:
             raise InputError(

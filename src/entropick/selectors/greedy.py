@@ -8,10 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from entropick.arrays import Features, Integers
-from entropick.neighbors import Cloud, grouped
-from entropick.selectors.base import Floats, RandomState, Selection, Selector
-from entropick.selectors.candidates import Candidates
+from entropick.arrays import Features, Floats, Integers
+from entropick.neighbors import GrowingSet, grouped
+from entropick.selectors.base import RandomState, Selection, Selector
 from entropick.work import Work
 
 # Rows among which a round looks ahead: at first, at least, at most.
@@ -78,36 +77,37 @@ class Greedy(Selector):
     ) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
         weights = np.ones(len(X)) if weights is None else weights
-        candidates = Candidates(Cloud(X, device=self.device), self.n_samples, first, weights)
-        if candidates.load(work) is None:
-            candidates.begin(first)
+        growing = GrowingSet(X, self.n_samples, device=self.device)
+        growing.begin(first, work, weights)
         width = _WIDTH[0]
-        while candidates.missing:
-            top, bound = _farthest(candidates, weights, width)
+        while growing.missing:
+            top, bound = _farthest(growing, weights, width)
             if len(top) == 0:
                 break
-            picks = _look_ahead(candidates, weights[top], top, bound)
-            width = _next_width(width, picks)
-            work.progress(len(candidates.accepted), self.n_samples, "greedy selection")
-            candidates.save(work)
-        return candidates.selection()
+            picks = _look_ahead(growing, weights[top], top, bound)
+            # Farther ahead where half of what was looked at was picked, less far where little was.
+            wider = 2 * width if 2 * picks > width else width // 2 if 8 * picks < width else width
+            width = int(np.clip(wider, *_WIDTH[1:]))
+            work.progress(len(growing.accepted), self.n_samples, "greedy selection")
+            growing.save(work)
+        return Selection(*growing.filled(), {"covering_radius": growing.covering_radius()})
 
 
 # A weighted squared distance and a position, counted down: of two that are equal the lower row comes first.
 Rank = tuple[float, int]
 
 
-def _farthest(candidates: Candidates, weights: Floats, width: int) -> tuple[Integers, Rank]:
+def _farthest(growing: GrowingSet, weights: Floats, width: int) -> tuple[Integers, Rank]:
     """The `width` positions that may be farthest, ascending, which have seen the whole set, and a rank that nothing
     outside comes before."""
     alive, limit = np.empty(0, np.int64), np.inf
     while len(alive) < width and limit > 0:
-        block, limit = _above(candidates.squares * weights, limit, _BROUGHT * width)
+        block, limit = _above(growing.squares * weights, limit, _BROUGHT * width)
         alive = np.concatenate([alive, block])
         # A square that is within the next number below the quotient is within the limit when it is weighted.
-        alive = candidates.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
-        alive = alive[candidates.squares[alive] * weights[alive] > limit]
-    values = candidates.squares[alive] * weights[alive]
+        alive = growing.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
+        alive = alive[growing.squares[alive] * weights[alive] > limit]
+    values = growing.squares[alive] * weights[alive]
     order = np.lexsort((alive, -values))
     outside = (values[order[width]], -int(alive[order[width]])) if len(order) > width else (limit, 1)
     return np.sort(alive[order[:width]]), outside
@@ -123,11 +123,11 @@ def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
     return below[chosen], float(values[below[~chosen]].max(initial=0.0))
 
 
-def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: Rank) -> int:
+def _look_ahead(growing: GrowingSet, weights: Floats, top: Integers, bound: Rank) -> int:
     """Pick among `top` for as long as the best ranks before everything outside; return how many."""
-    squares = candidates.reach.settle(top)
-    ends, nearer, between = _nearer(candidates, weights, top, bound[0])
-    positions, factors, current, missing = top.tolist(), weights.tolist(), squares.tolist(), candidates.missing
+    squares = growing.settle(top)
+    ends, nearer, between = _nearer(growing, weights, top, bound[0])
+    positions, factors, current, missing = top.tolist(), weights.tolist(), squares.tolist(), growing.missing
     picked: list[int] = []
     at: list[float] = []
     # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
@@ -149,29 +149,24 @@ def _look_ahead(candidates: Candidates, weights: Floats, top: Integers, bound: R
             if square < current[other]:
                 current[other] = square
                 heappush(ranks, (-square * factors[other], other))
-    candidates.accept(picked, at)
+    growing.accept(picked, at)
     now = np.array(current)
-    # Those beneath the bound may be upper bounds: they still have to see who came nearest.
+    # Those beneath the bound may be upper bounds: they still have to see which came nearest.
     is_exact = (now * weights >= bound[0]) | (now == 0)
-    candidates.know(top[is_exact], now[is_exact])
-    candidates.reach.lower(top[~is_exact], now[~is_exact])
+    growing.note(top[is_exact], now[is_exact])
+    growing.lower(top[~is_exact], now[~is_exact])
     return len(picked)
 
 
 def _nearer(
-    candidates: Candidates, weights: Floats, top: Integers, bound: float
+    growing: GrowingSet, weights: Floats, top: Integers, bound: float
 ) -> tuple[list[int], list[int], list[float]]:
-    """Who comes nearer with each of `top`: those of place p, and the squared distances to them, lie from number ends[p]
-    to ends[p + 1]. Of those that are then surely beneath `bound` these are upper bounds beneath it."""
-    near = candidates.cloud.among(top, candidates.squares[top])
+    """Which places of `top` come nearer when one is picked: those that do with place p, and the squared distances to
+    them, lie from number ends[p] to ends[p + 1]. Of those that are then surely beneath `bound` these are upper bounds
+    beneath it."""
+    near = growing.among(top, growing.squares[top])
     between = near.highest
     is_open = between * weights[near.row] >= bound
-    between[is_open] = candidates.cloud.exact(top[near.row[is_open]], top[near.column[is_open]])
+    between[is_open] = growing.exact(top[near.row[is_open]], top[near.column[is_open]])
     order, ends = grouped(near.column, len(top))
     return ends.tolist(), near.row[order].tolist(), between[order].tolist()
-
-
-def _next_width(width: int, picks: int) -> int:
-    """Look farther ahead where half of what was looked at was picked, less far where little was."""
-    wider = 2 * width if 2 * picks > width else width // 2 if 8 * picks < width else width
-    return int(np.clip(wider, *_WIDTH[1:]))

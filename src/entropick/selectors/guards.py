@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from entropick.arrays import Integers, check_count, check_features, check_real, check_sources
-from entropick.component import Component
+from entropick.arrays import Features, Floats, Integers, check_count, check_real
 from entropick.errors import InputError
-from entropick.neighbors import Floats
-from entropick.selectors.base import Unfitted
-from entropick.selectors.trusted import check_trusted, spacing
+from entropick.neighbors import nearest_neighbors
+from entropick.selectors.base import Guard
 from entropick.work import Work
+
+# Rows that are looked up at once: so many of a memory map are in memory.
+_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(kw_only=True)
-class OutlierGuard(Unfitted, Component):
+class OutlierGuard(Guard):
     """Set rows aside that are farther from a trusted source than its own rows are from each other.
 
     A selector that looks for what is far from everything finds garbage first. The guard measures the distance of every
@@ -40,10 +41,8 @@ class OutlierGuard(Unfitted, Component):
 
     Attributes
     ----------
-    set_aside_ : int64
-        Rows of X, the farthest first.
-    kept_ : int64
-        All other rows, ascending.
+    set_aside_, kept_ : int64
+        See `Guard`.
     distances_ : float64 (n,)
         Of each row to its k-th nearest trusted row, in the units of the features.
     threshold_ : float
@@ -75,8 +74,13 @@ class OutlierGuard(Unfitted, Component):
 
     @property
     def trusts(self) -> tuple[int, ...]:
-        """The sources that are trusted."""
+        """The sources that are meant by `trusted`."""
         return check_trusted(self.trusted)
+
+    @property
+    def least_trusted(self) -> int:
+        """One row more than the neighbour that is looked at."""
+        return self.k + 1
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
@@ -86,36 +90,76 @@ class OutlierGuard(Unfitted, Component):
         if check_real(self.factor, name="factor", above=0) < 1:
             raise InputError(f"factor: expected at least 1, got {self.factor!r}. Lower the quantile instead.")
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, *, work: Work | None = None) -> Self:
-        """Find the rows of `X` (n, d) that are to be set aside; `y` (n,) is the source of each row.
-
-        Raises
-        ------
-        InputError
-            For an unusable parameter, unusable features or sources, `k` or fewer trusted rows, or trusted rows of which
-            most are copies of each other.
-        """
-        self.check()
-        features = check_features(X)
-        is_trusted, distances = spacing(features, check_sources(y, len(features)), self.trusted, self.k, work)
-        self.threshold_ = self._threshold(distances[is_trusted])
-        others = np.flatnonzero(~is_trusted)
-        extreme = others[distances[others] > self.threshold_]
-        self.distances_ = distances
-        self.set_aside_: Integers = extreme[np.argsort(-distances[extreme], kind="stable")]
-        self.kept_ = np.setdiff1d(np.arange(len(features)), extreme)
-        return self
-
-    def _threshold(self, distances: Floats) -> float:
-        rank = min(math.ceil((len(distances) + 1) * self.quantile), len(distances))
-        limit = self.factor * float(np.sort(distances)[rank - 1])
-        if limit == 0:
+    def _measure(self, X: Features, sources: Integers, work: Work) -> tuple[Floats, float]:
+        is_trusted, distances = spacing(X, sources, self.trusts, self.k, work)
+        among = distances[is_trusted]
+        rank = min(math.ceil((len(among) + 1) * self.quantile), len(among))
+        threshold = self.factor * float(np.sort(among)[rank - 1])
+        if threshold == 0:
             raise InputError(
                 f"trusted: expected different rows, but nearly all have {self.k} copies, so that any other row would "
                 "be extreme. Remove the copies, or raise k."
             )
-        return limit
+        return distances, threshold
 
-    def summary(self) -> dict[str, Any]:
-        """What was done, as JSON-able numbers."""
-        return {"threshold": self.threshold_, "n_set_aside": len(self.set_aside_), "n_kept": len(self.kept_)}
+
+def check_trusted(trusted: Any) -> tuple[int, ...]:
+    """Return the sources that are meant; InputError unless `trusted` is a whole number or a tuple of some."""
+    numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
+    if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
+        raise InputError(
+            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {trusted!r}. "
+            "0 is the first one, in loops the real data."
+        )
+    return tuple(numbers)
+
+
+def spacing(
+    X: Features,
+    sources: Integers,
+    trusted: tuple[int, ...],
+    k: int,
+    work: Work,
+    *,
+    device: str = "auto",
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return which rows are `trusted` (n,), and the distance (n,) of each row to its `k`-th nearest trusted row.
+
+    A trusted row is left out of its own neighbours.
+
+    Raises
+    ------
+    InputError
+        For `k` or fewer trusted rows.
+    """
+    is_trusted = np.isin(sources, trusted)
+    rows, others = np.flatnonzero(is_trusted), np.flatnonzero(~is_trusted)
+    if len(rows) <= k:
+        raise InputError(
+            f"trusted: expected more than k = {k} rows of source {', '.join(map(str, trusted))}, got {len(rows)}. "
+            "Name another source, or lower k."
+        )
+    points = X if len(rows) == len(X) else X[rows]
+    distances = np.empty(len(X))
+    # Progress only: the searches would take each other's checkpoints for their own.
+    telling = _Telling(work)
+
+    def kth(queries: Features, *, are_points: bool = False) -> Floats:
+        found = nearest_neighbors(queries, points, k=k, exclude_self=are_points, device=device, work=telling)
+        return found.distances[:, k - 1]
+
+    distances[rows] = kth(points, are_points=True)
+    for start in range(0, len(others), _BLOCK_ROWS):
+        block = others[start : start + _BLOCK_ROWS]
+        distances[block] = kth(X[block])
+    return is_trusted, distances
+
+
+class _Telling(Work):
+    """Passes progress on and keeps nothing."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self._work.progress(done, total, f"trusted rows: {note}")

@@ -9,8 +9,8 @@ import numpy as np
 
 from entropick.arrays import Features, Integers
 from entropick.errors import InputError
-from entropick.neighbors import Cloud, distinct_rows
-from entropick.selectors.base import RandomState, Selection, Selector, first_in, squares_in_order
+from entropick.neighbors import GrowingSet, distinct_rows
+from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.quotas import even_shares
 from entropick.work import Work
 
@@ -71,8 +71,9 @@ class Random(Selector):
         if self.stratify:
             rows = _stratified(rows, sources, self.n_samples)
         rows = rows[: self.n_samples]
-        picked = Cloud(X, rows)
-        return Selection(rows, np.sqrt(squares_in_order(picked, np.arange(len(rows)))), {})
+        growing = GrowingSet(X, self.n_samples, rows)
+        growing.accept_in_order(np.arange(len(rows)))
+        return Selection(*growing.filled(), {})
 
     def _fell_short(self, X: Features) -> bool:
         return super()._fell_short(X) and len(distinct_rows(X)[0]) < self.n_samples

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers, check_real
-from entropick.neighbors import Cloud, grouped
+from entropick.neighbors import GrowingSet, grouped
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
-from entropick.selectors.candidates import Candidates
 from entropick.work import Work
 
 # Candidates that are looked at together: at first and at least, at most.
@@ -92,27 +91,24 @@ class ThresholdDecay(Selector):
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         order = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
         first = np.arange(max(1, len(initial)))
-        candidates = Candidates(Cloud(X, order, device=self.device), self.n_samples, first)
-        start = self._start(candidates.cloud)
-        state = candidates.load(work)
-        if state is None:
-            candidates.begin(first)
-        passes, begin, used = (state[name] for name in ("passes", "next", "used")) if state else (0, 0, 0)
-        while candidates.missing and candidates.squares.any():
-            threshold, before = start * self.decay**passes, len(candidates.accepted)
-            for after in _scan(candidates, _square_within(threshold), begin):
-                used = passes if len(candidates.accepted) > before else used
-                work.progress(len(candidates.accepted), self.n_samples, f"threshold {threshold:g}")
-                candidates.save(work, passes=passes, next=after, used=used)
-            farthest = math.sqrt(candidates.squares.max())
+        growing = GrowingSet(X, self.n_samples, order, device=self.device)
+        if self.threshold == "auto":
+            everything = np.arange(len(X))
+            start = math.sqrt(growing.exact(everything, np.zeros_like(everything)).max())
+        else:
+            start = float(self.threshold)
+        state = growing.begin(first, work)
+        passes, begin, used = (state.get(name, 0) for name in ("passes", "next", "used"))
+        while growing.missing and growing.squares.any():
+            threshold, before = start * self.decay**passes, len(growing.accepted)
+            for after in _scan(growing, _square_within(threshold), begin):
+                used = passes if len(growing.accepted) > before else used
+                work.progress(len(growing.accepted), self.n_samples, f"threshold {threshold:g}")
+                growing.save(work, passes=passes, next=after, used=used)
+            farthest = math.sqrt(growing.squares.max())
             passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
-        return candidates.selection(threshold=start * self.decay**used)
-
-    def _start(self, cloud: Cloud) -> float:
-        if self.threshold != "auto":
-            return float(self.threshold)
-        everything = np.arange(len(cloud))
-        return math.sqrt(cloud.exact(everything, np.zeros_like(everything)).max())
+        facts = {"covering_radius": growing.covering_radius(), "threshold": start * self.decay**used}
+        return Selection(*growing.filled(), facts)
 
     def _passes_below(self, start: float, distance: float) -> int:
         """The passes after which the threshold is first below `distance`, or one less: logarithms are rounded."""
@@ -121,45 +117,41 @@ class ThresholdDecay(Selector):
         return math.floor((math.log(distance) - math.log(start)) / math.log(self.decay))
 
 
-def _scan(candidates: Candidates, limit: float, position: int) -> Iterator[int]:
+def _scan(growing: GrowingSet, limit: float, position: int) -> Iterator[int]:
     """One pass, from `position` on: accept, in order, every candidate whose squared distance to all accepted ones is
     above `limit`. After each block, tell where the next begins."""
-    alive = np.flatnonzero(candidates.squares[position:] > limit) + position
+    alive = np.flatnonzero(growing.squares[position:] > limit) + position
     width = _WIDTH[0]
-    while len(alive) and candidates.missing:
+    while len(alive) and growing.missing:
         block, alive = alive[:width], alive[width:]
-        left = candidates.catch_up(block, limit)
-        _accept_in_order(candidates, left, limit)
-        width = _next_width(width, len(left))
+        left = growing.catch_up(block, limit)
+        _accept_in_order(growing, left, limit)
+        # More together where few are left of them, fewer where many are: these are compared with each other.
+        wider = 2 * width if 4 * len(left) < width else width // 2 if 2 * len(left) > width else width
+        width = int(np.clip(wider, *_WIDTH))
         yield int(block[-1]) + 1
 
 
-def _next_width(width: int, left: int) -> int:
-    """Look at more together where few are left of them, at fewer where many: these are compared with each other."""
-    wider = 2 * width if 4 * left < width else width // 2 if 2 * left > width else width
-    return int(np.clip(wider, *_WIDTH))
-
-
-def _accept_in_order(candidates: Candidates, block: Integers, limit: float) -> None:
-    cloud, squares = candidates.cloud, candidates.reach.settle(block)
-    near = cloud.among(block, squares)
+def _accept_in_order(growing: GrowingSet, block: Integers, limit: float) -> None:
+    squares = growing.settle(block)
+    near = growing.among(block, squares)
     # An earlier one can only be in the way of a later one.
     near = near[near.column < near.row]
     unsure = (near.lowest <= limit) & (near.highest > limit)
-    near.highest[unsure] = cloud.exact(block[near.row[unsure]], block[near.column[unsure]])
+    near.highest[unsure] = growing.exact(block[near.row[unsure]], block[near.column[unsure]])
     in_way = near[near.highest <= limit]
-    is_accepted = _in_order(squares > limit, in_way.column, in_way.row, candidates.missing)
+    is_accepted = _in_order(squares > limit, in_way.column, in_way.row, growing.missing)
     # Accepted ones are to know how near they are; of the others it is enough that they are within the limit.
     both = near[is_accepted[near.row] & is_accepted[near.column]]
-    np.minimum.at(squares, both.row, cloud.exact(block[both.row], block[both.column]))
-    candidates.accept(block[is_accepted].tolist(), squares[is_accepted].tolist())
+    np.minimum.at(squares, both.row, growing.exact(block[both.row], block[both.column]))
+    growing.accept(block[is_accepted].tolist(), squares[is_accepted].tolist())
     kept_out = in_way[is_accepted[in_way.column] & ~is_accepted[in_way.row]]
     np.minimum.at(squares, kept_out.row, kept_out.highest)
-    candidates.reach.lower(block[~is_accepted], squares[~is_accepted])
+    growing.lower(block[~is_accepted], squares[~is_accepted])
 
 
 def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, most: int) -> NDArray[np.bool_]:
-    """Accept whom nobody keeps out, one after another, up to `most`; an accepted one keeps `later` ones out."""
+    """Accept what nothing keeps out, one after another, up to `most`; an accepted one keeps its `later` ones out."""
     order, ends = grouped(earlier, len(is_free))
     kept_out, free = later[order].tolist(), is_free.tolist()
     for place, (start, end) in enumerate(itertools.pairwise(ends.tolist())):

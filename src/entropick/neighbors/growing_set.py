@@ -1,0 +1,219 @@
+"""A set that grows among rows, one after another, and how near it has come to each of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from entropick.arrays import Features, Floats, Integers
+from entropick.neighbors.exact import bound_differences, digest, distinct_numbers, squared_distances
+from entropick.neighbors.precision import Precision, Vectors, screen
+from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
+from entropick.processes import usable_device
+from entropick.work import State, Work
+
+# Rows and columns of a tile, small enough to stay in the cache.
+_TILE_ROWS, _TILE_COLUMNS = 2048, 1024
+# When a product leaves more than this share of its pairs undecided (and more than this many), a finer one follows.
+_CROWD, _CROWD_PAIRS = 0.005, 1 << 12
+# Rows that are looked at together.
+_BLOCK_ROWS = 512
+# Rows that have seen almost the same members catch up together; up to this many members are then seen twice.
+_OVERLAP = 512
+
+
+class GrowingSet:
+    """Some `rows` of X, of which `n_samples` are to be accepted. A *position* counts them; rows of a memory map stay
+    there, and are placed block by block.
+
+    Distances to a growing set only fall. So the distance of a row to those accepted that it has seen is an upper bound
+    of its distance to the whole set: what is near enough does not have to look at the rest. Each pair is computed at
+    most about once, many not at all.
+
+    Attributes
+    ----------
+    accepted, at
+        Positions in order, and the squared distance of each to those before it.
+    squares : float64 (n,)
+        Squared distance of each position to the nearest of the accepted ones that it has seen, or, where a product has
+        said all that was needed, an upper bound that is hardly larger; `settle` makes it exact. Infinite at first.
+    """
+
+    def __init__(self, X: Features, n_samples: int, rows: Integers | None = None, *, device: str = "auto") -> None:
+        device = usable_device(device)
+        self.X, self.n_samples = X, n_samples
+        self.rows = np.arange(len(X)) if rows is None else rows
+        fine, hold = Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
+        coarse = screen(fine, X, device) if hold else None
+        kinds = [*([coarse] if coarse else []), fine, fine.double()]
+        self._scale = fine.scale
+        self._levels = [kind.reader(X, self.rows, device, hold=hold and kind is kinds[0]) for kind in kinds]
+        self.accepted: list[int] = []
+        self.at: list[float] = []
+        self.squares = np.full(len(self.rows), np.inf)
+        self._lowest = self.squares.copy()
+        self._nearest = np.full(len(self.rows), -1)
+        # How many of the accepted ones each position has seen.
+        self._seen = np.zeros(len(self.rows), np.int64)
+
+    @property
+    def missing(self) -> int:
+        """How many are still to be accepted."""
+        return self.n_samples - len(self.accepted)
+
+    def begin(self, first: Integers, work: Work, *further: Floats) -> State:
+        """Accept those of an interrupted choice and return the `state` that was saved with them; if there was none,
+        accept `first`, in order, and return an empty one.
+
+        The choice is known by the rows, `first`, and what `further` decides it.
+        """
+        # One stage may choose several times, among different rows.
+        self._name = f"selection-{digest(self.X, self.rows, first, *further)}"
+        if (saved := work.load(self._name)) is None:
+            self.accept_in_order(first)
+            return {}
+        arrays, state = saved
+        self.accept(arrays["accepted"].tolist(), arrays["at"].tolist())
+        return state
+
+    def save(self, work: Work, **state: int) -> None:
+        """Keep the accepted ones, if it is time to. How near they are to the others is computed again when asked."""
+        if work.due():
+            arrays = {"accepted": np.array(self.accepted), "at": np.array(self.at)}
+            work.save(self._name, arrays, dict(state))
+
+    def accept(self, positions: list[int], squares: list[float]) -> None:
+        """Accept some, in order, each at the given squared distance to those accepted before it."""
+        self.accepted += positions
+        self.at += squares
+        self._know(np.array(positions, np.int64), 0.0)
+
+    def accept_in_order(self, positions: Integers) -> None:
+        """Accept the first of all, whose distances to those before them are yet to be found."""
+        for start in range(0, len(positions), _BLOCK_ROWS):
+            block = positions[start : start + _BLOCK_ROWS]
+            self._approach(block, positions[:start])
+            squares = self.settle(block)
+            near = self.among(block, squares)
+            near = near[near.column < near.row]
+            np.minimum.at(squares, near.row, self.exact(block[near.row], block[near.column]))
+            self.accept(block.tolist(), squares.tolist())
+
+    def exact(self, positions: Integers, others: Integers) -> Floats:
+        """Squared distances (n,) of pairs of positions, in float64."""
+        return squared_distances(self.X, self.rows[positions], self.X, self.rows[others])
+
+    def among(self, positions: Integers, squares: Floats) -> Pairs:
+        """Pairs (row, column) of different places in `positions` of which the column may be within the squared distance
+        of the row in `squares` (b,)."""
+        if len(positions) == 0:
+            return Pairs.none()
+        read = self._levels[0]
+        found = self._near(as_rows(read(positions)), squares, as_columns(read(positions)))
+        return found[found.row != found.column]
+
+    def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
+        """Show all accepted ones to the positions of `block` until they are within `limit`, one for all or one each;
+        return those that may not be. These have seen all, so once settled, their `squares` are the distances to the
+        whole set.
+        """
+        accepted = np.array(self.accepted)
+        # Stretches of the accepted ones, such that little is seen twice.
+        marks: list[int] = []
+        for seen in distinct_numbers(self._seen[block]).tolist():
+            if not marks or seen - marks[-1] > _OVERLAP:
+                marks.append(seen)
+        for start, stop in itertools.pairwise([*marks, len(accepted)]):
+            behind = block[(self._seen[block] < stop) & (self.squares[block] > limit)]
+            self._approach(behind, accepted[start:stop])
+            self._seen[behind] = stop
+        return block[self.squares[block] > limit]
+
+    def settle(self, positions: Integers) -> Floats:
+        """Make the squared distances of `positions` exact, and return them."""
+        vague = positions[self._lowest[positions] < self.squares[positions]]
+        self._know(vague, self.exact(vague, self._nearest[vague]))
+        return self.squares[positions]
+
+    def note(self, positions: Integers, squares: Floats) -> None:
+        """Note exact squared distances to the whole set."""
+        self._know(positions, squares)
+        self._seen[positions] = len(self.accepted)
+
+    def lower(self, positions: Integers, bounds: Floats) -> None:
+        """Note upper bounds from members that `positions` have yet to see."""
+        # The next number: what sees the member at just this distance is to find it nearer.
+        self.squares[positions] = np.minimum(self.squares[positions], np.nextafter(bounds, np.inf))
+
+    def filled(self) -> tuple[Integers, Floats]:
+        """The rows accepted, filled up with the first others, which are copies of them, and the distance of each."""
+        is_left = np.ones(len(self.rows), bool)
+        is_left[self.accepted] = False
+        others = np.flatnonzero(is_left)[: self.missing]
+        positions = np.concatenate([self.accepted, others]).astype(np.int64)
+        return self.rows[positions], np.sqrt(np.concatenate([self.at, np.zeros(len(others))]))
+
+    def covering_radius(self) -> float:
+        """The largest distance to the whole set; only those that might be the farthest catch up."""
+        order = np.argsort(-self.squares, kind="stable")
+        largest = 0.0
+        for start in range(0, len(order), _BLOCK_ROWS):
+            if self.squares[order[start]] <= largest:
+                break
+            block = self.catch_up(order[start : start + _BLOCK_ROWS], largest)
+            largest = max(largest, float(self.settle(block).max(initial=0.0)))
+        return math.sqrt(largest)
+
+    def _know(self, positions: Integers, squares: Floats | float) -> None:
+        """Set exact squared distances."""
+        self.squares[positions] = self._lowest[positions] = squares
+
+    def _approach(self, positions: Integers, members: Integers) -> None:
+        """Show `members` of the set to `positions`."""
+        for first in range(0, len(members), _TILE_COLUMNS):
+            columns = members[first : first + _TILE_COLUMNS]
+            shown: list[Vectors | None] = [None] * len(self._levels)
+            for start in range(0, len(positions), _TILE_ROWS):
+                self._show(positions[start : start + _TILE_ROWS], columns, shown)
+
+    def _show(self, positions: Integers, members: Integers, shown: list[Vectors | None]) -> None:
+        """One tile, by finer and finer products for the rows that are left open, and in the end by differences."""
+        for depth, read in enumerate(self._levels):
+            columns = shown[depth] = shown[depth] or as_columns(read(members))
+            near = self._near(as_rows(read(positions)), self.squares[positions], columns, wanted=1).nearest()
+            near = self._note_clear(positions, members, near)
+            crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(members))
+            if len(near.row) <= crowd or read is self._levels[-1]:
+                break
+            positions = positions[distinct_numbers(near.row)]
+        near = self._note_clear(positions, members, self._tighten(positions, members, near))
+        rows = positions[near.row]
+        self.settle(distinct_numbers(rows))
+        np.minimum.at(self.squares, rows, self.exact(rows, members[near.column]))
+        self._lowest[rows] = self.squares[rows]
+
+    def _near(self, rows: Vectors, squares: Floats, columns: Vectors, wanted: int | None = None) -> Pairs:
+        """Pairs of a tile that may be within the `squares` of their rows, and of the `wanted` nearest to them."""
+        import torch
+
+        limits = torch.from_numpy(squares * self._scale**2).to(rows.norms.device)
+        found = compare(rows, limits, columns).near(wanted)[0]
+        return Pairs(found.row, found.column, found.lowest / self._scale**2, found.highest / self._scale**2)
+
+    def _tighten(self, positions: Integers, members: Integers, near: Pairs) -> Pairs:
+        """The same pairs with bounds by differences, without those that turn out to be farther."""
+        rows = positions[near.row]
+        others = self.rows[members[near.column]]
+        lowest, highest = bound_differences(self.X, self.rows[rows], self.X, others, self._scale)
+        return Pairs(near.row, near.column, lowest, highest)[lowest < self.squares[rows]].nearest()
+
+    def _note_clear(self, positions: Integers, members: Integers, near: Pairs) -> Pairs:
+        """Note where one column is surely nearer than all others and than what was known; return what remains."""
+        counts, _ = near.per_row()
+        clear = (counts == 1) & (near.highest < self._lowest[positions[near.row]])
+        noted, rows = near[clear], positions[near.row[clear]]
+        self._lowest[rows], self.squares[rows] = noted.lowest, noted.highest
+        self._nearest[rows] = members[noted.column]
+        return near[~clear]
