@@ -18,7 +18,7 @@ def test_is_the_trace_of_the_covariance(shape, offset):
 def test_blocks_make_no_difference(monkeypatch):
     X = np.random.default_rng(0).normal(100, 1, size=(53, 6)).astype(np.float32)
     whole = total_variance(X)
-    monkeypatch.setattr("entropick.metrics.moments._BLOCK_VALUES", 25)
+    monkeypatch.setattr("entropick.metrics.diversity._BLOCK_VALUES", 25)
     assert total_variance(X) == pytest.approx(whole, rel=1e-13)
 
 

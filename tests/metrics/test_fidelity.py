@@ -87,7 +87,7 @@ def test_statistics_are_those_of_numpy():
 def test_blocks_make_no_difference(monkeypatch):
     X = np.random.default_rng(0).normal(1000, 1, size=(53, 6)).astype(np.float32)
     whole = GaussianStatistics.of(X).covariance
-    monkeypatch.setattr("entropick.metrics.moments._BLOCK_VALUES", 30)
+    monkeypatch.setattr("entropick.metrics.diversity._BLOCK_VALUES", 30)
     np.testing.assert_allclose(GaussianStatistics.of(X).covariance, whole, rtol=1e-12)
 
 

@@ -18,7 +18,7 @@ def oracle(G, R):
 @pytest.mark.parametrize(("n_generated", "n_reference", "d"), [(40, 40, 3), (30, 75, 20), (2, 9, 300)])
 @pytest.mark.parametrize("tile", [2048, 7])
 def test_equals_brute_force(monkeypatch, n_generated, n_reference, d, tile):
-    monkeypatch.setattr("entropick.metrics.kernel._TILE_ROWS", tile)
+    monkeypatch.setattr("entropick.metrics.fidelity._TILE_ROWS", tile)
     rng = np.random.default_rng(d)
     G = rng.normal(size=(n_generated, d)).astype(np.float32)
     R = (rng.normal(size=(n_reference, d)) + 0.3).astype(np.float32)

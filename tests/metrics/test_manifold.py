@@ -66,8 +66,8 @@ def test_copies_and_ties(generated, reference, k):
 
 def test_ball_that_holds_everything(monkeypatch):
     # Collapse to the centre: each reference ball holds all generated rows, far more than are looked at first.
-    monkeypatch.setattr("entropick.metrics.balls._CENTER_ROWS", 16)
-    monkeypatch.setattr("entropick.metrics.balls._POINT_ROWS", 32)
+    monkeypatch.setattr("entropick.metrics.manifold._CENTER_ROWS", 16)
+    monkeypatch.setattr("entropick.metrics.manifold._POINT_ROWS", 32)
     rng = np.random.default_rng(0)
     R = rng.normal(size=(40, 30)).astype(np.float32)
     G = rng.normal(scale=1e-3, size=(150, 30)).astype(np.float32)

@@ -1,7 +1,5 @@
 """The measures by name: what they need, what they say when it is not there, and that they are the functions."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -32,24 +30,10 @@ def test_every_name_is_there():
     assert set(LOOP_MEASURES) < set(MEASURES)
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_each_says_what_it_asks_and_needs(name):
-    described = MEASURES[name]
-    assert described.asks.endswith("?") and len(described.asks) < 100 and described.better
-    assert described.roles and set(described.roles) <= set(ROLES)
-    assert math.isfinite(measure(everything(), [name], space="toy")[f"{name}/toy"])
-
-
 @pytest.mark.parametrize(("name", "role"), [(name, role) for name in MEASURES for role in MEASURES[name].roles])
 def test_a_missing_role_is_named(name, role):
     with pytest.raises(InputError, match=f"metrics: {name} needs the role {role} \\(.*leave {name} out"):
         measure(everything(**{role: None}), [name], space="toy")
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_no_other_role_is_needed(name):
-    spare = {role: None for role in ROLES if role not in MEASURES[name].roles}
-    assert measure(everything(**spare), [name], space="toy")
 
 
 def test_all_is_checked_before_anything_is_computed():

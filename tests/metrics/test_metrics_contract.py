@@ -30,10 +30,10 @@ def inputs(metric, n=30, d=4):
 _BLOCKS = {
     "neighbors.search._QUERY_ROWS": 7,
     "neighbors.search._POINT_ROWS": 11,
-    "metrics.moments._BLOCK_VALUES": 25,
-    "metrics.balls._CENTER_ROWS": 7,
-    "metrics.balls._POINT_ROWS": 11,
-    "metrics.kernel._TILE_ROWS": 7,
+    "metrics.diversity._BLOCK_VALUES": 25,
+    "metrics.manifold._CENTER_ROWS": 7,
+    "metrics.manifold._POINT_ROWS": 11,
+    "metrics.fidelity._TILE_ROWS": 7,
 }
 
 metric_and_role = pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.metrics.projection import density_map, principal_plane
+from entropick.metrics.diversity import density_map, principal_plane
 
 
 def cloud(n=300, d=12, seed=0):

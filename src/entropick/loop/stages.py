@@ -18,9 +18,9 @@ from entropick.arrays import Images, Integers
 from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.loop.pool import Pool
-from entropick.metrics.diversity import source_shares
-from entropick.metrics.projection import Plane, density_map, principal_plane
-from entropick.metrics.suite import MEASURES, Roles, measure
+from entropick.metrics.base import Roles
+from entropick.metrics.diversity import Plane, density_map, principal_plane, source_shares
+from entropick.metrics.suite import MEASURES, measure
 from entropick.neighbors import nearest_neighbors
 from entropick.processes.ranks import Team
 from entropick.random_stream import RandomStream

@@ -11,13 +11,30 @@ dimension most of all): compare only where all of these are equal.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
-from entropick.metrics.balls import count_balls
-from entropick.neighbors import nearest_neighbors
+from entropick.metrics.base import Measure
+from entropick.neighbors import (
+    Floats,
+    Frame,
+    Placed,
+    Precision,
+    as_columns,
+    as_rows,
+    compare,
+    distinct_rows,
+    nearest_neighbors,
+    squared_distances,
+)
+
+# A tile of 1024 x 4096 float32 products takes 16 MiB.
+_CENTER_ROWS = 1024
+_POINT_ROWS = 4096
 
 
 def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
@@ -54,7 +71,29 @@ def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> floa
     0.5
     """
     G, R, k = _checked(generated, reference, k, "reference")
-    return float(np.mean(_balls_around(G, centers=R, k=k) > 0))
+    return float(np.mean(_balls_holding(G, centers=R, k=k) > 0))
+
+
+PRECISION = Measure(
+    name="precision",
+    roles=("generated", "reference"),
+    function=lambda roles: precision(generated=roles.generated, reference=roles.reference),
+    asks="which share of generated looks real?",
+    reads="1 is all",
+    label="Precision",
+    meaning="Share of generated images that lie among the held-out real ones (within a k-nearest-neighbour ball of "
+    "one).",
+    trap="Copies of training images score high as well; one outlier among the real images has a ball that swallows "
+    "much.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    summary="prec.",
+    moves_with=("reference",),
+    least_rows={"reference": 4},
+    searches=(("reference", "reference"), ("generated", "reference")),
+    by_default=True,
+)
 
 
 def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
@@ -92,7 +131,28 @@ def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
     0.5
     """
     G, R, k = _checked(generated, reference, k, "generated")
-    return float(np.mean(_balls_around(R, centers=G, k=k) > 0))
+    return float(np.mean(_balls_holding(R, centers=G, k=k) > 0))
+
+
+RECALL = Measure(
+    name="recall",
+    roles=("generated", "reference"),
+    function=lambda roles: recall(generated=roles.generated, reference=roles.reference),
+    asks="which share of the real data is reached?",
+    reads="1 is all",
+    label="Recall",
+    meaning="Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of "
+    "one).",
+    trap="One generated outlier has a ball that swallows much; compare at equal sizes and k.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    summary="recall",
+    moves_with=("generated",),
+    least_rows={"generated": 4},
+    searches=(("generated", "generated"), ("reference", "generated")),
+    by_default=True,
+)
 
 
 def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
@@ -127,7 +187,25 @@ def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
     1.0
     """
     G, R, k = _checked(generated, reference, k, "reference")
-    return float(np.mean(_balls_around(G, centers=R, k=k)) / k)
+    return float(np.mean(_balls_holding(G, centers=R, k=k)) / k)
+
+
+DENSITY = Measure(
+    name="density",
+    roles=("generated", "reference"),
+    function=lambda roles: density(generated=roles.generated, reference=roles.reference),
+    asks="do generated images lie where real ones are dense?",
+    reads="1 is as real ones do",
+    label="Density",
+    meaning="Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
+    trap="Not bounded by 1; copies of training images score high as well.",
+    range=(0.0, None),
+    better=1,
+    moves_with=("reference",),
+    least_rows={"reference": 6},
+    searches=(("reference", "reference"), ("generated", "reference")),
+    by_default=True,
+)
 
 
 def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
@@ -167,6 +245,25 @@ def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float
     return float(np.mean(nearest <= _radii(R, k)))
 
 
+COVERAGE = Measure(
+    name="coverage",
+    roles=("generated", "reference"),
+    function=lambda roles: coverage(generated=roles.generated, reference=roles.reference),
+    asks="which share of the real data has a generated neighbour?",
+    reads="1 is all",
+    label="Coverage",
+    meaning="Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
+    trap="Rises with the number of generated images; compare at equal sizes and k.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    moves_with=("generated", "reference"),
+    least_rows={"reference": 6},
+    searches=(("reference", "reference"), ("reference", "generated")),
+    by_default=True,
+)
+
+
 def _checked(generated: ArrayLike, reference: ArrayLike, k: int, centers: str) -> tuple[Features, Features, int]:
     G = check_features(generated, name="generated")
     R = check_features(reference, name="reference")
@@ -182,6 +279,43 @@ def _radii(X: Features, k: int) -> NDArray[np.float64]:
     return nearest_neighbors(X, X, k=k, exclude_self=True).distances[:, k - 1]
 
 
-def _balls_around(points: Features, *, centers: Features, k: int) -> Integers:
-    """In how many balls of `centers` each point lies, int64 ``(n_points,)``."""
-    return count_balls(points, centers=centers, radii=_radii(centers, k))
+def _balls_holding(points: Features, *, centers: Features, k: int) -> Integers:
+    """In how many of the balls around `centers` each point lies, int64 ``(n_points,)``, exactly.
+
+    One matrix product for all pairs, float64 differences for those on a border.
+
+    The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
+    """
+    import torch
+
+    radii = _radii(centers, k)
+    first, place = distinct_rows(points)
+    seen = points if len(first) == len(points) else points[first]
+    precision = Precision(Frame.of(seen, centers), torch.float32)
+    counts = np.zeros(len(seen), np.int64)
+    for columns in _slices(len(seen), _POINT_ROWS):
+        placed = as_columns(precision.place(seen[columns]))
+        for rows in _slices(len(centers), _CENTER_ROWS):
+            limits = np.square(radii[rows] * precision.frame.scale)
+            inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
+            counts[columns] += np.count_nonzero(inside, axis=0)
+            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
+            exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
+            held = column[exact <= radii[rows][row]]
+            counts[columns] += np.bincount(held, minlength=inside.shape[1])
+    return counts[place]
+
+
+def _sides(centers: Placed, points: Placed, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which points are surely within a squared distance of each center, and which cannot be told, ``(n, m)``."""
+    import torch
+
+    reach = torch.from_numpy(limits)
+    tile = compare(centers, reach, points)
+    gains = tile.gains[:, : len(points)]
+    inside = gains >= tile.sure(reach)[:, None]
+    return inside.numpy(), ((gains >= tile.least[:, None]) & ~inside).numpy()
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
