@@ -13,7 +13,7 @@ from entropick.metrics.suite import MEASURES, REGISTRY
 PAGE = Path(__file__).parents[1] / "docs" / "what-do-the-numbers-mean.md"
 START = "<!-- This table is made from the records of the measures: python tools/measures_table.py -->\n"
 END = "<!-- End of the table. -->\n"
-HEAD = "| measure | what it asks | of which sets | which value is which | range | equal numbers of |"
+HEAD = "| measure | what it is | of which sets | which value is which | range | equal numbers of |"
 
 
 def table() -> str:
@@ -33,7 +33,7 @@ def _row(record: Measure) -> str:
     low, high = record.range
     span = f"{'any' if low is None else f'from {low:g}'}{'' if high is None else f' to {high:g}'}{unit}"
     moves = ", ".join(record.moves_with) or "any numbers"
-    cells = (f"`{record.name}`", record.asks, ", ".join(record.roles), record.reads, span, moves)
+    cells = (f"`{record.name}`", record.meaning, ", ".join(record.roles), record.reads, span, moves)
     return f"| {' | '.join(cells)} |"
 
 

@@ -36,7 +36,6 @@ GAP = Measure(
     name="gap",
     roles=("training",),
     function=lambda roles: gap(roles.training),
-    asks="how far apart are neighbours in the training set?",
     label="Gap in the training set",
     meaning="Mean distance of an image to its nearest other one.",
     trap="One far image is enough.",
@@ -84,8 +83,7 @@ def value(name, found):
 def test_it_has_words(name):
     record = MEASURES[name]
     assert record.name == name and words(f"{name}/pixels") is record
-    assert record.asks.endswith("?") and len(record.asks) < 100 and record.reads
-    assert all(text.endswith(".") for text in (record.meaning, record.trap))
+    assert record.reads and all(text.endswith(".") for text in (record.meaning, record.trap))
     assert record.label[0].isupper() and not record.label.endswith(".")
     assert record.roles and set(record.roles) <= set(ROLES)
     assert {*record.least_rows, *record.moves_with} <= set(record.roles)

@@ -80,8 +80,6 @@ class Measure(Words):
         Which sets it needs; see `Roles`.
     function
         From `Roles`, in which these sets are not None, to the number. It does not depend on the order of rows.
-    asks
-        The question that it answers, for the docs.
     in_full
         Whether loops measure it of the whole training set although it moves with it.
     least_rows
@@ -92,22 +90,21 @@ class Measure(Words):
         Which rows are multiplied with which, in float64 and in full, likewise.
     n_spectra
         How many square matrices as wide as the features are decomposed, likewise.
-    by_default
-        Whether loops measure it unless told otherwise, as what is cheap beside training a generator; what other
-        packages bring is measured only where it is asked for.
+    on_request
+        Whether loops measure it only where it is asked for: what is not cheap beside training a generator. What other
+        packages bring always is.
     """
 
     name: str
     roles: tuple[str, ...]
     # Any: that some of the sets are there is not something that a type can say.
     function: Callable[[Any], float]
-    asks: str
     in_full: bool = False
     least_rows: Mapping[str, int] = field(default_factory=dict)
     searches: tuple[Search, ...] = ()
     products: tuple[Search, ...] = ()
     n_spectra: int = 0
-    by_default: bool = False
+    on_request: bool = False
 
     @property
     def same_size(self) -> bool:

@@ -61,7 +61,6 @@ TOTAL_VARIANCE = Measure(
     name="total_variance",
     roles=("training",),
     function=lambda roles: total_variance(roles.training),
-    asks="how far does the training set reach from its mean?",
     reads="high is wide",
     label="Variance of the training set",
     meaning="Trace of the covariance of the training set: the mean squared distance from its mean.",
@@ -69,7 +68,6 @@ TOTAL_VARIANCE = Measure(
     range=(0.0, None),
     short="variance",
     least_rows={"training": 2},
-    by_default=True,
 )
 
 
@@ -119,7 +117,6 @@ VENDI_SCORE = Measure(
     name="vendi_score",
     roles=("training",),
     function=lambda roles: vendi_score(roles.training),
-    asks="how many different directions does the training set have?",
     reads="1 is all alike, high is varied",
     label="Vendi score of the training set",
     meaning="The effective number of different directions among its images, by cosine similarity.",
@@ -129,6 +126,7 @@ VENDI_SCORE = Measure(
     better=1,
     moves_with=("training",),
     n_spectra=2,
+    on_request=True,
 )
 
 

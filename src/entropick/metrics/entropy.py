@@ -84,7 +84,6 @@ KNN_ENTROPY = Measure(
     name="knn_entropy",
     roles=("training",),
     function=lambda roles: knn_entropy(roles.training),
-    asks="how spread out is the training set?",
     reads="high is varied; compare at equal size and feature space only",
     label="Entropy of the training set",
     meaning="Kozachenko-Leonenko estimate from nearest-neighbour distances over the distinct images of the training "
@@ -99,7 +98,6 @@ KNN_ENTROPY = Measure(
     moves_with=("training",),
     least_rows={"training": 2},
     searches=(("training", "training"),),
-    by_default=True,
 )
 
 
@@ -130,7 +128,6 @@ DUPLICATE_SHARE = Measure(
     name="duplicate_share",
     roles=("training",),
     function=lambda roles: duplicate_share(roles.training),
-    asks="which share of the training set repeats an earlier image exactly?",
     reads="0 is all different",
     label="Duplicate share",
     meaning="Share of the training set that repeats another of its images exactly.",
@@ -139,7 +136,6 @@ DUPLICATE_SHARE = Measure(
     axis=(0.0, None),
     better=-1,
     moves_with=("training",),
-    by_default=True,
 )
 
 
@@ -203,7 +199,6 @@ INTRINSIC_DIMENSION = Measure(
     name="intrinsic_dimension",
     roles=("training",),
     function=lambda roles: intrinsic_dimension(roles.training),
-    asks="how many dimensions does the training set fill?",
     reads="high is varied, 0 is collapsed",
     label="Intrinsic dimension of the training set",
     meaning="The dimension of the surface that its images lie near, estimated from the distances of their ten nearest "
@@ -214,6 +209,7 @@ INTRINSIC_DIMENSION = Measure(
     moves_with=("training",),
     least_rows={"training": 11},
     searches=(("training", "training"),),
+    on_request=True,
 )
 
 

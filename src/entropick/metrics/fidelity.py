@@ -67,7 +67,7 @@ class GaussianStatistics:
 
     def __add__(self, other: GaussianStatistics) -> GaussianStatistics:
         """The statistics of both sets together (Chan, Golub and LeVeque 1983, the pairwise update)."""
-        _check_widths("left", self, "right", other)
+        check_same_width(("left", _row(self)), ("right", _row(other)))
         n = self.n + other.n
         shift = other.mean - self.mean
         mean = self.mean + shift * (other.n / n)
@@ -115,7 +115,7 @@ def frechet_distance(*, generated: ArrayLike | GaussianStatistics, reference: Ar
     """
     G = _statistics(generated, "generated")
     R = _statistics(reference, "reference")
-    _check_widths("generated", G, "reference", R)
+    check_same_width(("generated", _row(G)), ("reference", _row(R)))
     shift = G.mean - R.mean
     traces = (np.trace(G.scatter) / (G.n - 1)) + (np.trace(R.scatter) / (R.n - 1))
     return max(0.0, float(shift @ shift + traces - 2 * _overlap(G.covariance, R.covariance)))
@@ -125,7 +125,6 @@ FRECHET_DISTANCE = Measure(
     name="frechet_distance",
     roles=("generated", "reference"),
     function=lambda roles: frechet_distance(generated=roles.generated, reference=roles.reference),
-    asks="how far apart are generated and real as a whole?",
     reads="low is like real, 0 is equal",
     label="Fréchet distance",
     meaning="Distance between Gaussians fitted to the generated images and to held-out real ones: 0 means equal mean "
@@ -139,7 +138,6 @@ FRECHET_DISTANCE = Measure(
     moves_with=("generated", "reference"),
     least_rows={"generated": 2, "reference": 2},
     n_spectra=2,
-    by_default=True,
 )
 
 
@@ -165,12 +163,8 @@ def _statistics(data: ArrayLike | GaussianStatistics, name: str) -> GaussianStat
     return statistics
 
 
-def _check_widths(name_a: str, a: GaussianStatistics, name_b: str, b: GaussianStatistics) -> None:
-    if a.mean.shape != b.mean.shape:
-        raise InputError(
-            f"expected the same number of feature columns, but {name_a} has {len(a.mean)}, {name_b} has {len(b.mean)}. "
-            "Extract all of them alike."
-        )
+def _row(statistics: GaussianStatistics) -> Features:
+    return statistics.mean[None].astype(np.float32)
 
 
 def kernel_distance(*, generated: ArrayLike, reference: ArrayLike) -> float:
@@ -222,7 +216,6 @@ KERNEL_DISTANCE = Measure(
     name="kernel_distance",
     roles=("generated", "reference"),
     function=lambda roles: kernel_distance(generated=roles.generated, reference=roles.reference),
-    asks="how far apart are generated and real, without bias?",
     reads="0 is equal, high is far",
     label="Kernel distance",
     meaning="Squared maximum mean discrepancy between generated and held-out real images: 0 for equal distributions, "
@@ -232,6 +225,7 @@ KERNEL_DISTANCE = Measure(
     better=-1,
     least_rows={"generated": 2, "reference": 2},
     products=(("generated", "generated"), ("generated", "reference"), ("reference", "reference")),
+    on_request=True,
 )
 
 

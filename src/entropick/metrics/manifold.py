@@ -78,7 +78,6 @@ PRECISION = Measure(
     name="precision",
     roles=("generated", "reference"),
     function=lambda roles: precision(generated=roles.generated, reference=roles.reference),
-    asks="which share of generated looks real?",
     reads="1 is all",
     label="Precision",
     meaning="Share of generated images that lie among the held-out real ones (within a k-nearest-neighbour ball of "
@@ -92,7 +91,6 @@ PRECISION = Measure(
     moves_with=("reference",),
     least_rows={"reference": 4},
     searches=(("reference", "reference"), ("generated", "reference")),
-    by_default=True,
 )
 
 
@@ -138,7 +136,6 @@ RECALL = Measure(
     name="recall",
     roles=("generated", "reference"),
     function=lambda roles: recall(generated=roles.generated, reference=roles.reference),
-    asks="which share of the real data is reached?",
     reads="1 is all",
     label="Recall",
     meaning="Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of "
@@ -151,7 +148,6 @@ RECALL = Measure(
     moves_with=("generated",),
     least_rows={"generated": 4},
     searches=(("generated", "generated"), ("reference", "generated")),
-    by_default=True,
 )
 
 
@@ -194,7 +190,6 @@ DENSITY = Measure(
     name="density",
     roles=("generated", "reference"),
     function=lambda roles: density(generated=roles.generated, reference=roles.reference),
-    asks="do generated images lie where real ones are dense?",
     reads="1 is as real ones do",
     label="Density",
     meaning="Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
@@ -204,7 +199,6 @@ DENSITY = Measure(
     moves_with=("reference",),
     least_rows={"reference": 6},
     searches=(("reference", "reference"), ("generated", "reference")),
-    by_default=True,
 )
 
 
@@ -249,7 +243,6 @@ COVERAGE = Measure(
     name="coverage",
     roles=("generated", "reference"),
     function=lambda roles: coverage(generated=roles.generated, reference=roles.reference),
-    asks="which share of the real data has a generated neighbour?",
     reads="1 is all",
     label="Coverage",
     meaning="Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
@@ -260,7 +253,6 @@ COVERAGE = Measure(
     moves_with=("generated", "reference"),
     least_rows={"reference": 6},
     searches=(("reference", "reference"), ("reference", "generated")),
-    by_default=True,
 )
 
 

@@ -62,7 +62,6 @@ GENERALIZATION_SCORE = Measure(
     name="generalization_score",
     roles=("generated", "training"),
     function=lambda roles: mean_distance(roles.nearest_training.distances[:, 0]),
-    asks="how far is a generated image from its nearest training image?",
     reads="high is novel, 0 is a copy",
     label="Generalization score",
     meaning="Mean distance from a generated image to its nearest image in its training set: "
@@ -77,13 +76,11 @@ GENERALIZATION_SCORE = Measure(
     moves_with=("training",),
     in_full=True,  # As in the paper.
     searches=(("generated", "training"),),
-    by_default=True,
 )
 GENERALIZATION_SCORE_REAL = Measure(
     name="generalization_score_real",
     roles=("generated", "real"),
     function=lambda roles: generalization_score(generated=roles.generated, training=roles.real, allow_same=True),
-    asks="how far is a generated image from its nearest original real image?",
     reads="high is novel, 0 is a copy",
     label="Generalization score against real data",
     meaning="Mean distance from a generated image to its nearest original real image.",
@@ -91,13 +88,11 @@ GENERALIZATION_SCORE_REAL = Measure(
     range=(0.0, None),
     moves_with=("real",),
     searches=(("generated", "real"),),
-    by_default=True,
 )
 GENERALIZATION_SCORE_BASELINE = Measure(
     name="generalization_score_baseline",
     roles=("training", "reference"),
     function=lambda roles: mean_distance(roles.held_out_distances),
-    asks="how far is a fresh real image from its nearest of as many real ones?",
     reads="what the generalization score is measured against",
     label="Score of fresh real images",
     meaning="Mean distance from a held-out real image to its nearest of as many real images as the training set has: "
@@ -106,12 +101,12 @@ GENERALIZATION_SCORE_BASELINE = Measure(
     range=(0.0, None),
     moves_with=("training",),
     searches=(("reference", "training"),),
+    on_request=True,
 )
 GENERALIZATION_SCORE_RATIO = Measure(
     name="generalization_score_ratio",
     roles=("generated", "training", "reference"),
     function=lambda roles: roles.copying.ratio,
-    asks="how novel are generated images beside fresh real ones?",
     reads="1 is as novel as fresh data, 0 is a copy",
     label="Ratio to fresh real images",
     meaning="The generalization score over the score of fresh real images: 1 is as new as fresh data, 0 is a copy.",
@@ -124,13 +119,11 @@ GENERALIZATION_SCORE_RATIO = Measure(
     short="ratio",
     moves_with=("training",),
     searches=(("generated", "training"), ("reference", "training")),
-    by_default=True,
 )
 NEAR_COPY_RATE = Measure(
     name="near_copy_rate",
     roles=("generated", "training", "reference"),
     function=lambda roles: roles.copying.near_copy_rate,
-    asks="which share is nearer to a training image than 99 % of fresh real images are?",
     reads="0.01 or less is honest, 1 is all copies",
     label="Near-copy rate",
     meaning="Share of generated images that are nearer to a training image than 99 % of fresh real images are, or "
@@ -141,7 +134,6 @@ NEAR_COPY_RATE = Measure(
     better=-1,
     moves_with=("training",),
     searches=(("generated", "training"), ("reference", "training")),
-    by_default=True,
 )
 
 
@@ -194,7 +186,6 @@ AUTHPCT = Measure(
     name="authpct",
     roles=("generated", "training"),
     function=lambda roles: authpct(generated=roles.generated, training=roles.training, allow_same=True),
-    asks="which share is farther from its training image than that image's own neighbour?",
     reads="high is novel, 0 is all copies; compare with the reference's",
     label="Authentic share",
     meaning="Share of generated images that are farther from their nearest training image than that one is from its "
@@ -206,5 +197,4 @@ AUTHPCT = Measure(
     moves_with=("training",),
     least_rows={"training": 2},
     searches=(("generated", "training"), ("training", "training")),
-    by_default=True,
 )

@@ -61,7 +61,7 @@ class _Measures(Mapping[str, Measure]):
 
 MEASURES: Mapping[str, Measure] = _Measures()
 # What a loop measures unless told otherwise. Only of the package's own: to install another changes no run.
-LOOP_MEASURES = tuple(name for name in REGISTRY.built_in if MEASURES[name].by_default)
+LOOP_MEASURES = tuple(name for name in REGISTRY.built_in if not MEASURES[name].on_request)
 _SETS = {
     "training": "the images that the generator was trained on",
     "generated": "the images that it made",

@@ -33,17 +33,12 @@ def name_with_space(key: str) -> str:
     return f"{words(key).label} ({space})" if space else words(key).label
 
 
-def short_name(key: str, *, with_space: bool) -> str:
-    """The name of a measure for the head of a table or a list."""
-    _, space = split_key(key)
-    name = words(key).short or in_sentence(words(key).label)
-    return f"{name} ({space})" if with_space and space else name
-
-
 def short_names(keys: Sequence[str]) -> list[str]:
-    """Short names, with their feature spaces where there are several."""
+    """The names of measures for the head of a table or a list, with their feature spaces where there are several."""
     several = len({split_key(key)[1] for key in keys}) > 1
-    return [short_name(key, with_space=several) for key in keys]
+    names = [words(key).short or in_sentence(words(key).label) for key in keys]
+    spaces = [f" ({split_key(key)[1]})" if several and split_key(key)[1] else "" for key in keys]
+    return [name + space for name, space in zip(names, spaces, strict=True)]
 
 
 def in_sentence(label: str) -> str:
