@@ -92,7 +92,8 @@ class Registry:
 
     def load(self, name: str) -> Any:
         """The object behind a name; ConfigError if it cannot be imported, KeyError if there is no such name."""
-        target = self.names()[name]
+        # What is built in is found without a look at all that is installed.
+        target = self.built_in.get(name) or self.names()[name]
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)

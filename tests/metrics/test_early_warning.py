@@ -8,7 +8,7 @@ from scipy.stats import linregress, t
 
 from entropick.errors import InputError
 from entropick.metrics import early_warning
-from entropick.metrics.forecast import forecast, trend
+from entropick.metrics.early_warning import arrival, trend
 
 ITERATIONS = np.arange(1, 9)
 
@@ -37,7 +37,7 @@ def test_trend_equals_scipy():
 
 def test_the_ends_are_where_the_band_of_the_line_meets_the_level():
     scores = falling(np.random.default_rng(0))
-    found, level = forecast(ITERATIONS, scores, level=0.2), math.log(0.2)
+    found, level = arrival(ITERATIONS, scores, level=0.2), math.log(0.2)
     line = linregress(ITERATIONS, np.log(scores))
     error = math.sqrt(np.square(np.log(scores) - line.intercept - line.slope * ITERATIONS).sum() / 6)
 
@@ -70,7 +70,7 @@ def test_coverage_of_slopes():
 
 def test_flat_ledgers_are_left_alone():
     rng = np.random.default_rng(0)
-    found = [forecast(ITERATIONS, np.exp(rng.normal(scale=0.05, size=8)), level=0.3) for _ in range(400)]
+    found = [arrival(ITERATIONS, np.exp(rng.normal(scale=0.05, size=8)), level=0.3) for _ in range(400)]
     # A two-sided test at 5 % takes one in forty flat ledgers for a falling one; most of those are too far away.
     assert np.mean([f.iteration is not None for f in found]) < 0.03
     assert {f.reason for f in found if f.iteration is None} >= {"the score does not fall significantly"}
@@ -97,7 +97,7 @@ def test_silence(scores, reason):
 
 
 def test_a_perfect_line():
-    found = forecast(ITERATIONS, np.exp(-0.2 * ITERATIONS), level=math.exp(-2.4))
+    found = arrival(ITERATIONS, np.exp(-0.2 * ITERATIONS), level=math.exp(-2.4))
     assert (found.low, found.iteration, found.high) == pytest.approx((12, 12, 12))
 
 
@@ -130,4 +130,4 @@ def test_values_that_are_missing_are_left_out():
 )
 def test_mistakes(arguments, message):
     with pytest.raises(InputError, match=message):
-        forecast(**({"iterations": ITERATIONS, "scores": 0.9**ITERATIONS, "level": 0.2} | arguments))
+        arrival(**({"iterations": ITERATIONS, "scores": 0.9**ITERATIONS, "level": 0.2} | arguments))

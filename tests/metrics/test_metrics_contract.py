@@ -30,10 +30,10 @@ def inputs(metric, n=30, d=4):
 _BLOCKS = {
     "neighbors.search._QUERY_ROWS": 7,
     "neighbors.search._POINT_ROWS": 11,
-    "metrics.moments._BLOCK_VALUES": 25,
+    "metrics.diversity._BLOCK_VALUES": 25,
     "neighbors.search._BALL_ROWS": 7,
     "neighbors.search._BALL_COLUMNS": 11,
-    "metrics.kernel._TILE_ROWS": 7,
+    "metrics.fidelity._TILE_ROWS": 7,
 }
 
 metric_and_role = pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.metrics import MEASURES, Roles, copying, measure
-from entropick.scoring.measuring import LEAST_ROWS, measure_space
+from entropick.metrics import copying
+from entropick.scoring.measuring import measure_space
 from entropick.work import Work
 
 RNG = np.random.default_rng(0)
@@ -18,17 +18,6 @@ T, G, R = (RNG.standard_normal((n, 3)).astype(np.float32) for n in (40, 25, 30))
 
 def measured(**changed: Any) -> Any:
     return measure_space({"training": T, "generated": G, "reference": R} | changed, ["recall"], "s", None, Work())
-
-
-@pytest.mark.parametrize("name", [name for name, of in MEASURES.items() if "real" not in of.roles])
-def test_the_least_numbers_of_rows_are_those_of_the_measures(name: str) -> None:
-    for role in MEASURES[name].roles:
-        sets = {"training": T, "generated": G, "reference": R}
-        least = LEAST_ROWS.get(name, {}).get(role, 1)
-        measure(Roles(**sets | {role: sets[role][:least]}), [name], space="s")
-        if least > 1:
-            with pytest.raises(InputError):
-                measure(Roles(**sets | {role: sets[role][: least - 1]}), [name], space="s")
 
 
 def test_each_generated_row_is_told() -> None:

@@ -23,9 +23,8 @@ from entropick.errors import RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.loop.pool import Pool
 from entropick.metrics import suite
-from entropick.metrics.diversity import source_shares
-from entropick.metrics.projection import Plane, density_map, principal_plane
-from entropick.metrics.suite import Roles
+from entropick.metrics.base import Roles
+from entropick.metrics.diversity import Plane, density_map, principal_plane, source_shares
 from entropick.neighbors import nearest_neighbors
 from entropick.paradigms import Paradigm
 from entropick.random_stream import RandomStream

@@ -3,31 +3,32 @@
 Pure functions: features ``(n, d)`` in, keyword arguments named by role (`generated`, `training`, `reference`), a float
 out, computed in float64. Nothing is drawn, nothing kept.
 
-============  ===============================================================  ========================
-asks          functions                                                        compare only at equal
-============  ===============================================================  ========================
-copied?       `copying`, `generalization_score`, `authpct`                     training size, features
-varied?       `knn_entropy` with `duplicate_share`, `intrinsic_dimension`      n, k, features
-..            `vendi_score`, `total_variance`                                  n (Vendi), features
-like real?    `frechet_distance`, `kernel_distance`, `precision`, `density`    sizes, k, features
-all of it?    `recall`, `coverage`                                             sizes, k, features
-from where?   `source_shares`                                                  -
-by name       `measure`, with the sets as `Roles`; `MEASURES` lists them
+============  ===============================================================
+asks          functions
+============  ===============================================================
+copied?       `copying`, `generalization_score`, `authpct`
+varied?       `knn_entropy` with `duplicate_share`, `intrinsic_dimension`
+..            `vendi_score`, `total_variance`
+like real?    `frechet_distance`, `kernel_distance`, `precision`, `density`
+all of it?    `recall`, `coverage`
+from where?   `source_shares`
+by name       `measure`, with the sets as `Roles`
 how sure?     `interval`
 where to?     `early_warning`, from the ledger of a loop
-============  ===============================================================  ========================
+============  ===============================================================
+
+`MEASURES` has a record of each measure that has a name, other packages' too: its words, and what may be compared.
 """
 
-from entropick.metrics.dimension import intrinsic_dimension
+from entropick.metrics.base import Measure, Roles
 from entropick.metrics.diversity import source_shares, total_variance, vendi_score
-from entropick.metrics.entropy import duplicate_share, knn_entropy
-from entropick.metrics.fidelity import GaussianStatistics, frechet_distance
-from entropick.metrics.forecast import EarlyWarning, Forecast, Trend, early_warning
-from entropick.metrics.intervals import interval
-from entropick.metrics.kernel import kernel_distance
+from entropick.metrics.early_warning import EarlyWarning, Forecast, Trend, early_warning
+from entropick.metrics.entropy import duplicate_share, intrinsic_dimension, knn_entropy
+from entropick.metrics.fidelity import GaussianStatistics, frechet_distance, kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
-from entropick.metrics.memorization import Copying, authpct, copying, generalization_score
-from entropick.metrics.suite import MEASURES, Measure, Roles, measure
+from entropick.metrics.memorization import authpct, generalization_score
+from entropick.metrics.near_copies import Copying, copying
+from entropick.metrics.suite import MEASURES, interval, measure
 
 __all__ = [
     "MEASURES",

@@ -1,13 +1,23 @@
-"""How varied a set is, and from which iterations it comes."""
+"""How varied a set is, from which iterations it comes, and where it lies on the real data's principal axes, on which a
+collapsed set stands as spikes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, check_count, check_features, check_sources
+from entropick.arrays import Features, check_count, check_features, check_same_width, check_sources
 from entropick.errors import InputError
-from entropick.metrics.moments import blocks, centered_blocks, column_means
+from entropick.metrics.base import Measure
+
+# Values converted at once: 32 MiB in float64.
+_BLOCK_VALUES = 1 << 22
+# Rows that the axes are computed from; they are directions of the greatest variance, for which a sample is enough.
+_MOST_ROWS = 8192
+_MARGIN = 0.2
 
 
 def total_variance(X: ArrayLike) -> float:
@@ -45,6 +55,20 @@ def total_variance(X: ArrayLike) -> float:
         raise InputError(f"X: expected at least 2 rows for a variance, got {len(X)}.")
     squares = sum(float(np.square(block).sum()) for block in centered_blocks(X, column_means(X)))
     return squares / (len(X) - 1)
+
+
+TOTAL_VARIANCE = Measure(
+    name="total_variance",
+    roles=("training",),
+    function=lambda roles: total_variance(roles.training),
+    reads="high is wide",
+    label="Variance of the training set",
+    meaning="Trace of the covariance of the training set: the mean squared distance from its mean.",
+    trap="Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
+    range=(0.0, None),
+    short="variance",
+    least_rows={"training": 2},
+)
 
 
 def vendi_score(X: ArrayLike) -> float:
@@ -87,6 +111,23 @@ def vendi_score(X: ArrayLike) -> float:
     values = np.append(np.linalg.eigvalsh(_cosines(X)), np.count_nonzero(~X.any(axis=1))) / len(X)
     values = values[values > 0]
     return float(np.exp(-np.sum(values * np.log(values))))
+
+
+VENDI_SCORE = Measure(
+    name="vendi_score",
+    roles=("training",),
+    function=lambda roles: vendi_score(roles.training),
+    reads="1 is all alike, high is varied",
+    label="Vendi score of the training set",
+    meaning="The effective number of different directions among its images, by cosine similarity.",
+    trap="Does not see lengths, and stays low in pixels, which have no negative values: read it in embeddings. Compare "
+    "at equal size and feature space.",
+    range=(1.0, None),
+    better=1,
+    moves_with=("training",),
+    n_spectra=2,
+    on_request=True,
+)
 
 
 def _cosines(X: Features) -> NDArray[np.float64]:
@@ -150,3 +191,108 @@ def source_shares(source: ArrayLike, n_sources: int | None = None) -> dict[int, 
         raise InputError(f"source: expected values {expected}, got {values[0]}..{values[-1]}.")
     shares = dict.fromkeys(range(limit or 0), 0.0)
     return shares | dict(zip(values.tolist(), (counts / len(sources)).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The two directions in which a set of points varies most.
+
+    Attributes
+    ----------
+    frame
+        float64 ``(3, d)``: the mean and the two axes, of unit length.
+    extent
+        float64 ``(2, 2)``: on each axis, the lowest and highest coordinate of a map.
+    explained
+        The share of the variance that lies on each axis.
+    """
+
+    frame: NDArray[np.float64]
+    extent: NDArray[np.float64]
+    explained: tuple[float, float] = (0.0, 0.0)
+
+
+def principal_plane(X: ArrayLike) -> Plane:
+    """The plane of the first two principal components of `X` ``(n, d)``, n and d at least 2.
+
+    Its extent is that of the points, and a fifth more on each side. Of more than 8,192 rows as many, evenly spaced, are
+    taken.
+
+    Examples
+    --------
+    >>> plane = principal_plane([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [2.0, 1.0, 0.0], [2.0, -1.0, 0.0]])
+    >>> np.abs(plane.frame[1]).round(6).tolist(), [round(share, 3) for share in plane.explained]
+    ([1.0, 0.0, 0.0], [0.8, 0.2])
+    """
+    points = check_features(X)
+    rows = np.linspace(0, len(points) - 1, min(len(points), _MOST_ROWS)).astype(int)
+    points = points[rows].astype(np.float64)
+    centre = points.mean(axis=0)
+    centred = points - centre
+    axes, squares = _leading_axes(centred)
+    frame = np.stack([centre, *axes])
+    coordinates = centred @ axes.T
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    margin = _MARGIN * np.where(high > low, high - low, 1.0)
+    total = max(float((centred**2).sum()), np.finfo(float).tiny)
+    first, second = (float(square / total) for square in squares)
+    return Plane(frame, np.stack([low - margin, high + margin], axis=1), (first, second))
+
+
+def density_map(X: ArrayLike, plane: Plane, *, bins: int = 40) -> tuple[NDArray[np.float32], float]:
+    """How densely `X` ``(n, d)`` lies on a plane, and the share of it that falls outside of the plane's extent.
+
+    Returns
+    -------
+    (float32 ``(bins, bins)``, float)
+        The share of rows in each cell, the first axis first; and the share in none.
+    """
+    points = check_features(X)
+    check_same_width(("X", points), ("plane", plane.frame.astype(np.float32)))
+    centre, axes = plane.frame[0], plane.frame[1:]
+    coordinates = (points - centre) @ axes.T
+    counts, _, _ = np.histogram2d(coordinates[:, 0], coordinates[:, 1], bins=bins, range=plane.extent.tolist())
+    return (counts / len(points)).astype(np.float32), float(1 - counts.sum() / len(points))
+
+
+def _leading_axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two leading right singular vectors, their largest entry positive, and their squared singular values."""
+    from scipy.sparse.linalg import svds
+
+    n, d = centred.shape
+    if min(n, d) <= 3 or not centred.any():
+        _, values, axes = np.linalg.svd(centred, full_matrices=False)
+        missing = max(2 - len(axes), 0)
+        values, axes = np.pad(values, (0, missing)), np.pad(axes, ((0, missing), (0, 0)))
+    else:
+        # A fixed start, so that equal data has equal axes.
+        _, values, axes = svds(centred, k=2, v0=np.linspace(1.0, 2.0, min(n, d)))
+        values, axes = values[::-1], axes[::-1]
+    axes, values = axes[:2], values[:2]
+    signs = np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])
+    return axes * np.where(signs == 0, 1.0, signs)[:, None], values**2
+
+
+# Moments in float64, read block by block so that no float64 copy of the whole set is made.
+
+
+def column_means(X: Features) -> NDArray[np.float64]:
+    """The mean of each column, float64 ``(d,)``."""
+    total = np.zeros(X.shape[1])
+    for block in blocks(X):
+        total += block.sum(axis=0, dtype=np.float64)
+    return total / len(X)
+
+
+def centered_blocks(X: Features, means: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """The rows of `X` minus `means`, float64, a few at a time."""
+    # Two passes instead of sum(x^2) - n mean^2, which loses everything where the mean is large beside the spread.
+    for block in blocks(X):
+        yield block - means
+
+
+def blocks(X: Features) -> Iterator[Features]:
+    """The rows of `X`, float32, a few at a time."""
+    rows = max(1, _BLOCK_VALUES // X.shape[1])
+    for start in range(0, len(X), rows):
+        yield X[start : start + rows]

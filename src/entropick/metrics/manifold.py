@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
+from entropick.metrics.base import Measure
 from entropick.neighbors import count_balls, nearest_neighbors
 
 
@@ -56,6 +57,26 @@ def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> floa
     return float(np.mean(_balls_around(G, centers=R, k=k) > 0))
 
 
+PRECISION = Measure(
+    name="precision",
+    roles=("generated", "reference"),
+    function=lambda roles: precision(generated=roles.generated, reference=roles.reference),
+    reads="1 is all",
+    label="Precision",
+    meaning="Share of generated images that lie among the held-out real ones (within a k-nearest-neighbour ball of "
+    "one).",
+    trap="Copies of training images score high as well; one outlier among the real images has a ball that swallows "
+    "much.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    summary="prec.",
+    moves_with=("reference",),
+    least_rows={"reference": 4},
+    searches=(("reference", "reference"), ("generated", "reference")),
+)
+
+
 def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
     """Share of reference rows that lie in the manifold of the generated rows: is all of the real data reached?
 
@@ -94,6 +115,25 @@ def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
     return float(np.mean(_balls_around(R, centers=G, k=k) > 0))
 
 
+RECALL = Measure(
+    name="recall",
+    roles=("generated", "reference"),
+    function=lambda roles: recall(generated=roles.generated, reference=roles.reference),
+    reads="1 is all",
+    label="Recall",
+    meaning="Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of "
+    "one).",
+    trap="One generated outlier has a ball that swallows much; compare at equal sizes and k.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    summary="recall",
+    moves_with=("generated",),
+    least_rows={"generated": 4},
+    searches=(("generated", "generated"), ("reference", "generated")),
+)
+
+
 def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
     """Mean number of reference balls that a generated row lies in, over k: are the images where real ones are dense?
 
@@ -127,6 +167,22 @@ def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
     """
     G, R, k = _checked(generated, reference, k, "reference")
     return float(np.mean(_balls_around(G, centers=R, k=k)) / k)
+
+
+DENSITY = Measure(
+    name="density",
+    roles=("generated", "reference"),
+    function=lambda roles: density(generated=roles.generated, reference=roles.reference),
+    reads="1 is as real ones do",
+    label="Density",
+    meaning="Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
+    trap="Not bounded by 1; copies of training images score high as well.",
+    range=(0.0, None),
+    better=1,
+    moves_with=("reference",),
+    least_rows={"reference": 6},
+    searches=(("reference", "reference"), ("generated", "reference")),
+)
 
 
 def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
@@ -164,6 +220,23 @@ def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float
     G, R, k = _checked(generated, reference, k, "reference")
     nearest = nearest_neighbors(R, G).distances[:, 0]
     return float(np.mean(nearest <= _radii(R, k)))
+
+
+COVERAGE = Measure(
+    name="coverage",
+    roles=("generated", "reference"),
+    function=lambda roles: coverage(generated=roles.generated, reference=roles.reference),
+    reads="1 is all",
+    label="Coverage",
+    meaning="Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
+    trap="Rises with the number of generated images; compare at equal sizes and k.",
+    range=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    moves_with=("generated", "reference"),
+    least_rows={"reference": 6},
+    searches=(("reference", "reference"), ("reference", "generated")),
+)
 
 
 def _checked(generated: ArrayLike, reference: ArrayLike, k: int, centers: str) -> tuple[Features, Features, int]:

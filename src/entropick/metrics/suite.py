@@ -1,229 +1,73 @@
-"""The measures by name: which sets each of them needs, what it asks, and one call for all that is asked at once."""
+"""The measures by name: one call for all that is asked at once, and how far a value would move with other images."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from entropick.arrays import Features
-from entropick.errors import InputError
-from entropick.metrics.dimension import intrinsic_dimension
-from entropick.metrics.diversity import total_variance, vendi_score
-from entropick.metrics.entropy import duplicate_share, knn_entropy
-from entropick.metrics.fidelity import frechet_distance
-from entropick.metrics.kernel import kernel_distance
-from entropick.metrics.manifold import coverage, density, precision, recall
-from entropick.metrics.memorization import (
-    Copying,
-    authpct,
-    generalization_score,
-    held_out_distances,
-    mean_distance,
-    nearest_training,
+from entropick.arrays import check_count, check_real
+from entropick.component import Registry
+from entropick.errors import ConfigError, InputError
+from entropick.metrics.base import Measure, Roles
+from entropick.random_stream import RandomStream
+
+REGISTRY = Registry(
+    "entropick.metrics",
+    {
+        "generalization_score": "entropick.metrics.memorization:GENERALIZATION_SCORE",
+        "generalization_score_real": "entropick.metrics.memorization:GENERALIZATION_SCORE_REAL",
+        "generalization_score_baseline": "entropick.metrics.memorization:GENERALIZATION_SCORE_BASELINE",
+        "generalization_score_ratio": "entropick.metrics.memorization:GENERALIZATION_SCORE_RATIO",
+        "near_copy_rate": "entropick.metrics.memorization:NEAR_COPY_RATE",
+        "authpct": "entropick.metrics.memorization:AUTHPCT",
+        "knn_entropy": "entropick.metrics.entropy:KNN_ENTROPY",
+        "duplicate_share": "entropick.metrics.entropy:DUPLICATE_SHARE",
+        "total_variance": "entropick.metrics.diversity:TOTAL_VARIANCE",
+        "vendi_score": "entropick.metrics.diversity:VENDI_SCORE",
+        "intrinsic_dimension": "entropick.metrics.entropy:INTRINSIC_DIMENSION",
+        "frechet_distance": "entropick.metrics.fidelity:FRECHET_DISTANCE",
+        "kernel_distance": "entropick.metrics.fidelity:KERNEL_DISTANCE",
+        "precision": "entropick.metrics.manifold:PRECISION",
+        "recall": "entropick.metrics.manifold:RECALL",
+        "density": "entropick.metrics.manifold:DENSITY",
+        "coverage": "entropick.metrics.manifold:COVERAGE",
+    },
 )
-from entropick.neighbors import Neighbors
 
 
-@dataclass(frozen=True, eq=False)
-class Roles:
-    """Feature matrices, float32 ``(n, d)``, by the part they play; None where there is none.
+class _Measures(Mapping[str, Measure]):
+    """The records of the registry, each imported when it is asked for: the package's own first, in its order."""
 
-    Attributes
-    ----------
-    training
-        What the generator was trained on.
-    generated
-        What it made.
-    reference
-        Real images that no model was trained on.
-    real
-        The original real images, where the training set is not real itself; see `copying`.
-    """
+    def __iter__(self) -> Iterator[str]:
+        return iter({**REGISTRY.built_in, **REGISTRY.names()})
 
-    training: Features | None = None
-    generated: Features | None = None
-    reference: Features | None = None
-    real: Features | None = None
+    def __len__(self) -> int:
+        return len(REGISTRY.names())
 
-    # What several measures start from is computed once. That generated and training images may be the same is no slip
-    # here: a collapsed model may well emit its training set.
-
-    @cached_property
-    def nearest_training(self) -> Neighbors:
-        """The nearest training row of each generated row."""
-        return nearest_training(**self._of("generated", "training"), allow_same=True)
-
-    @cached_property
-    def copying(self) -> Copying:
-        """Every generated row beside fresh real ones."""
-        found = self.nearest_training
-        return Copying(found.distances[:, 0], found.indices[:, 0], self.held_out_distances)
-
-    @cached_property
-    def held_out_distances(self) -> NDArray[np.float64]:
-        """From each reference row to its nearest of as many real rows as there are training rows."""
-        assert self.training is not None
-        real = self.training if self.real is None else self.real
-        return held_out_distances(**self._of("reference"), real=real, n_training=len(self.training))
-
-    def _of(self, *names: str) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
+    def __getitem__(self, name: str) -> Measure:
+        record = REGISTRY.load(name)
+        if not isinstance(record, Measure) or record.name != name:
+            got = getattr(record, "name", record)
+            raise ConfigError(
+                f"metrics: expected that {REGISTRY.names()[name]} is a Measure with the name {name!r}, got {got!r}. "
+                "Mend or remove the package that brings it."
+            )
+        return record
 
 
-_MEANINGS = {
+MEASURES: Mapping[str, Measure] = _Measures()
+# What a loop measures unless told otherwise. Only of the package's own: to install another changes no run.
+LOOP_MEASURES = tuple(name for name in REGISTRY.built_in if not MEASURES[name].on_request)
+_SETS = {
     "training": "the images that the generator was trained on",
     "generated": "the images that it made",
     "reference": "held-out real images",
     "real": "the original real images",
 }
-_TRAINING = {"X": "training"}
-_BOTH = {"generated": "generated", "training": "training"}
-_FIDELITY = {"generated": "generated", "reference": "reference"}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number about some of the sets.
-
-    Attributes
-    ----------
-    function
-        From the roles, those it needs not being None, to the number.
-    roles
-        Which it needs.
-    asks
-        The question that it answers.
-    better
-        Which direction is which.
-    same_size
-        Comparable only at one number of training rows (and of real rows beside them).
-    """
-
-    function: Callable[[Roles], float]
-    roles: tuple[str, ...]
-    asks: str
-    better: str
-    same_size: bool = False
-
-    @property
-    def of_copying(self) -> bool:
-        """Whether generated images are compared with what they may be copies of."""
-        return "generated" in self.roles and bool({"training", "real"} & set(self.roles))
-
-
-def _calling(
-    function: Callable[..., float], arguments: dict[str, str], asks: str, better: str, same_size: bool = False
-) -> Measure:
-    """The measure that calls `function` with a role for each of its `arguments`."""
-
-    def measured(given: Roles) -> float:
-        return function(**{argument: getattr(given, role) for argument, role in arguments.items()})
-
-    return Measure(measured, tuple(arguments.values()), asks, better, same_size)
-
-
-MEASURES: dict[str, Measure] = {
-    "generalization_score": Measure(
-        lambda given: mean_distance(given.nearest_training.distances[:, 0]),
-        ("generated", "training"),
-        "how far is a generated image from its nearest training image?",
-        "high is novel, 0 is a copy",
-    ),
-    "generalization_score_real": _calling(
-        partial(generalization_score, allow_same=True),
-        {"generated": "generated", "training": "real"},
-        "how far is a generated image from its nearest original real image?",
-        "high is novel, 0 is a copy",
-    ),
-    "generalization_score_baseline": Measure(
-        lambda given: mean_distance(given.held_out_distances),
-        ("training", "reference"),
-        "how far is a fresh real image from its nearest of as many real ones?",
-        "what the generalization score is measured against",
-        same_size=True,
-    ),
-    "generalization_score_ratio": Measure(
-        lambda given: given.copying.ratio,
-        ("generated", "training", "reference"),
-        "how novel are generated images beside fresh real ones?",
-        "1 is as novel as fresh data, 0 is a copy",
-        same_size=True,
-    ),
-    "near_copy_rate": Measure(
-        lambda given: given.copying.near_copy_rate,
-        ("generated", "training", "reference"),
-        "which share is nearer to a training image than 99 % of fresh real images are?",
-        "0.01 or less is honest, 1 is all copies",
-        same_size=True,
-    ),
-    "authpct": _calling(
-        partial(authpct, allow_same=True),
-        _BOTH,
-        "which share is farther from its training image than that image's own neighbour?",
-        "high is novel, 0 is all copies; compare with the reference's",
-        same_size=True,
-    ),
-    "knn_entropy": _calling(
-        knn_entropy,
-        _TRAINING,
-        "how spread out is the training set?",
-        "high is varied; compare at equal size and feature space only",
-        same_size=True,
-    ),
-    "duplicate_share": _calling(
-        duplicate_share,
-        _TRAINING,
-        "which share of the training set repeats an earlier image exactly?",
-        "0 is all different",
-        same_size=True,
-    ),
-    "total_variance": _calling(
-        total_variance, _TRAINING, "how far does the training set reach from its mean?", "high is wide"
-    ),
-    "vendi_score": _calling(
-        vendi_score,
-        _TRAINING,
-        "how many different directions does the training set have?",
-        "1 is all alike, high is varied",
-        same_size=True,
-    ),
-    "intrinsic_dimension": _calling(
-        intrinsic_dimension,
-        _TRAINING,
-        "how many dimensions does the training set fill?",
-        "high is varied, 0 is collapsed",
-        same_size=True,
-    ),
-    "frechet_distance": _calling(
-        frechet_distance,
-        _FIDELITY,
-        "how far apart are generated and real as a whole?",
-        "low is like real, 0 is equal",
-    ),
-    "kernel_distance": _calling(
-        kernel_distance, _FIDELITY, "how far apart are generated and real, without bias?", "0 is equal, high is far"
-    ),
-    "precision": _calling(precision, _FIDELITY, "which share of generated looks real?", "1 is all"),
-    "recall": _calling(recall, _FIDELITY, "which share of the real data is reached?", "1 is all"),
-    "density": _calling(
-        density, _FIDELITY, "do generated images lie where real ones are dense?", "1 is as real ones do"
-    ),
-    "coverage": _calling(coverage, _FIDELITY, "which share of the real data has a generated neighbour?", "1 is all"),
-}
-
-# What a loop measures unless told otherwise: what is cheap beside training a generator.
-LOOP_MEASURES = tuple(
-    name
-    for name in MEASURES
-    if name not in ("generalization_score_baseline", "vendi_score", "intrinsic_dimension", "kernel_distance")
-)
 
 
 def check_measures(names: Sequence[str]) -> None:
@@ -241,7 +85,7 @@ def check_roles(roles: Roles, names: Sequence[str]) -> None:
         for role in MEASURES[name].roles:
             if getattr(roles, role) is None:
                 raise InputError(
-                    f"metrics: {name} needs the role {role} ({_MEANINGS[role]}), which is not there. "
+                    f"metrics: {name} needs the role {role} ({_SETS[role]}), which is not there. "
                     f"Give it, or leave {name} out."
                 )
 
@@ -258,3 +102,90 @@ def measure(roles: Roles, names: Sequence[str], *, space: str) -> dict[str, floa
     check_roles(roles, names)
     values = {f"{name}/{space}": MEASURES[name].function(roles) for name in names}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def interval(
+    name: str, roles: Roles, *, n_resamples: int = 20, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """An interval for the value that the measure has on average over fresh sets *of the same sizes*.
+
+    The sets are split into two halves at random, again and again, and the measure is taken of each half::
+
+        value  -+  t * sqrt( mean over splits of (first - second)^2 / 4 )
+
+    with t the quantile of Student's distribution with `n_resamples` degrees of freedom.
+
+    Two halves without a common row are two independent samples. So the squared difference has the mean of twice the
+    variance at half the size, which is four times the variance at the full size where variance falls as 1/n; and what
+    the measure is off by at a given size cancels. A bootstrap would not do: it repeats rows, and to a measure of
+    nearest neighbours a repeated row is a copy at distance 0. Nor would a smaller part around the value of the whole:
+    such measures move with the number of rows.
+
+    The interval tells the scatter, not the bias. It says nothing about sets of another size.
+
+    **What is drawn.** The generated and the reference rows are split. The training set (and the real images beside it)
+    stays whole: it is *the* set that may have been copied, and halving it would take the originals of the copies away.
+    A measure of the training set alone splits it, as a sample of what it was drawn from.
+
+    Parameters
+    ----------
+    name
+        A measure, see `MEASURES`.
+    roles
+        The sets; those that are split need twice the rows that the measure needs.
+    n_resamples
+        How many times to split, at least 2.
+    level
+        Share of such intervals that hold the value aimed at, between 0 and 1.
+    seed
+        What the splits depend on.
+
+    Returns
+    -------
+    tuple of float
+        Low and high; NaN where the measure is not finite on the whole or on a half, as of a collapsed set. Of a
+        measure with a bound it may reach beyond the bound.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a missing role, or sets that the measure cannot use in halves.
+
+    References
+    ----------
+    Half-sampling: McCarthy, "Pseudo-replication: half samples", Rev. Int. Stat. Inst. 37 (1969); delete-d jackknife
+    with d = n/2: Shao and Wu, Ann. Stat. 17 (1989).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(400, 1)).astype(np.float32)
+    >>> low, high = interval("knn_entropy", Roles(training=X))
+    >>> low < 0.5 * math.log(2 * math.pi * math.e) < high
+    True
+    """
+    from scipy.stats import t
+
+    n_resamples = check_count(n_resamples, name="n_resamples", minimum=2)
+    level = check_real(level, name="level", above=0, below=1)
+    check_measures([name])
+    check_roles(roles, [name])
+    measure = MEASURES[name]
+    value = measure.function(roles)
+    stream = RandomStream(seed, stage="interval")
+    squares = [_difference(measure, roles, stream.rng(i)) ** 2 for i in range(n_resamples)]
+    reach = float(t.ppf((1 + level) / 2, n_resamples)) * math.sqrt(math.fsum(squares) / n_resamples / 4)
+    return (value - reach, value + reach) if math.isfinite(value) and math.isfinite(reach) else (math.nan, math.nan)
+
+
+def _difference(measure: Measure, roles: Roles, rng: np.random.Generator) -> float:
+    """The measure of one half minus that of the other."""
+    drawn = [role for role in measure.roles if role in ("generated", "reference")] or measure.roles
+    first, second = {}, {}
+    for role in drawn:
+        X = getattr(roles, role)
+        order = rng.permutation(len(X))
+        half = len(X) // 2
+        # Ascending, so that a memory map is read in order.
+        first[role], second[role] = (X[np.sort(part)] for part in (order[:half], order[half : 2 * half]))
+    values = [measure.function(dataclasses.replace(roles, **half)) for half in (first, second)]
+    return values[0] - values[1]

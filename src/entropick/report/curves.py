@@ -240,7 +240,8 @@ def _real_label(rows: Rows) -> list[alt.Chart]:
 def _scale(key: str, rows: Rows) -> alt.Scale:
     """One scale for all panels of a figure."""
     values = [row[name] for row in rows for name in ("low", "high") if row[name] is not None]
-    low, high = words(key).between
+    known = words(key)
+    low, high = known.axis or known.range
     if low is None:
         margin = (max(values) - min(values)) * 0.05 or 1.0
         return alt.Scale(domain=[min(values) - margin, max(values) + margin], zero=False, nice=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from entropick.metrics.forecast import Forecast, early_warning
+from entropick.metrics.early_warning import Forecast, early_warning
 from entropick.page.words import number
 from entropick.report.figures import Rows, data
 from entropick.report.look import Look, faded

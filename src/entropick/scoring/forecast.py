@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from entropick.metrics.suite import MEASURES
 from entropick.neighbors import seconds_per_pair
 from entropick.scoring.measuring import N_SPLITS
 from entropick.sources.cost import PER_ROW, RECHECKS, WORKING_BYTES, Forecast, seconds_per_spectrum
 
-# Which sets are searched in which, by the first letters of training, generated and reference.
-_SEARCHES = {
-    "generalization_score": ("gt",),
-    "generalization_score_baseline": ("rt",),
-    "generalization_score_ratio": ("gt", "rt"),
-    "near_copy_rate": ("gt", "rt"),
-    "authpct": ("gt", "tt"),
-    "knn_entropy": ("tt",),
-    "intrinsic_dimension": ("tt",),
-    "precision": ("rr", "rg"),
-    "recall": ("gg", "gr"),
-    "density": ("rr", "rg"),
-    "coverage": ("rr", "rg"),
-}
-# Once for all measures that ask for them.
-_SHARED = ("gt", "rt")
 # Products in float64 cost twice, and a cube on top.
 _KERNEL_PRODUCTS = 3
-# Decompositions of a square matrix as wide as the features, for the Frechet distance or the Vendi score.
-_SPECTRA = 2
+# Searched once for all measures that ask for them; see `Roles`.
+_SHARED = (("generated", "training"), ("reference", "training"))
 
 
 def forecast(
@@ -47,19 +32,20 @@ def forecast(
         Whether halves are measured as well.
     """
     product, pair = seconds_per_pair(width)
-    n = {name[0]: size for name, size in sizes.items()}
+    records = [MEASURES[name] for name in metrics]
+    searches = [search for record in records for search in record.searches if search not in _SHARED]
     # For the gallery, in any case.
-    wanted = ["gt", *(pair for name in metrics for pair in _SEARCHES.get(name, ()))]
-    searched = [pair for pair in wanted if pair not in _SHARED] + [pair for pair in _SHARED if pair in wanted]
-    seconds = sum(RECHECKS * pair * n[names[0]] * n[names[1]] for names in searched)
-    seconds += PER_ROW * sum(n[name] for names in searched for name in names)
-    if "kernel_distance" in metrics:
-        seconds += _KERNEL_PRODUCTS * product * (n["g"] + n["r"]) ** 2
+    searches += {_SHARED[0], *(search for record in records for search in record.searches if search in _SHARED)}
+    seconds = sum(RECHECKS * pair * sizes[asked] * sizes[among] for asked, among in searches)
+    seconds += PER_ROW * sum(sizes[role] for search in searches for role in search)
+    products = [sizes[a] * sizes[b] for record in records for a, b in record.products]
+    seconds += _KERNEL_PRODUCTS * product * sum(products)
     if with_intervals:
         # Two halves each time: as many queries, and half as many points where these are split, too.
         seconds *= 1 + N_SPLITS
-    seconds += _SPECTRA * seconds_per_spectrum(width) * len({"frechet_distance", "vendi_score"} & set(metrics))
-    squares = 8 * width * width * 3 if {"frechet_distance", "vendi_score"} & set(metrics) else 0
+    n_spectra = sum(record.n_spectra for record in records)
+    seconds += seconds_per_spectrum(width) * n_spectra
+    squares = 8 * width * width * 3 if n_spectra else 0
     # The features, and the frame in which the largest set is searched.
-    held = 4 * width * (sum(n.values()) + max(n.values()))
+    held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
     return Forecast(seconds, held + squares + WORKING_BYTES)

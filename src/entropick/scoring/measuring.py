@@ -12,24 +12,11 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers
 from entropick.errors import InputError
-from entropick.metrics.intervals import interval
-from entropick.metrics.memorization import mean_distance
-from entropick.metrics.suite import MEASURES, Roles, measure
+from entropick.metrics.base import Roles
+from entropick.metrics.near_copies import mean_distance
+from entropick.metrics.suite import MEASURES, interval, measure
 from entropick.work import Work
 
-# Rows that a measure needs at least, with its own k.
-LEAST_ROWS = {
-    "authpct": {"training": 2},
-    "knn_entropy": {"training": 2},
-    "total_variance": {"training": 2},
-    "intrinsic_dimension": {"training": 11},
-    "frechet_distance": {"generated": 2, "reference": 2},
-    "kernel_distance": {"generated": 2, "reference": 2},
-    "precision": {"reference": 4},
-    "recall": {"generated": 4},
-    "density": {"reference": 6},
-    "coverage": {"reference": 6},
-}
 # How often the sets are split for an interval.
 N_SPLITS = 20
 _BINS = 40
@@ -103,7 +90,7 @@ class Measured:
 def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
     """Raise InputError if a set, or half of it, has fewer rows than one of the measures needs."""
     for name in metrics:
-        for role, least in LEAST_ROWS.get(name, {}).items():
+        for role, least in MEASURES[name].least_rows.items():
             least *= 2 if halves else 1
             if sizes[role] < least:
                 raise InputError(

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from entropick.metrics.suite import MEASURES
-from entropick.page.words import number, percent
+from entropick.page.words import number, percent, words
 
 # The share of fresh real images that the rule for near copies takes for one, and how many standard deviations of
 # chance on top of it are not yet called copying.
@@ -17,8 +16,6 @@ _FALSE_ALARMS, _DEVIATIONS = 0.01, 3
 _MOSTLY = 0.75
 # Ratios to fresh data between which a generator is called as new as it.
 _AS_NEW = (0.9, 1.15)
-# What moves with the numbers of generated and reference images.
-_SIZED = ("frechet_distance", "precision", "recall", "density", "coverage")
 # From the most to the least alarming: of several spaces the first speaks for all.
 _LEVELS = ("copies", "some", "near", "far", "new", "open")
 
@@ -121,7 +118,7 @@ def meaning(told: Mapping[str, Any], name: str, space: str) -> str:
         return f"{value:.2f} of fresh data: {found.short}"
     if name == "near_copy_rate":
         return f"{percent(value)} near copies, 1 % is chance"
-    return MEASURES[name].better
+    return words(name).reads
 
 
 def notes(told: Mapping[str, Any]) -> list[str]:
@@ -130,8 +127,8 @@ def notes(told: Mapping[str, Any]) -> list[str]:
     lines = []
     if told["left_out"]:
         lines.append(f"Left out without a reference: {_listed(told['left_out'])}.")
-    measured = {key.partition("/")[0] for key in told["values"]}
-    sized = [name for name in _SIZED if name in measured]
+    measured = dict.fromkeys(key.partition("/")[0] for key in told["values"])
+    sized = [name for name in measured if {"generated", "reference"} & set(words(name).moves_with)]
     if "reference" in used and used["reference"] != used["generated"] and sized:
         lines.append(
             f"{used['generated']:,} generated images stand against {used['reference']:,} reference images. The ratio "

@@ -116,7 +116,7 @@ def early_warning(
     return EarlyWarning(
         entropy=trend(*entropies, confidence=confidence),
         log_score=trend(iterations[positive], np.log(ratios[positive]), confidence=confidence),
-        forecast=forecast(iterations, ratios, level=copying_ratio, confidence=confidence),
+        forecast=arrival(iterations, ratios, level=copying_ratio, confidence=confidence),
     )
 
 
@@ -129,7 +129,7 @@ def trend(iterations: ArrayLike, values: ArrayLike, *, confidence: float = 0.95)
     return Trend(line.slope, line.slope - reach, line.slope + reach, line.n)
 
 
-def forecast(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidence: float = 0.95) -> Forecast:
+def arrival(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidence: float = 0.95) -> Forecast:
     """The iteration at which a line through the logarithms of `scores` falls to `level`.
 
     The interval is Fieller's: all iterations at which a Student interval of the line holds the level. It is for the
