@@ -20,9 +20,8 @@ from PIL import Image
 
 from entropick.page import sprite_sheet
 from entropick.page.words import number, words
-from entropick.report import write_page
-from entropick.report.content import final_table
-from entropick.report.record import read_study
+from entropick.report import read_table, write_page
+from entropick.report.page import final_table
 
 
 class Reader(HTMLParser):
@@ -195,7 +194,7 @@ def test_the_table_shows_settings_in_which_arms_that_have_them_differ(tmp_path, 
         for number, generator in enumerate(generators)
     }
     write_study(tmp_path, "Guided", arms, seeds=(0,))
-    assert final_table(read_study(tmp_path)).told == (["guidance"] if shown else [])
+    assert final_table(read_table(tmp_path)).told == (["guidance"] if shown else [])
 
 
 def test_the_overview_says_what_happened_and_what_beats_the_controls(sized_page: Path) -> None:

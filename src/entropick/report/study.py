@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,21 +47,21 @@ class RunRecord:
         """Whether the last iteration asked for has been measured."""
         return self.n_iterations is not None and len(self.measured) >= self.n_iterations
 
+    @property
+    def progress(self) -> str:
+        """How far it is, in words."""
+        planned = "" if self.n_iterations is None else f" of {self.n_iterations}"
+        done = f"{len(self.measured)}{planned} iterations measured"
+        under_way = max((n for n, _ in self.entries), default=0)
+        stages = [stage for stage in STAGES if (under_way, stage) in self.entries]
+        if self.finished or "measure" in stages or not stages:
+            return done
+        return f"{done}; iteration {under_way}: {', '.join(stages)} done"
+
     def values(self, iteration: int, stage: str) -> Mapping[str, Any]:
         """The numbers of a stage; empty where it is not done."""
         entry = self.entries.get((iteration, stage))
         return entry.values if entry else {}
-
-    def metrics(self, iteration: int) -> dict[str, float | None]:
-        """The metrics of an iteration, None where a value is not a finite number; iteration 0 is the real data."""
-        found = self.values(iteration, "measure" if iteration else "baseline").get("metrics", {})
-        return {str(key): finite(value) for key, value in found.items()}
-
-    def shares(self, iteration: int) -> dict[int, float]:
-        """The share of each source iteration in the training set, 0 being real."""
-        found = self.values(iteration, "select").get("shares", {})
-        shares = {int(source): finite(share) for source, share in found.items()}
-        return {source: share for source, share in sorted(shares.items()) if share is not None}
 
     def load(self, iteration: int, stage: str, name: str) -> Any:
         """The content of a file of a stage, or None where the ledger names none or the file is not what it names."""
@@ -117,6 +116,11 @@ class ArmRecord:
         return replace(self, runs=tuple(run for run in self.runs if run.size == size))
 
     @property
+    def selected(self) -> tuple[int, ...]:
+        """The iterations whose training set at least one seed has chosen."""
+        return tuple(sorted({n for run in self.runs for n, stage in run.entries if stage == "select" and n > 0}))
+
+    @property
     def iterations(self) -> tuple[int, ...]:
         """The iterations that at least one seed has measured."""
         return tuple(sorted({n for run in self.runs for n in run.measured}))
@@ -153,6 +157,21 @@ class StudyRecord:
         """One study per size, the largest first; the study itself where it has no sizes."""
         return [self.at_size(size) for size in sorted(self.sizes, reverse=True)] or [self]
 
+    @property
+    def unfinished(self) -> list[str]:
+        """One sentence per run that has not reached its last iteration, begun ones first in each arm."""
+        sentences = []
+        for arm in self.arms:
+            begun = {(run.size, run.seed): run for run in arm.runs}
+            planned = [(size, seed) for size in self.sizes or (None,) for seed in self.seeds]
+            states = {at: run.progress for at, run in begun.items() if not run.finished}
+            states |= {at: "not started" for at in planned if at not in begun}
+            sentences += [
+                f"{arm.name}, {'' if size is None else f'size {size:,}, '}seed {seed}: {state}"
+                for (size, seed), state in states.items()
+            ]
+        return sentences
+
 
 def read_study(folder: Path) -> StudyRecord:
     """Read a study directory or a single run directory.
@@ -173,13 +192,6 @@ def read_study(folder: Path) -> StudyRecord:
         arm = ArmRecord(name, run.config, (run,))
         return StudyRecord(folder, name, name, "", () if run.seed is None else (run.seed,), (), (arm,))
     raise RunError(f"{folder}: expected a study or run directory, but found neither study.json nor {LEDGER} in it.")
-
-
-def finite(value: Any) -> float | None:
-    """`value` as a float, or None where it is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def _read_arms(folder: Path, study: Mapping[str, Any]) -> StudyRecord:
