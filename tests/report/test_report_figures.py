@@ -170,7 +170,7 @@ def _expressions(value: Any) -> list[str]:
 def test_the_entropy_caption_warns_when_sizes_differ(tmp_path: Path) -> None:
     write_study(tmp_path, "t", {"a": {"n_iterations": 2}}, seeds=(0,))
     record = read_study(tmp_path)
-    record.arms[0].runs[0].entries[2, "measure"].values["n_training"] = 192
+    record.arms[0].runs[0].find(2, "measure").values["n_training"] = 192
     assert any("96 to 192 images" in text for text in _drawn(record)[ENTROPY].caption)
     assert not any("96 to" in text for text in _figures(tmp_path)[ENTROPY].caption)
 

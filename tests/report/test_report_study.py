@@ -26,7 +26,7 @@ def test_metrics_are_the_ledgers_numbers(study: Path) -> None:
     table = read_table(study)
     for index, arm in enumerate(table.study.arms[:2]):
         for run in arm.runs:
-            assert run.measured == (1, 2, 3) and run.finished
+            assert run.measured == (1, 2, 3) and run.is_finished
             for n in run.measured:
                 assert table.of_run(arm, run, n) == metrics(index, run.seed or 0, n)
 
@@ -34,9 +34,9 @@ def test_metrics_are_the_ledgers_numbers(study: Path) -> None:
 def test_a_stopped_run_has_what_it_has(study: Path) -> None:
     table = read_table(study)
     arm = table.study.arms[2]
-    assert (arm.iterations, arm.last, arm.runs[0].finished) == ((), None, False)
+    assert (arm.iterations, arm.last, arm.runs[0].is_finished) == ((), None, False)
     assert table.of_run(arm, arm.runs[0], 1, "shares") == {"0": 1.0}
-    assert table.of_run(arm, arm.runs[0], 1) == {} and arm.runs[0].load(1, "measure", "pairs.npy") is None
+    assert table.of_run(arm, arm.runs[0], 1) == {} and arm.runs[0].intact(1, "measure", "pairs.npy") is None
 
 
 def test_one_run_is_a_study_of_one_arm(single_run: Path) -> None:
@@ -53,7 +53,7 @@ def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
     study = read_study(tmp_path)
     (arm,) = study.arms
     values = lines[-1]["values"]["metrics"] | {"x/y": float("inf"), "x/z": "good", "x/w": True}
-    arm.runs[0].entries[1, "measure"].values["metrics"] = values
+    arm.runs[0].find(1, "measure").values["metrics"] = values
     found = tabulate(study).of_run(arm, arm.runs[0], 1)
     assert [found[key] for key in ("x/y", "x/z", "x/w")] == [None, None, None]
 
@@ -64,8 +64,8 @@ def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path, study: Path) ->
     path = copy / "arms/replace/seed-0/iteration-002/pairs.npy"
     np.save(path, np.zeros_like(np.load(path)))
     run = read_study(copy).arms[0].runs[0]
-    assert run.load(2, "measure", "pairs.npy") is None
-    assert run.load(1, "measure", "pairs.npy") is not None
+    assert run.intact(2, "measure", "pairs.npy") is None
+    assert run.intact(1, "measure", "pairs.npy") is not None
     assert run.damaged == ("iteration-002/pairs.npy",)
 
 

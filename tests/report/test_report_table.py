@@ -51,7 +51,7 @@ def test_real_data_is_one_number_only_where_arms_share_it(study: Path) -> None:
     record = read_study(study)
     spread = tabulate(record).real(SCORE)
     assert spread is not None and (spread.low, spread.high) == (1.9, 1.91)
-    record.arms[1].runs[0].entries[0, "baseline"].values["metrics"][SCORE] = 5.0
+    record.arms[1].runs[0].find(0, "baseline").values["metrics"][SCORE] = 5.0
     assert tabulate(record).real(SCORE) is None
 
 
@@ -77,7 +77,7 @@ def test_a_cost_counts_what_the_results_took_and_apart_from_it_what_was_computed
     assert (stopped.steps, stopped.images) == (100, 96)
     assert first.n_shared == 0 and second.n_shared == 4
     # The data and the baseline of both seeds were computed by the first arm, for nobody's stage of the loop.
-    own = sum(e.timing["seconds"] for run in second.arm.runs for (n, _), e in run.entries.items() if n > 0)
+    own = sum(e.timing["seconds"] for run in second.arm.runs for e in run.entries if e.iteration > 0)
     assert second.own_seconds == pytest.approx(own) == pytest.approx(second.total_seconds)
 
 
@@ -85,10 +85,9 @@ def test_shared_training_is_part_of_both_costs(tmp_path: Path) -> None:
     arms = {"a": {"n_iterations": 1}, "b": {"n_iterations": 1}}
     write_study(tmp_path, "t", arms, seeds=(0,))
     first, second = read_table(tmp_path).costs()
-    entry = first.arm.runs[0].entries[1, "train"]
-    linked = {**entry.timing, "seconds": 0.0, "shared_from": "a", "took": 7.0}
-    second.arm.runs[0].entries[1, "train"] = replace(entry, timing=linked)
-    entry.timing["seconds"] = 7.0
+    computed, linked = (cost.arm.runs[0].find(1, "train").timing for cost in (first, second))
+    computed["seconds"] = 7.0
+    linked.update({"seconds": 0.0, "shared_from": "a", "took": 7.0})
     first, second = tabulate(replace(read_study(tmp_path), arms=(first.arm, second.arm))).costs()
     assert first.seconds["train"] == second.seconds["train"] == 7.0
     assert second.own_seconds < 7.0 <= first.own_seconds

@@ -140,9 +140,9 @@ def _pair_sheet(pairs: NDArray[np.uint8], where: str) -> Sheet:
 def _examples(run: RunRecord, iteration: int, n: int) -> Images | None:
     """Some images of an iteration: the first that were generated, or real ones evenly spaced through the data."""
     if iteration:
-        images = run.load(iteration, "measure", "examples.npy")
+        images = run.intact(iteration, "measure", "examples.npy")
         return None if images is None else np.asarray(images[:n])
-    images = run.load(0, "data", "real.npy")
+    images = run.intact(0, "data", "real.npy")
     if images is None:
         return None
     # Real data is often sorted by class: its first rows would be no sample of it.
@@ -152,7 +152,7 @@ def _examples(run: RunRecord, iteration: int, n: int) -> Images | None:
 
 def _pairs(run: RunRecord, iteration: int, n: int) -> tuple[NDArray[np.uint8], list[float | None]] | None:
     """Generated images beside their nearest training images, uint8 ``(m, 2, h, w, c)``, and their distances."""
-    found = run.load(iteration, "measure", "pairs.npy")
+    found = run.intact(iteration, "measure", "pairs.npy")
     if found is None:
         return None
     distances = [finite(distance) for distance in _told_of_pairs(run, iteration).get("distances", [])[:n]]
@@ -169,8 +169,8 @@ def _map(run: RunRecord, iteration: int) -> NDArray[np.uint8] | None:
 
     Its darkest cell is that of the real data's map, so that maps of one run compare; denser cells are as dark.
     """
-    density = run.load(iteration, "measure" if iteration else "baseline", "spread.npy")
-    real = run.load(0, "baseline", "spread.npy")
+    density = run.intact(iteration, "measure" if iteration else "baseline", "spread.npy")
+    real = run.intact(0, "baseline", "spread.npy")
     if density is None or real is None or not np.max(real) > 0:
         return None
     # Square root: the thin parts are what collapses first, and they should be seen.

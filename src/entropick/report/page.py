@@ -100,7 +100,7 @@ def render_page(table: Table) -> str:
     told = courses(by_size[0])
     # Pictures first: loading them finds what is damaged.
     pictures = study_pictures(study)
-    finished = [str(e.timing.get("finished", "")) for _, run in study.runs() for e in run.entries.values()]
+    finished = [str(e.timing.get("finished", "")) for _, run in study.runs() for e in run.entries]
     return render(
         "entropick.report",
         specs=specs,

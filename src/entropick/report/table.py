@@ -224,7 +224,7 @@ def tabulate(study: StudyRecord) -> Table:
     rows = [
         (arm.name, arm.family, arm.method, run.size, run.seed, *rest)
         for arm, run in study.runs()
-        for iteration in sorted({n for n, _ in run.entries})
+        for iteration in sorted({entry.iteration for entry in run.entries})
         for rest in _numbers(run, iteration)
     ]
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
@@ -242,7 +242,7 @@ def summary_table(study_folder: Path) -> list[dict[str, Any]]:
     table = read_table(study_folder)
     rows: list[dict[str, Any]] = []
     for arm, run in table.study.runs():
-        row: dict[str, Any] = {"arm": arm.name, "size": run.size, "seed": run.seed, "finished": run.finished}
+        row: dict[str, Any] = {"arm": arm.name, "size": run.size, "seed": run.seed, "finished": run.is_finished}
         if run.measured:
             last = run.measured[-1]
             selection = table.of_run(arm, run, last, "selection")
@@ -282,8 +282,8 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
     told |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
     told |= {"n_training": measured.get("n_training"), **copying}
     yield from of("stages", {name: value for name, value in told.items() if value is not None})
-    for stage, entry in ((stage, entry) for (n, stage), entry in run.entries.items() if n == iteration):
-        shared = "shared_from" in entry.timing
+    for entry in (entry for entry in run.entries if entry.iteration == iteration):
+        stage, shared = entry.stage, "shared_from" in entry.timing
         seconds = entry.timing.get("seconds")
         yield from of("seconds", {stage: seconds})
         yield from of("took", {stage: entry.timing.get("took") if shared else seconds})
