@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from made_up_study import HOSTILE, metrics, write_study
 
+import entropick.report.figure
 from entropick.errors import InputError, RunError
 from entropick.page.drawing import FILE_INK, PAGE_INK
 from entropick.report import StudyRecord, read_study, write_figures, write_page
@@ -194,25 +195,22 @@ def test_equal_ledgers_give_equal_svg(study: Path, tmp_path: Path) -> None:
 
 
 def test_installed_packages_add_figures(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-        from entropick.report.figure import Figure
-
-        def last(table, look):
-            means = [table.over_seeds(arm, arm.last, "recall/pixels") for arm in table.study.arms if arm.last]
-            cells = (("arm",), *((f"{spread.mean:.3f}",) for spread in means))
-            return [Figure("last-recall", "Last recall", (), (), cells, section="relations")]
-
-        def lost(table, look):
-            return [Figure("lost", "Lost", (), (), section="nowhere")]
-    """
-    install_figures(tmp_path, monkeypatch, code, {"last-recall": "extra_figures:last"})
-    figures = list(_figures(study).values())
-    assert [figure.name for figure in figures[-2:]] == [
+    example = (entropick.report.figure.__doc__ or "").partition("::\n")[2].partition("\nThe package's own")[0]
+    lost = 'def lost(table, look):\n    return [Figure("lost", "Lost", (), (), section="nowhere")]\n'
+    start = "from __future__ import annotations\nimport altair as alt\nfrom entropick.report.figure import *\n"
+    code = start + textwrap.dedent(example) + lost
+    install_figures(tmp_path, monkeypatch, code, {"last-recalls": "extra_figures:last_recalls"})
+    found = list(_figures(study).values())
+    assert [figure.name for figure in found[-2:]] == [
         "generalization_score-against-total_variance-pixels",
-        "last-recall",
+        "last-recalls",
     ]
-    assert figures[-1].cells[1] == (f"{(metrics(0, 0, 3)['recall/pixels'] or 0):.3f}",)
-    assert "Last recall" in write_page(study, tmp_path / "page.html").read_text()
+    rows = _values(_spec(found[-1]), "recall")
+    assert [(row["arm"], row["recall"]) for row in rows] == [
+        (name, metrics(index, 0, 3)["recall/pixels"]) for index, name in enumerate(("replace", "accumulate-greedy"))
+    ]
+    assert "Recall at the end" in write_page(study, tmp_path / "page.html").read_text()
+    assert tmp_path / "last-recalls.svg" in write_figures(study, tmp_path, ("svg",))
     install_figures(tmp_path, monkeypatch, code, {"lost": "extra_figures:lost"})
     with pytest.raises(InputError, match="figure 'lost' of 'lost': expected a section of measures, relations"):
         _figures(study)
@@ -220,7 +218,7 @@ def test_installed_packages_add_figures(study: Path, tmp_path: Path, monkeypatch
 
 def install_figures(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, names: dict[str, str]) -> None:
     """A package with figure functions, as `importlib.metadata` sees it."""
-    (folder / "extra_figures.py").write_text(textwrap.dedent(code))
+    (folder / "extra_figures.py").write_text(code)
     told = folder / "extra_figures-1.dist-info"
     told.mkdir(exist_ok=True)
     (told / "METADATA").write_text("Metadata-Version: 2.1\nName: extra-figures\nVersion: 1\n")

@@ -79,6 +79,16 @@ def test_the_overview_and_the_table_hold_the_ledgers_numbers(read: Reader) -> No
             assert (number(value) if low == high else f"{number(low, 3)} to {number(high, 3)}") in read.text
 
 
+def test_the_course_of_an_arm_is_told_once(read: Reader) -> None:
+    for arm in (0, 1):
+        first, last = (
+            number(sum(metrics(arm, seed, n)["generalization_score/pixels"] or 0.0 for seed in (0, 1)) / 2, 3)
+            for n in (1, 3)
+        )
+        assert read.text.count(f"generalization score fell from {first} to {last}") == 1
+    assert read.text.count("Arm by arm") == 1 and "At iteration 3: precision" in read.text
+
+
 def test_an_unfinished_study_says_so(read: Reader) -> None:
     assert "Unfinished." in read.text
     assert "stopped <!--<script> & <b>early, seed 1: not started" in read.text
