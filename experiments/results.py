@@ -16,14 +16,11 @@ from pathlib import Path
 
 from entropick import report
 from entropick.page import words
-from entropick.report.comparisons import CONTROLS, comparisons, measures
-from entropick.report.content import first_space
-from entropick.report.cost import costs
-from entropick.report.intervals import Interval, mean_difference
-from entropick.report.look import Look
-from entropick.report.record import ArmRecord, StudyRecord, read_study
+from entropick.report.figure import Look
+from entropick.report.intervals import CONTROLS, Interval, compared_in, comparisons, mean_difference
 from entropick.report.relations import correlation_of, described, points
-from entropick.report.summary import real_over_seeds, unfinished
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table, read_table
 
 # What makes a run directory; everything else is images, weights and tables of rows.
 KEPT = ("config.json", "environment.json", "ledger.jsonl")
@@ -35,8 +32,9 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    study = read_study(given.study)
-    if waiting := unfinished(study):
+    table = read_table(given.study)
+    study = table.study
+    if waiting := study.unfinished:
         parser.error(
             f"expected a finished study; of {given.study} {len(waiting)} runs are missing, first {waiting[0]}."
         )
@@ -48,65 +46,63 @@ def main() -> None:
         for name in KEPT:
             shutil.copy(run.folder / name, kept)
     with (given.out / "numbers.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(numbers(study))
+        csv.writer(stream).writerows(numbers(table))
     report.write_figures(given.study, given.out / "figures", formats=("svg",))
-    (given.out / "tables.md").write_text("\n\n".join(tables(study)) + "\n")
+    (given.out / "tables.md").write_text("\n\n".join(tables(table)) + "\n")
 
 
-def numbers(study: StudyRecord) -> Iterator[list[object]]:
+def numbers(table: Table) -> Iterator[list[object]]:
     """Every number that was measured, one a row; iteration 0 is what real data itself scores."""
     yield ["arm", "size", "seed", "iteration", "measure", "value"]
-    for arm, run in study.runs():
-        for n in (0, *run.measured):
-            where = [arm.name, run.size, run.seed, n]
-            yield from ([*where, key, value] for key, value in run.metrics(n).items())
-            yield from ([*where, f"share_of_source_{source}", share] for source, share in run.shares(n).items())
+    for row in table.rows.to_pylist():
+        key = f"{row['measure']}/{row['space']}" if row["space"] else row["measure"]
+        measure = {"metrics": key, "shares": f"share_of_source_{row['measure']}"}.get(row["part"])
+        if measure:
+            yield [row["arm"], row["size"], row["seed"], row["iteration"], measure, row["value"]]
 
 
-def tables(study: StudyRecord) -> Iterator[str]:
+def tables(table: Table) -> Iterator[str]:
     """The last iteration, what differs from the controls, how measures are related, and what it all took; Markdown."""
-    spaces = list(dict.fromkeys(words.split_key(key)[1] for key in measures(study)))
-    for one, space in itertools.product(study.by_size(), spaces):
-        where = (f", {one.sizes[0]:,} images" if one.sizes else "") + (f", {space}" if len(spaces) > 1 else "")
-        keys = [key for key in measures(one) if words.split_key(key)[1] == space]
+    spaces = list(dict.fromkeys(words.split_key(key)[1] for key in compared_in(table)))
+    for one, space in itertools.product(table.by_size(), spaces):
+        where = (f", {one.size:,} images" if one.size else "") + (f", {space}" if len(spaces) > 1 else "")
+        keys = [key for key in compared_in(one) if words.split_key(key)[1] == space]
         yield f"**Last iteration{where}** (mean over seeds, in brackets half the width of its 95 % interval)"
         yield "\n".join(_last(one, keys))
         if found := list(_differences(one, keys)):
             yield f"**Beside the controls{where}** (+ better, \N{MINUS SIGN} worse, 0 not clear at 95 %, over seeds)"
             yield "\n".join(found)
-    yield from _relations(study)
-    yield "\n".join(_costs(study))
+    yield from _relations(table)
+    yield "\n".join(_costs(table))
 
 
-def _last(study: StudyRecord, keys: list[str]) -> Iterator[str]:
+def _last(table: Table, keys: list[str]) -> Iterator[str]:
     yield _row(["arm", *words.short_names(keys), "real share"])
     yield _row(["---", *["---:"] * (len(keys) + 1)])
-    real = [real_over_seeds(study, key) for key in keys]
+    real = [table.real(key) for key in keys]
     yield _row(["*real data*", *(words.number(one.mean, 3) if one else "" for one in real), ""])
-    for arm in study.arms:
+    for arm in table.study.arms:
         if arm.last is not None:
-            shares = [run.shares(arm.last).get(0, 0.0) for run in arm.runs if run.shares(arm.last)]
-            yield _row([arm.name, *(_over_seeds(_values(arm, key)) for key in keys), _over_seeds(shares)])
+            found = [table.of_run(arm, run, arm.last) for run in arm.runs]
+            shares = [table.of_run(arm, run, arm.last, "shares").get("0") for run in arm.runs]
+            cells = [_over_seeds([values.get(key) for values in found]) for key in keys]
+            yield _row([arm.name, *cells, _over_seeds(shares)])
 
 
-def _values(arm: ArmRecord, key: str) -> list[float]:
-    found = [run.metrics(arm.last or 0).get(key) for run in arm.runs]
-    return [value for value in found if value is not None]
-
-
-def _over_seeds(values: list[float]) -> str:
-    if not values:
+def _over_seeds(values: list[float | None]) -> str:
+    there = [value for value in values if value is not None]
+    if not there:
         return ""
-    found = mean_difference(values)
+    found = mean_difference(there)
     half = "" if found.high is None else f" ({words.number(found.high - found.estimate, 2)})"
     return f"{words.number(found.estimate, 3)}{half}"
 
 
-def _differences(study: StudyRecord, keys: list[str]) -> Iterator[str]:
-    found = comparisons(study)
+def _differences(table: Table, keys: list[str]) -> Iterator[str]:
+    found = comparisons(table)
     if not found:
         return
-    places = [measures(study).index(key) for key in keys]
+    places = [compared_in(table).index(key) for key in keys]
     yield _row(["arm", "beside", *words.short_names(keys)])
     yield _row(["---", "---", *["---:"] * len(keys)])
     for one in found:
@@ -126,11 +122,11 @@ def _judged(difference: Interval | None, verdict: int) -> str:
     return f"{sign} ({words.number(difference.estimate, 2)}{half})"
 
 
-def _relations(study: StudyRecord) -> Iterator[str]:
-    space, look = first_space(study), Look(study)
+def _relations(table: Table) -> Iterator[str]:
+    study, look = table.study, Look(table.study)
     lines = []
     for name in ("knn_entropy", "total_variance"):
-        rows = points(study, look, f"generalization_score/{space}", f"{name}/{space}")
+        rows = points(table, look, f"{name}/{table.space}")
         label = words.in_sentence(words.words(name).label)
         parts = [
             ("all", rows),
@@ -145,10 +141,10 @@ def _relations(study: StudyRecord) -> Iterator[str]:
         yield "\n".join([_row(["measure", "over", "r", "points"]), _row(["---", "---", "---:", "---:"]), *lines])
 
 
-def _costs(study: StudyRecord) -> Iterator[str]:
+def _costs(table: Table) -> Iterator[str]:
     yield _row(["arm", "runs", "gradient steps", "images sampled", "seconds behind its results", "computed for it"])
     yield _row(["---", *["---:"] * 5])
-    for cost in costs(study):
+    for cost in table.costs():
         counts = [str(cost.n_runs), f"{cost.steps:,}", f"{cost.images:,}"]
         yield _row([cost.arm.name, *counts, f"{cost.total_seconds:,.0f}", f"{cost.own_seconds:,.0f}"])
 

@@ -19,7 +19,7 @@ FLOORS = {
     "config": 8,
     "cli": 9,
 }
-REPORT_MAY_USE = {"run", "metrics", "arrays", "errors", "page"}
+REPORT_MAY_USE = {"run", "metrics", "arrays", "component", "errors", "page"}
 MACHINE_LEARNING = {"torch", "diffusers", "sklearn", "scipy", "transformers", "timm", "torch_fidelity", "torchvision"}
 HEAVY = {"torch", "diffusers", "transformers", "timm", "torch_fidelity", "torchvision", "huggingface_hub"}
 NOT_AT_THE_DOOR = (*HEAVY, "sklearn", "altair", "scipy", "pyarrow", "PIL")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entropick.config import load_study
-from entropick.report.comparisons import CONTROLS
+from entropick.report.intervals import CONTROLS
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up_study import HOSTILE, metrics, write_study
 
+import entropick.report.figure
 from entropick.errors import InputError, RunError
 from entropick.page.drawing import FILE_INK, PAGE_INK
-from entropick.report import read_study, write_figures
-from entropick.report.drawings import all_figures, study_figures
-from entropick.report.figures import Figure
-from entropick.report.look import style_at
+from entropick.report import StudyRecord, read_study, write_figures, write_page
+from entropick.report.figure import Figure, Look, draw, style_at
+from entropick.report.table import tabulate
 
 ENTROPY = "knn_entropy-pixels"
 
 
 def _figures(folder: Path) -> dict[str, Figure]:
-    return {figure.name: figure for figure in study_figures(read_study(folder), for_file=False)}
+    return _drawn(read_study(folder))
+
+
+def _drawn(study: StudyRecord, *, for_file: bool = False) -> dict[str, Figure]:
+    return {figure.name: figure for figure in draw(tabulate(study), Look(study, for_file=for_file))}
 
 
 def _values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -58,8 +63,7 @@ def test_every_metric_has_a_figure_and_arms_that_accumulate_have_their_sources(s
 
 
 def test_files_have_the_images_too(study: Path) -> None:
-    names = {figure.name for figure in all_figures(read_study(study))}
-    of_images = names - set(_figures(study))
+    of_images = set(_drawn(read_study(study), for_file=True)) - set(_figures(study))
     assert of_images == {
         f"{kind}-{arm}" for kind in ("evolution", "transition") for arm in ("replace", "accumulate-greedy")
     } | {"spread"}
@@ -105,7 +109,7 @@ def test_arms_that_differ_in_one_number_are_an_ablation(tmp_path: Path) -> None:
 def test_a_falling_novelty_has_its_forecast(sized: Path) -> None:
     figure = _figures(sized)["generalization_score_ratio-pixels-size-96"]
     # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
-    told = {row[0]: row[-1] for row in figure.table[1:]}
+    told = {row[0]: row[-1] for row in figure.cells[1:]}
     assert told["replace+random"].startswith("copies from about iteration 7.98 on")
     assert told["replace"].startswith("the copying level was reached at iteration 3")
     assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
@@ -114,7 +118,7 @@ def test_a_falling_novelty_has_its_forecast(sized: Path) -> None:
 def test_a_file_with_forecasts_keeps_its_legend(tmp_path: Path) -> None:
     arms = {name: {"paradigm": {"kind": "replace"}, "n_iterations": 5} for name in ("replace", "replace+random")}
     write_study(tmp_path, "t", arms, seeds=(0, 1))
-    (figure,) = (f for f in all_figures(read_study(tmp_path)) if f.name == "generalization_score_ratio-pixels")
+    figure = _drawn(read_study(tmp_path), for_file=True)["generalization_score_ratio-pixels"]
     assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
     colors = [layer["encoding"].get("color", {}) for layer in figure.file_spec(FILE_INK)["layer"]]
     # A layer that declines the legend takes it from all.
@@ -136,7 +140,7 @@ def test_lines_are_means_over_seeds_and_break_where_a_number_is_missing(study: P
 
 def test_every_specification_is_valid_vega_lite(study: Path, sized: Path) -> None:
     for folder in (study, sized):
-        for figure in all_figures(read_study(folder)):
+        for figure in _drawn(read_study(folder), for_file=True).values():
             for panel in figure.panels[:1]:
                 panel.chart.to_dict(validate=True)
 
@@ -167,9 +171,8 @@ def _expressions(value: Any) -> list[str]:
 def test_the_entropy_caption_warns_when_sizes_differ(tmp_path: Path) -> None:
     write_study(tmp_path, "t", {"a": {"n_iterations": 2}}, seeds=(0,))
     record = read_study(tmp_path)
-    record.arms[0].runs[0].entries[2, "measure"].values["n_training"] = 192
-    figures = {figure.name: figure for figure in study_figures(record, for_file=False)}
-    assert any("96 to 192 images" in text for text in figures[ENTROPY].caption)
+    record.arms[0].runs[0].find(2, "measure").values["n_training"] = 192
+    assert any("96 to 192 images" in text for text in _drawn(record)[ENTROPY].caption)
     assert not any("96 to" in text for text in _figures(tmp_path)[ENTROPY].caption)
 
 
@@ -189,6 +192,39 @@ def test_files_are_what_their_names_say(study: Path, tmp_path: Path) -> None:
 def test_equal_ledgers_give_equal_svg(study: Path, tmp_path: Path) -> None:
     first, second = (write_figures(study, tmp_path / name, ("svg",)) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_installed_packages_add_figures(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = (entropick.report.figure.__doc__ or "").partition("::\n")[2].partition("\nThe package's own")[0]
+    lost = 'def lost(table, look):\n    return [Figure("lost", "Lost", (), (), section="nowhere")]\n'
+    start = "from __future__ import annotations\nimport altair as alt\nfrom entropick.report.figure import *\n"
+    code = start + textwrap.dedent(example) + lost
+    install_figures(tmp_path, monkeypatch, code, {"last-recalls": "extra_figures:last_recalls"})
+    found = list(_figures(study).values())
+    assert [figure.name for figure in found[-2:]] == [
+        "generalization_score-against-total_variance-pixels",
+        "last-recalls",
+    ]
+    rows = _values(_spec(found[-1]), "recall")
+    assert [(row["arm"], row["recall"]) for row in rows] == [
+        (name, metrics(index, 0, 3)["recall/pixels"]) for index, name in enumerate(("replace", "accumulate-greedy"))
+    ]
+    assert "Recall at the end" in write_page(study, tmp_path / "page.html").read_text()
+    assert tmp_path / "last-recalls.svg" in write_figures(study, tmp_path, ("svg",))
+    install_figures(tmp_path, monkeypatch, code, {"lost": "extra_figures:lost"})
+    with pytest.raises(InputError, match="figure 'lost' of 'lost': expected a section of measures, relations"):
+        _figures(study)
+
+
+def install_figures(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, names: dict[str, str]) -> None:
+    """A package with figure functions, as `importlib.metadata` sees it."""
+    (folder / "extra_figures.py").write_text(code)
+    told = folder / "extra_figures-1.dist-info"
+    told.mkdir(exist_ok=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: extra-figures\nVersion: 1\n")
+    lines = "\n".join(f"{name} = {target}" for name, target in names.items())
+    (told / "entry_points.txt").write_text(f"[entropick.figures]\n{lines}\n")
+    monkeypatch.syspath_prepend(str(folder))
 
 
 def test_unknown_formats_are_refused(study: Path, tmp_path: Path) -> None:

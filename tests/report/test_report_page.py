@@ -20,9 +20,8 @@ from PIL import Image
 
 from entropick.page import sprite_sheet
 from entropick.page.words import number, words
-from entropick.report import write_page
-from entropick.report.content import final_table
-from entropick.report.record import read_study
+from entropick.report import read_table, write_page
+from entropick.report.page import final_table
 
 
 class Reader(HTMLParser):
@@ -78,6 +77,16 @@ def test_the_overview_and_the_table_hold_the_ledgers_numbers(read: Reader) -> No
             low, high = sorted(metrics(arm, seed, 3)[key] or 0.0 for seed in (0, 1))
             assert value is not None
             assert (number(value) if low == high else f"{number(low, 3)} to {number(high, 3)}") in read.text
+
+
+def test_the_course_of_an_arm_is_told_once(read: Reader) -> None:
+    for arm in (0, 1):
+        first, last = (
+            number(sum(metrics(arm, seed, n)["generalization_score/pixels"] or 0.0 for seed in (0, 1)) / 2, 3)
+            for n in (1, 3)
+        )
+        assert read.text.count(f"generalization score fell from {first} to {last}") == 1
+    assert read.text.count("Arm by arm") == 1 and "At iteration 3: precision" in read.text
 
 
 def test_an_unfinished_study_says_so(read: Reader) -> None:
@@ -195,7 +204,7 @@ def test_the_table_shows_settings_in_which_arms_that_have_them_differ(tmp_path, 
         for number, generator in enumerate(generators)
     }
     write_study(tmp_path, "Guided", arms, seeds=(0,))
-    assert final_table(read_study(tmp_path)).told == (["guidance"] if shown else [])
+    assert final_table(read_table(tmp_path)).told == (["guidance"] if shown else [])
 
 
 def test_the_overview_says_what_happened_and_what_beats_the_controls(sized_page: Path) -> None:

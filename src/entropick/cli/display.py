@@ -23,7 +23,7 @@ from entropick.loop.study import ArmEvent, Study
 from entropick.run import Event, Place
 
 if TYPE_CHECKING:
-    from entropick.report.summary import Spread
+    from entropick.report.table import Spread
 
 # Without bars, a stage at work gives a sign of life this often.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -137,25 +137,24 @@ def print_summary(folder: Path, console: Console) -> None:
     """Print what the last iteration of every arm measured, averaged over its seeds, below what real data scores."""
     from entropick.metrics.suite import REGISTRY
     from entropick.page.words import split_key, words
-    from entropick.report.record import read_study
-    from entropick.report.summary import metric_keys, metric_over_seeds, real_over_seeds, shares_over_seeds, unfinished
+    from entropick.report import read_table
 
-    study = read_study(folder)
-    keys = metric_keys(study)
-    names = dict.fromkeys([*REGISTRY.built_in, *(split_key(key)[0] for key in keys)])
+    table = read_table(folder)
+    study = table.study
+    names = dict.fromkeys([*REGISTRY.built_in, *(split_key(key)[0] for key in table.measures)])
     # The page has the others.
     headings = {name: words(name).summary for name in names if words(name).summary}
-    for space in dict.fromkeys(split_key(key)[1] for key in keys):
+    for space in dict.fromkeys(split_key(key)[1] for key in table.measures):
         shown = [f"{name}/{space}" for name in headings]
-        lines = [["real data", "0", *(_mean(real_over_seeds(study, key)) for key in shown), "-"]]
+        lines = [["real data", "0", *(_mean(table.real(key)) for key in shown), "-"]]
         for arm in study.arms:
             if (last := arm.last) is not None:
-                values = [_mean(metric_over_seeds(arm, last, key)) for key in shown]
-                lines.append([arm.name, str(last), *values, _number(shares_over_seeds(arm, last).get(0, 0.0))])
+                values = [_mean(table.over_seeds(arm, last, key)) for key in shown]
+                lines.append([arm.name, str(last), *values, _number(table.real_share(arm, last) or 0.0)])
         seeds = f", means over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
         print_columns([[f"{space}{seeds}", "iter.", *headings.values(), "real"], *lines], console)
     console.print("GS: generalization score. real: share of real images in the training set.", highlight=False)
-    for sentence in unfinished(study):
+    for sentence in study.unfinished:
         console.print(f"not finished: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
 

@@ -37,9 +37,8 @@ def grid(folder: Path) -> tuple[Lines, str]:
 def cost_lines(folder: Path) -> Lines:
     """A line per arm: what its results took, and what of it was computed for it."""
     from entropick.page.words import duration
-    from entropick.report import read_study
-    from entropick.report.cost import costs
-    from entropick.report.record import STAGES
+    from entropick.report import read_table
+    from entropick.report.study import STAGES
 
     head = ["arm", "runs", "steps", "images", *STAGES, "all", "own work", "shared"]
     lines = [
@@ -48,7 +47,7 @@ def cost_lines(folder: Path) -> Lines:
             *(duration(cost.seconds[stage]) for stage in STAGES),
             *(duration(cost.total_seconds), duration(cost.own_seconds), str(cost.n_shared)),
         ]
-        for cost in costs(read_study(folder))
+        for cost in read_table(folder).costs()
     ]
     return [head, *lines]
 

@@ -1,17 +1,29 @@
-"""How charts look: one theme for all of them, in a page and in files."""
+"""How charts and pictures look: one theme for all charts, in a page and in files; images as PNGs in the page itself."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
-AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
+from entropick.arrays import Images
+
+if TYPE_CHECKING:
+    import altair as alt
+
+AnyChart: TypeAlias = "alt.Chart | alt.LayerChart | alt.FacetChart"
 
 # In a page the text takes the colour of the text around it, so that one drawing serves light, dark and paper.
 PAGE_INK = "currentColor"
 FILE_INK = "#222222"
 WIDTH, HEIGHT = 360, 220
+
+# Transparent pixels between the images of a sheet.
+_MARGIN = 1
 
 
 def specification(chart: AnyChart, ink: str, width: int | str, *, title: str = "") -> dict[str, Any]:
@@ -41,3 +53,35 @@ def theme(ink: str) -> dict[str, Any]:
         "point": {"color": ink},
         "text": {"color": ink},
     }
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One PNG: its data URI, how many pixels it has, what it shows in words."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+
+
+def picture(image: NDArray[np.uint8], alt: str) -> Sheet:
+    """One image, uint8 ``(h, w, 2 or 4)``, its last channel opacity, as PNG."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(stream, "PNG", optimize=True)
+    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return Sheet(uri, image.shape[1], image.shape[0], alt)
+
+
+def sprite_sheet(images: Images, columns: int, alt: str, *, scale: int = 1) -> Sheet:
+    """`images` in rows of `columns`, one transparent pixel apart, each pixel `scale` wide, as PNG."""
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, height + _MARGIN, width + _MARGIN, channels + 1), np.uint8)
+    cells[:n, :height, :width, :channels] = images
+    cells[:n, :height, :width, channels] = 255
+    grid = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    canvas = grid.reshape(rows * (height + _MARGIN), columns * (width + _MARGIN), channels + 1)[:-_MARGIN, :-_MARGIN]
+    return picture(canvas.repeat(scale, axis=0).repeat(scale, axis=1), alt)

@@ -1,152 +1,178 @@
-"""Measures over iterations: a line per arm, or per size; a band over seeds; what real data scores as a dashed rule."""
+"""Measures over iterations: a line per arm, or per size; a band over seeds; what real data scores as a dashed rule.
+
+The novelty also has its forecast: when an arm will be copying, by the early warning of its own ledgers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import altair as alt
 
+from entropick.metrics.early_warning import Forecast, early_warning
 from entropick.page.drawing import AnyChart
-from entropick.page.words import name_with_space, number, percent, slug, split_key, words
-from entropick.report.figures import Figure, Panel, Rows, Table, data
-from entropick.report.forecasts import NOVELTY, ArmForecast, forecast_layers, forecasts, reach
-from entropick.report.look import LEGEND_OFFSET, Look, faded, highlight, iteration_axis, ramp
-from entropick.report.record import ArmRecord, StudyRecord
-from entropick.report.summary import (
-    Spread,
-    metric_over_seeds,
-    real_over_seeds,
-    shares_over_seeds,
-    training_sizes,
+from entropick.page.words import name_with_space, number, slug, split_key, words
+from entropick.report.figure import (
+    LEGEND_OFFSET,
+    Figure,
+    Look,
+    Panel,
+    Rows,
+    data,
+    faded,
+    highlight,
+    iteration_axis,
+    size_color,
 )
+from entropick.report.study import ArmRecord
+from entropick.report.table import Spread, Table
+
+NOVELTY = "generalization_score_ratio"
+_BY_SIZE = ("generalization_score", NOVELTY, "knn_entropy")
 
 
-def over_iterations(study: StudyRecord, look: Look, key: str, *, for_file: bool) -> Figure:
-    """A measure over iterations: a line per arm, a band from lowest to highest seed, real data as a dashed rule.
+@dataclass(frozen=True)
+class ArmForecast:
+    """What is said of one arm, from its means over seeds; `level` is the novelty that counts as copying."""
 
-    The novelty also has its forecast.
-    """
+    arm: ArmRecord
+    level: float
+    last: int
+    novelty: float
+    found: Forecast
+
+    @property
+    def told(self) -> str:
+        """The forecast, or why there is none, in a few words."""
+        if self.found.iteration is None or self.found.low is None or self.found.high is None:
+            return self.found.reason
+        interval = f"{number(self.found.low, 3)} to {number(self.found.high, 3)}"
+        return f"copies from about iteration {number(self.found.iteration, 3)} on (95 %: {interval})"
+
+
+def measures(table: Table, look: Look) -> Iterator[Figure]:
+    """A figure per size and measure: a line per arm, a band from lowest to highest seed, real data as a rule."""
+    for sized in table.by_size():
+        for key in _drawn(sized):
+            yield over_iterations(sized, look, key)
+
+
+def sizes(table: Table, look: Look) -> Iterator[Figure]:
+    """Score, novelty and entropy over iterations: a panel per arm, a line per size."""
+    if len(table.study.sizes) > 1:
+        for key in _drawn(table):
+            if split_key(key)[0] in _BY_SIZE:
+                yield _over_sizes(table, look, key)
+
+
+def over_iterations(table: Table, look: Look, key: str) -> Figure:
+    """A measure over iterations; of a study at one size."""
     metric, space = split_key(key)
-    found = forecasts(study, space) if metric == NOVELTY else []
-    rows = [row for arm in study.arms for row in _rows(arm, look, key)]
-    real = _real_rows(study, look, key)
-    drawing = _Drawing(key, look, rows, real, found, for_file)
-    table = _table(study, key)
-    if found:
-        told = {one.arm.name: one.told for one in found}
-        table = ((*table[0], "forecast"), *((*row, told.get(row[0], "")) for row in table[1:]))
+    arms, known = table.study.arms, words(key)
+    found = forecasts(table, space) if metric == NOVELTY else []
+    rows = [{**look.named(arm), **row} for arm in arms for row in _rows(table, arm, key)]
+    real = _real_rows(table, look, key)
+    drawing = _Drawing(key, look, rows, real, found)
+    rule = ("Dashed, in the arm's colour: what real data scores.",) if len(real) > 1 else ()
+    told = (known.meaning, known.trap, *(size_warning(table) if metric == "knn_entropy" else ()), *rule)
+    if any(one.found.iteration is not None for one in found):
+        told = (
+            *told,
+            "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the "
+            "bar is its 95 % interval.",
+        )
+    iterations = sorted({n for arm in arms for n in arm.iterations})
+    forecast = {one.arm.name: one.told for one in found}
+    cells = [("arm", *(f"iteration {n}" for n in iterations), *(["forecast"] if found else []))]
+    for arm in arms:
+        spreads = [table.over_seeds(arm, n, key) for n in iterations]
+        means = [number(spread.mean if spread else None) for spread in spreads]
+        cells.append((arm.name, *means, *([forecast.get(arm.name, "")] if found else [])))
     return Figure(
         slug(key),
         name_with_space(key),
-        (*_caption(study, key, real), *_forecast_caption(found)),
+        tuple(text for text in told if text),
         tuple(Panel(family, drawing.panel(family)) for family in look.families),
-        table,
+        tuple(cells),
         measure=metric,
-        is_main=words(key).is_main,
+        is_main=known.is_main,
+        size=table.size,
     )
 
 
-def over_sizes(study: StudyRecord, key: str, *, for_file: bool) -> Figure:
-    """A measure over iterations: a panel per arm, a line per size, a band over seeds."""
-    arms = [arm for arm in study.arms if arm.iterations]
-    by_arm = {arm.name: _rows_by_size(study, arm, key) for arm in arms}
-    scale = _scale(key, [row for rows in by_arm.values() for row in rows])
-    y = alt.Y("mean:Q", title=words(key).unit or None, scale=scale)
-    sizes = sorted(study.sizes)
-    colors = alt.Color(
-        "size:N",
-        title="size",
-        sort=[str(size) for size in sizes],
-        scale=alt.Scale(
-            domain=[str(size) for size in sizes], range=[ramp(i / max(len(sizes) - 1, 1)) for i in range(len(sizes))]
-        ),
-        legend=alt.Legend(orient="right", symbolType="circle", offset=LEGEND_OFFSET) if for_file else None,
-    )
-    panels = tuple(Panel(name, _sized(rows, key, y, colors)) for name, rows in by_arm.items() if rows)
-    lines = f"A line per number of real images, from {sizes[0]:,} (light) to {sizes[-1]:,} (dark); a band over seeds."
-    caption = (words(key).meaning, lines)
-    return Figure(f"{slug(key)}-by-size", f"{name_with_space(key)} by size", caption, panels, section="relations")
+def forecasts(table: Table, space: str) -> list[ArmForecast]:
+    """The forecast of every arm that has been measured; of a study at one size."""
+    key, told = f"{NOVELTY}/{space}", []
+    for arm in table.study.arms:
+        level = table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages")
+        spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations}
+        rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
+        if level and level.mean > 0 and rows:
+            found = early_warning(rows, copying_ratio=level.mean, space=space).forecast
+            told.append(ArmForecast(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
+    return told
 
 
-def real_shares(study: StudyRecord, look: Look, *, for_file: bool) -> Figure:
-    """The share of real images in the training set over iterations, with the line 1/n."""
-    rows: Rows = [
-        {"arm": arm.name, "label": look.label(arm), "panel": look.panel(arm), "iteration": n, "share": share}
-        for arm in study.arms
-        for n in selected_iterations(arm)
-        for share in [shares_over_seeds(arm, n).get(0, 0.0)]
-    ]
-    last = max(row["iteration"] for row in rows)
-    even = [{"iteration": n, "share": 1 / n} for n in range(1, last + 1)]
-    panels = tuple(
-        Panel(family, _share_lines([row for row in rows if row["panel"] == family], even, look, last, for_file))
-        for family in look.families
-    )
-    iterations = sorted({row["iteration"] for row in rows})
-    by_point = {(row["arm"], row["iteration"]): row["share"] for row in rows}
-    told = (
-        (arm.name, *(percent(by_point[arm.name, n]) if (arm.name, n) in by_point else "" for n in iterations))
-        for arm in study.arms
-    )
-    table = (("arm", *(f"iteration {n}" for n in iterations)), *told)
-    caption = ("Dotted: 1/n, what real data would get if all n sources had an equal share.",)
-    return Figure("real-shares", "Share of real images in the training set", caption, panels, table, section="sources")
-
-
-def has_results(study: StudyRecord, key: str) -> bool:
-    """Whether any run has measured this at all."""
-    return any(metric_over_seeds(arm, n, key) for arm in study.arms for n in arm.iterations)
-
-
-def selected_iterations(arm: ArmRecord) -> list[int]:
-    """The iterations whose training set some run of the arm has chosen."""
-    return sorted({n for run in arm.runs for n, stage in run.entries if stage == "select" and n > 0})
-
-
-def size_warning(study: StudyRecord) -> tuple[str, ...]:
+def size_warning(table: Table) -> tuple[str, ...]:
     """What to say where training sets of different size stand side by side."""
-    sizes = training_sizes(study)
+    sizes = table.training_sizes()
     if len(sizes) < 2:
         return ()
     listed = f"{sizes[0]:,} to {sizes[-1]:,}"
     return (f"Here the training sets have {listed} images: points of different size do not compare in entropy.",)
 
 
-def _rows(arm: ArmRecord, look: Look, key: str) -> Rows:
-    spreads = {n: metric_over_seeds(arm, n, key) for n in arm.iterations}
-    named = {"arm": arm.name, "label": look.label(arm), "panel": look.panel(arm)}
-    return [{**named, **_row(n, spread, len(arm.runs))} for n, spread in spreads.items()]
+def _drawn(table: Table) -> list[str]:
+    """The measures that any run has a value of after the real data."""
+    arms = [(arm, n) for arm in table.study.arms for n in arm.iterations]
+    return [key for key in table.measures if any(table.over_seeds(arm, n, key) for arm, n in arms)]
 
 
-def _rows_by_size(study: StudyRecord, arm: ArmRecord, key: str) -> Rows:
-    return [
-        {"arm": arm.name, "size": str(size), **_row(n, metric_over_seeds(sized, n, key), len(sized.runs))}
-        for size in study.sizes
-        for sized in [arm.at_size(size)]
-        for n in sized.iterations
-    ]
+def _over_sizes(table: Table, look: Look, key: str) -> Figure:
+    by_size = {one.size: one for one in table.by_size()}
+    sizes = sorted(table.study.sizes)
+    rows: dict[str, Rows] = {}
+    for arm in table.study.arms:
+        of = [(size, by_size[size], arm.at_size(size)) for size in table.study.sizes]
+        rows[arm.name] = [
+            {"arm": arm.name, "size": str(size), **row} for size, one, sized in of for row in _rows(one, sized, key)
+        ]
+    y = alt.Y("mean:Q", title=words(key).unit or None, scale=_scale(key, [row for of in rows.values() for row in of]))
+    legend = alt.Legend(orient="right", symbolType="circle", offset=LEGEND_OFFSET) if look.for_file else None
+    panels = []
+    for name, own in rows.items():
+        if own:
+            x = iteration_axis(max(row["iteration"] for row in own))
+            base = alt.Chart(data(own)).encode(x=x, color=size_color(sizes, legend))
+            points = base.mark_point(filled=True, size=40).encode(y=y, tooltip=_tooltip(key, "size"))
+            chart = alt.layer(*_band(base, own), base.mark_line(strokeWidth=2).encode(y=y), points)
+            panels.append(Panel(name, chart))
+    lines = f"A line per number of real images, from {sizes[0]:,} (light) to {sizes[-1]:,} (dark); a band over seeds."
+    title, caption = f"{name_with_space(key)} by size", (words(key).meaning, lines)
+    return Figure(f"{slug(key)}-by-size", title, caption, tuple(panels), section="relations")
 
 
-def _row(iteration: int, spread: Spread | None, n_runs: int) -> dict[str, object]:
-    row: dict[str, object] = {"iteration": iteration, "seeds": f"{spread.n_seeds if spread else 0} of {n_runs}"}
-    if spread is None:
+def _rows(table: Table, arm: ArmRecord, key: str) -> Rows:
+    rows: Rows = []
+    for n in arm.iterations:
+        spread = table.over_seeds(arm, n, key)
+        row = {"iteration": n, "seeds": f"{spread.n_seeds if spread else 0} of {len(arm.runs)}"}
         # A row without a value breaks the line there, instead of drawing over what is missing.
-        return {**row, "mean": None, "low": None, "high": None}
-    return {**row, "mean": spread.mean, "low": spread.low, "high": spread.high}
+        rows.append(row | (_range(spread) if spread else dict.fromkeys(("mean", "low", "high"))))
+    return rows
 
 
-def _real_rows(study: StudyRecord, look: Look, key: str) -> Rows:
+def _real_rows(table: Table, look: Look, key: str) -> Rows:
     """What real data scores: one row if all arms have the same real data, otherwise a row per arm."""
-    common = real_over_seeds(study, key)
-    if common:
-        return [{"label": "", "panel": "", "mean": common.mean, "low": common.low, "high": common.high}]
-    found = [(arm, metric_over_seeds(arm, 0, key)) for arm in study.arms]
-    return [
-        {"label": look.label(arm), "panel": look.panel(arm), "mean": s.mean, "low": s.low, "high": s.high}
-        for arm, s in found
-        if s
-    ]
+    if common := table.real(key):
+        return [{"label": "", "panel": "", **_range(common)}]
+    found = [(arm, table.over_seeds(arm, 0, key)) for arm in table.study.arms]
+    return [{"label": look.label(arm), "panel": look.panel(arm), **_range(spread)} for arm, spread in found if spread]
+
+
+def _range(spread: Spread) -> dict[str, float]:
+    return {"mean": spread.mean, "low": spread.low, "high": spread.high}
 
 
 @dataclass(frozen=True)
@@ -158,43 +184,70 @@ class _Drawing:
     rows: Rows
     real: Rows
     forecasts: list[ArmForecast]
-    for_file: bool
 
     def panel(self, family: str) -> AnyChart:
         look, own = self.look, [row for row in self.rows if row["panel"] == family]
-        legend = self.for_file and family == look.families[-1]
-        x = iteration_axis(reach(self.forecasts, max(row["iteration"] for row in self.rows)))
+        legend = look.for_file and family == look.families[-1]
+        measured = max(row["iteration"] for row in self.rows)
+        ends = [int(one.found.high) + 1 for one in self.forecasts if one.found.high is not None]
+        # As far as the forecasts go, at most twice as far as was measured.
+        x = iteration_axis(min(max([measured, *ends]), 2 * measured))
         y = alt.Y("mean:Q", title=words(self.key).unit or None, scale=_scale(self.key, self.rows + self.real))
         base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
         points = base.mark_point(filled=True, size=50)
         layers = [
-            *_real_rule(self.real, look, family),
-            *forecast_layers(
-                [one for one in self.forecasts if look.panel(one.arm) == family], look, x, y, legend=legend
-            ),
+            *self._real_rule(family),
+            *self._forecast_layers(family, x, y, legend=legend),
             *_band(base, own),
             base.mark_line(strokeWidth=2).encode(y=y),
             points.encode(y=y, shape=look.shape(legend=legend), tooltip=_tooltip(self.key, "arm")),
-            *(_real_label(self.real) if self.for_file else []),
+            *(self._real_label() if look.for_file else []),
         ]
         return alt.layer(*layers).add_params(highlight())
 
+    def _forecast_layers(self, family: str, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
+        """The way from the last measured novelty down to copying, and the interval in which it gets there.
 
-def _forecast_caption(found: list[ArmForecast]) -> tuple[str, ...]:
-    arrivals = [one for one in found if one.found.iteration is not None]
-    if not arrivals:
-        return ()
-    return (
-        "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the bar "
-        "is its 95 % interval.",
-    )
+        As far as the axis goes. `legend` says whether the drawing has one: a layer that declines it would take it from
+        all.
+        """
+        ways: Rows = []
+        spans: Rows = []
+        for one in self.forecasts:
+            if one.found.iteration is not None and self.look.panel(one.arm) == family:
+                named = {"arm": one.arm.name, "label": self.look.label(one.arm)}
+                end = {**named, "mean": one.level}
+                ways.append({**named, "iteration": one.last, "mean": one.novelty})
+                ways.append({**end, "iteration": one.found.iteration})
+                spans.append({**end, "iteration": one.found.low, "until": one.found.high, "told": one.told})
+        if not spans:
+            return []
+        tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("told:N", title="forecast")]
+        color = self.look.color(legend=legend)
+        way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5, clip=True)
+        span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round", clip=True)
+        return [
+            way.encode(x=x, y=y, color=color, opacity=faded(0.9), detail="arm:N"),
+            span.encode(x=x, x2="until:Q", y=y, color=color, opacity=faded(0.6), tooltip=tooltip),
+        ]
 
+    def _real_rule(self, family: str) -> list[alt.Chart]:
+        own = [row for row in self.real if row["panel"] in ("", family)]
+        if not own:
+            return []
+        rule = alt.Chart(data(own)).mark_rule(strokeDash=[5, 3], strokeWidth=1.2)
+        tooltip = [alt.Tooltip("mean:Q", title="real data", format=".4~g")]
+        if own[0]["label"]:
+            tooltip = [alt.Tooltip("label:N", title="arm"), *tooltip]
+            return [rule.encode(y="mean:Q", color=self.look.color(legend=False), tooltip=tooltip)]
+        return [rule.encode(y="mean:Q", tooltip=tooltip)]
 
-def _sized(rows: Rows, key: str, y: alt.Y, color: alt.Color) -> AnyChart:
-    last = max(row["iteration"] for row in rows)
-    base = alt.Chart(data(rows)).encode(x=iteration_axis(last), color=color)
-    points = base.mark_point(filled=True, size=40).encode(y=y, tooltip=_tooltip(key, "size"))
-    return alt.layer(*_band(base, rows), base.mark_line(strokeWidth=2).encode(y=y), points)
+    def _real_label(self) -> list[alt.Chart]:
+        """Beside the plot, where no line can cross it; the page has it in its legend instead."""
+        if not self.real or self.real[0]["label"]:
+            return []
+        label = alt.Chart(data(self.real)).mark_text(align="left", dx=4, fontSize=10, text="real data")
+        return [label.encode(x=alt.value("width"), y="mean:Q")]
 
 
 def _band(base: alt.Chart, rows: Rows) -> list[alt.Chart]:
@@ -202,39 +255,6 @@ def _band(base: alt.Chart, rows: Rows) -> list[alt.Chart]:
         return []
     opacity = faded(0.18) if "label" in rows[0] else alt.value(0.18)
     return [base.mark_area(strokeWidth=0).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=opacity)]
-
-
-def _share_lines(rows: Rows, even: Rows, look: Look, last: int, for_file: bool) -> AnyChart:
-    y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    base = alt.Chart(data(rows)).encode(
-        x=iteration_axis(last), y=y, color=look.color(legend=for_file), opacity=faded(1.0)
-    )
-    tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("share:Q", format=".1%")]
-    points = base.mark_point(filled=True, size=50).encode(shape=look.shape(legend=for_file), tooltip=tooltip)
-    rule = alt.Chart(data(even)).mark_line(strokeDash=[1, 4], strokeWidth=2, strokeCap="round")
-    return alt.layer(rule.encode(x=iteration_axis(last), y=y), base.mark_line(strokeWidth=2), points).add_params(
-        highlight()
-    )
-
-
-def _real_rule(rows: Rows, look: Look, family: str) -> list[alt.Chart]:
-    own = [row for row in rows if row["panel"] in ("", family)]
-    if not own:
-        return []
-    rule = alt.Chart(data(own)).mark_rule(strokeDash=[5, 3], strokeWidth=1.2)
-    tooltip = [alt.Tooltip("mean:Q", title="real data", format=".4~g")]
-    if own[0]["label"]:
-        tooltip = [alt.Tooltip("label:N", title="arm"), *tooltip]
-        return [rule.encode(y="mean:Q", color=look.color(legend=False), tooltip=tooltip)]
-    return [rule.encode(y="mean:Q", tooltip=tooltip)]
-
-
-def _real_label(rows: Rows) -> list[alt.Chart]:
-    """Beside the plot, where no line can cross it; the page has it in its legend instead."""
-    if not rows or rows[0]["label"]:
-        return []
-    label = alt.Chart(data(rows)).mark_text(align="left", dx=4, fontSize=10, text="real data")
-    return [label.encode(x=alt.value("width"), y="mean:Q")]
 
 
 def _scale(key: str, rows: Rows) -> alt.Scale:
@@ -249,28 +269,12 @@ def _scale(key: str, rows: Rows) -> alt.Scale:
     return alt.Scale(domain=[min([low, *values]), top or 1.0], nice=high is None)
 
 
-def _tooltip(key: str, who: str) -> list[alt.Tooltip]:
+def _tooltip(key: str, line: str) -> list[alt.Tooltip]:
     return [
-        alt.Tooltip(f"{who}:N"),
+        alt.Tooltip(f"{line}:N"),
         alt.Tooltip("iteration:Q", format="d"),
         alt.Tooltip("mean:Q", title=words(key).label, format=".4~g"),
         alt.Tooltip("low:Q", title="lowest seed", format=".4~g"),
         alt.Tooltip("high:Q", title="highest seed", format=".4~g"),
         alt.Tooltip("seeds:N", title="seeds"),
     ]
-
-
-def _caption(study: StudyRecord, key: str, real: Sequence[object]) -> tuple[str, ...]:
-    found = words(key)
-    warning = size_warning(study) if split_key(key)[0] == "knn_entropy" else ()
-    rule = ("Dashed, in the arm's colour: what real data scores.",) if len(real) > 1 else ()
-    return tuple(text for text in (found.meaning, found.trap, *warning, *rule) if text)
-
-
-def _table(study: StudyRecord, key: str) -> Table:
-    iterations = sorted({n for arm in study.arms for n in arm.iterations})
-    rows = []
-    for arm in study.arms:
-        spreads = [metric_over_seeds(arm, n, key) for n in iterations]
-        rows.append((arm.name, *(number(spread.mean if spread else None) for spread in spreads)))
-    return (("arm", *(f"iteration {n}" for n in iterations)), *rows)

@@ -1,97 +1,152 @@
-"""What happened, in a few sentences of numbers; each repeats what the ledgers say and judges by intervals."""
+"""What happened, in sentences that only repeat what the ledgers say and judge by intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from entropick.page import words
-from entropick.report import comparisons
-from entropick.report.content import first_space, listed
-from entropick.report.forecasts import forecasts
-from entropick.report.look import Look
-from entropick.report.record import ArmRecord, StudyRecord
+from entropick.report.curves import forecasts
+from entropick.report.figure import Look
+from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
 from entropick.report.relations import correlation_of, described, points
-from entropick.report.summary import metric_over_seeds, real_over_seeds, shares_over_seeds
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table
 
 _COURSES = ("generalization_score", "knn_entropy", "frechet_distance")
 
 
-def findings(study: StudyRecord) -> list[str]:
+def setting(table: Table) -> str:
+    """What was compared, in one sentence of numbers."""
+    study = table.study
+    n_seeds = len({run.seed for _, run in study.runs()})
+    n_iterations = max((n for arm in study.arms for n in arm.iterations), default=0)
+    sizes = f"{_count(len(study.sizes), 'size')}, " if study.sizes else ""
+    counts = f"{_count(len(study.arms), 'arm')}, {sizes}{_count(n_seeds, 'seed')}"
+    told = f"{counts}, {_count(n_iterations, 'iteration')} measured."
+    data = next((run.values(0, "data") for _, run in study.runs() if run.values(0, "data")), None)
+    if data is None:
+        return told
+    shape = f" {words.TIMES} ".join(str(size) for size in data.get("image_shape") or [])
+    n_real = _listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
+    images = f"{n_real} real images" + (f" of {shape}" if shape else "")
+    held_out = f" and {data['n_reference']:,} held out as reference" if data.get("n_reference") else ""
+    return f"{told} The data: {images}{held_out}."
+
+
+def findings(table: Table) -> list[str]:
     """Sentences for the top of the page; none before the second iteration."""
-    largest = study.by_size()[0]
-    arms = [arm for arm in largest.arms if arm.last is not None]
-    plain = [arm for arm in arms if arm.method == comparisons.CONTROLS[0]]
-    told = [_course(largest, arm) for arm in (plain if len(arms) > len(plain) > 0 else arms)[:4]]
-    told += _against(largest)
-    told += [_real_share(arms), _relation(study), _forecast(largest)]
+    largest = table.by_size()[0]
+    told = [f"{name}, {course}" for name, course in courses(largest).items()]
+    told += [*_against(largest), _most_real(largest), _relation(table), _forecast(largest)]
     return [sentence for sentence in told if sentence]
 
 
-def _course(study: StudyRecord, arm: ArmRecord) -> str:
-    """How the plain loop went: from the first to the last iteration."""
+def courses(table: Table) -> dict[str, str]:
+    """How the plain loops went, at most four, or all arms where no other is there: sentences by arm; of one size."""
+    arms = [arm for arm in table.study.arms if arm.last is not None]
+    plain = [arm for arm in arms if arm.method == CONTROLS[0]]
+    first = (plain if len(arms) > len(plain) > 0 else arms)[:4]
+    told = {arm.name: _course(table, arm) for arm in first if arm.iterations[0] != arm.last}
+    return {name: course for name, course in told.items() if course}
+
+
+def stories(table: Table, told: Collection[str] = ()) -> list[tuple[ArmRecord, list[str]]]:
+    """What happened in each arm, without the course of those that are `told` already; of a study at one size."""
+    return [(arm, _story(table, arm, is_told=arm.name in told)) for arm in table.study.arms]
+
+
+def _story(table: Table, arm: ArmRecord, *, is_told: bool) -> list[str]:
+    if arm.last is None:
+        return ["Nothing measured yet."]
+    course = "" if is_told else _course(table, arm)
+    state = []
+    for name in ("precision", "recall"):
+        key = f"{name}/{table.space}"
+        if spread := table.over_seeds(arm, arm.last, key):
+            state.append(f"{words.in_sentence(words.words(key).label)} {words.number(spread.mean)}")
+    share = table.real_share(arm, arm.last)
+    return [
+        f"{course[:1].upper()}{course[1:]}",
+        f"At iteration {arm.last}: {', '.join(state)}." if state else "",
+        "" if share is None else f"Real images in its training set: {words.percent(share)}.",
+    ]
+
+
+def _course(table: Table, arm: ArmRecord) -> str:
+    """An arm from its first to its last iteration, beside what real data scores; empty where nothing is measured."""
     first, last = arm.iterations[0], arm.last or 0
-    if first == last:
-        return ""
-    space, told = first_space(study), []
-    for name in _COURSES:
-        key = f"{name}/{space}"
-        before, after = metric_over_seeds(arm, first, key), metric_over_seeds(arm, last, key)
-        if before and after:
-            real = real_over_seeds(study, key)
+    told = []
+    for key in (f"{name}/{table.space}" for name in _COURSES):
+        before, after = table.over_seeds(arm, first, key), table.over_seeds(arm, last, key)
+        a, b = (words.number(spread.mean if spread else None, 3) for spread in (before, after))
+        if first == last:
+            way = b
+        elif before and after:
+            way = f"{'rose' if after.mean > before.mean else 'fell'} from {a} to {b}"
+        else:
+            way = f"{a} \N{RIGHTWARDS ARROW} {b}"
+        if before or after:
+            known, real = words.words(key), table.over_seeds(arm, 0, key)
+            unit = f" {known.unit}" if known.unit else ""
             beside = f" (real data {words.number(real.mean, 3)})" if real else ""
-            label, verb = words.in_sentence(words.words(key).label), "rose" if after.mean > before.mean else "fell"
-            told.append(f"{label} {verb} from {words.number(before.mean, 3)} to {words.number(after.mean, 3)}{beside}")
-    return f"{arm.name}, iteration {first} to {last}: {'; '.join(told)}." if told else ""
+            told.append(f"{words.in_sentence(known.label)} {way}{unit}{beside}")
+    span = f"iteration {first}" if first == last else f"iteration {first} to {last}"
+    return f"{span}: {'; '.join(told)}." if told else ""
 
 
-def _against(study: StudyRecord) -> list[str]:
+def _against(table: Table) -> list[str]:
     """In what the arms of each family are better and worse than its random control, or else than its plain loop."""
     told: dict[tuple[str, str, str], list[str]] = {}
-    closest = {found.arm.name: found for found in comparisons.comparisons(study)}
+    closest = {found.arm.name: found for found in comparisons(table)}
     for found in closest.values():
-        told.setdefault((found.arm.family, found.control.name, _verdict(study, found)), []).append(found.arm.method)
+        told.setdefault((found.arm.family, found.control.name, _verdict(table, found)), []).append(found.arm.method)
     return [
-        f"{family}: {listed(methods)} beside {control}: {verdict}."
+        f"{family}: {_listed(methods)} beside {control}: {verdict}."
         for (family, control, verdict), methods in told.items()
     ]
 
 
-def _verdict(study: StudyRecord, found: comparisons.Comparison) -> str:
-    names = words.short_names(comparisons.measures(study))
-    better = [name for name, verdict in zip(names, found.verdicts, strict=True) if verdict > 0]
-    worse = [name for name, verdict in zip(names, found.verdicts, strict=True) if verdict < 0]
-    parts = [f"better in {listed(better)}" if better else "", f"worse in {listed(worse)}" if worse else ""]
-    return "; ".join(part for part in parts if part) or _undecided(found)
+def _verdict(table: Table, found: Comparison) -> str:
+    judged = list(zip(words.short_names(compared_in(table)), found.verdicts, strict=True))
+    better, worse = ([name for name, verdict in judged if verdict == side] for side in (1, -1))
+    parts = [f"better in {_listed(better)}" if better else "", f"worse in {_listed(worse)}" if worse else ""]
+    if any(parts):
+        return "; ".join(part for part in parts if part)
+    several = any(difference and difference.n > 1 for difference in found.differences)
+    return "no measure differs clearly" if several else "one seed, so no interval"
 
 
-def _undecided(found: comparisons.Comparison) -> str:
-    if any(difference and difference.n > 1 for difference in found.differences):
-        return "no measure differs clearly"
-    return "one seed, so no interval"
-
-
-def _real_share(arms: list[ArmRecord]) -> str:
+def _most_real(table: Table) -> str:
     """Which arm kept most real images, beside an equal share of all sources."""
-    shares = [(shares_over_seeds(arm, arm.last or 0).get(0, 0.0), arm) for arm in arms]
-    if not shares or max(share for share, _ in shares) == 0:
+    shares = [(table.real_share(arm, arm.last) or 0.0, arm, arm.last) for arm in table.study.arms if arm.last]
+    share, arm, last = max(shares, key=lambda found: found[0], default=(0.0, None, 1))
+    if arm is None or share == 0:
         return ""
-    share, arm = max(shares, key=lambda found: found[0])
-    last = arm.last or 1
     return (
         f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}, "
         f"where an equal share of all sources would be {words.percent(1 / last)}."
     )
 
 
-def _forecast(study: StudyRecord) -> str:
+def _relation(table: Table) -> str:
+    """How the score goes with the entropy and with the variance of the training set."""
+    look, told = Look(table.study), []
+    for name, label in (("knn_entropy", "entropy"), ("total_variance", "variance")):
+        found = correlation_of(points(table, look, f"{name}/{table.space}"))
+        told += [f"with {label} r = {described(found)}"] if found else []
+    return f"The logarithm of the generalization score goes {', '.join(told)}." if told else ""
+
+
+def _forecast(table: Table) -> str:
     """Which arms are on their way to copying."""
-    found = [one for one in forecasts(study, first_space(study)) if one.found.iteration is not None]
+    found = [one for one in forecasts(table, table.space) if one.found.iteration is not None]
     return f"Forecast: {'; '.join(f'{one.arm.name} {one.told}' for one in found)}." if found else ""
 
 
-def _relation(study: StudyRecord) -> str:
-    """How the score goes with the entropy and with the variance of the training set."""
-    space, look = first_space(study), Look(study)
-    told = []
-    for name, label in (("knn_entropy", "entropy"), ("total_variance", "variance")):
-        found = correlation_of(points(study, look, f"generalization_score/{space}", f"{name}/{space}"))
-        told += [f"with {label} r = {described(found)}"] if found else []
-    return f"The logarithm of the generalization score goes {', '.join(told)}." if told else ""
+def _listed(items: list[str]) -> str:
+    """Items in a sentence: "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Intervals of what a report relates: differences between arms, correlations over runs."""
+"""What is clear and what is chance: differences between arms, paired by seed, and correlations, with intervals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from entropick.page.words import words
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table
+
+# The arms of a family that others are held against, by their method.
+CONTROLS = ("vanilla", "random")
 
 _LEVEL = 0.95
 _N_RESAMPLES = 2000
@@ -31,6 +38,20 @@ class Interval:
         if self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm beside one control of its family: a difference per measure, None where there is none.
+
+    `verdicts` say of each difference whether it is better (1), worse (-1), or neither is clear (0).
+    """
+
+    arm: ArmRecord
+    control: ArmRecord
+    iteration: int
+    differences: tuple[Interval | None, ...]
+    verdicts: tuple[int, ...]
 
 
 def mean_difference(differences: Sequence[float]) -> Interval:
@@ -63,6 +84,34 @@ def correlation(x: Sequence[float], y: Sequence[float], clusters: Sequence[Hasha
     members = [np.flatnonzero([cluster == name for cluster in clusters]) for name in names]
     low, high = _bootstrap(points, members) if len(members) >= _FEWEST_CLUSTERS else (None, None)
     return Interval(statistics.correlation(x, y), low, high, len(points))
+
+
+def compared_in(table: Table) -> list[str]:
+    """The measures that arms are compared in: those that have a better and a worse."""
+    return [key for key in table.measures if words(key).is_main and words(key).better]
+
+
+def comparisons(table: Table) -> list[Comparison]:
+    """Every arm beside the controls of its family, in the study's order; of a study at one size."""
+    found = []
+    for arm in table.study.arms:
+        for method in CONTROLS:
+            control = next((a for a in table.study.arms if a.family == arm.family and a.method == method), None)
+            if control is not None and arm.method not in CONTROLS and None not in (arm.last, control.last):
+                found.append(_compared(table, arm, control))
+    return found
+
+
+def _compared(table: Table, arm: ArmRecord, control: ArmRecord) -> Comparison:
+    iteration, keys = min(arm.last or 0, control.last or 0), compared_in(table)
+    ours, theirs = ({run.seed: table.of_run(one, run, iteration) for run in one.runs} for one in (arm, control))
+    differences = []
+    for key in keys:
+        pairs = [(found.get(key), theirs.get(seed, {}).get(key)) for seed, found in ours.items()]
+        paired = [a - b for a, b in pairs if a is not None and b is not None]
+        differences.append(mean_difference(paired) if paired else None)
+    verdicts = tuple(d.side * words(key).better if d else 0 for d, key in zip(differences, keys, strict=True))
+    return Comparison(arm, control, iteration, tuple(differences), verdicts)
 
 
 def _bootstrap(points: NDArray[np.float64], members: list[NDArray[np.int64]]) -> tuple[float | None, float | None]:

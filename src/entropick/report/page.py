@@ -1,9 +1,11 @@
-"""One self-contained page, and the same figures as files."""
+"""One self-contained page, its tables, and the same figures as files."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from entropick.errors import InputError, RunError
 from entropick.page import words
 from entropick.page.document import render
-from entropick.report import content, summary
-from entropick.report.cost import costs
-from entropick.report.record import STAGES, StudyRecord, read_study
-from entropick.run import write_atomic
+from entropick.report.study import STAGES, ArmRecord, StudyRecord
+from entropick.report.table import Spread, Table, read_table
+from entropick.run import flatten, write_atomic
 
 if TYPE_CHECKING:
-    from entropick.report.figures import Figure
+    from entropick.report.figure import Figure
+    from entropick.report.intervals import Comparison
 
 FORMATS = ("svg", "pdf", "png")
+# Settings that the table of last iterations shows where the arms that have them differ in them.
+_IN_TABLE = re.compile(r"guidance|conditional|garbage_share$")
 
 
 def write_page(study_folder: Path, path: Path | None = None) -> Path:
@@ -41,9 +45,8 @@ def write_page(study_folder: Path, path: Path | None = None) -> Path:
     StorageError
         The file cannot be written.
     """
-    study = read_study(study_folder)
+    html = render_page(read_table(study_folder)).encode()
     path = Path(study_folder) / "report.html" if path is None else Path(path)
-    html = render_page(study).encode()
     write_atomic(path, lambda stream: stream.write(html))
     return path
 
@@ -62,9 +65,10 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     if unknown or not formats:
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)!r}.")
     from entropick.page.drawing import FILE_INK
-    from entropick.report.drawings import all_figures
+    from entropick.report.figure import Look, draw
 
-    figures = [figure for figure in all_figures(read_study(study_folder)) if figure.panels]
+    table = read_table(study_folder)
+    figures = [figure for figure in draw(table, Look(table.study, for_file=True)) if figure.panels]
     if not figures:
         raise RunError(
             f"{study_folder}: nothing has been measured yet, so there is no figure to write. Run it further."
@@ -73,81 +77,156 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     for figure in figures:
         spec = figure.file_spec(FILE_INK)
         for name in formats:
-            drawn = _draw(spec, name)
+            drawn = _converted(spec, name)
             paths.append(Path(out) / f"{figure.name}.{name}")
             write_atomic(paths[-1], functools.partial(_write, drawn))
     return paths
 
 
-def render_page(study: StudyRecord) -> str:
+def render_page(table: Table) -> str:
     """The page as HTML."""
     from entropick.page.drawing import PAGE_INK
-    from entropick.report.drawings import study_figures
-    from entropick.report.findings import findings
-    from entropick.report.look import Look
-    from entropick.report.pictures import study_pictures
+    from entropick.report.figure import Look, draw
+    from entropick.report.findings import courses, findings, setting
+    from entropick.report.images import study_pictures
 
-    figures = [_Drawn.of(figure, PAGE_INK) for figure in study_figures(study, for_file=False)]
-    specs = _numbered(figures)
-    look = Look(study)
+    study, look = table.study, Look(table.study)
+    specs: list[dict[str, Any]] = []
+    figures: list[tuple[Figure, int]] = []
+    for figure in draw(table, look):
+        figures.append((figure, len(specs)))
+        specs += [figure.panel_spec(panel, PAGE_INK) for panel in figure.panels]
+    by_size = table.by_size()
+    told = courses(by_size[0])
+    # Pictures first: loading them finds what is damaged.
+    pictures = study_pictures(study)
+    finished = [str(e.timing.get("finished", "")) for _, run in study.runs() for e in run.entries]
     return render(
         "entropick.report",
         specs=specs,
         study=study,
         look=look,
-        unfinished=summary.unfinished(study),
-        setting=content.setting(study),
-        findings=findings(study),
-        space=content.first_space(study),
-        sized=[content.of_size(sized) for sized in study.by_size()],
+        setting=setting(table),
+        findings=findings(table),
+        space=table.space,
+        sized=[_of_size(sized, told if sized is by_size[0] else {}) for sized in by_size],
         figures=figures,
-        measures=list({drawn.figure.measure: drawn.figure for drawn in figures if drawn.figure.measure}.values()),
+        measures=list({figure.measure: figure for figure, _ in figures if figure.measure}.values()),
         name_of=lambda measure: words.words(measure).label,
-        pictures=study_pictures(study),
-        selections=content.selections(study.by_size()[0]),
-        settings=content.settings(study),
-        costs=costs(study),
+        pictures=pictures,
+        selections=[
+            (arm, arm.last, numbers)
+            for arm in by_size[0].study.arms
+            if arm.last and (numbers := by_size[0].selection(arm, arm.last))
+        ],
+        settings=_settings(study),
+        costs=table.costs(),
         stages=STAGES,
-        environments=content.environments(study),
+        environments=_environments(study),
         damaged=[
             str(run.folder.relative_to(study.folder.parent) / path) for _, run in study.runs() for path in run.damaged
         ],
-        last_result=content.last_result(study),
+        # Not when the page was made, so that equal ledgers give equal pages.
+        last_result=max(finished, default="").replace("T", " ").replace("+00:00", " UTC"),
     )
 
 
-@dataclass
-class _Drawn:
-    """A figure on the page: a specification per panel, and from which number on they stand in the page's list."""
+@dataclass(frozen=True)
+class FinalTable:
+    """Means over seeds at each arm's last iteration, and what real data scores; `told` are settings worth a column."""
 
-    figure: Figure
-    specs: list[dict[str, Any]]
-    start: int = 0
-
-    @classmethod
-    def of(cls, figure: Figure, ink: str) -> _Drawn:
-        return cls(figure, [figure.panel_spec(panel, ink) for panel in figure.panels])
+    told: list[str]
+    titles: list[str]
+    real: list[Spread | None]
+    rows: list[FinalRow]
 
 
-def _numbered(figures: list[_Drawn]) -> list[dict[str, Any]]:
-    specs: list[dict[str, Any]] = []
-    for drawn in figures:
-        drawn.start = len(specs)
-        specs += drawn.specs
-    return specs
+@dataclass(frozen=True)
+class FinalRow:
+    """An arm at its last iteration: settings, size of its training set, metrics in order, share of real images."""
+
+    arm: ArmRecord
+    told: list[str]
+    n_training: Spread | None
+    metrics: list[Spread | None]
+    real_share: float | None
 
 
-def _draw(spec: dict[str, Any], name: str) -> bytes:
+def final_table(table: Table) -> FinalTable:
+    """The table of last iterations; of a study at one size."""
+    keys = [key for key in table.measures if words.words(key).is_main or not words.words(key).meaning]
+    shown = [
+        (name, values)
+        for name, values, _ in _settings(table.study)
+        if _IN_TABLE.search(name) and len({*values} - {words.DASH}) > 1
+    ]
+    rows = [
+        FinalRow(
+            arm,
+            [values[place] for _, values in shown],
+            table.over_seeds(arm, arm.last, "n_training", "stages"),
+            [table.over_seeds(arm, arm.last, key) for key in keys],
+            table.real_share(arm, arm.last),
+        )
+        for place, arm in enumerate(table.study.arms)
+        if arm.last is not None
+    ]
+    told = [name.rpartition(".")[2] for name, _ in shown]
+    return FinalTable(told, words.short_names(keys), [table.real(key) for key in keys], rows)
+
+
+@dataclass(frozen=True)
+class _OfSize:
+    """What the page says of one size of a study, or of a study without sizes."""
+
+    size: int | None
+    final: FinalTable
+    compared: list[Comparison]
+    measures: list[str]
+    stories: list[tuple[ArmRecord, list[str]]]
+
+
+def _of_size(table: Table, told: dict[str, str]) -> _OfSize:
+    from entropick.report.findings import stories
+    from entropick.report.intervals import compared_in, comparisons
+
+    measures = words.short_names(compared_in(table))
+    return _OfSize(table.size, final_table(table), comparisons(table), measures, stories(table, told))
+
+
+def _settings(study: StudyRecord) -> list[tuple[str, list[str], bool]]:
+    """Rows of (setting, its value in each arm, whether the arms differ), those that differ first."""
+    configs = [flatten(arm.config) for arm in study.arms]
+    rows = []
+    for name in dict.fromkeys(name for config in configs for name in config if name):
+        values = [_shown(config[name]) if name in config else words.DASH for config in configs]
+        rows.append((name, values, len(set(values)) > 1))
+    return sorted(rows, key=lambda row: not row[2])
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _environments(study: StudyRecord) -> list[tuple[dict[str, Any], list[str]]]:
+    """The different environments, flat, and the runs that were made in each."""
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for arm, run in study.runs():
+        for environment in run.environments:
+            key = json.dumps(environment, sort_keys=True)
+            found.setdefault(key, (flatten(environment), []))[1].append(f"{arm.name}, seed {run.seed}")
+    return list(found.values())
+
+
+def _converted(spec: dict[str, Any], name: str) -> bytes:
     import vl_convert
 
-    draw: dict[str, Callable[[], str | bytes]] = {
-        "svg": lambda: vl_convert.vegalite_to_svg(spec),
-        "pdf": lambda: vl_convert.vegalite_to_pdf(spec),
-        "png": lambda: vl_convert.vegalite_to_png(spec, scale=2),
-    }
-    drawn = draw[name]()
-    return drawn.encode() if isinstance(drawn, str) else drawn
+    if name == "png":
+        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    return vl_convert.vegalite_to_svg(spec).encode() if name == "svg" else bytes(vl_convert.vegalite_to_pdf(spec))
 
 
-def _write(data: bytes, stream: Any) -> None:
-    stream.write(data)
+def _write(content: bytes, stream: Any) -> None:
+    stream.write(content)

@@ -1,59 +1,58 @@
-"""The generalization score against what the training set is like: a point per run and iteration, and Pearson's r."""
+"""What goes with what: the score against what training sets are like, and what one parameter does.
+
+A point is one run's iteration for the first, with Pearson's r; the last iteration of an arm for the second, where arms
+differ in nothing else.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
 
-from entropick.page.words import in_sentence, slug, split_key, words
+from entropick.page.words import in_sentence, name_with_space, number, slug, split_key, words
 from entropick.report.curves import size_warning
-from entropick.report.figures import Figure, Panel, Rows, data
+from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight, size_color
 from entropick.report.intervals import Interval, correlation
-from entropick.report.look import Look, faded, highlight, ramp
-from entropick.report.record import StudyRecord
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table, finite
+from entropick.run import flatten
+
+# What a parameter is called, and whether its axis is logarithmic.
+_NAMES = {
+    "selector.threshold": ("first threshold of the filter", True),
+    "selector.decay": ("decay of the filter", False),
+    "n_generated": ("images generated per iteration", True),
+    "generator.steps": ("gradient steps", True),
+    "paradigm.n_fresh": ("fresh real images per iteration", False),
+    "paradigm.share": ("share of real images", False),
+    "garbage_share": ("share of garbage in the pool", False),
+}
+_LEAST_VALUES = 3
 
 
-def related(study: StudyRecord, look: Look, score: str, other: str, *, for_file: bool) -> Figure | None:
-    """The score, on a logarithmic axis, against another measure of the training set; None without points."""
-    rows = points(study, look, score, other)
-    if not rows:
-        return None
-    known = words(other)
-    unit = f" ({known.unit})" if known.unit else ""
-    x = alt.X("other:Q", title=f"{in_sentence(known.label)}{unit}", scale=alt.Scale(zero=False, padding=10))
-    y = alt.Y("score:Q", title="generalization score", scale=alt.Scale(type="log", nice=False, padding=10))
-    base = alt.Chart(data(rows)).mark_point(filled=True, size=45)
-    chart = base.encode(
-        x=x, y=y, color=_color(study, look, for_file), shape=look.shape(legend=for_file), opacity=faded(0.8)
-    )
-    chart = chart.encode(tooltip=_tooltip(study, other)).add_params(highlight())
-    metric, space = split_key(other)
-    caption = (
-        "A point is one iteration of one run.",
-        *(size_warning(study) if metric == "knn_entropy" else ()),
-        *correlations(study, rows, in_sentence(known.label)),
-    )
-    return Figure(
-        f"generalization_score-against-{slug(metric)}-{slug(space)}",
-        f"Generalization score against {in_sentence(known.label)} ({space})",
-        caption,
-        (Panel("", chart),),
-        section="relations",
-    )
+def relations(table: Table, look: Look) -> Iterator[Figure]:
+    """In each feature space the score, on a logarithmic axis, against entropy and variance of the training set."""
+    for space in dict.fromkeys(split_key(key)[1] for key in table.measures):
+        for other in ("knn_entropy", "total_variance"):
+            if rows := points(table, look, f"{other}/{space}"):
+                yield _against(table, look, f"{other}/{space}", rows)
 
 
-def points(study: StudyRecord, look: Look, score: str, other: str) -> Rows:
-    """All runs and iterations that have both measures."""
+def points(table: Table, look: Look, other: str) -> Rows:
+    """All runs and iterations that have both a score and this measure, in its space; of all sizes."""
+    score = f"generalization_score/{split_key(other)[1]}"
     return [
         {
             **{"arm": arm.name, "label": look.label(arm), "size": "" if run.size is None else str(run.size)},
             **{"seed": str(run.seed), "iteration": n, "score": values[score], "other": values[other]},
         }
-        for arm, run in study.runs()
+        for arm, run in table.study.runs()
         for n in run.measured
-        for values in [run.metrics(n)]
+        for values in [table.of_run(arm, run, n)]
         if (values.get(score) or 0.0) > 0 and values.get(other) is not None
     ]
 
@@ -69,24 +68,6 @@ def correlation_of(rows: Rows) -> Interval | None:
     return correlation([math.log(row["score"]) for row in found], [row["other"] for row in found], clusters)
 
 
-def correlations(study: StudyRecord, rows: Rows, name: str) -> list[str]:
-    """Sentences: r over everything, and within each size where there are several."""
-    whole = correlation_of(rows)
-    if whole is None:
-        return []
-    told = [
-        f"Pearson's r of {name} and the logarithm of the score: {described(whole)} over {whole.n} different points."
-    ]
-    if whole.low is not None:
-        told.append(
-            "In brackets its 95 % interval, from a bootstrap over whole runs: points of a run are not independent."
-        )
-    within = [(size, correlation_of([row for row in rows if row["size"] == str(size)])) for size in study.sizes]
-    if len(study.sizes) > 1:
-        told.append("Within a size: " + ", ".join(f"{described(r)} at {size:,}" for size, r in within if r) + ".")
-    return told
-
-
 def described(found: Interval) -> str:
     """An interval in a sentence: "0.91 [0.85, 0.95]".
 
@@ -99,22 +80,135 @@ def described(found: Interval) -> str:
     return text.replace("-", "\u2212")
 
 
-def _color(study: StudyRecord, look: Look, for_file: bool) -> alt.Color:
-    sizes = [str(size) for size in sorted(study.sizes)]
-    if len(sizes) < 2:
-        return look.color(legend=for_file)
-    colors = [ramp(rank / (len(sizes) - 1)) for rank in range(len(sizes))]
-    legend = alt.Legend(orient="right" if for_file else "bottom", symbolType="circle")
-    return alt.Color("size:N", title="size", sort=sizes, scale=alt.Scale(domain=sizes, range=colors), legend=legend)
+def _against(table: Table, look: Look, other: str, rows: Rows) -> Figure:
+    (metric, space), known = split_key(other), words(other)
+    name, unit = in_sentence(known.label), f" ({known.unit})" if known.unit else ""
+    sizes = sorted(table.study.sizes)
+    legend = alt.Legend(orient="right" if look.for_file else "bottom", symbolType="circle")
+    chart = alt.Chart(data(rows)).mark_point(filled=True, size=45)
+    chart = chart.encode(
+        x=alt.X("other:Q", title=f"{name}{unit}", scale=alt.Scale(zero=False, padding=10)),
+        y=alt.Y("score:Q", title="generalization score", scale=alt.Scale(type="log", nice=False, padding=10)),
+        color=size_color(sizes, legend) if len(sizes) > 1 else look.color(legend=look.for_file),
+        shape=look.shape(legend=look.for_file),
+        opacity=faded(0.8),
+        tooltip=[
+            alt.Tooltip("arm:N"),
+            *([alt.Tooltip("size:N")] if sizes else []),
+            alt.Tooltip("seed:N"),
+            alt.Tooltip("iteration:Q", format="d"),
+            alt.Tooltip("score:Q", title="generalization score", format=".4~g"),
+            alt.Tooltip("other:Q", title=name, format=".4~g"),
+        ],
+    )
+    caption = (
+        "A point is one iteration of one run.",
+        *(size_warning(table) if metric == "knn_entropy" else ()),
+        *_correlations(table, rows, name),
+    )
+    return Figure(
+        f"generalization_score-against-{slug(metric)}-{slug(space)}",
+        f"Generalization score against {name} ({space})",
+        caption,
+        (Panel("", chart.add_params(highlight())),),
+        section="relations",
+    )
 
 
-def _tooltip(study: StudyRecord, other: str) -> list[alt.Tooltip]:
-    size = [alt.Tooltip("size:N")] if study.sizes else []
-    return [
-        alt.Tooltip("arm:N"),
-        *size,
-        alt.Tooltip("seed:N"),
-        alt.Tooltip("iteration:Q", format="d"),
-        alt.Tooltip("score:Q", title="generalization score", format=".4~g"),
-        alt.Tooltip("other:Q", title=in_sentence(words(other).label), format=".4~g"),
+def _correlations(table: Table, rows: Rows, name: str) -> list[str]:
+    """Sentences: r over everything, and within each size where there are several."""
+    whole = correlation_of(rows)
+    if whole is None:
+        return []
+    told = [
+        f"Pearson's r of {name} and the logarithm of the score: {described(whole)} over {whole.n} different points."
     ]
+    if whole.low is not None:
+        told.append(
+            "In brackets its 95 % interval, from a bootstrap over whole runs: points of a run are not independent."
+        )
+    sizes = table.study.sizes
+    within = [(size, correlation_of([row for row in rows if row["size"] == str(size)])) for size in sizes]
+    if len(sizes) > 1:
+        told.append("Within a size: " + ", ".join(f"{described(r)} at {size:,}" for size, r in within if r) + ".")
+    return told
+
+
+def ablations(table: Table, look: Look) -> Iterator[Figure]:
+    """At each size a figure per parameter that at least three arms differ in, and in nothing else."""
+    for sized in table.by_size():
+        configs = [(arm, _settings(arm)) for arm in sized.study.arms if arm.last is not None]
+        for name in dict.fromkeys(name for _, config in configs for name in config):
+            if groups := _groups(configs, name):
+                yield _ablation(sized, name, groups)
+
+
+# Arms that differ in one parameter alone, by their value of it.
+_Group = dict[float, ArmRecord]
+
+
+def _settings(arm: ArmRecord) -> dict[str, Any]:
+    """All settings, flat; without fresh data, zero images of it are let in each iteration."""
+    config = {key: value for key, value in flatten(arm.config).items() if key != "seed"}
+    if config.get("paradigm.kind") == "accumulate":
+        config |= {"paradigm.kind": "fresh-data", "paradigm.n_fresh": 0, "paradigm.keep": "all"}
+    return config
+
+
+def _groups(configs: list[tuple[ArmRecord, dict[str, Any]]], name: str) -> list[_Group]:
+    groups: dict[str, _Group] = {}
+    for arm, config in configs:
+        rest = dict(config)
+        value = finite(rest.pop(name, None))
+        if value is not None:
+            groups.setdefault(json.dumps(rest, sort_keys=True, default=str), {})[value] = arm
+    return [dict(sorted(group.items())) for group in groups.values() if len(group) >= _LEAST_VALUES]
+
+
+def _ablation(table: Table, name: str, groups: list[_Group]) -> Figure:
+    label, is_log = _NAMES.get(name, (name.replace("_", " "), False))
+    values = sorted({value for group in groups for value in group})
+    keys = [key for key in table.measures if words(key).is_main]
+    x_scale = alt.Scale(type="log" if is_log and values[0] > 0 else "linear", zero=False, padding=12)
+    x = alt.X("value:Q", title=label, scale=x_scale, axis=alt.Axis(values=values, grid=False))
+    panels = []
+    cells = [("arm", label, *(name_with_space(key) for key in keys))]
+    for key in keys:
+        rows: Rows = []
+        for group in groups:
+            for value, arm in group.items():
+                if spread := table.over_seeds(arm, arm.last or 0, key):
+                    row = {"arm": arm.name, "group": _kind(list(group.values())), "value": value}
+                    rows.append(row | {"mean": spread.mean, "low": spread.low, "high": spread.high})
+        if rows:
+            panels.append(Panel(name_with_space(key), _points(rows, x, words(key).unit), 150))
+    for value, arm in ((value, arm) for group in groups for value, arm in group.items()):
+        spreads = [table.over_seeds(arm, arm.last or 0, key) for key in keys]
+        cells.append((arm.name, number(value), *(number(s.mean if s else None) for s in spreads)))
+    caption = (
+        "The last iteration of arms that differ in this alone: the mean over seeds, and a bar from lowest to highest.",
+    )
+    file, title = f"ablation-{slug(name)}", f"Ablation: {label}"
+    return Figure(file, title, caption, tuple(panels), tuple(cells), section="ablations", size=table.size)
+
+
+def _kind(group: list[ArmRecord]) -> str:
+    """What the arms of a group have in common: their method, or their family."""
+    methods, families = {arm.method for arm in group}, {arm.family for arm in group}
+    return methods.pop() if len(methods) == 1 else families.pop() if len(families) == 1 else group[0].name
+
+
+def _points(rows: Rows, x: alt.X, unit: str) -> alt.LayerChart:
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    legend = alt.Legend(orient="bottom") if len(groups) > 1 else None
+    scale = alt.Scale(domain=groups, range=[COLORS[index % len(COLORS)] for index in range(len(groups))])
+    y = alt.Y("mean:Q", title=unit or None, scale=alt.Scale(zero=False, padding=10))
+    base = alt.Chart(data(rows)).encode(x=x, color=alt.Color("group:N", title=None, legend=legend, scale=scale))
+    tooltip = [
+        alt.Tooltip("arm:N"),
+        *(alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("value", "mean", "low", "high")),
+    ]
+    bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return alt.layer(
+        base.mark_line().encode(y=y), bars, base.mark_point(filled=True, size=50).encode(y=y, tooltip=tooltip)
+    )

@@ -1,41 +1,95 @@
-"""Where training sets come from: bars stacked by source iteration, and the line 1/n."""
+"""Where training sets come from: the share of real images over iterations, and bars stacked by source iteration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import altair as alt
 
 from entropick.page.drawing import AnyChart
-from entropick.report.curves import selected_iterations
-from entropick.report.figures import Figure, Panel, Rows, data
-from entropick.report.look import REAL_COLOR, ramp
-from entropick.report.record import ArmRecord, StudyRecord
-from entropick.report.summary import shares_over_seeds
+from entropick.page.words import percent
+from entropick.report.figure import (
+    REAL_COLOR,
+    Figure,
+    Look,
+    Panel,
+    Rows,
+    data,
+    faded,
+    highlight,
+    iteration_axis,
+    ramp,
+)
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table
 
 
-def source_shares(study: StudyRecord) -> Figure | None:
+def sources(table: Table, look: Look) -> Iterator[Figure]:
+    """At each size the share of real images, and where training sets have several sources, all shares."""
+    for sized in table.by_size():
+        yield from (figure for figure in (_real_shares(sized, look), _source_shares(sized)) if figure)
+
+
+def _real_shares(table: Table, look: Look) -> Figure | None:
+    """The share of real images in the training set over iterations, with the line 1/n."""
+    shares = {(arm.name, n): table.real_share(arm, n) or 0.0 for arm in table.study.arms for n in arm.selected}
+    if not shares:
+        return None
+    iterations = sorted({n for _, n in shares})
+    axis = iteration_axis(iterations[-1])
+    even = [{"iteration": n, "share": 1 / n} for n in range(1, iterations[-1] + 1)]
+    panels = []
+    for family in look.families:
+        arms = [arm for arm in table.study.arms if look.panel(arm) == family]
+        rows = [{**look.named(arm), "iteration": n, "share": shares[arm.name, n]} for arm in arms for n in arm.selected]
+        panels.append(Panel(family, _share_lines(rows, even, axis, look)))
+    cells = [("arm", *(f"iteration {n}" for n in iterations))]
+    for name in (arm.name for arm in table.study.arms):
+        cells.append((name, *(percent(shares[name, n]) if (name, n) in shares else "" for n in iterations)))
+    caption = ("Dotted: 1/n, what real data would get if all n sources had an equal share.",)
+    title = "Share of real images in the training set"
+    return Figure("real-shares", title, caption, tuple(panels), tuple(cells), section="sources", size=table.size)
+
+
+def _share_lines(rows: Rows, even: Rows, x: alt.X, look: Look) -> AnyChart:
+    y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    base = alt.Chart(data(rows)).encode(x=x, y=y, color=look.color(legend=look.for_file), opacity=faded(1.0))
+    tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("share:Q", format=".1%")]
+    points = base.mark_point(filled=True, size=50).encode(shape=look.shape(legend=look.for_file), tooltip=tooltip)
+    rule = alt.Chart(data(even)).mark_line(strokeDash=[1, 4], strokeWidth=2, strokeCap="round")
+    return alt.layer(rule.encode(x=x, y=y), base.mark_line(strokeWidth=2), points).add_params(highlight())
+
+
+def _source_shares(table: Table) -> Figure | None:
     """A panel per arm whose training sets have several sources; None if there is no such arm."""
-    arms = [arm for arm in study.arms if _has_several_sources(arm)]
+    arms = [arm for arm in table.study.arms if _has_several_sources(table, arm)]
     if not arms:
         return None
-    sources = sorted({s for arm in arms for n in selected_iterations(arm) for s in shares_over_seeds(arm, n)})
-    panels = tuple(Panel(arm.name, _bars(arm, sources), 150) for arm in arms)
+    found = sorted({source for arm in arms for n in arm.selected for source in table.shares(arm, n)})
+    panels = tuple(Panel(arm.name, _bars(table, arm, found), 150) for arm in arms)
     caption = (
         "Share of each source in the training set of each iteration: grey the real images, then the generations from "
         "early (light) to late (dark). The dashed line is 1/n, an equal share.",
     )
-    return Figure("source-shares", "Sources of the training sets", caption, panels, section="sources")
+    title = "Sources of the training sets"
+    return Figure("source-shares", title, caption, panels, section="sources", size=table.size)
 
 
-def _bars(arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
-    shares = {n: shares_over_seeds(arm, n) for n in selected_iterations(arm)}
+def _has_several_sources(table: Table, arm: ArmRecord) -> bool:
+    shares = [table.of_run(arm, run, n, "shares") for run in arm.runs for n in arm.selected]
+    return any(sum((share or 0) > 0 for share in found.values()) > 1 for found in shares)
+
+
+def _bars(table: Table, arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
     rows: Rows = [
         {"iteration": n, "source": _name(source), "order": source, "share": share}
-        for n, found in shares.items()
-        for source, share in found.items()
+        for n in arm.selected
+        for source, share in table.shares(arm, n).items()
     ]
-    even: Rows = [{"iteration": n, "share": 1 / n} for n in shares]
+    even: Rows = [{"iteration": n, "share": 1 / n} for n in arm.selected]
+    generated = [source for source in sources if source > 0]
+    colors = [*([REAL_COLOR] if 0 in sources else []), *(ramp(rank, len(generated)) for rank in range(len(generated)))]
+    names = [_name(source) for source in sources]
     x = alt.X("iteration:O", title="iteration", axis=alt.Axis(labelAngle=0, labelOverlap=True))
     y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domain=[0, 1]))
     bars = (
@@ -44,7 +98,7 @@ def _bars(arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
         .encode(
             x=x,
             y=y.stack("zero"),
-            color=alt.Color("source:N", scale=_scale(sources), sort=[_name(s) for s in sources], legend=None),
+            color=alt.Color("source:N", scale=alt.Scale(domain=names, range=colors), sort=names, legend=None),
             order=alt.Order("order:Q"),
             tooltip=[alt.Tooltip("iteration:O"), alt.Tooltip("source:N"), alt.Tooltip("share:Q", format=".1%")],
         )
@@ -53,17 +107,5 @@ def _bars(arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
     return alt.layer(bars, line.encode(x=x, y=y))
 
 
-def _has_several_sources(arm: ArmRecord) -> bool:
-    shares = [run.shares(n) for run in arm.runs for n, stage in run.entries if stage == "select"]
-    return any(sum(share > 0 for share in found.values()) > 1 for found in shares)
-
-
 def _name(source: int) -> str:
     return "0 (real)" if source == 0 else str(source)
-
-
-def _scale(sources: Sequence[int]) -> alt.Scale:
-    generated = [source for source in sources if source > 0]
-    colors = [ramp(rank / max(len(generated) - 1, 1)) for rank in range(len(generated))]
-    real = [REAL_COLOR] if 0 in sources else []
-    return alt.Scale(domain=[_name(source) for source in sources], range=[*real, *colors])

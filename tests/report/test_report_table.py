@@ -9,16 +9,8 @@ import pytest
 from made_up_study import metrics, write_study
 
 from entropick.page.words import duration, in_order, name_with_space, number
-from entropick.report import read_study, summary_table
-from entropick.report.cost import costs
-from entropick.report.summary import (
-    metric_keys,
-    metric_over_seeds,
-    real_over_seeds,
-    selection_over_seeds,
-    shares_over_seeds,
-    unfinished,
-)
+from entropick.report import read_study, read_table, summary_table
+from entropick.report.table import tabulate
 
 SCORE = "generalization_score/pixels"
 
@@ -40,8 +32,8 @@ def test_one_row_per_run_with_its_last_numbers(study: Path) -> None:
 
 
 def test_spread_is_mean_and_range_over_seeds(study: Path) -> None:
-    arm = read_study(study).arms[1]
-    spread = metric_over_seeds(arm, 3, SCORE)
+    table = read_table(study)
+    spread = table.over_seeds(table.study.arms[1], 3, SCORE)
     values = [metrics(1, seed, 3)[SCORE] or 0.0 for seed in (0, 1)]
     assert spread is not None
     assert (spread.low, spread.high, spread.n_seeds) == (min(values), max(values), 2)
@@ -49,62 +41,67 @@ def test_spread_is_mean_and_range_over_seeds(study: Path) -> None:
 
 
 def test_a_missing_number_stays_missing(study: Path) -> None:
-    assert metric_over_seeds(read_study(study).arms[0], 2, "knn_entropy/pixels") is None
+    table = read_table(study)
+    arm = table.study.arms[0]
+    assert table.over_seeds(arm, 2, "knn_entropy/pixels") is None
+    assert [table.of_run(arm, run, 2)["knn_entropy/pixels"] for run in arm.runs] == [None, None]
 
 
 def test_real_data_is_one_number_only_where_arms_share_it(study: Path) -> None:
     record = read_study(study)
-    spread = real_over_seeds(record, SCORE)
+    spread = tabulate(record).real(SCORE)
     assert spread is not None and (spread.low, spread.high) == (1.9, 1.91)
-    record.arms[1].runs[0].entries[0, "baseline"].values["metrics"][SCORE] = 5.0
-    assert real_over_seeds(record, SCORE) is None
+    record.arms[1].runs[0].find(0, "baseline").values["metrics"][SCORE] = 5.0
+    assert tabulate(record).real(SCORE) is None
 
 
 def test_shares_sum_to_one(study: Path) -> None:
-    arm = read_study(study).arms[1]
-    assert all(sum(shares_over_seeds(arm, n).values()) == pytest.approx(1) for n in arm.iterations)
+    table = read_table(study)
+    arm = table.study.arms[1]
+    assert all(sum(table.shares(arm, n).values()) == pytest.approx(1) for n in arm.iterations)
+    assert all(table.real_share(arm, n) == table.shares(arm, n)[0] > 0 for n in arm.iterations)
+    assert table.real_share(table.study.arms[0], 2) == 0 and table.real_share(arm, 4) is None
 
 
 def test_selection_numbers_without_missing_ones(study: Path) -> None:
-    numbers = selection_over_seeds(read_study(study).arms[1], 3)
+    table = read_table(study)
+    numbers = table.selection(table.study.arms[1], 3)
     assert {name: spread.mean for name, spread in numbers.items()} == pytest.approx(
         {"pool": 288, "selected": 96, "n_distinct": 96, "covering_radius": 0.5 / 3}
     )
 
 
 def test_a_cost_counts_what_the_results_took_and_apart_from_it_what_was_computed(study: Path) -> None:
-    record = read_study(study)
-    first, second, stopped = costs(record)
+    first, second, stopped = read_table(study).costs()
     assert (first.steps, first.images) == (second.steps, second.images) == (2 * 3 * 100, 2 * 3 * 96)
     assert (stopped.steps, stopped.images) == (100, 96)
     assert first.n_shared == 0 and second.n_shared == 4
     # The data and the baseline of both seeds were computed by the first arm, for nobody's stage of the loop.
-    own = sum(e.timing["seconds"] for run in second.arm.runs for (n, _), e in run.entries.items() if n > 0)
+    own = sum(e.timing["seconds"] for run in second.arm.runs for e in run.entries if e.iteration > 0)
     assert second.own_seconds == pytest.approx(own) == pytest.approx(second.total_seconds)
 
 
 def test_shared_training_is_part_of_both_costs(tmp_path: Path) -> None:
     arms = {"a": {"n_iterations": 1}, "b": {"n_iterations": 1}}
     write_study(tmp_path, "t", arms, seeds=(0,))
-    first, second = costs(read_study(tmp_path))
-    entry = first.arm.runs[0].entries[1, "train"]
-    linked = {**entry.timing, "seconds": 0.0, "shared_from": "a", "took": 7.0}
-    second.arm.runs[0].entries[1, "train"] = replace(entry, timing=linked)
-    entry.timing["seconds"] = 7.0
-    first, second = costs(replace(read_study(tmp_path), arms=(first.arm, second.arm)))
+    first, second = read_table(tmp_path).costs()
+    computed, linked = (cost.arm.runs[0].find(1, "train").timing for cost in (first, second))
+    computed["seconds"] = 7.0
+    linked.update({"seconds": 0.0, "shared_from": "a", "took": 7.0})
+    first, second = tabulate(replace(read_study(tmp_path), arms=(first.arm, second.arm))).costs()
     assert first.seconds["train"] == second.seconds["train"] == 7.0
     assert second.own_seconds < 7.0 <= first.own_seconds
 
 
 def test_unfinished_runs_are_named(study: Path) -> None:
-    assert unfinished(read_study(study)) == [
+    assert read_study(study).unfinished == [
         "stopped <!--<script> & <b>early, seed 0: 0 of 3 iterations measured; iteration 1: select, train, sample done",
         "stopped <!--<script> & <b>early, seed 1: not started",
     ]
 
 
 def test_keys_come_space_by_space_in_a_fixed_order(study: Path) -> None:
-    assert metric_keys(read_study(study))[:3] == [SCORE, "generalization_score_ratio/pixels", "knn_entropy/pixels"]
+    assert read_table(study).measures[:3] == [SCORE, "generalization_score_ratio/pixels", "knn_entropy/pixels"]
     mixed = {"recall/pixels", "my_own/pixels", "generalization_score/pixels", "recall/dino"}
     assert in_order(mixed) == ["recall/dino", "generalization_score/pixels", "recall/pixels", "my_own/pixels"]
     assert name_with_space("my_own/pixels") == "My own (pixels)"

@@ -11,7 +11,8 @@ import pytest
 from made_up_study import metrics, write_study
 
 from entropick.errors import RunDamaged, RunError
-from entropick.report import read_study
+from entropick.report import read_study, read_table
+from entropick.report.table import tabulate
 
 
 def test_arms_and_seeds_stand_in_the_order_of_the_study(study: Path) -> None:
@@ -22,18 +23,20 @@ def test_arms_and_seeds_stand_in_the_order_of_the_study(study: Path) -> None:
 
 
 def test_metrics_are_the_ledgers_numbers(study: Path) -> None:
-    for index, arm in enumerate(read_study(study).arms[:2]):
+    table = read_table(study)
+    for index, arm in enumerate(table.study.arms[:2]):
         for run in arm.runs:
-            assert run.measured == (1, 2, 3) and run.finished
+            assert run.measured == (1, 2, 3) and run.is_finished
             for n in run.measured:
-                assert run.metrics(n) == metrics(index, run.seed or 0, n)
+                assert table.of_run(arm, run, n) == metrics(index, run.seed or 0, n)
 
 
 def test_a_stopped_run_has_what_it_has(study: Path) -> None:
-    arm = read_study(study).arms[2]
-    assert (arm.iterations, arm.last, arm.runs[0].finished) == ((), None, False)
-    assert arm.runs[0].shares(1) == {0: 1.0}
-    assert arm.runs[0].metrics(1) == {} and arm.runs[0].load(1, "measure", "pairs.npy") is None
+    table = read_table(study)
+    arm = table.study.arms[2]
+    assert (arm.iterations, arm.last, arm.runs[0].is_finished) == ((), None, False)
+    assert table.of_run(arm, arm.runs[0], 1, "shares") == {"0": 1.0}
+    assert table.of_run(arm, arm.runs[0], 1) == {} and arm.runs[0].intact(1, "measure", "pairs.npy") is None
 
 
 def test_one_run_is_a_study_of_one_arm(single_run: Path) -> None:
@@ -47,10 +50,12 @@ def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
     ledger = tmp_path / "arms/a/seed-0/ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     # As another program may have written it: JSON's own nonsense values, and a word.
-    record = read_study(tmp_path).arms[0].runs[0]
+    study = read_study(tmp_path)
+    (arm,) = study.arms
     values = lines[-1]["values"]["metrics"] | {"x/y": float("inf"), "x/z": "good", "x/w": True}
-    record.entries[1, "measure"].values["metrics"] = values
-    assert [record.metrics(1)[key] for key in ("x/y", "x/z", "x/w")] == [None, None, None]
+    arm.runs[0].find(1, "measure").values["metrics"] = values
+    found = tabulate(study).of_run(arm, arm.runs[0], 1)
+    assert [found[key] for key in ("x/y", "x/z", "x/w")] == [None, None, None]
 
 
 def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path, study: Path) -> None:
@@ -59,8 +64,8 @@ def test_a_damaged_picture_is_left_out_and_named(tmp_path: Path, study: Path) ->
     path = copy / "arms/replace/seed-0/iteration-002/pairs.npy"
     np.save(path, np.zeros_like(np.load(path)))
     run = read_study(copy).arms[0].runs[0]
-    assert run.load(2, "measure", "pairs.npy") is None
-    assert run.load(1, "measure", "pairs.npy") is not None
+    assert run.intact(2, "measure", "pairs.npy") is None
+    assert run.intact(1, "measure", "pairs.npy") is not None
     assert run.damaged == ("iteration-002/pairs.npy",)
 
 
