@@ -70,7 +70,7 @@ def _lead(arguments: Sequence[str], team: Team) -> int:
 
 
 def _follow(team: Team) -> int:
-    """Help, and say nothing."""
+    """Compute a share of what the first process asks for, and print nothing."""
     try:
         return team.follow()
     except ProcessLost:
