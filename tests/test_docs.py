@@ -51,9 +51,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_checks_would_notice():
-    found = named(
-        "`src/entropick/gone.py`, `gone.py`, `run/gone.py`, `gone.npy`\n```sh\nbenchmarks/gone.py\n```"
-    )
+    found = named("`src/entropick/gone.py`, `gone.py`, `run/gone.py`, `gone.npy`\n```sh\nbenchmarks/gone.py\n```")
     assert found == {"src/entropick/gone.py", "gone.py", "run/gone.py", "benchmarks/gone.py"}
     assert not any(map(is_there, found))
     assert is_there("config/components.py") and is_there("errors.py") and is_there("tests/")
