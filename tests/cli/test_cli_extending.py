@@ -18,7 +18,7 @@ from fresh_python import SRC
 from sklearn.datasets import load_digits
 
 PAGE = (SRC.parent / "docs" / "extending.md").read_text(encoding="utf-8")
-GROUPS = ("selectors", "features", "generators", "paradigms", "datasets")
+GROUPS = ("selectors", "guards", "metrics", "features", "generators", "paradigms", "datasets", "figures")
 
 
 class Part(NamedTuple):
@@ -83,6 +83,7 @@ def of_loop(key, out):
 # Group -> what came of the command: a table that says the name.
 USED = {
     "selectors": lambda: read("chosen/selection.json")["config"]["selector"],
+    "guards": of_loop("guard", "dark"),
     "features": lambda: read("by-grey/selection.json")["config"]["features"],
     "generators": of_loop("generator", "blended"),
     "paradigms": of_loop("paradigm", "few"),
@@ -105,7 +106,21 @@ def test_a_part_is_installed_and_used(cli, place, group):
     for command in part.commands:
         ended = cli(*command)
         assert ended.code == 0 and not ended.err, ended.err
-    assert USED[group]()["kind"] == part.name
+    if group == "metrics":
+        assert read("check/score.json")["values"][f"{part.name}/pixels"] > 0
+        assert "Shift of the mean" in Path("check/score.html").read_text()
+    elif group == "figures":
+        assert "Size of the pool" in Path("drawn/report.html").read_text()
+        assert Path(f"figures/{part.name}.svg").is_file()
+    else:
+        assert USED[group]()["kind"] == part.name
+
+
+def test_a_guard_of_others_guards(cli, place):
+    assert cli(*PARTS["guards"].commands[0]).code == 0
+    ledger = Path("dark/arms/kde-random/seed-0/ledger.jsonl").read_text()
+    told = re.findall(r'"guard_set_aside": ?([0-9]+)', ledger)
+    assert len(told) == 2 and min(map(int, told)) > 0
 
 
 def test_parameters_of_a_part_are_set_and_checked(cli, place):
