@@ -11,10 +11,8 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.cli.bar import Bar
-from entropick.cli.display import print_columns
 from entropick.cli.flags import all_of, check_directory, says
-from entropick.cli.terminal import Terminal
+from entropick.cli.terminal import Bar, Terminal, print_columns
 from entropick.config import build, parse_value
 from entropick.errors import InputError
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from entropick import arrays
+from entropick.component import require
 from entropick.errors import InputError
 from entropick.features.checkpoint import CONFIG, PROCESSOR, WEIGHTS, Checkpoint, find_checkpoint
 from entropick.features.network import Forward, NetworkFeatures
 from entropick.features.transformers_model import load_model, load_processor, prepared
-from entropick.optional import require
 
 _WIDTHS = {"small": 384, "base": 768, "large": 1024, "giant": 1536}
 

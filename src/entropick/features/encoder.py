@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from entropick import arrays
+from entropick.component import require
 from entropick.errors import InputError
 from entropick.features.checkpoint import CONFIG, PROCESSOR, WEIGHTS, Checkpoint, find_checkpoint
 from entropick.features.network import Forward, NetworkFeatures, as_rgb
 from entropick.features.transformers_model import load_model, load_processor, prepared
-from entropick.optional import require
 
 _EXTRAS = {"timm": "timm", "transformers": "dinov2"}
 _NEEDED = {"timm": (CONFIG, WEIGHTS), "transformers": (CONFIG, PROCESSOR, WEIGHTS)}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from entropick.component import require
 from entropick.errors import InputError
 from entropick.features.checkpoint import check_file, hash_of
 from entropick.features.network import Forward, NetworkFeatures, as_rgb
-from entropick.optional import require
 
 _FILE = "weights-inception-2015-12-05-6726825d.pth"
 # Of the weights that TensorFlow's graph of 2015-12-05 was converted to; the file's name has its first digits.

@@ -75,7 +75,7 @@ class Choice:
         A ``.npy`` or ``.parquet`` file with one row per image, sources in order; None if there is an encoder or the
         sources themselves are embeddings.
     guard
-        The name of the source that is trusted; None sets nothing aside.
+        Sets rows aside beforehand; what it trusts are numbers of sources. None sets nothing aside.
     quotas
         Name of a source -> its least share of the choice.
     balance
@@ -92,7 +92,7 @@ class Choice:
     selector: Selector
     encoder: features.Features | None = None
     embeddings: Path | None = None
-    guard: str | None = None
+    guard: OutlierGuard | None = None
     quotas: Mapping[str, float] = field(default_factory=dict)
     balance: bool = False
     files: Files = "none"
@@ -108,6 +108,8 @@ class Choice:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         self._check_classes()
         self._rule().check()
+        if self.guard is not None:
+            self.guard.check()
         # Not only when features, which may have taken hours, are there.
         usable_device(self.selector.get_params().get("device", "cpu"))
         if self.encoder is not None:
@@ -173,7 +175,7 @@ class Choice:
             "order": list(named),
             "features": space,
             "selector": self._rule().describe(),
-            "guard": None if self.guard is None else self._guard(self.guard).describe(),
+            "guard": None if self.guard is None else self.guard.describe(),
             "balance": self.balance,
             "files": self.files,
             "skip_bad": self.skip_bad,
@@ -208,9 +210,6 @@ class Choice:
         places = zip(candidates.source.tolist(), candidates.row.tolist(), strict=True)
         return [of_sources[number][row] for number, row in places]
 
-    def _guard(self, name: str) -> OutlierGuard:
-        return OutlierGuard(trusted=self._number(name, "guard"))
-
     def _foretell(self, found: Survey, X: Features | None, say: Say) -> None:
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
         if self.encoder is not None:
@@ -233,8 +232,7 @@ class Choice:
     def _trusting(self) -> Iterator[tuple[Rule, tuple[int, ...]]]:
         """What compares all rows with those of some sources, and the numbers of these."""
         if self.guard is not None:
-            guard = self._guard(self.guard)
-            yield guard, guard.trusts
+            yield self.guard, self.guard.trusts
         if self.selector.trusts:
             yield self.selector, self.selector.trusts
 
@@ -275,7 +273,7 @@ class Choice:
     ) -> dict[str, Any]:
         kept, aside, guarding = np.arange(len(candidates)), None, None
         if self.guard is not None:
-            guard = self._guard(self.guard).fit(candidates.X, candidates.source, work=work.part("guard"))
+            guard = dataclasses.replace(self.guard).fit(candidates.X, candidates.source, work=work.part("guard"))
             kept, guarding = guard.kept_, guard.summary()
             aside = Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
             say(f"guard: {len(aside.rows):,} rows are set aside, {len(kept):,} kept.")
