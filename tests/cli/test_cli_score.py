@@ -20,9 +20,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from entropick import metrics
+from entropick.datasets import reading
 from entropick.features import Pixels
 from entropick.scoring import score
-from entropick.sources import extraction
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 TRAINING, FRESH, REFERENCE = DIGITS[:300], DIGITS[300:400], DIGITS[400:600]
@@ -196,7 +196,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
     cli(*LINE)
     before = contents("out")
     (place / "out" / "score.html").unlink()
-    monkeypatch.setattr(extraction, "read_image", None)
+    monkeypatch.setattr(reading, "read_image", None)
     assert cli(*LINE).code == 0 and contents("out") == before
 
 

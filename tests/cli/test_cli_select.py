@@ -24,11 +24,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from entropick import features
+from entropick.datasets import reading
 from entropick.errors import InputError
 from entropick.features import cache as feature_cache
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
-from entropick.sources import extraction, open_sources
+from entropick.sources import open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
@@ -207,14 +208,14 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
     cli(*line)
     before = hashes(place / "out")
     (place / "out" / "manifest.csv").unlink()
-    monkeypatch.setattr(extraction, "read_image", None)
+    monkeypatch.setattr(reading, "read_image", None)
     assert cli(*line).code == 0 and hashes(place / "out") == before
 
 
 def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     monkeypatch.setattr(feature_cache, "_PART", 16)
-    read, calls = extraction.read_image, []
+    read, calls = reading.read_image, []
 
     def interrupted(file, *, mode):
         calls.append(file)
@@ -222,7 +223,7 @@ def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
             raise KeyboardInterrupt
         return read(file, mode=mode)
 
-    monkeypatch.setattr(extraction, "read_image", interrupted)
+    monkeypatch.setattr(reading, "read_image", interrupted)
     assert cli(*line).code == 130
     assert not (place / "out" / "selection.json").exists()
     assert not list((place / "out").rglob("*.partial"))

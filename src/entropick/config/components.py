@@ -41,7 +41,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "features": {
         "pixels": "entropick.features.pixels:Pixels",
-        "dinov2": "entropick.features.dinov2:DINOv2",
+        "dinov2": "entropick.features.encoder:DINOv2",
         "inception": "entropick.features.inception:Inception",
         "encoder": "entropick.features.encoder:Encoder",
         "classifier": "entropick.features.classifier:Classifier",

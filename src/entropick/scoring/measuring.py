@@ -1,4 +1,4 @@
-"""One space measured: the values, and of each generated row how near it is to the training set."""
+"""One space measured: the values, and of each generated image how near it is to which training image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
 from entropick.metrics.suite import MEASURES, interval, measure
+from entropick.sources import Candidates, Source
 from entropick.work import Work
+
+Table = dict[str, list[Any]]
 
 # How often the sets are split for an interval.
 N_SPLITS = 20
@@ -154,9 +157,21 @@ def _without(roles: Roles, shared: NDArray[np.bool_]) -> Roles:
     return replace(roles, reference=roles.reference[~shared])
 
 
-def needed_roles(name: str) -> tuple[str, ...]:
-    """The sets that a measure compares."""
-    return MEASURES[name].roles
+def nearest_table(told: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
+    """Every generated image with its nearest training image, the nearest pair first."""
+    by_name = {source.name: source for source in sources}
+    order = told.worst_first()
+    rows = candidates["generated"].row[order].tolist()
+    neighbors = candidates["training"].row[told.neighbors[order]].tolist()
+    return {
+        "rank": list(range(len(order))),
+        "distance": told.distances[order].tolist(),
+        "near_copy": told.near_copies[order].astype(int).tolist(),
+        "row": rows,
+        "path": [by_name["generated"].place(row) for row in rows],
+        "training_row": neighbors,
+        "training_path": [by_name["training"].place(row) for row in neighbors],
+    }
 
 
 def _shares(distances: NDArray[np.float64], edges: NDArray[np.float64]) -> list[float]:

@@ -14,13 +14,11 @@ from entropick.arrays import Features, check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
-from entropick.run.files import FileRecord, write_json
+from entropick.run.files import FileRecord, write_atomic, write_json
 from entropick.run.folder import check_config, locked
-from entropick.scoring.condition import Condition
-from entropick.scoring.forecast import forecast
-from entropick.scoring.measuring import check_rows, measure_space, needed_roles
-from entropick.scoring.nearest import first_rows, nearest_table
+from entropick.scoring.measuring import N_SPLITS, check_rows, measure_space, nearest_table
 from entropick.scoring.space import Space, rows_hash
+from entropick.scoring.verdict import Condition
 from entropick.sources import (
     Source,
     Survey,
@@ -31,10 +29,12 @@ from entropick.sources import (
     check_problems,
     finished,
     readable,
+    readable_columns,
     skipped,
     survey,
     write_csv,
 )
+from entropick.sources.cost import score_forecast
 from entropick.work import Work
 
 RESULT, PAGE = "score.json", "score.html"
@@ -93,7 +93,7 @@ class Score:
         if self.metrics is not None:
             return ()
         return tuple(
-            n for n in MEASURES if n not in self.measured and set(needed_roles(n)) - self._roles == {"reference"}
+            n for n in MEASURES if n not in self.measured and set(MEASURES[n].roles) - self._roles == {"reference"}
         )
 
     def check(self) -> None:
@@ -164,10 +164,10 @@ class Score:
         return {source.name for source in self.sources}
 
     def _possible(self) -> tuple[str, ...]:
-        return tuple(name for name in MEASURES if set(needed_roles(name)) <= self._roles)
+        return tuple(name for name in MEASURES if set(MEASURES[name].roles) <= self._roles)
 
     def _check_roles(self, name: str) -> None:
-        missing = [role for role in needed_roles(name) if role not in self._roles]
+        missing = [role for role in MEASURES[name].roles if role not in self._roles]
         if "reference" in missing:
             raise InputError(f"metrics: {name} needs the role reference: give held-out real images with --reference.")
         if missing:
@@ -198,7 +198,8 @@ class Score:
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
         widths = {space.name: space.width(self.sources, embedded[space.name], found.shape) for space in self.spaces}
-        costs = [forecast(sizes, width, self.measured, with_intervals=self.with_intervals) for width in widths.values()]
+        n_splits = N_SPLITS if self.with_intervals else 0
+        costs = [score_forecast(sizes, width, self.measured, n_splits=n_splits) for width in widths.values()]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         spaces = ", ".join(f"{name} with {width:,} features" for name, width in widths.items())
         say(
@@ -241,7 +242,8 @@ class Score:
             table = nearest_table(told, self.sources, candidates)
             name = f"nearest-{words.slug(space.name)}.csv"
             files[name] = write_csv(out / name, table)
-            shown = first_rows(table, max(8, _N_SHOWN // len(self.spaces)))
+            n_shown = max(8, _N_SHOWN // len(self.spaces))
+            shown = readable_columns({name: column[:n_shown] for name, column in table.items()})
             spaces[space.name] = {**told.summary(), "nearest_file": name, "nearest": shown}
         result = {
             "version": __version__,
@@ -274,10 +276,11 @@ class Score:
         return [condition.judge(told["values"], spaces) for condition in self.conditions]
 
     def _finish(self, told: dict[str, Any], out: Path) -> dict[str, Any]:
-        from entropick.scoring.page import write_page
+        from entropick.scoring.page import render_score
 
         result = {**told, "conditions": self._outcomes(told)}
-        record = write_page(result, self.sources, out / PAGE)
+        html = render_score(result, self.sources).encode()
+        record = write_atomic(out / PAGE, lambda stream: stream.write(html))
         result["files"] = {**told["files"], PAGE: dataclasses.asdict(record)}
         # Last: what makes the score complete.
         write_json(out / RESULT, result)

@@ -24,7 +24,6 @@ from entropick.run.files import (
 from entropick.run.folder import check_config
 from entropick.run.work_folder import Pace, StageWork
 from entropick.selection.appraisal import appraise
-from entropick.selection.forecast import forecast
 from entropick.selection.output import CHOSEN, Files, Output, Rows, remove_written
 from entropick.selectors.base import Rule, Selector
 from entropick.selectors.guards import OutlierGuard
@@ -48,6 +47,7 @@ from entropick.sources import (
     source_number,
     survey,
 )
+from entropick.sources.cost import selection_forecast
 from entropick.work import Work
 
 RESULT = "selection.json"
@@ -221,7 +221,7 @@ class Choice:
             width = embedded.shape[1]
         wanted = self.selector.n_samples
         trusted = sum(len(self.sources[number]) for _, numbers in self._trusting() for number in numbers)
-        cost = forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
+        cost = selection_forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
         for rule, numbers in self._trusting():
             say(f"{rule.kind} trusts {', '.join(self.sources[number].name for number in numbers)}.")
         say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -13,15 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from entropick.arrays import Floats, Integers
-from entropick.run.files import storage_errors, write_content
-from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.sources import Candidates, Source, readable, readable_columns, write_csv
+from entropick.run.files import storage_errors, write_atomic, write_content
+from entropick.sources import Candidates, Source, encoded, fitted, readable, readable_columns, write_csv
 from entropick.work import Work
 
 MANIFEST, MANIFEST_CSV, ASIDE = "manifest.parquet", "manifest.csv", "set-aside.csv"
 SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
 CHOSEN = "selected"
 _UNFINISHED = "selected.unfinished"
+# Pictures of a contact sheet, and how they lie on it.
+_N_PICTURES, _N_COLUMNS, _SIDE, _MARGIN = 100, 10, 96, 4
+_PAPER = (255, 255, 255)
 _COLUMNS = ("rank", "source", "path", "row", "distance")
 
 Files = Literal["none", "link", "copy"]
@@ -94,7 +97,7 @@ class Output:
             return []
         filled = {self.out / name: shown for name, shown in sheets.items() if len(shown.rows)}
         for path, shown in filled.items():
-            write_sheet(path, self._places(shown.rows[:N_PICTURES]))
+            _write_sheet(path, self._places(shown.rows[:_N_PICTURES]))
         return list(filled)
 
     def _table(self, shown: Rows) -> dict[str, list[Any]]:
@@ -154,3 +157,20 @@ def place(file: Path, target: Path, *, link: bool) -> None:
             # Another file system, or one without links.
             pass
     shutil.copyfile(file, target)
+
+
+def _write_sheet(path: Path, shown: Sequence[tuple[Source, int]]) -> None:
+    """Write a PNG of rows of sources, in reading order, each fitted into a square; what fails stays blank."""
+    from PIL import Image
+
+    columns = min(_N_COLUMNS, len(shown))
+    cell = _SIDE + _MARGIN
+    size = (columns * cell + _MARGIN, -(-len(shown) // columns) * cell + _MARGIN)
+    sheet = Image.new("RGB", size, _PAPER)
+    for place, (source, row) in enumerate(shown):
+        with contextlib.suppress(Exception):
+            picture = fitted(source.picture(row), _SIDE)
+            left, top = place % columns * cell + _MARGIN, place // columns * cell + _MARGIN
+            sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
+    # Through memory: Pillow wants to seek, and the atomic writer only goes forward.
+    write_atomic(path, lambda stream: stream.write(encoded(sheet, "PNG")))

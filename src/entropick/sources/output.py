@@ -92,3 +92,19 @@ def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> FileRecord:
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
     return write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
+
+
+def fitted(picture: Any, side: int) -> Any:
+    """A Pillow image whose longer side is `side`; enlarged pixels stay squares, reduced ones are averaged."""
+    from PIL import Image
+
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+
+
+def encoded(picture: Any, file_format: str, **options: Any) -> bytes:
+    """A Pillow image as the bytes of a file."""
+    stream = io.BytesIO()
+    picture.save(stream, file_format, optimize=True, **options)
+    return stream.getvalue()
