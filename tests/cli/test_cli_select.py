@@ -27,11 +27,14 @@ from entropick import features
 from entropick.datasets import reading
 from entropick.errors import InputError
 from entropick.features import cache as feature_cache
+from entropick.run import LEDGER, Ledger
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
 from entropick.sources import open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+# What is in a folder before anything is finished.
+BEGUN = ["config.json", "environment.json", "work"]
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
 
 
@@ -62,8 +65,11 @@ def manifest(out="out"):
 
 
 def hashes(folder):
+    """Of every file; of a ledger its seal, which times are no part of."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): Ledger(path.parent).seal
+        if path.name == LEDGER
+        else hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
@@ -147,7 +153,7 @@ def test_embeddings_of_images(cli, place, method, embeddings):
     assert cli(*line.split()).code == 0
     kinds = {"greedy": 2.0, "threshold-decay": 2 / 0.95}
     assert method == "random" or result()["certificate"]["factor"] <= kinds[method] + 1e-9
-    assert (place / "out" / "contact-sheet.png").is_file() and not (place / "out" / "features").exists()
+    assert (place / "out" / "contact-sheet.png").is_file() and not (place / "out" / "work" / "features").exists()
 
 
 def test_sources_of_embeddings(cli, place):
@@ -193,7 +199,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     assert cli(*line).code == 0
     before = hashes(place / "out")
-    monkeypatch.setattr(choice.Choice, "_choose", None)
+    monkeypatch.setattr(choice, "appraise", None)
     assert "chosen before" in cli(*line).out
     ended = cli(*line, "--seed", "5")
     assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err
@@ -264,12 +270,12 @@ def test_a_real_ctrl_c(place):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SRC)}
     )
     deadline = time.monotonic() + 60
-    while not (place / "out" / "config.json").exists() and time.monotonic() < deadline:
+    while not (place / "out" / "work").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
-    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == ["config.json"]
+    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == BEGUN
 
 
 def spoil(place):
@@ -310,7 +316,7 @@ def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
 def test_colour_and_grey_files_are_compared_in_colour(cli, place):
     Image.fromarray(np.full((8, 8, 4), 200, np.uint8)).save(place / "real" / "rgba.png")
     assert cli("select", "real=real", "--n", "10", "--out", "out").code == 0
-    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (61, 192)
+    assert np.load(next((place / "out" / "work" / "features").rglob("*.npy"))).shape == (61, 192)
 
 
 def test_colour_is_not_dropped_for_a_grey_array(cli, place):
@@ -463,7 +469,7 @@ def test_links_that_lead_nowhere_are_unreadable_images_and_folders_are_none(cli,
     assert all(name in ended.err for name in ("gone.png", "loop.png", "lab.tif"))
     assert cli("select", "real=real", "--n", "10", "--out", "out", "--skip-bad").code == 0
     assert len(result()["skipped"]) == 3
-    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (60, 64)
+    assert np.load(next((place / "out" / "work" / "features").rglob("*.npy"))).shape == (60, 64)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "{}"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
 from entropick.metrics.suite import MEASURES, interval, measure
-from entropick.sources import Candidates, Source
+from entropick.sources import Candidates, Source, readable
 from entropick.work import Work
 
 Table = dict[str, list[Any]]
@@ -100,6 +102,41 @@ def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool
                     f"{role}: expected at least {least} usable rows for {name}"
                     f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics."
                 )
+
+
+def check_two_sets(sources: Sequence[Source], contents: Sequence[str]) -> None:
+    """Refuse two sources whose `contents`, hashes in their order, are equal."""
+    for (a, of_a), (b, of_b) in itertools.combinations(zip(sources, contents, strict=True), 2):
+        if of_a == of_b:
+            raise InputError(
+                f"{a.name} and {b.name}: expected two sets, but {readable(str(a.path))} and {readable(str(b.path))} "
+                f"have the same content, so the score would say nothing. Give another --{b.name}, or --allow-same if "
+                "this is meant."
+            )
+
+
+def rows_hash(X: Features) -> str:
+    """A hash (hexadecimal) of the rows, whatever their order.
+
+    Examples
+    --------
+    >>> X = np.eye(3, dtype=np.float32)
+    >>> rows_hash(X) == rows_hash(X[::-1]), rows_hash(X) == rows_hash(X[:2])
+    (True, False)
+    """
+    # Adding 0.0 turns -0.0 into 0.0.
+    rows = sorted(hashlib.sha256((row + np.float32(0)).tobytes()).digest() for row in X)
+    return hashlib.sha256(b"".join(rows)).hexdigest()
+
+
+def check_differing(name: str, X: Features, space: str) -> None:
+    """Refuse a set of equal rows: a blank file, or a generator that makes one image; there is nothing to compare."""
+    first = X[0]
+    # By blocks: rows that differ are found in the first one, without reading the rest of a memory map.
+    if len(X) > 1 and all((X[start : start + 4096] == first).all() for start in range(0, len(X), 4096)):
+        raise InputError(
+            f"{name}: expected rows that differ, but all {len(X)} are the same in {space}. Look at what they are."
+        )
 
 
 def measure_space(

@@ -8,34 +8,34 @@ here, and share what their output folders (`output.py`) and forecasts (`cost.py`
 from entropick.features.cache import FeatureCache, check_encoder, lessons_of
 from entropick.sources.candidates import (
     Candidates,
+    Space,
     Survey,
     check_files,
     check_problems,
-    check_rows,
     extract,
     given,
     skipped,
     survey,
 )
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
-from entropick.sources.output import begun, check_output, encoded, finished, fitted, readable_columns, write_csv
-from entropick.sources.source import Source, open_sources, readable, source_number
+from entropick.sources.output import OutputFolder, csv_text, encoded, fitted, readable_columns
+from entropick.sources.source import Contents, Source, open_sources, readable, source_number
 
 __all__ = [
     "EMBEDDING_FILES",
     "Candidates",
+    "Contents",
     "FeatureCache",
+    "OutputFolder",
     "Source",
+    "Space",
     "Survey",
-    "begun",
     "check_encoder",
     "check_files",
-    "check_output",
     "check_problems",
-    "check_rows",
+    "csv_text",
     "encoded",
     "extract",
-    "finished",
     "fitted",
     "given",
     "lessons_of",
@@ -46,5 +46,4 @@ __all__ = [
     "skipped",
     "source_number",
     "survey",
-    "write_csv",
 ]

@@ -1,4 +1,4 @@
-"""From sources to candidates: which images can be used, and the features of all that can."""
+"""From sources to candidates: which images can be used, in which space they are compared, the features of each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from entropick.arrays import Integers
 from entropick.datasets import reading
 from entropick.datasets.reading import Head
 from entropick.errors import InputError
-from entropick.features.cache import FeatureCache, Read
-from entropick.run.files import fingerprint
+from entropick.features.cache import FeatureCache, Read, check_encoder
+from entropick.run.files import fingerprint, hash_file
+from entropick.sources.embeddings import read_embeddings
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
 
@@ -67,6 +68,74 @@ class Survey:
     def mode(self) -> str:
         """How `entropick.datasets.reading.read_image` should convert files."""
         return "grey" if self.shape is not None and self.shape[-1] == 1 else "rgb"
+
+
+@dataclass(frozen=True)
+class Space:
+    """One space.
+
+    Attributes
+    ----------
+    name
+        What the keys of its values end in.
+    encoder
+        How images become features; None if there are embeddings.
+    file
+        A ``.npy`` or ``.parquet`` file with an embedding of each image, the sources in order; None if there is an
+        encoder or the sources are embeddings themselves.
+    """
+
+    name: str
+    encoder: features.Features | None = None
+    file: Path | None = None
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
+        are_images = sources[0].kind != "embeddings"
+        if not are_images and (self.encoder or self.file):
+            raise InputError("features: expected none, because the sources are embeddings already.")
+        if are_images and not (self.encoder or self.file):
+            raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
+        if self.encoder is not None:
+            check_encoder(self.encoder)
+
+    def identity(self) -> Any:
+        """The space as plain data: equal where features are equal."""
+        if self.encoder is not None:
+            return self.encoder.identity()
+        if self.file is None:
+            return "embeddings"
+        return {"file": readable(str(self.file)), "content": hash_file(self.file).sha256}
+
+    def embedded(self, sources: Sequence[Source]) -> arrays.Features | None:
+        """What is in the file, one row for each image of all sources; None if there is no file."""
+        if self.file is None:
+            return None
+        X = read_embeddings(self.file)
+        check_rows(sources, X)
+        return X
+
+    def width(self, sources: Sequence[Source], embedded: arrays.Features | None, shape: tuple[int, ...] | None) -> int:
+        """The number of features, before there are any; `embedded` is what `embedded` gave."""
+        if self.encoder is not None:
+            # An encoder that takes images of every size makes as many features of a small one.
+            return self.encoder.width(shape or (8, 8, 3))
+        width = (sources[0].array if embedded is None else embedded).shape[1]  # type: ignore[union-attr]
+        return int(width)
+
+    def candidates(
+        self,
+        sources: Sequence[Source],
+        embedded: arrays.Features | None,
+        hashes: Sequence[str],
+        found: Survey,
+        cache: Path,
+        work: Work,
+    ) -> Candidates:
+        """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
+        if self.encoder is not None:
+            return extract(sources, hashes, self.encoder, found, cache, work)
+        return given(sources, embedded, found.problems)
 
 
 def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:

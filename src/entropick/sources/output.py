@@ -1,80 +1,101 @@
-"""The output folder of a command that goes from files into files: whose it is, whether it is whole, its tables."""
+"""The folder that a command works in which goes from files into files: a run directory, with tables and pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import dataclasses
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError
-from entropick.run.files import (
-    FileRecord,
-    hash_file,
-    read_json,
-    remove_partial,
-    storage_errors,
-    write_atomic,
-    write_json,
-)
+from entropick.run.directory import Run
+from entropick.run.files import read_json, storage_errors
 from entropick.run.folder import CONFIG, check_config, locked
+from entropick.run.history import repair_run, verify_run
+from entropick.run.ledger import LEDGER, Ledger
+from entropick.run.work_folder import Pace
 from entropick.sources.source import Source, readable
+from entropick.work import Work
 
 
-def check_output(out: Path, sources: Sequence[Source], config_keys: set[str], *, of: str) -> None:
-    """Refuse a folder that is in one of the `sources`, or holds what no such command has written.
+@dataclass(frozen=True)
+class OutputFolder:
+    """The folder `out` of a command that makes a `product`, such as "selection", from `sources`.
 
-    `config_keys` are keys of the ``config.json`` by which the command knows its own folder; `of` is what it makes.
+    It is a run directory. What is in it follows from the sources alone, so what is missing or damaged is made again.
+
+    Attributes
+    ----------
+    result
+        The file without which nothing is finished: before it is there, another config may begin anew.
+    config_keys
+        Keys of the ``config.json`` by which the command knows its own folder.
     """
-    _check_outside(out, sources)
-    with storage_errors(out):
-        if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-            return
-        config = read_json(out / CONFIG) if (out / CONFIG).is_file() else None
-    if not isinstance(config, dict) or not config_keys <= config.keys():
-        raise InputError(f"out: expected a new folder or one of an earlier {of}, but {out} holds other files.")
 
+    out: Path
+    sources: Sequence[Source]
+    product: str
+    result: str
+    config_keys: Collection[str]
 
-@contextmanager
-def begun(out: Path, config: Mapping[str, Any], *, done: str) -> Iterator[None]:
-    """Hold the folder, free of what was left half-written, with the `config` that is worked by.
-
-    `done` is the file without which nothing is finished, see `check_config`.
-    """
-    with locked(out):
-        # Again: another process may have finished here while this one looked at its images.
-        check_config(out, config, done=done)
-        remove_partial(out)
-        write_json(out / CONFIG, config)
-        yield
-
-
-def _check_outside(out: Path, sources: Sequence[Source]) -> None:
-    """Refuse a folder in one of the `sources`: what is written there would be one of its images the next time."""
-    for source in sources:
-        # realpath minds no loop of links, which is refused where the folder is made.
-        above = (Path(os.path.realpath(out)), *Path(os.path.realpath(out)).parents)
-        if source.kind == "folder" and Path(os.path.realpath(source.path)) in above:
+    def check(self) -> None:
+        """Raise InputError for a folder in one of the sources, of something else, or of an older entropick."""
+        # What is written into a source would be one of its images the next time. realpath minds no loop of links,
+        # which is refused where the folder is made.
+        real = Path(os.path.realpath(self.out))
+        for source in self.sources:
+            if source.kind == "folder" and Path(os.path.realpath(source.path)) in (real, *real.parents):
+                raise InputError(
+                    f"out: expected a folder outside of the sources, but {readable(str(self.out))} is in {source.name} "
+                    f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                )
+        with storage_errors(self.out):
+            if not self.out.is_dir() or not any(path.name[0] != "." for path in self.out.iterdir()):
+                return
+            config = read_json(self.out / CONFIG) if (self.out / CONFIG).is_file() else None
+        if not isinstance(config, dict) or not set(self.config_keys) <= config.keys():
             raise InputError(
-                f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
-                f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                f"out: expected a new folder or one of an earlier {self.product}, but {self.out} holds other files."
+            )
+        if (self.out / self.result).exists() and not (self.out / LEDGER).exists():
+            raise InputError(
+                f"out: {self.out} holds a {self.product} of an entropick that kept no {LEDGER}; its files are as good "
+                "as they were, but nothing can be added to them. Give another --out."
             )
 
+    def holds(self, config: Mapping[str, Any], stages: Collection[str]) -> bool:
+        """Whether all `stages` are finished and whole; RunChanged, with a diff, if another config made the result."""
+        check_config(self.out, config, done=self.result)
+        if not (self.out / LEDGER).exists() or verify_run(self.out).damages:
+            return False
+        return set(stages) <= {entry.stage for entry in Ledger(self.out)}
 
-def finished(path: Path) -> dict[str, Any] | None:
-    """The result at `path`; None if there is none, or one of the files it names is not as it was written."""
-    if not path.exists():
-        return None
-    result = read_json(path)
-    if not isinstance(result, dict) or not isinstance(result.get("files"), dict):
-        return None
-    files = {path.parent / name: record for name, record in result["files"].items()}
-    whole = all(file.is_file() and dataclasses.asdict(hash_file(file)) == record for file, record in files.items())
-    return result if whole else None
+    @contextlib.contextmanager
+    def opened(
+        self, config: Mapping[str, Any], *, work: Work, pace: Pace | None = None, shared: Path | None = None
+    ) -> Iterator[Run]:
+        """The run directory, with its lock, free of what is damaged; `shared` is another place for what is kept."""
+        # Again: another process may have finished here while this one looked at its images.
+        check_config(self.out, config, done=self.result)
+        if (self.out / LEDGER).exists():
+            if not (self.out / self.result).exists() and read_json(self.out / CONFIG) != config:
+                with locked(self.out):
+                    (self.out / LEDGER).unlink()
+            elif (found := verify_run(self.out)).damages:
+                repair_run(found)
+        with Run.open(
+            self.out,
+            config,
+            shared=shared,
+            pace=pace,
+            observer=lambda event: work.progress(event.done, event.total, event.note or event.stage),
+            by_iteration=False,
+        ) as run:
+            yield run
 
 
 def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -85,13 +106,13 @@ def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]
     }
 
 
-def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> FileRecord:
-    """Write columns of equal length; file names keep their bytes, whatever those are."""
+def csv_text(table: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of equal length as CSV; file names keep their bytes, whatever those are, as surrogates."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    return write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
+    return text.getvalue()
 
 
 def fitted(picture: Any, side: int) -> Any:
