@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from entropick.cli.flags import assignments, check_directory, says
+from entropick.cli.flags import assignments, check_directory, parse_budget, says
 from entropick.cli.terminal import Bar, Terminal, print_columns
 from entropick.config import build, check_known, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError
@@ -71,13 +71,21 @@ class Select:
     ] = ()
     """Any other parameter of selector, guard or features, for instance guard.k=3 or features.size=base."""
 
+    budget: Annotated[str | None, says("none", metavar="TIME")] = None
+    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
+    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
+    """Where features and checkpoints are kept; commands that are given the same one share them."""
+
     def execute(self) -> int:
         """Choose, and say what came out."""
         check_directory(self.out, flag="--out")
+        budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        if self.work is not None:
+            check_directory(self.work, flag="--work")
         choice = self._choice()
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
         with Bar(console) as bar:
-            result = choice.run(self.out, work=bar, say=console.print)
+            result = choice.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
         _print_result(result, self.out, console)
         return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from entropick.page import words
 from entropick.run.directory import Outcome
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
-from entropick.run.work_folder import Pace
 from entropick.scoring.measuring import (
     N_SPLITS,
     check_differing,
@@ -45,6 +45,7 @@ from entropick.sources.cost import score_forecast
 from entropick.work import Work
 
 RESULT, PAGE = "score.json", "score.html"
+_JUDGE = "judge"
 # Nearest pairs that the page shows, over all spaces.
 _N_SHOWN = 48
 
@@ -125,7 +126,7 @@ class Score:
         *,
         work: Work | None = None,
         say: Say = lambda line: None,
-        pace: Pace | None = None,
+        budget_seconds: float | None = None,
         shared: Path | None = None,
     ) -> dict[str, Any]:
         """Measure, and write all into `out`; the same call goes on where it was interrupted. Returns ``score.json``.
@@ -136,8 +137,8 @@ class Score:
             The output folder, a run directory: a stage "measure SPACE" for each space, then "judge".
         work, say
             Where progress and what is worth a line are told.
-        pace
-            When the budget ends.
+        budget_seconds
+            After this time the next moment at which all is kept ends the call.
         shared
             Where features are kept, for several commands; None for ``work`` in `out`.
 
@@ -152,7 +153,7 @@ class Score:
         RunLocked, StorageError
             `out` is in use, or cannot be written.
         """
-        work = work or Work()
+        work, deadline = work or Work(), None if budget_seconds is None else time.time() + budget_seconds
         self.check()
         folder = OutputFolder(out, self.sources, "score", RESULT, ("sources", "spaces", "metrics"))
         folder.check()
@@ -161,18 +162,17 @@ class Score:
         if not self.allow_same:
             check_two_sets(self.sources, contents.hashes)
         config = self.describe(contents)
-        if folder.holds(config, [f"measure {space.name}" for space in self.spaces]):
+        if folder.holds(config):
             found = None
             say(f"scored before: {out} is complete.")
         else:
             found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self._foretell(found, embedded, say)
-        with folder.opened(config, work=work, pace=pace, shared=shared) as run:
+        with folder.opened(config, work=work, deadline=deadline, shared=shared) as run:
             compute = partial(_measure, found=found, cache=run.work / "features", say=say)
             measured = [
-                run.stage(0, f"measure {space.name}", self._inputs(contents, config, space), compute)
-                for space in self.spaces
+                run.stage(0, _stage(space), self._inputs(contents, config, space), compute) for space in self.spaces
             ]
             told = Inputs(
                 settings={
@@ -185,13 +185,14 @@ class Score:
                 }
             )
             # Conditions judge values and change none: others than before judge the same values again.
-            judged = run.stage(0, "judge", told, _judge, may_change=True)
+            judged = run.stage(0, _JUDGE, told, _judge, may_change=True)
             result: dict[str, Any] = run.load(judged, RESULT)
             return result
 
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The score as plain data: equal for equal values. Conditions judge values and are no part of it."""
         return {
+            "stages": [*(_stage(space) for space in self.spaces), _JUDGE],
             "sources": contents.described(),
             "spaces": {space.name: space.identity() for space in self.spaces},
             "metrics": list(self.measured),
@@ -246,6 +247,10 @@ class Score:
             f"{words.duration(sum(cost.seconds for cost in costs))}, "
             f"{max(cost.bytes for cost in costs) / 2**30:.1f} GiB of memory."
         )
+
+
+def _stage(space: Space) -> str:
+    return f"measure {space.name}"
 
 
 def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:

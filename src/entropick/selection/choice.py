@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,6 @@ from entropick.processes import usable_device
 from entropick.run.directory import Outcome
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
-from entropick.run.work_folder import Pace
 from entropick.selection.appraisal import appraise
 from entropick.selection.output import CHOSEN, MANIFEST, Files, Output, Rows, place_files, remove_written
 from entropick.selectors.base import Rule, Selector
@@ -43,8 +43,6 @@ from entropick.work import Work
 
 RESULT = "selection.json"
 _STAGE = "select"
-# Between checkpoints of a choice.
-_SECONDS = 20.0
 
 Say = Callable[[str], None]
 
@@ -116,7 +114,7 @@ class Choice:
         *,
         work: Work | None = None,
         say: Say = lambda line: None,
-        pace: Pace | None = None,
+        budget_seconds: float | None = None,
         shared: Path | None = None,
     ) -> dict[str, Any]:
         """Choose, and write all into `out`; the same call goes on where it was interrupted. Returns ``selection.json``.
@@ -127,8 +125,8 @@ class Choice:
             The output folder, a run directory with the one stage "select".
         work, say
             Where progress and what is worth a line are told.
-        pace
-            When checkpoints are due, and when the budget ends.
+        budget_seconds
+            After this time the next checkpoint ends the call.
         shared
             Where features and checkpoints are kept, for several commands; None for ``work`` in `out`.
 
@@ -143,21 +141,21 @@ class Choice:
         RunLocked, StorageError
             `out` is in use, or cannot be written.
         """
-        work = work or Work()
+        work, deadline = work or Work(), None if budget_seconds is None else time.time() + budget_seconds
         self.check()
         folder = OutputFolder(out, self.sources, "selection", RESULT, ("sources", "selector", "guard"))
         folder.check()
         X = self._space.embedded(self.sources)
         contents = Contents.of(self.sources, work)
         config = self.describe(contents)
-        if folder.holds(config, [_STAGE]):
+        if folder.holds(config):
             found = None
             say(f"chosen before: {out} is complete.")
         else:
             found = survey(self.sources, one_size=self.encoder is not None, work=work)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self._foretell(found, X, say)
-        with folder.opened(config, work=work, pace=pace or Pace(_SECONDS), shared=shared) as run:
+        with folder.opened(config, work=work, deadline=deadline, shared=shared) as run:
             if run.ledger.find(0, _STAGE) is None:
                 remove_written(out)
             compute = partial(_choose, found=found, cache=run.work / "features", out=out, say=say)
@@ -171,6 +169,7 @@ class Choice:
         """The choice as plain data: equal for equal results."""
         named = contents.described()
         return {
+            "stages": [_STAGE],
             "sources": named,
             # Numbers of sources and of rows follow it.
             "order": list(named),
@@ -198,11 +197,8 @@ class Choice:
     def _space(self) -> Space:
         return Space("features", encoder=self.encoder, file=self.embeddings)
 
-    def _number(self, name: str, role: str) -> int:
-        return source_number(self.sources, name, role=role)
-
     def _rule(self) -> Selector:
-        minimum = {self._number(name, "quota"): share for name, share in self.quotas.items()}
+        minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
     def _check_classes(self) -> None:

@@ -21,6 +21,9 @@ from entropick.run.work_folder import Pace
 from entropick.sources.source import Source, readable
 from entropick.work import Work
 
+# Between checkpoints.
+_SECONDS = 20.0
+
 
 @dataclass(frozen=True)
 class OutputFolder:
@@ -67,18 +70,21 @@ class OutputFolder:
                 "as they were, but nothing can be added to them. Give another --out."
             )
 
-    def holds(self, config: Mapping[str, Any], stages: Collection[str]) -> bool:
-        """Whether all `stages` are finished and whole; RunChanged, with a diff, if another config made the result."""
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Whether all stages of `config` are finished and whole; RunChanged, with a diff, for another one's result."""
         check_config(self.out, config, done=self.result)
         if not (self.out / LEDGER).exists() or verify_run(self.out).damages:
             return False
-        return set(stages) <= {entry.stage for entry in Ledger(self.out)}
+        return set(config["stages"]) <= {entry.stage for entry in Ledger(self.out)}
 
     @contextlib.contextmanager
     def opened(
-        self, config: Mapping[str, Any], *, work: Work, pace: Pace | None = None, shared: Path | None = None
+        self, config: Mapping[str, Any], *, work: Work, deadline: float | None = None, shared: Path | None = None
     ) -> Iterator[Run]:
-        """The run directory, with its lock, free of what is damaged; `shared` is another place for what is kept."""
+        """The run directory, with its lock, free of what is damaged; `shared` is another place for what is kept.
+
+        `deadline` is a ``time.time()`` after which the next checkpoint raises BudgetSpent.
+        """
         # Again: another process may have finished here while this one looked at its images.
         check_config(self.out, config, done=self.result)
         if (self.out / LEDGER).exists():
@@ -91,7 +97,7 @@ class OutputFolder:
             self.out,
             config,
             shared=shared,
-            pace=pace,
+            pace=Pace(_SECONDS, deadline),
             observer=lambda event: work.progress(event.done, event.total, event.note or event.stage),
             by_iteration=False,
         ) as run:
