@@ -31,6 +31,7 @@ from entropick.run import LEDGER, Ledger
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
 from entropick.sources import open_sources
+from entropick.sources import output as files_command
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 # What is in a folder before anything is finished.
@@ -499,8 +500,8 @@ def test_another_process_finished_in_the_folder_meanwhile(cli, place, monkeypatc
         assert cli("select", "real=real", "--n", "9", "--seed", "7", "--out", "out").code == 0
         return survey(*arguments, **more)
 
-    survey = choice.survey
-    monkeypatch.setattr(choice, "survey", meanwhile)
+    survey = files_command.survey
+    monkeypatch.setattr(files_command, "survey", meanwhile)
     ended = cli("select", "real=real", "--n", "9", "--out", "out")
     assert ended.code == 2 and "selector.random_state: was 7, now 0" in ended.err
     assert result()["config"]["seed"] == 7

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from entropick import __version__
-from entropick.arrays import Features, check_count
+from entropick.arrays import check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
-from entropick.run.directory import Outcome
+from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
+from entropick.run.ledger import Entry
 from entropick.scoring.measuring import (
     N_SPLITS,
     check_differing,
@@ -30,31 +30,26 @@ from entropick.scoring.measuring import (
 from entropick.scoring.verdict import Condition
 from entropick.sources import (
     Contents,
-    OutputFolder,
-    Source,
+    FilesCommand,
+    Say,
     Space,
     Survey,
-    check_files,
     check_problems,
     csv_text,
     readable_columns,
     skipped,
-    survey,
 )
 from entropick.sources.cost import score_forecast
 from entropick.work import Work
 
-RESULT, PAGE = "score.json", "score.html"
+PAGE = "score.html"
 _JUDGE = "judge"
 # Nearest pairs that the page shows, over all spaces.
 _N_SHOWN = 48
 
-Say = Callable[[str], None]
-Embedded = Mapping[str, Features | None]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(FilesCommand):
     """What to compare, where, and by what.
 
     Attributes
@@ -78,14 +73,19 @@ class Score:
         What random numbers depend on.
     """
 
-    sources: Sequence[Source]
+    product, done, result = "score", "scored", "score.json"
+    marks = ("sources", "spaces", "metrics")
+
     spaces: Sequence[Space]
     metrics: Sequence[str] | None = None
     conditions: Sequence[Condition] = ()
     allow_same: bool = False
-    skip_bad: bool = False
     with_intervals: bool = False
-    seed: int = 0
+
+    @property
+    def compared(self) -> Sequence[Space]:
+        """The spaces."""
+        return self.spaces
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -120,81 +120,14 @@ class Score:
         if not self.measured:
             raise InputError(f"metrics: expected at least one of {', '.join(MEASURES)}.")
 
-    def run(
-        self,
-        out: Path,
-        *,
-        work: Work | None = None,
-        say: Say = lambda line: None,
-        budget_seconds: float | None = None,
-        shared: Path | None = None,
-    ) -> dict[str, Any]:
-        """Measure, and write all into `out`; the same call goes on where it was interrupted. Returns ``score.json``.
-
-        Parameters
-        ----------
-        out
-            The output folder, a run directory: a stage "measure SPACE" for each space, then "judge".
-        work, say
-            Where progress and what is worth a line are told.
-        budget_seconds
-            After this time the next moment at which all is kept ends the call.
-        shared
-            Where features are kept, for several commands; None for ``work`` in `out`.
-
-        Raises
-        ------
-        InputError
-            For unusable sources or parameters; all unreadable images are named.
-        RunChanged
-            `out` holds another score; the message is a diff.
-        BudgetSpent
-            The budget ended between two parts of the work.
-        RunLocked, StorageError
-            `out` is in use, or cannot be written.
-        """
-        work, deadline = work or Work(), None if budget_seconds is None else time.time() + budget_seconds
-        self.check()
-        folder = OutputFolder(out, self.sources, "score", RESULT, ("sources", "spaces", "metrics"))
-        folder.check()
-        embedded = {space.name: space.embedded(self.sources) for space in self.spaces}
-        contents = Contents.of(self.sources, work)
-        if not self.allow_same:
-            check_two_sets(self.sources, contents.hashes)
-        config = self.describe(contents)
-        if folder.holds(config):
-            found = None
-            say(f"scored before: {out} is complete.")
-        else:
-            found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
-            check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
-            self._foretell(found, embedded, say)
-        with folder.opened(config, work=work, deadline=deadline, shared=shared) as run:
-            compute = partial(_measure, found=found, cache=run.work / "features", say=say)
-            measured = [
-                run.stage(0, _stage(space), self._inputs(contents, config, space), compute) for space in self.spaces
-            ]
-            told = Inputs(
-                settings={
-                    "contents": contents,
-                    "config": config,
-                    "measured": [entry.values for entry in measured],
-                    "conditions": [condition.text for condition in self.conditions],
-                    "left_out": list(self.left_out),
-                    "version": __version__,
-                }
-            )
-            # Conditions judge values and change none: others than before judge the same values again.
-            judged = run.stage(0, _JUDGE, told, _judge, may_change=True)
-            result: dict[str, Any] = run.load(judged, RESULT)
-            return result
-
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The score as plain data: equal for equal values. Conditions judge values and are no part of it."""
+        if not self.allow_same:
+            check_two_sets(self.sources, contents.hashes)
         return {
             "stages": [*(_stage(space) for space in self.spaces), _JUDGE],
             "sources": contents.described(),
-            "spaces": {space.name: space.identity() for space in self.spaces},
+            "spaces": {space.name: space.identity() for space in contents.spaces},
             "metrics": list(self.measured),
             "allow_same": self.allow_same,
             "skip_bad": self.skip_bad,
@@ -202,18 +135,29 @@ class Score:
             "seed": self.seed,
         }
 
-    def _inputs(self, contents: Contents, config: dict[str, Any], space: Space) -> Inputs:
+    def stages(
+        self, run: Run, contents: Contents, config: dict[str, Any], found: Survey | None, work: Work, say: Say
+    ) -> Entry:
+        """Measure in each space, then judge."""
         names = ("metrics", "allow_same", "skip_bad", "intervals", "seed")
         # The page shows fewer pairs of each space where there are several.
-        n_shown = max(8, _N_SHOWN // len(self.spaces))
-        return Inputs(
-            settings={
-                "contents": contents,
-                "space": space,
-                "n_shown": n_shown,
-                **{name: config[name] for name in names},
-            }
-        )
+        settings = {"contents": contents, "n_shown": max(8, _N_SHOWN // len(self.spaces))}
+        settings |= {name: config[name] for name in names}
+        compute = partial(_measure, found=found, cache=run.work / "features", say=say)
+        measured = [
+            run.stage(0, _stage(space), Inputs(settings={**settings, "space": space}), compute)
+            for space in contents.spaces
+        ]
+        told = {
+            "contents": contents,
+            "config": config,
+            "measured": [entry.values for entry in measured],
+            "conditions": [condition.text for condition in self.conditions],
+            "left_out": list(self.left_out),
+            "version": __version__,
+        }
+        # Conditions judge values and change none: others than before judge the same values again.
+        return run.stage(0, _JUDGE, Inputs(settings=told), _judge, may_change=True)
 
     @property
     def _roles(self) -> set[str]:
@@ -232,12 +176,13 @@ class Score:
                 "Leave it out."
             )
 
-    def _foretell(self, found: Survey, embedded: Embedded, say: Say) -> None:
+    def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
+        """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
         if self.left_out:
             say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
-        widths = {space.name: space.width(self.sources, embedded[space.name], found.shape) for space in self.spaces}
+        widths = {space.name: space.width(self.sources, found.shape) for space in contents.spaces}
         n_splits = N_SPLITS if self.with_intervals else 0
         costs = [score_forecast(sizes, width, self.measured, n_splits=n_splits) for width in widths.values()]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
@@ -256,15 +201,10 @@ def _stage(space: Space) -> str:
 def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:
     """The stage of one space: its values, and which training image is nearest to each generated one."""
     assert found is not None, "only a score that is not finished is measured"
-    sources, hashes, space = given["contents"].sources, given["contents"].hashes, given["space"]
-    embedded, start, candidates = space.embedded(sources), 0, {}
-    for source, content, problems in zip(sources, hashes, found.problems, strict=True):
-        rows = None if embedded is None else embedded[start : start + len(source)]
-        alone = Survey(found.shape, (problems,))
-        of = space.candidates([source], rows, [content], alone, cache, work)
-        check_differing(source.name, of.X, space.name)
-        candidates[source.name] = of
-        start += len(source)
+    sources, space = given["contents"].sources, given["space"]
+    candidates = given["contents"].apart(space, found, cache, work)
+    for name, of in candidates.items():
+        check_differing(name, of.X, space.name)
     problems_of = [of.problems[0] for of in candidates.values()]
     check_problems(sources, problems_of, skip_bad=given["skip_bad"])
     check_rows({name: len(of) for name, of in candidates.items()}, given["metrics"], halves=given["intervals"])
@@ -320,4 +260,4 @@ def _judge(given: Given, work: Work) -> Outcome:
     }
     conditions = [Condition.parse(text) for text in given["conditions"]]
     result["conditions"] = [of.judge(result["values"], list(result["spaces"])) for of in conditions]
-    return Outcome({RESULT: readable_json(result), PAGE: render_score(result, sources)})
+    return Outcome({Score.result: readable_json(result), PAGE: render_score(result, sources)})

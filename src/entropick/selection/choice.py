@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,41 +13,37 @@ from typing import Any
 import numpy as np
 
 from entropick import features
-from entropick.arrays import Features, Integers
+from entropick.arrays import Integers
 from entropick.errors import DuplicateWarning, InputError
 from entropick.processes import usable_device
-from entropick.run.directory import Outcome
+from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
+from entropick.run.ledger import Entry
 from entropick.selection.appraisal import appraise
 from entropick.selection.output import CHOSEN, MANIFEST, Files, Output, Rows, place_files, remove_written
-from entropick.selectors.base import Rule, Selector
-from entropick.selectors.guards import OutlierGuard
+from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED
 from entropick.sources import (
     Candidates,
     Contents,
-    OutputFolder,
+    FilesCommand,
+    Say,
     Source,
     Space,
     Survey,
-    check_files,
     check_problems,
     skipped,
     source_number,
-    survey,
 )
 from entropick.sources.cost import selection_forecast
 from entropick.work import Work
 
-RESULT = "selection.json"
 _STAGE = "select"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(FilesCommand):
     """What to choose, from what, and how.
 
     Attributes
@@ -76,20 +71,25 @@ class Choice:
         What the random control depends on.
     """
 
-    sources: Sequence[Source]
+    product, done, result = "selection", "chosen", "selection.json"
+    marks = ("sources", "selector", "guard")
+
     selector: Selector
     encoder: features.Features | None = None
     embeddings: Path | None = None
-    guard: OutlierGuard | None = None
+    guard: Guard | None = None
     quotas: Mapping[str, float] = field(default_factory=dict)
     balance: bool = False
     files: Files = "none"
-    skip_bad: bool = False
-    seed: int = 0
+
+    @property
+    def compared(self) -> tuple[Space]:
+        """The one space that the selector sees."""
+        return (Space("features", encoder=self.encoder, file=self.embeddings),)
 
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
-        self._space.check(self.sources)
+        self.compared[0].check(self.sources)
         self._check_classes()
         self._rule().check()
         if self.guard is not None:
@@ -108,63 +108,6 @@ class Choice:
                 f"n: expected at most {n}, as many as there are candidates, got {self.selector.n_samples}."
             )
 
-    def run(
-        self,
-        out: Path,
-        *,
-        work: Work | None = None,
-        say: Say = lambda line: None,
-        budget_seconds: float | None = None,
-        shared: Path | None = None,
-    ) -> dict[str, Any]:
-        """Choose, and write all into `out`; the same call goes on where it was interrupted. Returns ``selection.json``.
-
-        Parameters
-        ----------
-        out
-            The output folder, a run directory with the one stage "select".
-        work, say
-            Where progress and what is worth a line are told.
-        budget_seconds
-            After this time the next checkpoint ends the call.
-        shared
-            Where features and checkpoints are kept, for several commands; None for ``work`` in `out`.
-
-        Raises
-        ------
-        InputError
-            For unusable sources or parameters; all unreadable images are named.
-        RunChanged
-            `out` holds another choice; the message is a diff.
-        BudgetSpent
-            The budget ended at a checkpoint.
-        RunLocked, StorageError
-            `out` is in use, or cannot be written.
-        """
-        work, deadline = work or Work(), None if budget_seconds is None else time.time() + budget_seconds
-        self.check()
-        folder = OutputFolder(out, self.sources, "selection", RESULT, ("sources", "selector", "guard"))
-        folder.check()
-        X = self._space.embedded(self.sources)
-        contents = Contents.of(self.sources, work)
-        config = self.describe(contents)
-        if folder.holds(config):
-            found = None
-            say(f"chosen before: {out} is complete.")
-        else:
-            found = survey(self.sources, one_size=self.encoder is not None, work=work)
-            check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
-            self._foretell(found, X, say)
-        with folder.opened(config, work=work, deadline=deadline, shared=shared) as run:
-            if run.ledger.find(0, _STAGE) is None:
-                remove_written(out)
-            compute = partial(_choose, found=found, cache=run.work / "features", out=out, say=say)
-            entry = run.stage(0, _STAGE, self._inputs(contents, config), compute)
-            if self.files != "none" and not (out / CHOSEN).is_dir():
-                place_files(out, self.sources, run.load(entry, MANIFEST), link=self.files == "link", work=work)
-            result: dict[str, Any] = run.load(entry, RESULT)
-            return result
-
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
         named = contents.described()
@@ -173,7 +116,7 @@ class Choice:
             "sources": named,
             # Numbers of sources and of rows follow it.
             "order": list(named),
-            "features": self._space.identity(),
+            "features": contents.spaces[0].identity(),
             "selector": self._rule().describe(),
             "guard": None if self.guard is None else self.guard.describe(),
             "balance": self.balance,
@@ -182,20 +125,19 @@ class Choice:
             "seed": self.seed,
         }
 
-    def _inputs(self, contents: Contents, config: dict[str, Any]) -> Inputs:
-        return Inputs(
-            settings={
-                "contents": contents,
-                "space": self._space,
-                "rule": self._rule(),
-                "guard": None if self.guard is None else dataclasses.replace(self.guard),
-                "config": config,
-            }
-        )
-
-    @property
-    def _space(self) -> Space:
-        return Space("features", encoder=self.encoder, file=self.embeddings)
+    def stages(
+        self, run: Run, contents: Contents, config: dict[str, Any], found: Survey | None, work: Work, say: Say
+    ) -> Entry:
+        """The one stage; chosen files that have gone since are placed again."""
+        if run.ledger.find(0, _STAGE) is None:
+            remove_written(run.folder)
+        guard = None if self.guard is None else dataclasses.replace(self.guard)
+        settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
+        compute = partial(_choose, found=found, cache=run.work / "features", out=run.folder, say=say)
+        entry = run.stage(0, _STAGE, Inputs(settings={**settings, "config": config}), compute)
+        if self.files != "none" and not (run.folder / CHOSEN).is_dir():
+            place_files(run.folder, self.sources, run.load(entry, MANIFEST), link=self.files == "link", work=work)
+        return entry
 
     def _rule(self) -> Selector:
         minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
@@ -221,9 +163,10 @@ class Choice:
         """What decides about rows, in order."""
         return [self.selector] if self.guard is None else [self.guard, self.selector]
 
-    def _foretell(self, found: Survey, X: Features | None, say: Say) -> None:
+    def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
+        """Say which sources are trusted, how much there is to choose from, and what that will take."""
         n = sum(map(len, self.sources)) - sum(map(len, found.problems))
-        width = self._space.width(self.sources, X, found.shape)
+        width = contents.spaces[0].width(self.sources, found.shape)
         wanted, trusted = self.selector.n_samples, 0
         for rule in self._rules():
             if numbers := rule.trusts:
@@ -241,8 +184,7 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
     assert found is not None, "only a choice that is not finished is made"
     contents, config, guard, rule = (given[name] for name in ("contents", "config", "guard", "rule"))
     sources = contents.sources
-    X = given["space"].embedded(sources)
-    candidates = given["space"].candidates(sources, X, contents.hashes, found, cache, work)
+    candidates = contents.candidates(given["space"], found, cache, work)
     check_problems(sources, candidates.problems, skip_bad=config["skip_bad"])
     kept, aside, guarding = np.arange(len(candidates)), None, None
     if guard is not None:
@@ -276,7 +218,7 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
     files = output.files(chosen, aside)
     if config["files"] != "none":
         place_files(out, sources, files[MANIFEST], link=config["files"] == "link", work=work)
-    return Outcome({**files, RESULT: readable_json({**values, "config": config})}, values)
+    return Outcome({**files, Choice.result: readable_json({**values, "config": config})}, values)
 
 
 def _classes(sources: Sequence[Source], candidates: Candidates) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Space:
-    """One space.
+    """Where sources are compared: by an encoder, by a file of embeddings, or as the embeddings that they are.
 
     Attributes
     ----------
@@ -83,11 +83,15 @@ class Space:
     file
         A ``.npy`` or ``.parquet`` file with an embedding of each image, the sources in order; None if there is an
         encoder or the sources are embeddings themselves.
+    embedded, content
+        What is in the file, and its hash, once it is `opened`.
     """
 
     name: str
     encoder: features.Features | None = None
     file: Path | None = None
+    embedded: arrays.Features | None = field(default=None, repr=False, compare=False)
+    content: str | None = None
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
@@ -99,43 +103,73 @@ class Space:
         if self.encoder is not None:
             check_encoder(self.encoder)
 
+    def opened(self, sources: Sequence[Source]) -> Self:
+        """The space with what is in its file; InputError unless that has one row for each image of all sources."""
+        if self.file is None:
+            return self
+        X = read_embeddings(self.file)
+        if len(X) != (n := sum(map(len, sources))):
+            listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
+            raise InputError(
+                f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again."
+            )
+        return replace(self, embedded=X, content=hash_file(self.file).sha256)
+
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
             return self.encoder.identity()
-        if self.file is None:
-            return "embeddings"
-        return {"file": readable(str(self.file)), "content": hash_file(self.file).sha256}
+        return "embeddings" if self.file is None else {"file": readable(str(self.file)), "content": self.content}
 
-    def embedded(self, sources: Sequence[Source]) -> arrays.Features | None:
-        """What is in the file, one row for each image of all sources; None if there is no file."""
-        if self.file is None:
-            return None
-        X = read_embeddings(self.file)
-        check_rows(sources, X)
-        return X
-
-    def width(self, sources: Sequence[Source], embedded: arrays.Features | None, shape: tuple[int, ...] | None) -> int:
-        """The number of features, before there are any; `embedded` is what `embedded` gave."""
+    def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
+        """The number of features, before there are any."""
         if self.encoder is not None:
             # An encoder that takes images of every size makes as many features of a small one.
             return self.encoder.width(shape or (8, 8, 3))
-        width = (sources[0].array if embedded is None else embedded).shape[1]  # type: ignore[union-attr]
-        return int(width)
+        matrix = sources[0].array if self.embedded is None else self.embedded
+        assert matrix is not None
+        return int(matrix.shape[1])
 
-    def candidates(
-        self,
-        sources: Sequence[Source],
-        embedded: arrays.Features | None,
-        hashes: Sequence[str],
-        found: Survey,
-        cache: Path,
-        work: Work,
-    ) -> Candidates:
+
+@dataclass(frozen=True)
+class Contents:
+    """Sources beside the hashes of what they held when they were looked at, and the opened spaces to compare in."""
+
+    sources: Sequence[Source]
+    hashes: Sequence[str]
+    spaces: Sequence[Space]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], spaces: Sequence[Space], work: Work) -> Self:
+        """Open the spaces, and hash the sources."""
+        opened = [space.opened(sources) for space in spaces]
+        return cls(sources, [source.content_hash(work) for source in sources], opened)
+
+    def described(self) -> dict[str, dict[str, str]]:
+        """Path and hash of each source, by its name."""
+        pairs = zip(self.sources, self.hashes, strict=True)
+        return {source.name: {"path": readable(str(source.path)), "content": content} for source, content in pairs}
+
+    def identity(self) -> list[Any]:
+        """The sources as plain data; numbers of sources and of rows follow their order."""
+        return [[name, described] for name, described in self.described().items()]
+
+    def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
-        if self.encoder is not None:
-            return extract(sources, hashes, self.encoder, found, cache, work)
-        return given(sources, embedded, found.problems)
+        if space.encoder is not None:
+            return extract(self.sources, self.hashes, space.encoder, found, cache, work)
+        return given(self.sources, space.embedded, found.problems)
+
+    def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
+        """The candidates of each source, by its name."""
+        start, parts = 0, {}
+        for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
+            rows = None if space.embedded is None else space.embedded[start : start + len(source)]
+            alone = Contents([source], [content], ())
+            of_source = Survey(found.shape, (problems,))
+            parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
+            start += len(source)
+        return parts
 
 
 def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
@@ -216,13 +250,6 @@ def given(sources: Sequence[Source], X: arrays.Features | None, problems: Proble
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
     # A memory map of which all rows are used is not copied.
     return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
-
-
-def check_rows(sources: Sequence[Source], X: arrays.Features) -> None:
-    """Raise InputError unless `X` has one row per image of all sources."""
-    if len(X) != (n := sum(map(len, sources))):
-        listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
-        raise InputError(f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again.")
 
 
 def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: bool) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,28 +74,6 @@ class Source:
     def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
         return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Sources beside the hashes of what they held when they were looked at."""
-
-    sources: Sequence[Source]
-    hashes: Sequence[str]
-
-    @classmethod
-    def of(cls, sources: Sequence[Source], work: Work) -> Self:
-        """Hash them all."""
-        return cls(sources, [source.content_hash(work) for source in sources])
-
-    def described(self) -> dict[str, dict[str, str]]:
-        """Path and hash of each source, by its name."""
-        pairs = zip(self.sources, self.hashes, strict=True)
-        return {source.name: {"path": readable(str(source.path)), "content": content} for source, content in pairs}
-
-    def identity(self) -> list[Any]:
-        """All that results depend on; numbers of sources and of rows follow their order."""
-        return [[name, described] for name, described in self.described().items()]
 
 
 def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
