@@ -51,6 +51,8 @@ def test_verify_and_status_know_it(cli, place, line):
     n_stages = len(History("out").config["stages"])
     assert re.search(rf"{n_stages}/{n_stages} +done", cli("status", "out").out)
     assert cli("verify", ".").code == 0
+    ended = cli("report", "out")
+    assert ended.code == 2 and "it holds a selection or a score" in ended.err and not Path("out/report.html").exists()
     whole = contents()
     for name in (RESULTS[line[0]], *(path.name for path in Path("out").glob("*.csv"))):
         damaged = bytearray(whole[name])

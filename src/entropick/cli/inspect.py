@@ -23,6 +23,7 @@ from entropick.run import (
     find_runs,
     is_locked,
     places,
+    read_config,
     read_study_file,
     repair_run,
     verify_run,
@@ -108,6 +109,10 @@ class Report:
             raise ConfigError("expected at least one run or study directory.")
         for folder in self.folders:
             find_runs(folder)
+            if (folder / LEDGER).is_file() and "stages" in read_config(folder):
+                raise ConfigError(
+                    f"{folder}: expected runs of loops, but it holds a selection or a score. See what is in it."
+                )
         from entropick import report
 
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
@@ -219,12 +224,12 @@ def _state(path: Path) -> tuple[str, str]:
 
 
 def _run_line(path: Path, name: Path) -> list[str]:
-    entries = History(path).entries
-    last = entries[-1] if entries else None
+    history = History(path)
+    last = history.entries[-1] if history.entries else None
     return [
         str(name) if name.parts else path.resolve().name,
         *_state(path),
-        f"{last.iteration} {last.stage}" if last else "-",
+        (last.stage if history.n_iterations is None else f"{last.iteration} {last.stage}") if last else "-",
         # Month, day, hour and minute of an ISO time, which the ledger has in UTC.
         str(last.timing.get("finished", "-"))[5:16].replace("T", " ") if last else "-",
     ]

@@ -5,7 +5,6 @@ image files before any is decoded and turns sources into aligned columns of cand
 commands that go from files into files (`output.py`), and `cost.py` forecasts what they take.
 """
 
-from entropick.features.cache import FeatureCache, lessons_of
 from entropick.sources.candidates import (
     Candidates,
     Contents,
@@ -23,7 +22,6 @@ __all__ = [
     "EMBEDDING_FILES",
     "Candidates",
     "Contents",
-    "FeatureCache",
     "FilesCommand",
     "Say",
     "Source",
@@ -34,7 +32,6 @@ __all__ = [
     "encoded",
     "fitted",
     "given",
-    "lessons_of",
     "open_sources",
     "read_embeddings",
     "readable",
