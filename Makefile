@@ -14,9 +14,10 @@ test: lint types unit  ## everything that CI checks
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt tools/make-venv
+$(INSTALLED): pyproject.toml constraints.txt tools/make-venv tools/fit_torchvision.py
 	PYTHON="$(PYTHON)" tools/make-venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python tools/fit_torchvision.py
 	touch $@
 
 lint: install

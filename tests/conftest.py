@@ -7,10 +7,5 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from entropick.optional import settle_torchvision
-
-# Before a test imports diffusers or transformers itself.
-settle_torchvision()
-
 # Started in the background of a shell, pytest and all that its tests start would not hear of Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ from fresh_python import SRC, run_python
 HOUSE = SRC / "entropick"
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(("arrays", "component", "optional", "random_stream", "work"), 1),
+    **dict.fromkeys(("arrays", "component", "random_stream", "work"), 1),
     "processes": 2,
     "neighbors": 3,
     **dict.fromkeys(("paradigms", "datasets", "selectors", "metrics", "diffusion", "run"), 4),

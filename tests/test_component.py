@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from entropick.component import Component
-from entropick.errors import InputError
+from entropick.component import Component, require
+from entropick.errors import InputError, MissingDependency
 
 
 @dataclass(kw_only=True)
@@ -80,3 +80,28 @@ def test_a_description_is_plain_data(value, plain):
 
 def test_a_component_without_a_kind_is_described_by_its_class():
     assert Nameless().describe() == {"kind": f"{__name__}:Nameless", "c": 0.5}
+
+
+@pytest.mark.parametrize("extra", ["", "timm"])
+def test_a_package_that_is_not_installed_is_named_with_what_installs_it(extra):
+    install = r"entropick\[timm\]" if extra else "entropick"
+    with pytest.raises(MissingDependency, match=f"here: expected .* gone, but it is not .*pip install '{install}'"):
+        require("gone.part", wanted_by="here", extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import gone", r"cannot be imported \(No module named 'gone'\). Run: pip install 'entropick\[timm\]'"),
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "torchvision that was built for the inst"),
+    ],
+)
+def test_a_package_that_does_not_fit_the_others(tmp_path, monkeypatch, content, message):
+    (tmp_path / "unfit.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependency, match=message):
+        require("unfit", wanted_by="here", extra="timm")
+
+
+def test_a_package_that_is_there_comes_back():
+    assert require("json", wanted_by="here") is json

@@ -1,17 +1,20 @@
 """What selectors, generators, features, paradigms and datasets have in common: they are their configuration.
 
-A `Registry` is the names by which study files and commands know them, and whatever else can be added by name.
+A `Registry` is the names by which study files and commands know them, and whatever else can be added by name. What
+a component needs of other packages, and not everyone has, it gets from `require`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
-from entropick.errors import ConfigError, InputError
+from entropick.errors import ConfigError, InputError, MissingDependency
 
 
 class Component:
@@ -102,3 +105,22 @@ class Registry:
                 f"{name!r} stands for {target}, which cannot be imported ({error}). "
                 "Mend or remove the package that brings it."
             ) from error
+
+
+def require(package: str, *, wanted_by: str, extra: str = "") -> ModuleType:
+    """Import a package, or a module of one, that only some need.
+
+    Raises
+    ------
+    MissingDependency
+        It is not installed, or does not fit the others; the message says what mends it.
+    """
+    try:
+        return importlib.import_module(package)
+    except Exception as error:
+        name = package.partition(".")[0]
+        came = f"it cannot be imported ({error})" if importlib.util.find_spec(name) else "it is not installed"
+        advice = f"Run: pip install 'entropick{f'[{extra}]' if extra else ''}'"
+        if "torchvision" in str(error):
+            advice = "Install the torchvision that was built for the installed torch, or remove it if nothing needs it."
+        raise MissingDependency(f"{wanted_by}: expected the package {name}, but {came}. {advice}") from error

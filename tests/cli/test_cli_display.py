@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from entropick.cli.display import Display, print_columns
+from entropick.cli.display import Display
+from entropick.cli.terminal import print_columns
 from entropick.config import load_study
 from entropick.loop.study import ArmEvent
 from entropick.run import Event, Place

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from entropick.cli.run import parse_budget
+from entropick.cli.flags import parse_budget
 from entropick.run import History
 
 

@@ -20,9 +20,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from entropick import metrics
+from entropick.datasets import reading
 from entropick.features import Pixels
+from entropick.run import LEDGER, Ledger
 from entropick.scoring import score
-from entropick.sources import extraction
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 TRAINING, FRESH, REFERENCE = DIGITS[:300], DIGITS[300:400], DIGITS[400:600]
@@ -61,7 +62,9 @@ def nearest(out="out", space="pixels"):
 
 
 def contents(folder):
-    return {p.name: p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file() and p.name[0] != "."}
+    """Of every file; of a ledger its seal, which times are no part of."""
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name[0] != "."]
+    return {p.name: Ledger(p.parent).seal if p.name == LEDGER else p.read_bytes() for p in files}
 
 
 def test_copies_are_found_and_everything_is_told(cli, place):
@@ -196,7 +199,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
     cli(*LINE)
     before = contents("out")
     (place / "out" / "score.html").unlink()
-    monkeypatch.setattr(extraction, "read_image", None)
+    monkeypatch.setattr(reading, "read_image", None)
     assert cli(*LINE).code == 0 and contents("out") == before
 
 
@@ -227,12 +230,13 @@ def test_a_real_ctrl_c(place):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SRC)}
     )
     deadline = time.monotonic() + 60
-    while not (place / "out" / "config.json").exists() and time.monotonic() < deadline:
+    while not (place / "out" / "work").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
-    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == ["config.json"]
+    begun = ["config.json", "environment.json", "work"]
+    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == begun
 
 
 def test_the_same_images_on_both_sides_are_refused_unless_meant(cli, place):

@@ -24,13 +24,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from entropick import features
+from entropick.datasets import reading
 from entropick.errors import InputError
 from entropick.features import cache as feature_cache
+from entropick.run import LEDGER, Ledger
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
-from entropick.sources import extraction, open_sources
+from entropick.sources import open_sources
+from entropick.sources import output as files_command
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+# What is in a folder before anything is finished.
+BEGUN = ["config.json", "environment.json", "work"]
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
 
 
@@ -61,8 +66,11 @@ def manifest(out="out"):
 
 
 def hashes(folder):
+    """Of every file; of a ledger its seal, which times are no part of."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): Ledger(path.parent).seal
+        if path.name == LEDGER
+        else hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
@@ -146,7 +154,7 @@ def test_embeddings_of_images(cli, place, method, embeddings):
     assert cli(*line.split()).code == 0
     kinds = {"greedy": 2.0, "threshold-decay": 2 / 0.95}
     assert method == "random" or result()["certificate"]["factor"] <= kinds[method] + 1e-9
-    assert (place / "out" / "contact-sheet.png").is_file() and not (place / "out" / "features").exists()
+    assert (place / "out" / "contact-sheet.png").is_file() and not (place / "out" / "work" / "features").exists()
 
 
 def test_sources_of_embeddings(cli, place):
@@ -192,7 +200,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     assert cli(*line).code == 0
     before = hashes(place / "out")
-    monkeypatch.setattr(choice.Choice, "_choose", None)
+    monkeypatch.setattr(choice, "appraise", None)
     assert "chosen before" in cli(*line).out
     ended = cli(*line, "--seed", "5")
     assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err
@@ -207,14 +215,14 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
     cli(*line)
     before = hashes(place / "out")
     (place / "out" / "manifest.csv").unlink()
-    monkeypatch.setattr(extraction, "read_image", None)
+    monkeypatch.setattr(reading, "read_image", None)
     assert cli(*line).code == 0 and hashes(place / "out") == before
 
 
 def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     monkeypatch.setattr(feature_cache, "_PART", 16)
-    read, calls = extraction.read_image, []
+    read, calls = reading.read_image, []
 
     def interrupted(file, *, mode):
         calls.append(file)
@@ -222,7 +230,7 @@ def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
             raise KeyboardInterrupt
         return read(file, mode=mode)
 
-    monkeypatch.setattr(extraction, "read_image", interrupted)
+    monkeypatch.setattr(reading, "read_image", interrupted)
     assert cli(*line).code == 130
     assert not (place / "out" / "selection.json").exists()
     assert not list((place / "out").rglob("*.partial"))
@@ -263,12 +271,12 @@ def test_a_real_ctrl_c(place):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SRC)}
     )
     deadline = time.monotonic() + 60
-    while not (place / "out" / "config.json").exists() and time.monotonic() < deadline:
+    while not (place / "out" / "work").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
-    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == ["config.json"]
+    assert sorted(path.name for path in (place / "out").iterdir() if path.name[0] != ".") == BEGUN
 
 
 def spoil(place):
@@ -309,7 +317,7 @@ def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
 def test_colour_and_grey_files_are_compared_in_colour(cli, place):
     Image.fromarray(np.full((8, 8, 4), 200, np.uint8)).save(place / "real" / "rgba.png")
     assert cli("select", "real=real", "--n", "10", "--out", "out").code == 0
-    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (61, 192)
+    assert np.load(next((place / "out" / "work" / "features").rglob("*.npy"))).shape == (61, 192)
 
 
 def test_colour_is_not_dropped_for_a_grey_array(cli, place):
@@ -462,7 +470,7 @@ def test_links_that_lead_nowhere_are_unreadable_images_and_folders_are_none(cli,
     assert all(name in ended.err for name in ("gone.png", "loop.png", "lab.tif"))
     assert cli("select", "real=real", "--n", "10", "--out", "out", "--skip-bad").code == 0
     assert len(result()["skipped"]) == 3
-    assert np.load(next((place / "out" / "features").rglob("*.npy"))).shape == (60, 64)
+    assert np.load(next((place / "out" / "work" / "features").rglob("*.npy"))).shape == (60, 64)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "{}"])
@@ -492,8 +500,8 @@ def test_another_process_finished_in_the_folder_meanwhile(cli, place, monkeypatc
         assert cli("select", "real=real", "--n", "9", "--seed", "7", "--out", "out").code == 0
         return survey(*arguments, **more)
 
-    survey = choice.survey
-    monkeypatch.setattr(choice, "survey", meanwhile)
+    survey = files_command.survey
+    monkeypatch.setattr(files_command, "survey", meanwhile)
     ended = cli("select", "real=real", "--n", "9", "--out", "out")
     assert ended.code == 2 and "selector.random_state: was 7, now 0" in ended.err
     assert result()["config"]["seed"] == 7

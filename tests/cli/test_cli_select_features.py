@@ -71,7 +71,7 @@ def test_a_classifier_with_its_lessons(cli, place):
     space = '{kind = "classifier", path = "labelled.npz", steps = 10}'
     ended = cli(*LINE, "--features", space)
     assert ended.code == 0 and "with 84 features" in ended.out
-    assert list((place / "out" / "features").glob("learned-*/weights.safetensors"))
+    assert list((place / "out" / "work" / "features").glob("learned-*/weights.safetensors"))
 
 
 @pytest.mark.parametrize(

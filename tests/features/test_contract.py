@@ -9,13 +9,10 @@ import pytest
 from sklearn.base import clone
 
 import entropick.features as features
+from entropick import config
 from entropick.errors import InputError
 
-CLASSES = [
-    cls
-    for cls in (getattr(features, name) for name in features.__all__)
-    if inspect.isclass(cls) and issubclass(cls, features.Features) and not inspect.isabstract(cls)
-]
+CLASSES = [config.component_class("features", kind, where="test") for kind in config.kinds("features")]
 CHANNELS = [1, 3]
 
 
@@ -62,6 +59,11 @@ def same(space):
 
 
 pytestmark = pytest.mark.parametrize("cls", CLASSES)
+
+
+def test_it_is_one_of_the_rooms_spaces_all_of_which_are_registered(cls):
+    classes = {one for _, one in inspect.getmembers(features, inspect.isclass) if issubclass(one, features.Features)}
+    assert cls in classes and {one for one in classes if not inspect.isabstract(one)} == set(CLASSES)
 
 
 def test_clone(cls, space):

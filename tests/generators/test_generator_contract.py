@@ -11,7 +11,7 @@ import torch
 from interruptions import Interrupting, with_interruptions
 from sklearn.base import clone
 
-from entropick import generators
+from entropick import config, generators
 from entropick.errors import InputError
 from entropick.generators import DDPM, KDE, Generator, Pipeline, save_pipeline
 from entropick.random_stream import RandomStream
@@ -59,6 +59,11 @@ def fitted(request, models):
 def test_every_exported_generator_that_can_be_fitted_is_tested_here():
     exported = {getattr(generators, name) for name in generators.__all__} - {Pipeline, save_pipeline}
     assert {type(make()) for make in GENERATORS.values()} == {cls for cls in exported if not inspect.isabstract(cls)}
+
+
+def test_every_generator_of_the_registry_is_tested_here():
+    registered = {config.component_class("generator", kind, where="test") for kind in config.kinds("generator")}
+    assert {type(make()) for make in GENERATORS.values()} == registered
 
 
 def test_a_sample_is_images_like_the_training_set(fitted):

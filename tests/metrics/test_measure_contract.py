@@ -20,8 +20,8 @@ from entropick.metrics import MEASURES, Measure, Roles, measure
 from entropick.metrics.suite import LOOP_MEASURES, REGISTRY
 from entropick.page.words import words
 from entropick.scoring import Condition, Score, Space
-from entropick.scoring.forecast import forecast
 from entropick.sources import open_sources
+from entropick.sources.cost import score_forecast
 
 ROLES = ("training", "generated", "reference", "real")
 
@@ -173,11 +173,11 @@ def test_it_moves_with_the_sizes_that_it_says_and_with_no_others(name):
 
 @every
 def test_its_cost_is_in_the_forecast(name, monkeypatch):
-    monkeypatch.setattr("entropick.scoring.forecast.seconds_per_pair", lambda width: (1e-9, 1e-9))
-    monkeypatch.setattr("entropick.scoring.forecast.seconds_per_spectrum", lambda width: 1.0)
+    monkeypatch.setattr("entropick.sources.cost.seconds_per_pair", lambda width: (1e-9, 1e-9))
+    monkeypatch.setattr("entropick.sources.cost.seconds_per_spectrum", lambda width: 1.0)
     record, sizes = MEASURES[name], dict.fromkeys(ROLES, 10_000)
     costs = {*record.searches} - {("generated", "training")} or record.products or record.n_spectra
-    more = forecast(sizes, 8, [name]).seconds - forecast(sizes, 8, []).seconds
+    more = score_forecast(sizes, 8, [name]).seconds - score_forecast(sizes, 8, []).seconds
     assert more > 0.1 if costs else more == 0
 
 

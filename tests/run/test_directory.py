@@ -11,7 +11,7 @@ import pytest
 from toy_run import CONFIG, counted, files_below, missing, other_bytes, other_size, write_run
 
 from entropick.errors import RunChanged, RunDamaged, RunError
-from entropick.run import Event, History, Inputs, Outcome, Run, check_config, find_runs
+from entropick.run import Event, History, Inputs, Outcome, Run, check_config, find_runs, verify_run
 
 NESTED = {"generator": {"kind": "ddpm", "steps": 10}, "selector": None, "seed": 0, "n_iterations": 3}
 
@@ -91,6 +91,21 @@ def test_nothing_may_grow_unless_it_is_said(tmp_path):
     begin(tmp_path, NESTED)
     with pytest.raises(RunChanged, match="n_iterations: was 3, now 4"):
         check_config(tmp_path, {**NESTED, "n_iterations": 4})
+
+
+def test_a_stage_that_may_change_is_made_anew_with_all_that_came_after_it(tmp_path):
+    def passed(said, **options):
+        with Run.open(tmp_path, CONFIG) as run:
+            for iteration, text in enumerate(("first", said, "last")):
+                stage = Inputs(settings={"said": text})
+                run.stage(iteration, "tell", stage, lambda given, work: Outcome({}, {"said": given["said"]}), **options)
+        return [entry.values["said"] for entry in History(tmp_path).entries]
+
+    assert passed("this") == ["first", "this", "last"]
+    with pytest.raises(RunChanged, match="computed from other inputs"):
+        passed("that")
+    assert passed("that", may_change=True) == ["first", "that", "last"]
+    assert passed("that") == ["first", "that", "last"] and not verify_run(tmp_path).damages
 
 
 def a_folder(path):

@@ -105,3 +105,9 @@ def test_a_number_that_is_not_finite_never_gets_into_the_ledger(path):
     with pytest.raises(ValueError, match="JSON"):
         Ledger(path.parent).append(Entry(4, "count", "key", values={"count": float("nan")}))
     assert path.read_bytes() == before
+
+
+def test_what_append_returns_is_what_will_be_read(path, tmp_path):
+    appended = Ledger(tmp_path).append(Entry(9, "tell", "key", values={"b": (1, 2), "a": {"d": 1, "c": 2}}))
+    read = list(Ledger(tmp_path))[-1]
+    assert appended == read and repr(appended) == repr(read)

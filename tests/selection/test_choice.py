@@ -8,9 +8,9 @@ import pytest
 from entropick.errors import InputError
 from entropick.features import Pixels
 from entropick.selection import Choice
-from entropick.selection.forecast import forecast
 from entropick.selectors import Greedy
 from entropick.sources import open_sources
+from entropick.sources.cost import selection_forecast
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
@@ -36,6 +36,6 @@ def test_another_run_is_not_written_into(tmp_path):
 
 
 def test_a_larger_selection_is_forecast_to_cost_more():
-    small, large = (forecast(n, 64, n // 2, method="greedy") for n in (1_000, 100_000))
+    small, large = (selection_forecast(n, 64, n // 2, method="greedy") for n in (1_000, 100_000))
     assert 0 < small.seconds < large.seconds and 0 < small.bytes < large.bytes
     assert large.bytes > 2 * 100_000 * 64 * 4

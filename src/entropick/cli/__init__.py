@@ -15,8 +15,7 @@ from typing import Annotated
 import tyro
 
 from entropick import __version__
-from entropick.cli.export import Export
-from entropick.cli.inspect import Report, Status, Verify
+from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         team.leave(exit_code)
         return exit_code
     except BrokenPipeError:
-        # Whoever read the output has gone (`entropick --help | head`); nothing is left to say to them.
+        # The reader of the output has ended (`entropick --help | head`): print nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
 
@@ -71,7 +70,7 @@ def _lead(arguments: Sequence[str], team: Team) -> int:
 
 
 def _follow(team: Team) -> int:
-    """Help, and say nothing."""
+    """Compute a share of what the first process asks for, and print nothing."""
     try:
         return team.follow()
     except ProcessLost:

@@ -1,9 +1,9 @@
-"""What a person sees of a running study: nested bars on a terminal, plain lines elsewhere."""
+"""What a person sees of a running study: bars on a terminal, lines elsewhere, and a page kept up to date."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,14 +19,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from entropick.loop.study import ArmEvent, Study
+from entropick.cli.terminal import print_columns
+from entropick.loop.study import ArmEvent, Study, StudyObserver
 from entropick.run import Event, Place
 
 if TYPE_CHECKING:
     from entropick.report.table import Spread
 
-# Without bars, a stage at work gives a sign of life this often.
+# Without bars, a stage at work prints a line this often.
 _SECONDS_BETWEEN_LINES = 30.0
+# Between two pages this many times the time that one took: 2.5 % of the study's time at most.
+_PAUSE = 40
+# Seconds: after a page that took long on a busy machine the next must not wait for hours.
+_LONGEST_PAUSE = 300.0
+# Taken for the time of the first page, with its imports.
+_FIRST_SECONDS = 3.0
 
 
 class Display:
@@ -65,16 +72,16 @@ class _Lines:
         self._n_iterations = n_iterations
         self._started = time.monotonic()
         self._stage_began: dict[Place, float] = {}
-        self._told: dict[Place, float] = {}
+        self._last_line: dict[Place, float] = {}
 
     def show(self, event: ArmEvent) -> None:
         key, inner, now = event.place, event.event, time.monotonic()
         if inner.stage == "iteration" or inner.status == "kept":
             return
         if inner.status == "running" and inner.done == 0:
-            self._stage_began[key] = self._told[key] = now
-        elif inner.status == "running" and now - self._told.get(key, now) >= _SECONDS_BETWEEN_LINES:
-            self._told[key] = now
+            self._stage_began[key] = self._last_line[key] = now
+        elif inner.status == "running" and now - self._last_line.get(key, now) >= _SECONDS_BETWEEN_LINES:
+            self._last_line[key] = now
             left = (now - self._stage_began[key]) * (inner.total - inner.done) / inner.done
             self._print(event, f"{inner.done:,} of {inner.total:,}, {left:.0f} s left {inner.note}".rstrip())
         elif inner.status in ("done", "linked") and inner.iteration > 0:
@@ -133,6 +140,34 @@ def _name(place: Place) -> str:
     return f"{place.arm}{size} seed {place.seed}"
 
 
+class LivePage:
+    """An observer that passes events on and, after an iteration, writes the page if the last one is old enough."""
+
+    def __init__(self, folder: Path, observer: StudyObserver) -> None:
+        self._folder = folder
+        self._observer = observer
+        self._next = time.monotonic() + _PAUSE * _FIRST_SECONDS
+
+    def __call__(self, event: ArmEvent) -> None:
+        """Pass one event on."""
+        self._observer(event)
+        if event.event.stage == "iteration" and time.monotonic() >= self._next:
+            self._write()
+
+    def _write(self) -> None:
+        from entropick import report
+
+        started = time.monotonic()
+        try:
+            report.write_page(self._folder)
+        except Exception:
+            # A page must not stop a study. The last page, written at the end, says what is wrong.
+            self._next = math.inf
+            return
+        ended = time.monotonic()
+        self._next = ended + min(_PAUSE * (ended - started), _LONGEST_PAUSE)
+
+
 def print_summary(folder: Path, console: Console) -> None:
     """Print what the last iteration of every arm measured, averaged over its seeds, below what real data scores."""
     from entropick.metrics.suite import REGISTRY
@@ -156,15 +191,6 @@ def print_summary(folder: Path, console: Console) -> None:
     console.print("GS: generalization score. real: share of real images in the training set.", highlight=False)
     for sentence in study.unfinished:
         console.print(f"not finished: {sentence}", soft_wrap=True, highlight=False, markup=False)
-
-
-def print_columns(lines: Sequence[Sequence[str]], console: Console) -> None:
-    """Print lines of cells in columns, the first to the left, never cut or wrapped; the first line is the heading."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        text = "  ".join([line[0].ljust(widths[0]), *cells])
-        console.print(text, style="bold" if line is lines[0] else None, soft_wrap=True, highlight=False, markup=False)
 
 
 def _mean(spread: Spread | None) -> str:

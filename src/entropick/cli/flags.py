@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from entropick.config import parse_value
 from entropick.errors import ConfigError
+
+_BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def assignments(texts: Sequence[str], *, example: str) -> list[tuple[str, Any]]:
+    """The (key, value) pairs of a flag ``--set KEY=VALUE``; values are TOML where they can be, else text."""
+    pairs = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set: expected KEY=VALUE, for instance {example}, got {text!r}.")
+        pairs.append((key.strip(), parse_value(value.strip())))
+    return pairs
 
 
 def says(default: str, *, metavar: str | None = None) -> Any:
@@ -38,3 +53,16 @@ def all_of(given: Sequence[Sequence[str]], *, flag: str) -> list[str]:
     if not all(given):
         raise ConfigError(f"{flag}: expected at least one value after it, got none. Give one, or leave the flag out.")
     return [text for texts in given for text in texts]
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of a duration such as 90s, 10m or 1h30m.
+
+    >>> parse_budget("1h30m"), parse_budget("90")
+    (5400.0, 90.0)
+    """
+    match = _BUDGET.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds

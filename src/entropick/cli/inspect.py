@@ -1,20 +1,33 @@
-"""``entropick status``, ``verify`` and ``report``: what is in a run or study directory."""
+"""``entropick status``, ``verify``, ``report`` and ``export``: what is in a run or study directory."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from entropick.arrays import check_choice
-from entropick.cli.display import print_columns
 from entropick.cli.flags import check_directory, says
-from entropick.cli.overview import cost_lines, grid, run_lines
-from entropick.cli.terminal import Terminal
+from entropick.cli.terminal import Terminal, print_columns
+from entropick.config import build
 from entropick.errors import ConfigError
-from entropick.run import STUDY, find_runs, repair_run, verify_run
+from entropick.run import (
+    LEDGER,
+    STUDY,
+    Entry,
+    History,
+    Place,
+    find_runs,
+    is_locked,
+    places,
+    read_config,
+    read_study_file,
+    repair_run,
+    verify_run,
+)
 
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
@@ -34,11 +47,11 @@ class Status:
         """Print what was asked for."""
         console = Terminal()
         if self.costs:
-            print_columns(cost_lines(self.folder), console)
+            print_columns(_cost_lines(self.folder), console)
         elif self.runs or not (self.folder / STUDY).exists():
-            print_columns(run_lines(self.folder), console)
+            print_columns(_run_lines(self.folder), console)
         else:
-            lines, summary = grid(self.folder)
+            lines, summary = _grid(self.folder)
             print_columns(lines, console)
             console.print(summary, highlight=False)
         return 0
@@ -96,6 +109,10 @@ class Report:
             raise ConfigError("expected at least one run or study directory.")
         for folder in self.folders:
             find_runs(folder)
+            if (folder / LEDGER).is_file() and "stages" in read_config(folder):
+                raise ConfigError(
+                    f"{folder}: expected runs of loops, but it holds a selection or a score. See what is in it."
+                )
         from entropick import report
 
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
@@ -108,7 +125,124 @@ class Report:
         return 0
 
 
+@dataclass
+class Export:
+    """Write a trained model as a folder that Diffusers loads.
+
+    DDPMPipeline.from_pretrained reads the folder. A model card lies beside it.
+    """
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """A run directory, such as runs/NAME/arms/ARM/seed-0."""
+    iteration: int
+    """Which iteration's model."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """The folder to write; new or empty."""
+
+    def execute(self) -> int:
+        """Write and say where."""
+        check_directory(self.out, flag="--out")
+        history = History(self.run)
+        train = history.find(self.iteration, "train")
+        if train is None:
+            raise ConfigError(f"--iteration: {self.run} has no trained model of iteration {self.iteration}.")
+        generator = build("generator", history.config["generator"], where="generator")
+        from entropick.generators import DDPM, save_pipeline
+
+        if not isinstance(generator, DDPM):
+            raise ConfigError(f"{self.run}: expected a run with generator 'ddpm', got {generator.kind!r}.")
+        generator.set_params(device="cpu")
+        model = generator.restore(
+            *(history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
+        )
+        save_pipeline(model, self.out, title=f"Iteration {self.iteration}", facts=_facts(history, train))
+        Terminal(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
+        return 0
+
+
 def _verdict(n_damaged: int, *, repaired: bool) -> str:
     if not n_damaged:
         return "all as written"
     return f"{n_damaged} repaired, repeat the run command" if repaired else f"{n_damaged} damaged"
+
+
+def _run_lines(folder: Path) -> list[list[str]]:
+    """One line per run, those that have not begun last."""
+    planned = [folder / place.path for place in _places(folder)]
+    waiting = [path for path in planned if not (path / LEDGER).is_file()]
+    runs = [] if waiting and not any(folder.rglob(LEDGER)) else find_runs(folder)
+    lines = [_run_line(path, path.relative_to(folder)) for path in runs]
+    lines += [[str(path.relative_to(folder)), "0", "waiting", "-", "-"] for path in waiting]
+    return [["run", "done", "state", "last stage", "at (UTC)"], *lines]
+
+
+def _grid(folder: Path) -> tuple[list[list[str]], str]:
+    """A line per arm and size, a column per seed; and how many runs are in which state."""
+    states = {place: _state(folder / place.path) for place in _places(folder)}
+    seeds = list(dict.fromkeys(place.seed for place in states))
+    rows = list(dict.fromkeys((place.arm, place.size) for place in states))
+    has_sizes = any(size is not None for _, size in rows)
+    lines = [["arm", *(["size"] if has_sizes else []), *(f"seed {seed}" for seed in seeds)]]
+    for arm, size in rows:
+        cells = [" ".join(states[Place(arm, size, seed)]) for seed in seeds]
+        lines.append([arm, *([str(size)] if has_sizes else []), *cells])
+    counts = Counter(state for _, state in states.values())
+    return lines, f"{len(states)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}"
+
+
+def _cost_lines(folder: Path) -> list[list[str]]:
+    """A line per arm: what its results took, and what of it was computed for it."""
+    from entropick.page.words import duration
+    from entropick.report import read_table
+    from entropick.report.study import STAGES
+
+    head = ["arm", "runs", "steps", "images", *STAGES, "all", "own work", "shared"]
+    lines = [
+        [
+            *(cost.arm.name, str(cost.n_runs), f"{cost.steps:,}", f"{cost.images:,}"),
+            *(duration(cost.seconds[stage]) for stage in STAGES),
+            *(duration(cost.total_seconds), duration(cost.own_seconds), str(cost.n_shared)),
+        ]
+        for cost in read_table(folder).costs()
+    ]
+    return [head, *lines]
+
+
+def _places(folder: Path) -> list[Place]:
+    return places(read_study_file(folder)) if (folder / STUDY).exists() else []
+
+
+def _state(path: Path) -> tuple[str, str]:
+    """How much of a run is done, and what it is doing."""
+    if not (path / LEDGER).is_file():
+        return "0", "waiting"
+    history = History(path)
+    state = "done" if history.is_finished else "running" if is_locked(path) else "stopped"
+    planned = "" if history.n_planned is None else f"/{history.n_planned}"
+    return f"{history.n_done}{planned}", state
+
+
+def _run_line(path: Path, name: Path) -> list[str]:
+    history = History(path)
+    last = history.entries[-1] if history.entries else None
+    return [
+        str(name) if name.parts else path.resolve().name,
+        *_state(path),
+        (last.stage if history.n_iterations is None else f"{last.iteration} {last.stage}") if last else "-",
+        # Month, day, hour and minute of an ISO time, which the ledger has in UTC.
+        str(last.timing.get("finished", "-"))[5:16].replace("T", " ") if last else "-",
+    ]
+
+
+def _facts(history: History, train: Entry) -> dict[str, Any]:
+    """What the ledger knows of the model."""
+    select, measure = (history.find(train.iteration, stage) for stage in ("select", "measure"))
+    return {
+        "iteration of the loop": train.iteration,
+        "training images": train.values["n_images"],
+        "share of real images": select.values["shares"].get("0", 0.0) if select else "unknown",
+        "seed": history.config["seed"],
+        **{name.replace("_", " "): value for name, value in train.values.items() if name != "n_images"},
+        "ledger seal": train.check,
+        **(measure.values["metrics"] if measure else {}),
+    }

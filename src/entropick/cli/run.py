@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,19 @@ import tyro
 from rich.console import Console
 
 from entropick.arrays import check_count
-from entropick.cli.display import Display, print_summary
-from entropick.cli.flags import check_directory, default_directory, says
-from entropick.cli.live_page import LivePage
-from entropick.cli.plan import print_plan
-from entropick.cli.terminal import Terminal
-from entropick.config import load_study, parse_value
+from entropick.cli.display import Display, LivePage, print_summary
+from entropick.cli.flags import assignments, check_directory, default_directory, parse_budget, says
+from entropick.cli.terminal import Terminal, print_columns
+from entropick.config import load_study
 from entropick.errors import ConfigError
+from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.ranks import Team
 from entropick.run import STUDY, History, find_runs
 
 _STUDYS = "the study's"
-_BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_HEADING = ["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"]
+_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 # Flag -> the key of a study file that it stands for.
 _FLAGS = {
     "images": "n_images",
@@ -105,12 +104,13 @@ class Run:
         check_directory(out, flag="--out")
         workers = self._n_workers(study, team)
         console = Terminal()
-        # To whoever looks on, the plan is told before a study's first start: measuring it takes a moment.
+        # Only for someone at a terminal, and once: measuring what a plan tells takes a moment.
         if self.plan or (console.is_terminal and not (out / STUDY).exists()):
-            print_plan(study, console)
+            _print_plan(study, console)
         if self.plan:
             return 0
-        line = f"study {study.name!r}: {_size(study)}, {workers} at a time{_shared(team)}, in {out}"
+        by_team = f", each by {team.size} processes" if team.size > 1 else ""
+        line = f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
             observer = LivePage(out, display)
@@ -137,8 +137,8 @@ class Run:
         page = out / "report.html"
         if not computed:
             console.print("finished before: nothing was computed.", highlight=False)
-        # Drawing takes seconds to import: not for a page that tells it all.
-        if computed or not _tells_all(page, out):
+        # What draws the page takes seconds to import: not for a page that is up to date.
+        if computed or not _is_up_to_date(page, out):
             from entropick import report
 
             page = report.write_page(out)
@@ -147,31 +147,13 @@ class Run:
 
     def _overrides(self) -> list[tuple[str, Any]]:
         given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items()]
-        overrides = [
+        of_flags = [
             (key, list(value) if isinstance(value, tuple) else value) for key, value in given if value is not None
         ]
-        for item in self.set:
-            key, equals, text = item.partition("=")
-            if not equals or not key.strip():
-                raise ConfigError(f"--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got {item!r}.")
-            overrides.append((key.strip(), parse_value(text.strip())))
-        return overrides
+        return of_flags + assignments(self.set, example="loop.generator.ema=0.99")
 
 
-def parse_budget(text: str) -> float:
-    """Seconds of a duration such as 90s, 10m or 1h30m.
-
-    >>> parse_budget("1h30m"), parse_budget("90")
-    (5400.0, 90.0)
-    """
-    match = _BUDGET.fullmatch(text.strip())
-    if not match or not any(match.groups()):
-        raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def _tells_all(page: Path, out: Path) -> bool:
+def _is_up_to_date(page: Path, out: Path) -> bool:
     """Whether the page was written from the ledgers as they are now: it shows the seal of each."""
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
     return bool(text) and all(History(run).seal in text for run in find_runs(out))
@@ -184,9 +166,40 @@ def _size(study: Study) -> str:
     return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
 
 
-def _shared(team: Team) -> str:
-    return f", each by {team.size} processes" if team.size > 1 else ""
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _print_plan(study: Study, console: Console) -> None:
+    """Measure a few steps and print one line per arm, over all its iterations and seeds."""
+    print_columns([_HEADING, *(_line(plan) for plan in plan_study(study))], console)
+    console.print(
+        "Sizes at the last iteration; all iterations and seeds. Time: a few steps measured now, on one arm at a time; "
+        "what arms share is computed once, so the whole takes less.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _line(plan: ArmPlan) -> list[str]:
+    return [
+        plan.arm,
+        f"{plan.n_training:,}",
+        f"{plan.n_generated:,}",
+        "-" if plan.n_steps is None else f"{plan.n_steps:,}",
+        "-" if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
+        "-" if plan.seconds is None else _duration(plan.seconds),
+        f"{plan.n_bytes / 1e6:,.0f} MB",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> _duration(42.4), _duration(5400), _duration(200_000)
+    ('42 s', '90 min', '2.3 d')
+    """
+    for size, name in ((_DAY, "d"), (_HOUR, "h")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds / _MINUTE:.0f} min" if seconds >= 2 * _MINUTE else f"{seconds:.0f} s"

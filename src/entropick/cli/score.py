@@ -11,10 +11,8 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.cli.bar import Bar
-from entropick.cli.display import print_columns
-from entropick.cli.flags import all_of, check_directory, says
-from entropick.cli.terminal import Terminal
+from entropick.cli.flags import all_of, check_directory, parse_budget, says
+from entropick.cli.terminal import Bar, Terminal, print_columns
 from entropick.config import build, parse_value
 from entropick.errors import InputError
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable
@@ -62,13 +60,21 @@ class Score:
     seed: int = 0
     """What every random number depends on."""
 
+    budget: Annotated[str | None, says("none", metavar="TIME")] = None
+    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
+    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
+    """Where features and checkpoints are kept; commands that are given the same one share them."""
+
     def execute(self) -> int:
         """Measure, and say what came out."""
         check_directory(self.out, flag="--out")
+        budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        if self.work is not None:
+            check_directory(self.work, flag="--work")
         score = self._score()
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
         with Bar(console) as bar:
-            told = score.run(self.out, work=bar, say=console.print)
+            told = score.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
         _print_result(told, self.out, console)
         return _exit_code(told["conditions"])
 

@@ -10,11 +10,9 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from entropick.cli.bar import Bar
-from entropick.cli.display import print_columns
-from entropick.cli.flags import check_directory, says
-from entropick.cli.terminal import Terminal
-from entropick.config import build, parse_value
+from entropick.cli.flags import assignments, check_directory, parse_budget, says
+from entropick.cli.terminal import Bar, Terminal, print_columns
+from entropick.config import build, check_known, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError
 from entropick.selection import Choice
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
@@ -39,7 +37,7 @@ class Select:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The output folder."""
     method: str = "greedy"
-    """greedy, threshold-decay, density-greedy or random."""
+    """greedy, threshold-decay, density-greedy, random, or a selector of an installed package."""
     features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|FILE")] = None
     """How images are compared, or a .npy or .parquet file with an embedding of each, sources in order."""
     seed: int = 0
@@ -68,14 +66,26 @@ class Select:
     """Copy the chosen image files into DIR/selected, byte for byte."""
     skip_bad: bool = False
     """Go on without images that cannot be used, and record them."""
+    set: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Any other parameter of selector, guard or features, for instance guard.k=3 or features.size=base."""
+
+    budget: Annotated[str | None, says("none", metavar="TIME")] = None
+    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
+    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
+    """Where features and checkpoints are kept; commands that are given the same one share them."""
 
     def execute(self) -> int:
         """Choose, and say what came out."""
         check_directory(self.out, flag="--out")
+        budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        if self.work is not None:
+            check_directory(self.work, flag="--work")
         choice = self._choice()
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
         with Bar(console) as bar:
-            result = choice.run(self.out, work=bar, say=console.print)
+            result = choice.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
         _print_result(result, self.out, console)
         return 0
 
@@ -87,12 +97,23 @@ class Select:
         given = default if self.features is None else self.features
         is_file = given is not None and given.endswith(EMBEDDING_FILES)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
+        parts: dict[str, Any] = {"selector": self._selector(sources)}
+        if given is not None and not is_file:
+            parts["features"] = parse_value(given)
+        if self.guard is not None:
+            parts["guard"] = {"kind": "outlier-guard", "trusted": source_number(sources, self.guard, role="--guard")}
+        for key, value in assignments(self.set, example="selector.decay=0.9"):
+            section, _, parameter = key.partition(".")
+            check_known(section, ("selector", "guard", "features"), "--set")
+            if not parameter:
+                raise ConfigError(f"--set: expected {section}.PARAMETER=VALUE, got {key!r} without a parameter.")
+            set_parameter({"--set": parts}, key, value, prefix="--set ")
         return Choice(
             sources=sources,
-            selector=build("selector", self._selector(sources), where="--method"),
-            encoder=None if given is None or is_file else build("features", parse_value(given), where="--features"),
+            selector=build("selector", parts["selector"], where="--method"),
+            encoder=build("features", parts["features"], where="--features") if "features" in parts else None,
             embeddings=Path(given) if given is not None and is_file else None,
-            guard=self.guard,
+            guard=build("guard", parts["guard"], where="--guard") if "guard" in parts else None,
             quotas=_quotas(self.quota),
             balance=self.balance,
             files=files,
@@ -101,11 +122,13 @@ class Select:
         )
 
     def _selector(self, sources: Sequence[Source]) -> dict[str, Any]:
-        table: dict[str, Any] = {"kind": self.method, "n_samples": self.n, "random_state": self.seed}
+        # Not every selector draws random numbers or computes on a device.
+        names = component_class("selector", self.method, "--method").parameter_names()
+        common = {"random_state": self.seed, "device": self.device}
+        table: dict[str, Any] = {"kind": self.method, "n_samples": self.n}
+        table |= {name: value for name, value in common.items() if name in names}
         if self.method == "threshold-decay" or self.threshold is not None:
             table["threshold"] = parse_value("auto" if self.threshold is None else self.threshold)
-        if self.method != "random":
-            table["device"] = self.device
         if self.trusted is not None:
             table["trusted"] = source_number(sources, self.trusted, role="--trusted")
         table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}

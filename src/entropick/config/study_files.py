@@ -13,9 +13,17 @@ from typing import Any
 
 from entropick.arrays import check_count
 from entropick.component import Component
-from entropick.config.components import BUILT_IN, MAY_BE_NONE, NONE, build
-from entropick.config.overrides import override, override_loops, split_key
-from entropick.config.values import Table, check_known, conform, expect
+from entropick.config.components import (
+    BUILT_IN,
+    MAY_BE_NONE,
+    NONE,
+    Table,
+    build,
+    check_known,
+    component_class,
+    conform,
+    expect,
+)
 from entropick.errors import ConfigError
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
@@ -59,7 +67,7 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
             # Last, so that an arm's own settings do not hide what was asked for on the command line.
             of_loops.append((key.removeprefix("loop."), value))
         else:
-            override(table, split_key(key, table), value, key)
+            _override(table, _split_key(key, table), value, key)
     study = _build_study(table, of_loops, source)
     if unknown := [name for name in arms if name not in study.arms]:
         raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
@@ -114,7 +122,7 @@ def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str)
         check_count(n_images, name="n_images")
     tables = {name: _merge(shared, expect(arm, dict, f"arms.{name}")) for name, arm in arms.items()}
     for key, value in of_loops:
-        override_loops(tables, key, value)
+        set_parameter({f"arm {name!r}": loop for name, loop in tables.items()}, key, value, prefix="loop.")
     loops = {name: _build_loop(loop, n_images, name) for name, loop in tables.items()}
     name = expect(table.get("name", Path(source).stem), str, "name")
     return Study(name=name, arms=loops, **settings)
@@ -173,3 +181,53 @@ def _merge(shared: Table, arm: Table) -> Table:
         else:
             merged[key] = value
     return merged
+
+
+def _split_key(key: str, table: Table) -> list[str]:
+    """A dotted key as its parts; the name of an arm, which may hold dots, is one part and must exist."""
+    if not key.startswith("arms."):
+        return key.split(".")
+    arms = expect(table.get("arms", {}), dict, "arms")
+    rest = key.removeprefix("arms.")
+    for arm in sorted(arms, key=len, reverse=True):
+        if rest.startswith(f"{arm}."):
+            return ["arms", arm, *rest.removeprefix(f"{arm}.").split(".")]
+    raise ConfigError(f"{key}: expected arms.NAME.KEY with the name of an arm; there are {', '.join(arms)}.")
+
+
+def _override(table: Table, parts: Sequence[str], value: Any, key: str) -> None:
+    """Set what `parts` lead to in `table`; a component's bare name on the way becomes a table."""
+    if not all(parts):
+        raise ConfigError(f"{key}: expected names between the dots.")
+    *parents, last = parts
+    for parent in parents:
+        inner = table.setdefault(parent, {})
+        if isinstance(inner, str):
+            inner = table[parent] = {"kind": inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{key}: {parent!r} is a single value, not a table.")
+        table = inner
+    table[last] = value
+
+
+def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str = "") -> None:
+    """Set ``section.parameter`` in all of `tables`, which messages call by their names.
+
+    A parameter of a component changes where the kind has it, which must be so in one of them.
+    """
+    section, _, parameter = key.partition(".")
+    if section not in BUILT_IN or parameter in ("", "kind"):
+        for table in tables.values():
+            _override(table, key.split("."), value, f"{prefix}{key}")
+        return
+    known: dict[str, None] = {}
+    for name, table in tables.items():
+        given = table.get(section, NONE)
+        kind = given.get("kind") if isinstance(given, dict) else given
+        if kind in (NONE, None):
+            continue
+        names = component_class(section, kind, f"{name}: {section}").parameter_names()
+        known.update(dict.fromkeys(names))
+        if parameter in names:
+            _override(table, [section, parameter], value, f"{prefix}{key}")
+    check_known(parameter, tuple(known), f"{prefix}{section}")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from entropick.optional import settle_torchvision
-
 
 def load_diffusers() -> Any:
     """The package `diffusers`."""
-    settle_torchvision()
     import diffusers
 
     return diffusers

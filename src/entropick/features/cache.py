@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
-from entropick.datasets import read_array_file
+from entropick.datasets.reading import read_array_file
 from entropick.errors import InputError, RunDamaged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.run.files import (

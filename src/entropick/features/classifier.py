@@ -14,8 +14,7 @@ import numpy as np
 from entropick import arrays
 from entropick.errors import InputError
 from entropick.features.base import LearnedFeatures
-from entropick.features.checkpoint import hash_of
-from entropick.features.network import in_batches
+from entropick.features.network import hash_of, in_batches
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 

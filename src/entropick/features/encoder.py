@@ -1,29 +1,107 @@
-"""Any vision encoder of timm or transformers."""
+"""Vision encoders: DINOv2, the space in which the paper selects, and any other of timm or transformers."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from entropick import arrays
+from entropick.component import require
 from entropick.errors import InputError
-from entropick.features.checkpoint import CONFIG, PROCESSOR, WEIGHTS, Checkpoint, find_checkpoint
-from entropick.features.network import Forward, NetworkFeatures, as_rgb
-from entropick.features.transformers_model import load_model, load_processor, prepared
-from entropick.optional import require
+from entropick.features.network import (
+    CONFIG,
+    PROCESSOR,
+    WEIGHTS,
+    Checkpoint,
+    Forward,
+    NetworkFeatures,
+    as_rgb,
+    find_checkpoint,
+)
 
+_WIDTHS = {"small": 384, "base": 768, "large": 1024, "giant": 1536}
+_DINOV2_BY_PATH = '{{kind = "dinov2", size = "{}", path = "FOLDER"}}'
 _EXTRAS = {"timm": "timm", "transformers": "dinov2"}
 _NEEDED = {"timm": (CONFIG, WEIGHTS), "transformers": (CONFIG, PROCESSOR, WEIGHTS)}
 # What only the configuration of a model of this library has.
 _MARKS = {"timm": "architecture", "transformers": "model_type"}
+_ENCODER_BY_PATH = '{kind = "encoder", model = "FOLDER"}'
 
 
-_BY_PATH = '{kind = "encoder", model = "FOLDER"}'
+@dataclass(kw_only=True)
+class DINOv2(NetworkFeatures):
+    """The class token of DINOv2 (Oquab et al. 2023, arXiv 2304.07193), after the last layer norm.
+
+    This is ``last_hidden_state[:, 0]`` of the transformers model, which its ``pooler_output`` repeats. Images are
+    prepared by the checkpoint's own processor with Pillow: the shorter side to 256, the centre 224 x 224, so that the
+    ends of a long image are not seen. Needs the package transformers: ``pip install 'entropick[dinov2]'``.
+
+    Parameters
+    ----------
+    size
+        "small" (384 features, the paper's), "base" (768), "large" (1024) or "giant" (1536).
+    path
+        A folder with config.json, preprocessor_config.json and model.safetensors; None looks in the Hugging Face
+        cache. Nothing is ever downloaded.
+    device
+        "cpu", "cuda", or "auto" for a GPU where there is one.
+    """
+
+    kind: ClassVar[str] = "dinov2"
+    size: str = field(default="small", kw_only=False)
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``"dinov2-small"`` and the like."""
+        return f"dinov2-{self.size}"
+
+    def check(self) -> None:
+        """Raise InputError for an unknown size or missing weights, MissingDependency without transformers."""
+        arrays.check_choice(self.size, tuple(_WIDTHS), name="size")
+        require("transformers", extra="dinov2", wanted_by=self.name)
+        super().check()
+
+    def weights(self) -> str:
+        """A hash (hexadecimal) of weights, configuration and preprocessing."""
+        return self._checkpoint().sha256()
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """As the size says, whatever the shape."""
+        return _WIDTHS[self.size]
+
+    def load(self, device: Any) -> Forward:
+        """The model and its processor."""
+        folder = self._checkpoint().folder
+        require("transformers", extra="dinov2", wanted_by=self.name)
+        model, _ = _load_model(folder, device, who=self.name)
+        prepare = _prepared(_processor(folder), device)
+        return lambda images: model(pixel_values=prepare(images)).last_hidden_state[:, 0]
+
+    def _checkpoint(self) -> Checkpoint:
+        arrays.check_choice(self.size, tuple(_WIDTHS), name="size")
+        repo = f"facebook/{self.name}"
+        found = find_checkpoint(
+            self.name,
+            repo=repo,
+            path=self.path,
+            needed=(CONFIG, PROCESSOR, WEIGHTS),
+            by_path=_DINOV2_BY_PATH.format(self.size),
+        )
+        config = found.config()
+        came = config.get("model_type"), config.get("hidden_size")
+        if came != ("dinov2", _WIDTHS[self.size]):
+            raise InputError(
+                f"{self.name}: expected a model of type 'dinov2' with {_WIDTHS[self.size]} features in {found.folder}, "
+                f"got type {came[0]!r} with {came[1]}. Give its size, or use the kind 'encoder'."
+            )
+        return found
 
 
 @dataclass(kw_only=True)
@@ -91,9 +169,9 @@ class Encoder(NetworkFeatures):
         needed = _NEEDED[self.library or ("timm" if is_timm else "transformers")]
         if path is not None:
             # Which files are needed depends on what the folder is a checkpoint of.
-            found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,), by_path=_BY_PATH)
+            found = find_checkpoint("encoder", repo=repo, path=path, needed=(CONFIG,), by_path=_ENCODER_BY_PATH)
             needed = _NEEDED[self._library_of(found)]
-        return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed, by_path=_BY_PATH)
+        return find_checkpoint(f"encoder {self.model}", repo=repo, path=path, needed=needed, by_path=_ENCODER_BY_PATH)
 
     def _timm_repo(self, name: str) -> str:
         """Where the hub has a model of timm; of one that is named without a tag, timm knows."""
@@ -143,11 +221,11 @@ def _timm(folder: Path, device: Any, who: str) -> Forward:
 
 
 def _transformers(folder: Path, device: Any, who: str) -> Forward:
-    model, missing = load_model(folder, device, who=who)
+    model, missing = _load_model(folder, device, who=who)
     has_pooler = not missing
     if missing and not all("pooler" in name for name in missing):
         raise InputError(f"{who}: expected weights for the whole model in {folder}, but {min(missing)} is missing.")
-    prepare = prepared(load_processor(folder), device)
+    prepare = _prepared(_processor(folder), device)
 
     def forward(images: arrays.Images) -> Any:
         pixels = prepare(images)
@@ -170,3 +248,53 @@ def _check_repeats(forward: Forward, who: str) -> None:
         same = torch.equal(forward(image), forward(image))
     if not same:
         raise InputError(f"{who}: expected the same features for the same image, but the model draws random numbers.")
+
+
+def _load_model(folder: Path, device: Any, *, who: str) -> tuple[Any, set[str]]:
+    """The model in evaluation mode, and the names of parameters that the checkpoint does not have."""
+    import torch
+    from transformers import AutoModel
+
+    with _quiet():
+        try:
+            model, found = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except Exception as error:
+            raise InputError(f"{who}: transformers cannot load the model in {folder} ({error}).") from error
+    return model.eval().requires_grad_(False).to(device), set(found["missing_keys"])
+
+
+def _processor(folder: Path) -> Any:
+    """The checkpoint's own image processor, by Pillow, so that the features do not depend on what else is installed."""
+    from transformers import AutoImageProcessor
+
+    with _quiet():
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+
+
+def _prepared(processor: Any, device: Any) -> Callable[[arrays.Images], Any]:
+    """From uint8 images ``(b, h, w, c)`` to the pixels that a model takes."""
+
+    def prepare(images: arrays.Images) -> Any:
+        # Said, not guessed: an image of 3 rows, or of 3 columns, could be taken for channels first.
+        found = processor(images=list(as_rgb(images)), return_tensors="pt", input_data_format="channels_last")
+        return found["pixel_values"].to(device)
+
+    return prepare
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no advice on standard error, which belongs to the command line."""
+    from transformers.utils import logging
+
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()

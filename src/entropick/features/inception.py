@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from entropick.component import require
 from entropick.errors import InputError
-from entropick.features.checkpoint import check_file, hash_of
-from entropick.features.network import Forward, NetworkFeatures, as_rgb
-from entropick.optional import require
+from entropick.features.network import Forward, NetworkFeatures, as_rgb, hash_of
 
 _FILE = "weights-inception-2015-12-05-6726825d.pth"
 # Of the weights that TensorFlow's graph of 2015-12-05 was converted to; the file's name has its first digits.
@@ -86,15 +85,15 @@ class Inception(NetworkFeatures):
         return lambda images: model(torch.from_numpy(as_rgb(images)).permute(0, 3, 1, 2).to(device))[0]
 
     def _file(self) -> Path:
-        return check_file("inception", self.path, expected="the weights", otherwise=_in_cache(), advice=_ADVICE)
+        import torch
+
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / _FILE
+        file = cached if self.path is None else Path(self.path).expanduser()
+        if not file.is_file():
+            raise InputError(f"inception: expected the weights at {self.path or cached}, but there is none. {_ADVICE}")
+        return file
 
 
 def _extractor() -> Any:
     module = require("torch_fidelity.feature_extractor_inceptionv3", extra="fid", wanted_by="inception")
     return module.FeatureExtractorInceptionV3
-
-
-def _in_cache() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints" / _FILE

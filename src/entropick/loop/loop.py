@@ -13,6 +13,7 @@ from entropick.component import Component
 from entropick.datasets import Dataset, RealData
 from entropick.errors import InputError
 from entropick.features.base import Features
+from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
@@ -20,7 +21,6 @@ from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.ranks import ALONE, Team
 from entropick.run import Event, History, Observer, Pace, Run, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
-from entropick.sources import FeatureCache, lessons_of
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator

@@ -14,7 +14,7 @@ from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers, check_images, check_labels, check_sources
 from entropick.errors import InputError
 from entropick.features.base import Features
-from entropick.sources import FeatureCache
+from entropick.features.cache import FeatureCache
 from entropick.work import Work
 
 UNLABELLED = -1

@@ -21,6 +21,7 @@ from entropick.arrays import Images, Integers
 from entropick.datasets import Dataset, RealData
 from entropick.errors import RunChanged
 from entropick.features.base import Features, LearnedFeatures
+from entropick.features.cache import FeatureCache, lessons_of
 from entropick.loop.pool import Pool
 from entropick.metrics import suite
 from entropick.metrics.base import Roles
@@ -30,7 +31,6 @@ from entropick.paradigms import Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Content, Entry, Given, Inputs, Outcome, Run, fingerprint
 from entropick.selectors.base import Guard, Selector
-from entropick.sources import FeatureCache, lessons_of
 from entropick.work import State, Work
 
 if TYPE_CHECKING:

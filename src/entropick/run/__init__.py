@@ -18,6 +18,7 @@ from entropick.run.folder import (
     free_bytes,
     is_locked,
     locked,
+    read_config,
     record_environment,
 )
 from entropick.run.history import (
@@ -63,6 +64,7 @@ __all__ = [
     "is_locked",
     "locked",
     "places",
+    "read_config",
     "read_content",
     "read_json",
     "read_study_file",

@@ -142,12 +142,23 @@ class Run:
             if shared is None:
                 index.tidy()
 
-    def stage(self, iteration: int, stage: str, inputs: Inputs, compute: Callable[[Given, Work], Outcome]) -> Entry:
+    def stage(
+        self,
+        iteration: int,
+        stage: str,
+        inputs: Inputs,
+        compute: Callable[[Given, Work], Outcome],
+        *,
+        may_change: bool = False,
+    ) -> Entry:
         """Return the entry of a stage: from the ledger, from another arm of the study, or by computing it now.
 
-        `inputs` is everything that the result is a function of, and what `compute` can reach.
+        `inputs` is everything that the result is a function of, and what `compute` can reach. A stage that
+        `may_change` is made anew from other inputs, and with it all that came after it; else they are RunChanged.
         """
         key = inputs.key(iteration, stage)
+        if (entry := self.ledger.find(iteration, stage)) and entry.key != key and may_change:
+            self.ledger.cut(entry)
         if entry := self.ledger.find(iteration, stage):
             if entry.key != key:
                 raise RunChanged(

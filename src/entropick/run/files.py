@@ -148,15 +148,19 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> FileRecord:
     """Write indented JSON atomically."""
-    text = json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomic(path, lambda stream: stream.write(text.encode()))
+    return write_atomic(path, lambda stream: stream.write(readable_json(value)))
+
+
+def readable_json(value: Any) -> bytes:
+    """Indented JSON, for people."""
+    return (json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def write_content(path: Path, content: Any) -> FileRecord:
     """Write `content` in the format that the suffix of `path` names.
 
     ``.npy`` takes an array, ``.safetensors`` a mapping of arrays, ``.parquet`` a mapping of columns of equal length,
-    ``.json`` anything JSON-able; any other takes text or bytes, and writes them as they are.
+    ``.json`` anything JSON-able; any other takes text. Bytes are written as they are under any name.
     """
     writers: dict[str, Callable[[Any], None]] = {
         ".npy": lambda stream: np.save(stream, content, allow_pickle=False),
@@ -164,8 +168,11 @@ def write_content(path: Path, content: Any) -> FileRecord:
         ".parquet": lambda stream: _write_parquet(stream, content),
         ".json": lambda stream: stream.write(canonical_json(content).encode()),
     }
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-    return write_atomic(path, writers.get(path.suffix, lambda stream: stream.write(data)))
+    if isinstance(content, bytes):
+        return write_atomic(path, lambda stream: stream.write(content))
+    return write_atomic(
+        path, writers.get(path.suffix, lambda stream: stream.write(content.encode("utf-8", "surrogateescape")))
+    )
 
 
 def read_content(path: Path) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunDamaged
-from entropick.run.files import FileRecord, canonical_json, storage_errors, sync_folder
+from entropick.run.files import FileRecord, canonical_json, storage_errors, sync_folder, write_atomic
 
 LEDGER = "ledger.jsonl"
 
@@ -106,9 +106,9 @@ class Ledger:
         return self._entries[-1].check if self._entries else ""
 
     def append(self, entry: Entry) -> Entry:
-        """Seal `entry`, write it as the next line and fsync; return it as sealed."""
-        entry = Entry(**{**vars(entry), "check": entry.sealed(self.seal)})
-        line = entry.to_line().encode()
+        """Seal `entry`, write it as the next line and fsync; return it as it will be read again."""
+        line = Entry(**{**vars(entry), "check": entry.sealed(self.seal)}).to_line().encode()
+        entry = Entry.from_line(line.decode())
         with storage_errors(self.path), open(self.path, "ab", buffering=0) as file:
             file.truncate(self._length)
             try:
@@ -125,6 +125,14 @@ class Ledger:
         self._entries.append(entry)
         self._by_name[entry.iteration, entry.stage] = entry
         return entry
+
+    def cut(self, entry: Entry) -> None:
+        """Forget an entry and all that came after it; their files stay until others take their place."""
+        kept = self._entries[: self._entries.index(entry)]
+        lines = "".join(of.to_line() for of in kept).encode()
+        write_atomic(self.path, lambda stream: stream.write(lines))
+        self._entries, self._length = kept, len(lines)
+        self._by_name = {(of.iteration, of.stage): of for of in kept}
 
 
 def intact_entries(path: Path) -> tuple[list[Entry], int, str | None]:

@@ -1,7 +1,9 @@
-"""One space measured: the values, and of each generated row how near it is to the training set."""
+"""One space measured: the values, and of each generated image how near it is to which training image."""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,10 @@ from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
 from entropick.metrics.suite import MEASURES, interval, measure
+from entropick.sources import Candidates, Source, readable
 from entropick.work import Work
+
+Table = dict[str, list[Any]]
 
 # How often the sets are split for an interval.
 N_SPLITS = 20
@@ -99,6 +104,41 @@ def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool
                 )
 
 
+def check_two_sets(sources: Sequence[Source], contents: Sequence[str]) -> None:
+    """Refuse two sources whose `contents`, hashes in their order, are equal."""
+    for (a, of_a), (b, of_b) in itertools.combinations(zip(sources, contents, strict=True), 2):
+        if of_a == of_b:
+            raise InputError(
+                f"{a.name} and {b.name}: expected two sets, but {readable(str(a.path))} and {readable(str(b.path))} "
+                f"have the same content, so the score would say nothing. Give another --{b.name}, or --allow-same if "
+                "this is meant."
+            )
+
+
+def rows_hash(X: Features) -> str:
+    """A hash (hexadecimal) of the rows, whatever their order.
+
+    Examples
+    --------
+    >>> X = np.eye(3, dtype=np.float32)
+    >>> rows_hash(X) == rows_hash(X[::-1]), rows_hash(X) == rows_hash(X[:2])
+    (True, False)
+    """
+    # Adding 0.0 turns -0.0 into 0.0.
+    rows = sorted(hashlib.sha256((row + np.float32(0)).tobytes()).digest() for row in X)
+    return hashlib.sha256(b"".join(rows)).hexdigest()
+
+
+def check_differing(name: str, X: Features, space: str) -> None:
+    """Refuse a set of equal rows: a blank file, or a generator that makes one image; there is nothing to compare."""
+    first = X[0]
+    # By blocks: rows that differ are found in the first one, without reading the rest of a memory map.
+    if len(X) > 1 and all((X[start : start + 4096] == first).all() for start in range(0, len(X), 4096)):
+        raise InputError(
+            f"{name}: expected rows that differ, but all {len(X)} are the same in {space}. Look at what they are."
+        )
+
+
 def measure_space(
     matrices: Mapping[str, Features],
     metrics: Sequence[str],
@@ -154,9 +194,21 @@ def _without(roles: Roles, shared: NDArray[np.bool_]) -> Roles:
     return replace(roles, reference=roles.reference[~shared])
 
 
-def needed_roles(name: str) -> tuple[str, ...]:
-    """The sets that a measure compares."""
-    return MEASURES[name].roles
+def nearest_table(told: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
+    """Every generated image with its nearest training image, the nearest pair first."""
+    by_name = {source.name: source for source in sources}
+    order = told.worst_first()
+    rows = candidates["generated"].row[order].tolist()
+    neighbors = candidates["training"].row[told.neighbors[order]].tolist()
+    return {
+        "rank": list(range(len(order))),
+        "distance": told.distances[order].tolist(),
+        "near_copy": told.near_copies[order].astype(int).tolist(),
+        "row": rows,
+        "path": [by_name["generated"].place(row) for row in rows],
+        "training_row": neighbors,
+        "training_path": [by_name["training"].place(row) for row in neighbors],
+    }
 
 
 def _shares(distances: NDArray[np.float64], edges: NDArray[np.float64]) -> list[float]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import altair as alt
 
 from entropick.page import words
 from entropick.page.document import render
-from entropick.run.files import FileRecord, write_atomic
-from entropick.scoring.gallery import Pair, pairs
+from entropick.page.drawing import PAGE_INK, specification
+from entropick.page.words import number, percent
 from entropick.scoring.verdict import judge, meaning, notes
-from entropick.sources import Source
+from entropick.sources import Source, encoded, fitted, readable
+
+# Told apart with any colour vision, legible on light and dark.
+GENERATED_COLOR, REFERENCE_COLOR = "#D55E00", "#0072B2"
+_SETS = {"generated": "generated", "reference": "fresh real images"}
+# Larger pictures are reduced to this side.
+_SIDE = 160
+# Up to this side, pictures are enlarged in the page with their pixels as squares, and stored without loss.
+_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -25,19 +35,32 @@ class MeasureRow:
     values: list[tuple[str, float | None, Sequence[float] | None, str]]
 
 
-def write_page(told: Mapping[str, Any], sources: Sequence[Source], path: Path) -> FileRecord:
-    """Write the page of a ``score.json``; pictures are read from `sources`. Equal scores give equal pages."""
-    html = render_score(told, sources).encode()
-    return write_atomic(path, lambda stream: stream.write(html))
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its short name, its path, its data; `uri` is None where it cannot be read, or is no picture."""
+
+    name: str
+    path: str
+    uri: str | None
+    is_small: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated image and its nearest training image."""
+
+    distance: float
+    kind: str
+    generated: Picture
+    training: Picture
 
 
 def render_score(told: Mapping[str, Any], sources: Sequence[Source]) -> str:
-    """The page as HTML."""
-    from entropick.scoring.figures import distance_figure, distance_table
-
+    """The page of a ``score.json`` as HTML; pictures are read from `sources`. Equal scores give equal pages."""
     spaces = told["spaces"]
     verdicts = judge(told)
-    galleries = {name: _gallery(of, sources) for name, of in spaces.items()}
+    by_name = {source.name: source for source in sources}
+    galleries = {name: _pairs(of["nearest"], by_name["generated"], by_name["training"]) for name, of in spaces.items()}
     return render(
         "entropick.scoring",
         specs=[distance_figure(of, name) for name, of in spaces.items()],
@@ -53,11 +76,6 @@ def render_score(told: Mapping[str, Any], sources: Sequence[Source]) -> str:
     )
 
 
-def _gallery(summary: Mapping[str, Any], sources: Sequence[Source]) -> list[Pair]:
-    by_name = {source.name: source for source in sources}
-    return pairs(summary["nearest"], by_name["generated"], by_name["training"])
-
-
 def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     """The few numbers that the verdict rests on, each with what it is."""
     summary = told["spaces"][space]
@@ -66,7 +84,7 @@ def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
         tiles.append((f"{summary['ratio']:.2f}", "of the distance of fresh real images"))
     if summary["near_copy_distance"] is not None:
         share = summary["n_near_copies"] / summary["n_generated"]
-        tiles.append((words.percent(share), "near copies; 1 % is chance"))
+        tiles.append((percent(share), "near copies; 1 % is chance"))
     tiles.append((f"{summary['n_exact_copies']:,}", "exact copies"))
     tiles.append((f"{summary['n_generated']:,}", "generated images"))
     return tiles
@@ -94,3 +112,100 @@ def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _described(space: Any) -> str:
     return space if isinstance(space, str) else ", ".join(f"{name}: {value}" for name, value in space.items())
+
+
+def _pairs(nearest: Mapping[str, Sequence[Any]], generated: Source, training: Source) -> list[Pair]:
+    """The pairs that ``score.json`` keeps of a space, in their order."""
+    columns = ("distance", "near_copy", "row", "path", "training_row", "training_path")
+    return [
+        Pair(
+            distance=distance,
+            kind="exact copy" if distance == 0 else "near copy" if near_copy else "",
+            generated=_picture(generated, row, path),
+            training=_picture(training, training_row, training_path),
+        )
+        for distance, near_copy, row, path, training_row, training_path in zip(
+            *(nearest[name] for name in columns), strict=True
+        )
+    ]
+
+
+def _picture(source: Source, row: int, path: str) -> Picture:
+    name = f"row {row:,}"
+    if source.kind == "folder":
+        name = readable(str(source.files[row].relative_to(source.path)))
+    if source.kind == "embeddings":
+        return Picture(name, path, None, False)
+    try:
+        picture = source.picture(row)
+    except Exception:
+        # A file that has gone since: the numbers stand without it.
+        return Picture(name, path, None, False)
+    is_small = max(picture.size) <= _SMALL
+    if max(picture.size) > _SIDE:
+        picture = fitted(picture, _SIDE)
+    if is_small:
+        return Picture(name, path, _uri("png", encoded(picture, "PNG")), True)
+    return Picture(name, path, _uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
+    """The Vega-Lite specification of the histogram of one space."""
+    rows = _rows(summary["histogram"])
+    names = [name for key, name in _SETS.items() if key in summary["histogram"]]
+    colors = [GENERATED_COLOR, REFERENCE_COLOR][: len(names)]
+    fills = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_bar(opacity=0.6)
+        .encode(
+            x=alt.X("low:Q", title=f"distance to the nearest training image ({space})", axis=alt.Axis(grid=False)),
+            x2="high:Q",
+            y=alt.Y("share:Q", title="share of images", axis=alt.Axis(format="%", tickCount=5)),
+            y2=alt.datum(0),
+            color=alt.Color(
+                "set:N",
+                title=None,
+                scale=alt.Scale(domain=names, range=colors),
+                legend=alt.Legend(symbolType="square"),
+            ),
+            tooltip=[
+                alt.Tooltip("set:N", title="images"),
+                alt.Tooltip("low:Q", title="from", format=".4~g"),
+                alt.Tooltip("high:Q", title="to", format=".4~g"),
+                alt.Tooltip("share:Q", title="share", format=".2%"),
+            ],
+        )
+    )
+    layers = [fills]
+    if summary["near_copy_distance"] is not None:
+        border = alt.Chart(alt.InlineData(values=[{"at": summary["near_copy_distance"]}]))
+        layers.append(border.mark_rule(strokeDash=[5, 3], strokeWidth=1.2).encode(x="at:Q"))
+    return specification(alt.layer(*layers), PAGE_INK, "container")
+
+
+def distance_table(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The same as a table, header first; empty bins left out."""
+    histogram = summary["histogram"]
+    keys = [key for key in _SETS if key in histogram]
+    bins = zip(histogram["edges"], histogram["edges"][1:], *(histogram[key] for key in keys), strict=False)
+    rows = [
+        [f"{number(low)} to {number(high)}", *(percent(share) for share in shares)]
+        for low, high, *shares in bins
+        if any(shares)
+    ]
+    return [["distance", *(_SETS[key] for key in keys)], *rows]
+
+
+def _rows(histogram: Mapping[str, list[float]]) -> list[dict[str, Any]]:
+    edges = histogram["edges"]
+    return [
+        {"set": name, "low": low, "high": high, "share": share}
+        for key, name in _SETS.items()
+        if key in histogram
+        for low, high, share in zip(edges, edges[1:], histogram[key], strict=False)
+        if share
+    ]

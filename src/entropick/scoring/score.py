@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from entropick import __version__
-from entropick.arrays import Features, check_count
+from entropick.arrays import check_count
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
-from entropick.run.files import FileRecord, write_json
-from entropick.run.folder import check_config, locked
-from entropick.scoring.condition import Condition
-from entropick.scoring.forecast import forecast
-from entropick.scoring.measuring import check_rows, measure_space, needed_roles
-from entropick.scoring.nearest import first_rows, nearest_table
-from entropick.scoring.space import Space, rows_hash
-from entropick.sources import (
-    Source,
-    Survey,
-    begun,
-    check_encoder,
-    check_files,
-    check_output,
-    check_problems,
-    finished,
-    readable,
-    skipped,
-    survey,
-    write_csv,
+from entropick.run.directory import Outcome, Run
+from entropick.run.files import readable_json
+from entropick.run.inputs import Given, Inputs
+from entropick.run.ledger import Entry
+from entropick.scoring.measuring import (
+    N_SPLITS,
+    check_differing,
+    check_rows,
+    check_two_sets,
+    measure_space,
+    nearest_table,
+    rows_hash,
 )
+from entropick.scoring.verdict import Condition
+from entropick.sources import (
+    Contents,
+    FilesCommand,
+    Say,
+    Space,
+    Survey,
+    check_problems,
+    csv_text,
+    readable_columns,
+    skipped,
+)
+from entropick.sources.cost import score_forecast
 from entropick.work import Work
 
-RESULT, PAGE = "score.json", "score.html"
-_CACHE = "features"
+PAGE = "score.html"
+_JUDGE = "judge"
 # Nearest pairs that the page shows, over all spaces.
 _N_SHOWN = 48
 
-Say = Callable[[str], None]
-Embedded = Mapping[str, Features | None]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(FilesCommand):
     """What to compare, where, and by what.
 
     Attributes
@@ -71,14 +73,19 @@ class Score:
         What random numbers depend on.
     """
 
-    sources: Sequence[Source]
+    product, done, result = "score", "scored", "score.json"
+    marks = ("sources", "spaces", "metrics")
+
     spaces: Sequence[Space]
     metrics: Sequence[str] | None = None
     conditions: Sequence[Condition] = ()
     allow_same: bool = False
-    skip_bad: bool = False
     with_intervals: bool = False
-    seed: int = 0
+
+    @property
+    def compared(self) -> Sequence[Space]:
+        """The spaces."""
+        return self.spaces
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -93,22 +100,17 @@ class Score:
         if self.metrics is not None:
             return ()
         return tuple(
-            n for n in MEASURES if n not in self.measured and set(needed_roles(n)) - self._roles == {"reference"}
+            n for n in MEASURES if n not in self.measured and set(MEASURES[n].roles) - self._roles == {"reference"}
         )
 
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
-        are_images = self.sources[0].kind != "embeddings"
-        if not are_images and any(space.encoder or space.file for space in self.spaces):
-            raise InputError("features: expected none, because the sources are embeddings already.")
-        if are_images and not all(space.encoder or space.file for space in self.spaces):
-            raise InputError("features: expected names or files of embeddings, because the sources are images.")
+        for space in self.spaces:
+            space.check(self.sources)
         names = [space.name for space in self.spaces]
         files = [words.slug(name) for name in names]
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
             raise InputError(f"features: expected spaces of different names, got {twice[0]!r} more than once.")
-        for encoder in (space.encoder for space in self.spaces if space.encoder):
-            check_encoder(encoder)
         check_count(self.seed, name="seed", minimum=0)
         check_measures(self.metrics or ())
         for condition in self.conditions:
@@ -118,40 +120,14 @@ class Score:
         if not self.measured:
             raise InputError(f"metrics: expected at least one of {', '.join(MEASURES)}.")
 
-    def run(self, out: Path, *, work: Work | None = None, say: Say = lambda line: None) -> dict[str, Any]:
-        """Measure, and write all into `out`; the same call goes on where it was interrupted. Returns ``score.json``.
-
-        Raises
-        ------
-        InputError
-            For unusable sources or parameters; all unreadable images are named.
-        RunChanged
-            `out` holds another score; the message is a diff.
-        RunLocked, StorageError
-            `out` is in use, or cannot be written.
-        """
-        work = work or Work()
-        self.check()
-        check_output(out, self.sources, {"sources", "spaces", "metrics"}, of="score")
-        embedded = {space.name: space.embedded(self.sources) for space in self.spaces}
-        hashes = self._hashes(work)
-        config = self.describe(hashes)
-        check_config(out, config, done=RESULT)
-        told = finished(out / RESULT)
-        if told is not None:
-            say(f"scored before: {out} is complete.")
-            return self._judged(told, out)
-        found = survey(self.sources, one_size=any(space.encoder for space in self.spaces), work=work)
-        check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
-        self._foretell(found, embedded, say)
-        with begun(out, config, done=RESULT):
-            return self._measure(config, hashes, found, embedded, out, work, say)
-
-    def describe(self, hashes: Mapping[str, str]) -> dict[str, Any]:
+    def describe(self, contents: Contents) -> dict[str, Any]:
         """The score as plain data: equal for equal values. Conditions judge values and are no part of it."""
+        if not self.allow_same:
+            check_two_sets(self.sources, contents.hashes)
         return {
-            "sources": {s.name: {"path": readable(str(s.path)), "content": hashes[s.name]} for s in self.sources},
-            "spaces": {space.name: space.describe() for space in self.spaces},
+            "stages": [*(_stage(space) for space in self.spaces), _JUDGE],
+            "sources": contents.described(),
+            "spaces": {space.name: space.identity() for space in contents.spaces},
             "metrics": list(self.measured),
             "allow_same": self.allow_same,
             "skip_bad": self.skip_bad,
@@ -159,15 +135,39 @@ class Score:
             "seed": self.seed,
         }
 
+    def stages(
+        self, run: Run, contents: Contents, config: dict[str, Any], found: Survey | None, work: Work, say: Say
+    ) -> Entry:
+        """Measure in each space, then judge."""
+        names = ("metrics", "allow_same", "skip_bad", "intervals", "seed")
+        # The page shows fewer pairs of each space where there are several.
+        settings = {"contents": contents, "n_shown": max(8, _N_SHOWN // len(self.spaces))}
+        settings |= {name: config[name] for name in names}
+        compute = partial(_measure, found=found, cache=run.work / "features", say=say)
+        measured = [
+            run.stage(0, _stage(space), Inputs(settings={**settings, "space": space}), compute)
+            for space in contents.spaces
+        ]
+        told = {
+            "contents": contents,
+            "config": config,
+            "measured": [entry.values for entry in measured],
+            "conditions": [condition.text for condition in self.conditions],
+            "left_out": list(self.left_out),
+            "version": __version__,
+        }
+        # Conditions judge values and change none: others than before judge the same values again.
+        return run.stage(0, _JUDGE, Inputs(settings=told), _judge, may_change=True)
+
     @property
     def _roles(self) -> set[str]:
         return {source.name for source in self.sources}
 
     def _possible(self) -> tuple[str, ...]:
-        return tuple(name for name in MEASURES if set(needed_roles(name)) <= self._roles)
+        return tuple(name for name in MEASURES if set(MEASURES[name].roles) <= self._roles)
 
     def _check_roles(self, name: str) -> None:
-        missing = [role for role in needed_roles(name) if role not in self._roles]
+        missing = [role for role in MEASURES[name].roles if role not in self._roles]
         if "reference" in missing:
             raise InputError(f"metrics: {name} needs the role reference: give held-out real images with --reference.")
         if missing:
@@ -176,29 +176,15 @@ class Score:
                 "Leave it out."
             )
 
-    def _hashes(self, work: Work) -> dict[str, str]:
-        """The content of each source, by its name; InputError if it is twice the same."""
-        hashes = {source.name: source.content_hash(work) for source in self.sources}
-        self._check_two_sets(hashes)
-        return hashes
-
-    def _check_two_sets(self, contents: Mapping[str, Any]) -> None:
-        """Refuse `contents` of two sources, by their names, that are equal."""
-        for a, b in itertools.combinations(self.sources, 2):
-            if contents[a.name] == contents[b.name] and not self.allow_same:
-                raise InputError(
-                    f"{a.name} and {b.name}: expected two sets, but {readable(str(a.path))} and "
-                    f"{readable(str(b.path))} have the same content, so the score would say nothing. Give another "
-                    f"--{b.name}, or --allow-same if this is meant."
-                )
-
-    def _foretell(self, found: Survey, embedded: Embedded, say: Say) -> None:
+    def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
+        """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
         if self.left_out:
             say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
-        widths = {space.name: space.width(self.sources, embedded[space.name], found.shape) for space in self.spaces}
-        costs = [forecast(sizes, width, self.measured, with_intervals=self.with_intervals) for width in widths.values()]
+        widths = {space.name: space.width(self.sources, found.shape) for space in contents.spaces}
+        n_splits = N_SPLITS if self.with_intervals else 0
+        costs = [score_forecast(sizes, width, self.measured, n_splits=n_splits) for width in widths.values()]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         spaces = ", ".join(f"{name} with {width:,} features" for name, width in widths.items())
         say(
@@ -207,78 +193,71 @@ class Score:
             f"{max(cost.bytes for cost in costs) / 2**30:.1f} GiB of memory."
         )
 
-    def _measure(
-        self,
-        config: dict[str, Any],
-        hashes: Mapping[str, str],
-        found: Survey,
-        embedded: Embedded,
-        out: Path,
-        work: Work,
-        say: Say,
-    ) -> dict[str, Any]:
-        values: dict[str, float | None] = {}
-        intervals: dict[str, tuple[float, float] | None] = {}
-        spaces: dict[str, dict[str, Any]] = {}
-        problems: list[dict[int, str]] = [{} for _ in self.sources]
-        files: dict[str, FileRecord] = {}
-        for space in self.spaces:
-            candidates = space.candidates(self.sources, embedded[space.name], hashes, found, out / _CACHE, work)
-            for known, of in zip(problems, candidates.values(), strict=True):
-                known.update(of.problems[0])
-            check_problems(self.sources, problems, skip_bad=self.skip_bad)
-            check_rows({name: len(of) for name, of in candidates.items()}, self.measured, halves=self.with_intervals)
-            matrices = {name: of.X for name, of in candidates.items()}
-            # Files renamed, put into an array or another order have other hashes.
-            self._check_two_sets({name: rows_hash(X) for name, X in matrices.items()})
-            say(f"measuring in {space.name}")
-            seed = self.seed if self.with_intervals else None
-            told = measure_space(matrices, self.measured, space.name, seed, work, allow_same=self.allow_same)
-            if told.n_shared and not self.allow_same:
-                say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
-            values |= told.values
-            intervals |= told.intervals
-            table = nearest_table(told, self.sources, candidates)
-            name = f"nearest-{words.slug(space.name)}.csv"
-            files[name] = write_csv(out / name, table)
-            shown = first_rows(table, max(8, _N_SHOWN // len(self.spaces)))
-            spaces[space.name] = {**told.summary(), "nearest_file": name, "nearest": shown}
-        result = {
-            "version": __version__,
-            "values": values,
-            "intervals": intervals,
-            "spaces": spaces,
-            "sizes": self._sizes(problems),
-            "left_out": list(self.left_out),
-            "skipped": skipped(self.sources, problems),
-            "config": config,
-            "files": {name: dataclasses.asdict(record) for name, record in files.items()},
-        }
-        return self._finish(result, out)
 
-    def _sizes(self, problems: Sequence[dict[int, str]]) -> dict[str, dict[str, int]]:
-        return {
-            source.name: {"files_or_rows": len(source), "skipped": len(bad), "used": len(source) - len(bad)}
-            for source, bad in zip(self.sources, problems, strict=True)
-        }
+def _stage(space: Space) -> str:
+    return f"measure {space.name}"
 
-    def _judged(self, told: dict[str, Any], out: Path) -> dict[str, Any]:
-        """A finished score under the conditions of now, which may be others than before."""
-        if told["conditions"] == self._outcomes(told):
-            return told
-        with locked(out):
-            return self._finish(told, out)
 
-    def _outcomes(self, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-        spaces = [space.name for space in self.spaces]
-        return [condition.judge(told["values"], spaces) for condition in self.conditions]
+def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:
+    """The stage of one space: its values, and which training image is nearest to each generated one."""
+    assert found is not None, "only a score that is not finished is measured"
+    sources, space = given["contents"].sources, given["space"]
+    candidates = given["contents"].apart(space, found, cache, work)
+    for name, of in candidates.items():
+        check_differing(name, of.X, space.name)
+    problems_of = [of.problems[0] for of in candidates.values()]
+    check_problems(sources, problems_of, skip_bad=given["skip_bad"])
+    check_rows({name: len(of) for name, of in candidates.items()}, given["metrics"], halves=given["intervals"])
+    matrices = {name: of.X for name, of in candidates.items()}
+    if not given["allow_same"]:
+        # Files renamed, put into an array or another order have other hashes.
+        check_two_sets(sources, [rows_hash(X) for X in matrices.values()])
+    say(f"measuring in {space.name}")
+    seed = given["seed"] if given["intervals"] else None
+    told = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
+    if told.n_shared and not given["allow_same"]:
+        say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
+    table = nearest_table(told, sources, candidates)
+    name = f"nearest-{words.slug(space.name)}.csv"
+    shown = readable_columns({column: rows[: given["n_shown"]] for column, rows in table.items()})
+    values = {
+        "values": told.values,
+        "intervals": told.intervals,
+        "space": {space.name: {**told.summary(), "nearest_file": name, "nearest": shown}},
+        "skipped": skipped(sources, problems_of),
+    }
+    return Outcome({name: csv_text(table)}, values)
 
-    def _finish(self, told: dict[str, Any], out: Path) -> dict[str, Any]:
-        from entropick.scoring.page import write_page
 
-        result = {**told, "conditions": self._outcomes(told)}
-        record = write_page(result, self.sources, out / PAGE)
-        result["files"] = {**told["files"], PAGE: dataclasses.asdict(record)}
-        # Last: what makes the score complete.
-        write_json(out / RESULT, result)
-        return result
+def _judge(given: Given, work: Work) -> Outcome:
+    """The last stage: all spaces together in ``score.json``, and the page."""
+    from entropick.scoring.page import render_score
+
+    measured, sources = given["measured"], given["contents"].sources
+    # An image that one space cannot use is skipped in all.
+    gone = {(bad["source"], bad["row"]): bad for of in measured for bad in of["skipped"]}
+    n_gone = Counter(source for source, _ in gone)
+    keys = [f"{name}/{space}" for of in measured for space in of["space"] for name in given["config"]["metrics"]]
+    found, intervals = (
+        {key: value for of in measured for key, value in of[part].items()} for part in ("values", "intervals")
+    )
+    result = {
+        "version": given["version"],
+        "values": {key: found[key] for key in keys},
+        "intervals": {key: intervals[key] for key in keys if key in intervals},
+        "spaces": {key: value for of in measured for key, value in of["space"].items()},
+        "sizes": {
+            source.name: {
+                "files_or_rows": len(source),
+                "skipped": n_gone[source.name],
+                "used": len(source) - n_gone[source.name],
+            }
+            for source in sources
+        },
+        "left_out": given["left_out"],
+        "skipped": [bad for source in sources for (name, _), bad in sorted(gone.items()) if name == source.name],
+        "config": given["config"],
+    }
+    conditions = [Condition.parse(text) for text in given["conditions"]]
+    result["conditions"] = [of.judge(result["values"], list(result["spaces"])) for of in conditions]
+    return Outcome({Score.result: readable_json(result), PAGE: render_score(result, sources)})

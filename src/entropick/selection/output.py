@@ -1,7 +1,8 @@
-"""The output folder of a choice: manifests, contact sheets and, where wanted, the chosen files themselves."""
+"""What a choice leaves in its folder: manifests, contact sheets and, where wanted, the chosen files themselves."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -13,15 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from entropick.arrays import Floats, Integers
-from entropick.run.files import storage_errors, write_content
-from entropick.selection.sheet import N_PICTURES, write_sheet
-from entropick.sources import Candidates, Source, readable, readable_columns, write_csv
+from entropick.run.files import storage_errors
+from entropick.sources import Candidates, Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
 
 MANIFEST, MANIFEST_CSV, ASIDE = "manifest.parquet", "manifest.csv", "set-aside.csv"
 SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
 CHOSEN = "selected"
 _UNFINISHED = "selected.unfinished"
+# Pictures of a contact sheet, and how they lie on it.
+_N_PICTURES, _N_COLUMNS, _SIDE, _MARGIN = 100, 10, 96, 4
+_PAPER = (255, 255, 255)
 _COLUMNS = ("rank", "source", "path", "row", "distance")
 
 Files = Literal["none", "link", "copy"]
@@ -42,29 +45,29 @@ class Rows:
 
 @dataclass(frozen=True)
 class Output:
-    """Writes what was chosen from `candidates` of `sources` into the folder `out`.
+    """What is to be told of a choice from `candidates` of `sources`.
 
     `classes` are those of the candidates, for a column of the manifest; None leaves it out.
     """
 
-    out: Path
     sources: Sequence[Source]
     candidates: Candidates
     classes: Sequence[str] | None = None
 
-    def write(self, chosen: Rows, aside: Rows | None, *, files: Files, work: Work) -> list[Path]:
-        """Write all of it; `aside` is None without a guard. Returns the files whose hashes make the choice whole."""
+    def files(self, chosen: Rows, aside: Rows | None) -> dict[str, Any]:
+        """What is in each of the files, by its name; `aside` is None without a guard."""
         table = self._table(chosen)
-        written = [self.out / MANIFEST, self.out / MANIFEST_CSV]
-        write_content(written[0], readable_columns(table))
-        write_csv(written[1], table)
+        files: dict[str, Any] = {MANIFEST: readable_columns(table), MANIFEST_CSV: csv_text(table)}
         if aside is not None:
-            written.append(self.out / ASIDE)
-            write_csv(written[-1], self._table(aside))
-        written += self._write_sheets({SHEET: chosen, ASIDE_SHEET: aside or Rows.none()})
-        if files != "none":
-            self._place_files(self._places(chosen.rows), link=files == "link", work=work)
-        return written
+            files[ASIDE] = csv_text(self._table(aside))
+        if self.sources[0].kind != "embeddings":
+            sheets = {SHEET: chosen, ASIDE_SHEET: aside or Rows.none()}
+            files |= {
+                name: _sheet(self._places(shown.rows[:_N_PICTURES]))
+                for name, shown in sheets.items()
+                if len(shown.rows)
+            }
+        return files
 
     def counts(self, chosen: Rows, aside: Rows | None) -> dict[str, dict[str, int]]:
         """Of each source, how many rows it has and what became of them."""
@@ -89,14 +92,6 @@ class Output:
         counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()
         return counts
 
-    def _write_sheets(self, sheets: Mapping[str, Rows]) -> list[Path]:
-        if self.sources[0].kind == "embeddings":
-            return []
-        filled = {self.out / name: shown for name, shown in sheets.items() if len(shown.rows)}
-        for path, shown in filled.items():
-            write_sheet(path, self._places(shown.rows[:N_PICTURES]))
-        return list(filled)
-
     def _table(self, shown: Rows) -> dict[str, list[Any]]:
         places = self._places(shown.rows)
         values = (
@@ -115,22 +110,25 @@ class Output:
         numbers, places = self.candidates.source[rows].tolist(), self.candidates.row[rows].tolist()
         return [(self.sources[number], row) for number, row in zip(numbers, places, strict=True)]
 
-    def _place_files(self, chosen: Sequence[tuple[Source, int]], *, link: bool, work: Work) -> None:
-        """Build the folder of chosen files aside and rename it when it is whole."""
-        aside = self.out / _UNFINISHED
-        with storage_errors(self.out / CHOSEN):
-            for old in (aside, self.out / CHOSEN):
-                if old.exists():
-                    shutil.rmtree(old)
-            try:
-                for done, (source, row) in enumerate(chosen, start=1):
-                    file = source.files[row]
-                    place(file, aside / source.name / file.relative_to(source.path), link=link)
-                    work.progress(done, len(chosen), "files")
-                aside.rename(self.out / CHOSEN)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
+
+def place_files(out: Path, sources: Sequence[Source], manifest: Mapping[str, Any], *, link: bool, work: Work) -> None:
+    """Link or copy the files that a manifest names into a folder; it is built aside and renamed when it is whole."""
+    by_name = {source.name: source for source in sources}
+    aside = out / _UNFINISHED
+    with storage_errors(out / CHOSEN):
+        for old in (aside, out / CHOSEN):
+            if old.exists():
+                shutil.rmtree(old)
+        try:
+            for done, (name, row) in enumerate(zip(manifest["source"], manifest["row"], strict=True), start=1):
+                source = by_name[name]
+                file = source.files[row]
+                place(file, aside / name / file.relative_to(source.path), link=link)
+                work.progress(done, len(manifest["row"]), "files")
+            aside.rename(out / CHOSEN)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
 
 
 def remove_written(out: Path) -> None:
@@ -154,3 +152,18 @@ def place(file: Path, target: Path, *, link: bool) -> None:
             # Another file system, or one without links.
             pass
     shutil.copyfile(file, target)
+
+
+def _sheet(shown: Sequence[tuple[Source, int]]) -> bytes:
+    """A PNG of rows of sources, in reading order, each fitted into a square; what fails stays blank."""
+    from PIL import Image
+
+    columns = min(_N_COLUMNS, len(shown))
+    cell = _SIDE + _MARGIN
+    sheet = Image.new("RGB", (columns * cell + _MARGIN, -(-len(shown) // columns) * cell + _MARGIN), _PAPER)
+    for number, (source, row) in enumerate(shown):
+        with contextlib.suppress(Exception):
+            picture = fitted(source.picture(row), _SIDE)
+            left, top = number % columns * cell + _MARGIN, number // columns * cell + _MARGIN
+            sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
+    return encoded(sheet, "PNG")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, check_features
+from entropick.datasets.reading import map_array
 from entropick.errors import InputError
 
 EMBEDDING_FILES = (".npy", ".parquet")
@@ -32,17 +33,6 @@ def read_embeddings(path: Path) -> Features:
     if path.suffix not in EMBEDDING_FILES:
         raise InputError(f"{path}: expected embeddings in a .npy or .parquet file.")
     return check_features(map_array(path) if path.suffix == ".npy" else _parquet_matrix(path), name=str(path))
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """A memory map of a ``.npy`` file; InputError if it cannot be read as such."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:
-        raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: expected one array, but it is an archive of arrays. Name it .npz.")
-    return array
 
 
 def read_classes(path: Path) -> tuple[str, ...] | None:

@@ -1,80 +1,174 @@
-"""The output folder of a command that goes from files into files: whose it is, whether it is whole, its tables."""
+"""What goes from files into files: commands whose folder is a run directory, and the tables and pictures in it."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from entropick.errors import InputError
-from entropick.run.files import (
-    FileRecord,
-    hash_file,
-    read_json,
-    remove_partial,
-    storage_errors,
-    write_atomic,
-    write_json,
-)
+from entropick.run.directory import Run
+from entropick.run.files import read_json, storage_errors
 from entropick.run.folder import CONFIG, check_config, locked
+from entropick.run.history import repair_run, verify_run
+from entropick.run.ledger import LEDGER, Entry, Ledger
+from entropick.run.work_folder import Pace
+from entropick.sources.candidates import Contents, Space, Survey, check_files, survey
 from entropick.sources.source import Source, readable
+from entropick.work import Work
+
+Say = Callable[[str], None]
+# Between checkpoints.
+_SECONDS = 20.0
 
 
-def check_output(out: Path, sources: Sequence[Source], config_keys: set[str], *, of: str) -> None:
-    """Refuse a folder that is in one of the `sources`, or holds what no such command has written.
+@dataclass(frozen=True, kw_only=True)
+class FilesCommand(ABC):
+    """A command that goes from sources into a folder of its own, such as `Choice` and `Score`.
 
-    `config_keys` are keys of the ``config.json`` by which the command knows its own folder; `of` is what it makes.
+    The folder is a run directory. What is in it follows from the sources alone, so what is missing or damaged is made
+    again. A subclass says what it makes (`product`, "selection", which is then `done`, "chosen"), in which file the
+    `result` is, by which `marks`, keys of ``config.json``, it knows its own folders, and what the methods below say.
     """
-    _check_outside(out, sources)
-    with storage_errors(out):
-        if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
-            return
-        config = read_json(out / CONFIG) if (out / CONFIG).is_file() else None
-    if not isinstance(config, dict) or not config_keys <= config.keys():
-        raise InputError(f"out: expected a new folder or one of an earlier {of}, but {out} holds other files.")
 
+    product: ClassVar[str]
+    done: ClassVar[str]
+    result: ClassVar[str]
+    marks: ClassVar[tuple[str, ...]]
 
-@contextmanager
-def begun(out: Path, config: Mapping[str, Any], *, done: str) -> Iterator[None]:
-    """Hold the folder, free of what was left half-written, with the `config` that is worked by.
+    sources: Sequence[Source]
+    skip_bad: bool = False
+    seed: int = 0
 
-    `done` is the file without which nothing is finished, see `check_config`.
-    """
-    with locked(out):
-        # Again: another process may have finished here while this one looked at its images.
-        check_config(out, config, done=done)
-        remove_partial(out)
-        write_json(out / CONFIG, config)
-        yield
+    @property
+    @abstractmethod
+    def compared(self) -> Sequence[Space]:
+        """The spaces in which sources are compared."""
 
+    @abstractmethod
+    def check(self) -> None:
+        """Raise InputError for what is known to be wrong before anything is read."""
 
-def _check_outside(out: Path, sources: Sequence[Source]) -> None:
-    """Refuse a folder in one of the `sources`: what is written there would be one of its images the next time."""
-    for source in sources:
-        # realpath minds no loop of links, which is refused where the folder is made.
-        above = (Path(os.path.realpath(out)), *Path(os.path.realpath(out)).parents)
-        if source.kind == "folder" and Path(os.path.realpath(source.path)) in above:
+    @abstractmethod
+    def describe(self, contents: Contents) -> dict[str, Any]:
+        """The command as plain data, equal for equal results, "stages" among it; InputError for unusable contents."""
+
+    @abstractmethod
+    def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
+        """Say what it will take; InputError if too little is usable."""
+
+    @abstractmethod
+    def stages(
+        self, run: Run, contents: Contents, config: dict[str, Any], found: Survey | None, work: Work, say: Say
+    ) -> Entry:
+        """Pass all stages; the entry of the last one, which has the `result`. `found` is None if all were finished."""
+
+    def run(
+        self,
+        out: Path,
+        *,
+        work: Work | None = None,
+        say: Say = lambda line: None,
+        budget_seconds: float | None = None,
+        shared: Path | None = None,
+    ) -> dict[str, Any]:
+        """Write all into `out`, and return what the result file holds; the same call goes on where it was interrupted.
+
+        Parameters
+        ----------
+        out
+            The output folder.
+        work, say
+            Where progress, and what is worth a line, are told.
+        budget_seconds
+            After this time the next checkpoint ends the call.
+        shared
+            Where features and checkpoints are kept, for several commands; None for ``work`` in `out`.
+
+        Raises
+        ------
+        InputError
+            For unusable sources or parameters; all unreadable images are named.
+        RunChanged
+            `out` holds another result; the message is a diff.
+        BudgetSpent
+            The budget ended, and all so far is kept.
+        RunLocked, StorageError
+            `out` is in use, or cannot be written.
+        """
+        work, started = work or Work(), time.time()
+        self.check()
+        self._check_folder(out)
+        contents, found = Contents.of(self.sources, self.compared, work), None
+        config = self.describe(contents)
+        if self._holds(out, config):
+            say(f"{self.done} before: {out} is complete.")
+        else:
+            one_size = any(space.encoder for space in self.compared)
+            found = survey(self.sources, one_size=one_size, work=work)
+            check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
+            self.foretell(contents, found, say)
+        self._clear_the_way(out, config)
+        with Run.open(
+            out,
+            config,
+            shared=shared,
+            pace=Pace(_SECONDS, None if budget_seconds is None else started + budget_seconds),
+            observer=lambda event: work.progress(event.done, event.total, event.note or event.stage),
+            by_iteration=False,
+        ) as run:
+            result: dict[str, Any] = run.load(self.stages(run, contents, config, found, work, say), self.result)
+            return result
+
+    def _check_folder(self, out: Path) -> None:
+        """Refuse a folder in one of the sources, of something else, or of an older entropick."""
+        # What is written into a source would be one of its images the next time. realpath minds no loop of links,
+        # which is refused where the folder is made.
+        real = Path(os.path.realpath(out))
+        for source in self.sources:
+            if source.kind == "folder" and Path(os.path.realpath(source.path)) in (real, *real.parents):
+                raise InputError(
+                    f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
+                    f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                )
+        with storage_errors(out):
+            if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
+                return
+            config = read_json(out / CONFIG) if (out / CONFIG).is_file() else None
+        if not isinstance(config, dict) or not set(self.marks) <= config.keys():
             raise InputError(
-                f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
-                f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                f"out: expected a new folder or one of an earlier {self.product}, but {out} holds other files."
+            )
+        if (out / self.result).exists() and not (out / LEDGER).exists():
+            raise InputError(
+                f"out: {out} holds a {self.product} of an entropick that kept no {LEDGER}; its files are as good "
+                "as they were, but nothing can be added to them. Give another --out."
             )
 
+    def _holds(self, out: Path, config: Mapping[str, Any]) -> bool:
+        """Whether all stages are finished and whole; RunChanged, with a diff, for a result of another config."""
+        check_config(out, config, done=self.result)
+        if not (out / LEDGER).exists() or verify_run(out).damages:
+            return False
+        return set(config["stages"]) <= {entry.stage for entry in Ledger(out)}
 
-def finished(path: Path) -> dict[str, Any] | None:
-    """The result at `path`; None if there is none, or one of the files it names is not as it was written."""
-    if not path.exists():
-        return None
-    result = read_json(path)
-    if not isinstance(result, dict) or not isinstance(result.get("files"), dict):
-        return None
-    files = {path.parent / name: record for name, record in result["files"].items()}
-    whole = all(file.is_file() and dataclasses.asdict(hash_file(file)) == record for file, record in files.items())
-    return result if whole else None
+    def _clear_the_way(self, out: Path, config: Mapping[str, Any]) -> None:
+        """Cut what is damaged off the ledger; where there is no result yet, another config begins anew."""
+        # Again: another process may have finished here while this one looked at its images.
+        check_config(out, config, done=self.result)
+        if not (out / LEDGER).exists():
+            return
+        if not (out / self.result).exists() and read_json(out / CONFIG) != config:
+            with locked(out):
+                (out / LEDGER).unlink()
+        elif (found := verify_run(out)).damages:
+            repair_run(found)
 
 
 def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -85,10 +179,26 @@ def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]
     }
 
 
-def write_csv(path: Path, table: Mapping[str, Sequence[Any]]) -> FileRecord:
-    """Write columns of equal length; file names keep their bytes, whatever those are."""
+def csv_text(table: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of equal length as CSV; file names keep their bytes, whatever those are, as surrogates."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    return write_atomic(path, lambda stream: stream.write(text.getvalue().encode("utf-8", "surrogateescape")))
+    return text.getvalue()
+
+
+def fitted(picture: Any, side: int) -> Any:
+    """A Pillow image whose longer side is `side`; enlarged pixels stay squares, reduced ones are averaged."""
+    from PIL import Image
+
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+
+
+def encoded(picture: Any, file_format: str, **options: Any) -> bytes:
+    """A Pillow image as the bytes of a file."""
+    stream = io.BytesIO()
+    picture.save(stream, file_format, optimize=True, **options)
+    return stream.getvalue()

@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import check_features, check_images, check_same_width
-from entropick.datasets import class_folders, hash_folder, image_files, read_array_file
+from entropick.datasets.reading import (
+    class_folders,
+    hash_folder,
+    image_files,
+    map_array,
+    read_array_file,
+    read_picture,
+)
 from entropick.errors import InputError
 from entropick.run.files import hash_file
-from entropick.sources.embeddings import map_array, read_classes, read_embeddings
+from entropick.sources.embeddings import read_classes, read_embeddings
 from entropick.work import Work
 
 Kind = Literal["folder", "images", "embeddings"]
@@ -53,6 +61,15 @@ class Source:
     def place(self, row: int) -> str:
         """The path of a row's file: its own, or that of the array it is in."""
         return str(self.files[row] if self.files else self.path)
+
+    def picture(self, row: int) -> Any:
+        """A row of a source of images as a Pillow image in RGB, to be shown."""
+        from PIL import Image
+
+        if self.array is None:
+            return read_picture(self.files[row])
+        pixels = np.asarray(self.array[row])
+        return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
 
     def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
@@ -140,7 +157,8 @@ def _opened(name: str, path: Path) -> Source:
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
         images, labels = read_array_file(path)
-        return Source(name, path, "images", array=images, classes=None if labels is None else _texts(labels))
+        classes = None if labels is None else tuple(map(str, labels.tolist()))
+        return Source(name, path, "images", array=images, classes=classes)
     if path.suffix == ".parquet":
         return Source(name, path, "embeddings", array=read_embeddings(path), classes=read_classes(path))
     if path.suffix != ".npy":
@@ -149,7 +167,3 @@ def _opened(name: str, path: Path) -> Source:
     if array.ndim == 2:
         return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
     return Source(name, path, "images", array=check_images(array, name=str(path)))
-
-
-def _texts(labels: NDArray[Any]) -> tuple[str, ...]:
-    return tuple(map(str, labels.tolist()))

@@ -12,7 +12,7 @@ import pytest
 from entropick.errors import InputError
 from entropick.features import Classifier, Features, Pixels
 from entropick.features import cache as feature_cache
-from entropick.sources import FeatureCache, check_encoder
+from entropick.features.cache import FeatureCache, check_encoder
 from entropick.work import Work
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 1), dtype=np.uint8)

@@ -1,0 +1,90 @@
+"""The contract of a dataset: real images, and which of them are held out as the reference."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from entropick.arrays import Images, Integers, check_images
+from entropick.component import Component
+from entropick.errors import InputError
+from entropick.random_stream import RandomStream
+from entropick.work import Work
+
+_DEFAULT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class RealData:
+    """Real images, split once and for all.
+
+    Attributes
+    ----------
+    images, labels
+        uint8 ``(n, h, w, c)`` and int64 ``(n,)`` or None: what iteration 1 is trained on.
+    reference
+        uint8 ``(m, h, w, c)``: held-out real images that no model ever sees.
+    stock, stock_labels
+        uint8 ``(s, h, w, c)`` and int64 ``(s,)`` or None: what is left, in random order; paradigms that let new real
+        images in take them from here. A dataset may have none.
+    """
+
+    images: Images
+    labels: Integers | None
+    reference: Images
+    stock: Images | None = None
+    stock_labels: Integers | None = None
+
+
+@dataclass(kw_only=True)
+class Dataset(Component, ABC):
+    """The contract: `load` the images, tell by a `fingerprint` whether they are still the same."""
+
+    @abstractmethod
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Read, check and split the images; the split depends on the data and the parameters alone."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash (hexadecimal) of the content, cheaper than `load` where that can be."""
+
+
+def split(
+    images: Images,
+    labels: Integers | None,
+    *,
+    n_images: int | None,
+    reference: Images | None = None,
+    n_reference: int | None = None,
+) -> RealData:
+    """Choose the real training images, the reference and the stock, always the same for the same arguments.
+
+    All images are brought into one random order: the first `n_images` are the real data, so that fewer are a subset of
+    more; the last `n_reference` are the reference, unless it is given; what lies between is the stock.
+
+    Raises
+    ------
+    InputError
+        More images were asked for than there are, or nothing is left for the reference.
+    """
+    images = check_images(images)
+    reference = None if reference is None else check_images(reference, name="reference")
+    n = len(images)
+    n_real = n_images or (n if reference is not None else max(1, int(n * _DEFAULT_SHARE)))
+    if n_real > n or (reference is None and n_real == n):
+        kept = "" if reference is not None else ", some of which must be left as the reference"
+        raise InputError(f"n_images: {n_real} were asked for, but there are {n} images{kept}.")
+    order = RandomStream(stage="split").rng().permutation(n)
+    n_left = n - n_real if reference is None else len(reference)
+    n_held_out = n_reference or n_left
+    if n_held_out > n_left:
+        raise InputError(f"n_reference: {n_held_out} were asked for, but there are {n_left} reference images.")
+    n_used = n if reference is not None else n - n_held_out
+    held_out = images[np.sort(order[n_used:])] if reference is None else reference[:n_held_out]
+    if held_out.shape[1:] != images.shape[1:]:
+        raise InputError(f"reference: expected images of shape {images.shape[1:]}, got {held_out.shape[1:]}.")
+    chosen, rest = np.sort(order[:n_real]), order[n_real:n_used]
+    real_labels, stock_labels = (None, None) if labels is None else (labels[chosen], labels[rest])
+    return RealData(images[chosen], real_labels, held_out, images[rest], stock_labels)

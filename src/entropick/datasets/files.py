@@ -1,0 +1,147 @@
+"""Datasets of one's own: an array in a file, or a folder of image files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from entropick.arrays import Images, check_choice, check_count, check_images
+from entropick.datasets.base import Dataset, RealData, split
+from entropick.datasets.reading import class_folders, hash_files, hash_folder, image_files, read_array_file, read_images
+from entropick.errors import InputError
+from entropick.work import Work
+
+
+@dataclass(kw_only=True)
+class ArrayFile(Dataset):
+    """Images in a NumPy file: ``.npy``, or ``.npz`` with an array ``images`` and perhaps an array ``labels``.
+
+    Parameters
+    ----------
+    path
+        The file; images are uint8 ``(n, h, w)`` or ``(n, h, w, c)``.
+    reference
+        A second file with held-out images; None holds out rows of the first.
+    n_images
+        How many images the loop starts from, a fixed random choice; None takes all, or 80 % where the reference is
+        held out of them.
+    n_reference
+        How many reference images are used; None takes all. Held out of `path`, they are the same ones whatever
+        `n_images` is.
+    downscale
+        Average blocks of this many pixels a side: 2 makes 14x14 images of 28x28.
+    """
+
+    kind: ClassVar[str] = "array-file"
+    path: str
+    reference: str | None = None
+    n_images: int | None = None
+    n_reference: int | None = None
+    downscale: int = 1
+
+    def check(self) -> None:
+        """Raise InputError if a file is missing or of another kind."""
+        _check_counts(self.n_images, self.n_reference)
+        check_count(self.downscale, name="downscale")
+        _check_paths(self.path, self.reference)
+        for path in _paths(self.path, self.reference):
+            if path.suffix not in (".npy", ".npz"):
+                raise InputError(f"{path}: expected a .npy or .npz file.")
+            if not path.is_file():
+                raise InputError(f"{path}: expected a file of images, but there is none at {path.resolve()}.")
+
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Read the file or files."""
+        self.check()
+        images, labels = read_array_file(Path(self.path))
+        images = _downscaled(images, self.downscale)
+        reference = _downscaled(read_array_file(Path(self.reference))[0], self.downscale) if self.reference else None
+        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' bytes."""
+        self.check()
+        return hash_files(_paths(self.path, self.reference))
+
+
+@dataclass(kw_only=True)
+class ImageFolder(Dataset):
+    """A folder of image files, searched through all levels; the first level of subfolders, if any, names the classes.
+
+    Parameters
+    ----------
+    path
+        The folder. Its images must have one size, and be all grey or all RGB unless `mode` says otherwise.
+    reference
+        A second folder with held-out images; None holds out images of the first.
+    mode
+        ``"as-is"``, or ``"grey"`` or ``"rgb"`` to convert 8-bit images on reading.
+    n_images, n_reference
+        As in `ArrayFile`.
+    """
+
+    kind: ClassVar[str] = "image-folder"
+    path: str
+    reference: str | None = None
+    mode: str = "as-is"
+    n_images: int | None = None
+    n_reference: int | None = None
+
+    def check(self) -> None:
+        """Raise InputError if a folder is missing or holds no image."""
+        check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
+        _check_counts(self.n_images, self.n_reference)
+        _check_paths(self.path, self.reference)
+        for folder in _paths(self.path, self.reference):
+            image_files(folder)
+
+    def load(self, *, work: Work | None = None) -> RealData:
+        """Decode all images."""
+        self.check()
+        files = image_files(Path(self.path))
+        images = read_images(files, mode=self.mode, work=work or Work())
+        classes = class_folders(Path(self.path), files)
+        labels = None if classes is None else np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
+        reference = read_images(image_files(Path(self.reference)), mode=self.mode) if self.reference else None
+        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+
+    def fingerprint(self) -> str:
+        """Hash of the files' paths and bytes."""
+        self.check()
+        hashes = [hash_folder(folder, image_files(folder)) for folder in _paths(self.path, self.reference)]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _downscaled(images: Images, factor: int) -> Images:
+    """Means of `factor` x `factor` pixels, rounded; InputError unless `factor` divides height and width."""
+    n, height, width, channels = images.shape
+    if factor == 1:
+        return images
+    if height % factor or width % factor:
+        raise InputError(
+            f"downscale: expected a divisor of {height} and {width}, the size of the images, got {factor}."
+        )
+    blocks = images.reshape(n, height // factor, factor, width // factor, factor, channels)
+    return check_images(np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8))
+
+
+def _check_counts(n_images: int | None, n_reference: int | None) -> None:
+    for name, value in (("n_images", n_images), ("n_reference", n_reference)):
+        if value is not None:
+            check_count(value, name=name)
+
+
+def _check_paths(path: Any, reference: Any) -> None:
+    for name, value in (("path", path), ("reference", reference)):
+        is_optional = name == "reference" and value is None
+        if not is_optional and (not isinstance(value, str | os.PathLike) or not str(value)):
+            raise InputError(f"{name}: expected a path, got {value!r}.")
+
+
+def _paths(*paths: str | None) -> list[Path]:
+    return [Path(path) for path in paths if path]

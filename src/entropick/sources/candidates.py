@@ -1,0 +1,344 @@
+"""From sources to candidates: which images can be used, in which space they are compared, the features of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick import arrays, features
+from entropick.arrays import Integers
+from entropick.datasets import reading
+from entropick.datasets.reading import Head
+from entropick.errors import InputError
+from entropick.features.cache import FeatureCache, Read, check_encoder
+from entropick.run.files import fingerprint, hash_file
+from entropick.sources.embeddings import read_embeddings
+from entropick.sources.source import Source, on_one_line, readable
+from entropick.work import Work
+
+Problems = Sequence[dict[int, str]]
+"""Of each source, in order: row -> why it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All usable rows of all sources, as aligned columns.
+
+    Attributes
+    ----------
+    X
+        float32 ``(n, d)``.
+    source, row
+        int64 ``(n,)``: the number of the source, and the row in it.
+    problems
+        Of each source, in order: row -> why it is not among the candidates.
+    """
+
+    X: arrays.Features
+    source: Integers
+    row: Integers
+    problems: tuple[dict[int, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the heads of image files say, before any is decoded.
+
+    Attributes
+    ----------
+    shape
+        ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
+    problems
+        Of each source, in order: row -> why its file cannot be used.
+    """
+
+    shape: tuple[int, ...] | None
+    problems: tuple[dict[int, str], ...]
+
+    @property
+    def mode(self) -> str:
+        """How `entropick.datasets.reading.read_image` should convert files."""
+        return "grey" if self.shape is not None and self.shape[-1] == 1 else "rgb"
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where sources are compared: by an encoder, by a file of embeddings, or as the embeddings that they are.
+
+    Attributes
+    ----------
+    name
+        What the keys of its values end in.
+    encoder
+        How images become features; None if there are embeddings.
+    file
+        A ``.npy`` or ``.parquet`` file with an embedding of each image, the sources in order; None if there is an
+        encoder or the sources are embeddings themselves.
+    embedded, content
+        What is in the file, and its hash, once it is `opened`.
+    """
+
+    name: str
+    encoder: features.Features | None = None
+    file: Path | None = None
+    embedded: arrays.Features | None = field(default=None, repr=False, compare=False)
+    content: str | None = None
+
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
+        are_images = sources[0].kind != "embeddings"
+        if not are_images and (self.encoder or self.file):
+            raise InputError("features: expected none, because the sources are embeddings already.")
+        if are_images and not (self.encoder or self.file):
+            raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
+        if self.encoder is not None:
+            check_encoder(self.encoder)
+
+    def opened(self, sources: Sequence[Source]) -> Self:
+        """The space with what is in its file; InputError unless that has one row for each image of all sources."""
+        if self.file is None:
+            return self
+        X = read_embeddings(self.file)
+        if len(X) != (n := sum(map(len, sources))):
+            listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
+            raise InputError(
+                f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again."
+            )
+        return replace(self, embedded=X, content=hash_file(self.file).sha256)
+
+    def identity(self) -> Any:
+        """The space as plain data: equal where features are equal."""
+        if self.encoder is not None:
+            return self.encoder.identity()
+        return "embeddings" if self.file is None else {"file": readable(str(self.file)), "content": self.content}
+
+    def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
+        """The number of features, before there are any."""
+        if self.encoder is not None:
+            # An encoder that takes images of every size makes as many features of a small one.
+            return self.encoder.width(shape or (8, 8, 3))
+        matrix = sources[0].array if self.embedded is None else self.embedded
+        assert matrix is not None
+        return int(matrix.shape[1])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Sources beside the hashes of what they held when they were looked at, and the opened spaces to compare in."""
+
+    sources: Sequence[Source]
+    hashes: Sequence[str]
+    spaces: Sequence[Space]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], spaces: Sequence[Space], work: Work) -> Self:
+        """Open the spaces, and hash the sources."""
+        opened = [space.opened(sources) for space in spaces]
+        return cls(sources, [source.content_hash(work) for source in sources], opened)
+
+    def described(self) -> dict[str, dict[str, str]]:
+        """Path and hash of each source, by its name."""
+        pairs = zip(self.sources, self.hashes, strict=True)
+        return {source.name: {"path": readable(str(source.path)), "content": content} for source, content in pairs}
+
+    def identity(self) -> list[Any]:
+        """The sources as plain data; numbers of sources and of rows follow their order."""
+        return [[name, described] for name, described in self.described().items()]
+
+    def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
+        """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
+        if space.encoder is not None:
+            return extract(self.sources, self.hashes, space.encoder, found, cache, work)
+        return given(self.sources, space.embedded, found.problems)
+
+    def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
+        """The candidates of each source, by its name."""
+        start, parts = 0, {}
+        for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
+            rows = None if space.embedded is None else space.embedded[start : start + len(source)]
+            alone = Contents([source], [content], ())
+            of_source = Survey(found.shape, (problems,))
+            parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
+            start += len(source)
+        return parts
+
+
+def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
+    """Look at the head of every image file; with `one_size`, those of an unusual size are problems.
+
+    Raises
+    ------
+    InputError
+        With `one_size`, if sources differ in shape as a whole, or no file is usable.
+    """
+    heads: list[dict[int, Head]] = []
+    problems: tuple[dict[int, str], ...] = tuple({} for _ in sources)
+    for source, known in zip(sources, problems, strict=True):
+        heads.append({})
+        for row, file in enumerate(source.files):
+            try:
+                heads[-1][row] = reading.image_head(file)
+            except InputError as error:
+                known[row] = str(error)
+            work.progress(row + 1, len(source.files), f"looking at {source.name}")
+    if not one_size:
+        return Survey(None, problems)
+    shape = _one_shape(sources, [list(of.values()) for of in heads], problems)
+    for of, known in zip(heads, problems, strict=True):
+        for row, (size, _) in of.items():
+            if size != shape[:2]:
+                known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
+    return Survey(shape, problems)
+
+
+def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
+    """Raise InputError if the survey found image files that cannot be used, unless they are to be skipped.
+
+    Then the others are decoded as well, so that all are named at once. Where sizes do not matter, heads are enough.
+    """
+    problems = [dict(known) for known in found.problems]
+    if found.shape is not None and any(problems) and not skip_bad:
+        for source, known in zip(sources, problems, strict=True):
+            read = _decoder(source, found.mode, dict(known))
+            for row in range(len(source.files)):
+                known.update(read(range(row, row + 1))[1])
+                work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
+    check_problems(sources, problems, skip_bad=skip_bad)
+
+
+def extract(
+    sources: Sequence[Source],
+    hashes: Sequence[str],
+    encoder: features.Features,
+    found: Survey,
+    cache: Path,
+    work: Work,
+) -> Candidates:
+    """Features of all images by `encoder`, kept in `cache`; those of arrays are not where extraction is cheap."""
+    kept = FeatureCache(cache)
+    encoder = kept.taught(encoder, work)
+    problems = tuple(dict(known) for known in found.problems)
+    parts: list[arrays.Features] = []
+    for number, source in enumerate(sources):
+        note = f"features of {source.name}"
+        if source.array is not None:
+            parts.append(kept.matrix(encoder, hashes[number], source.array, work, note))
+            continue
+        content = fingerprint({"content": hashes[number], "shape": list(found.shape or ())})
+        read = _decoder(source, found.mode, dict(problems[number]))
+        for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
+            parts.append(X)
+            problems[number].update(undecoded)
+    return _align(sources, [part for part in parts if len(part)], problems)
+
+
+def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
+    """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
+    if X is None:
+        matrices = [source.array for source in sources if source.array is not None]
+        return _align(sources, matrices, tuple(problems))
+    n = sum(map(len, sources))
+    good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
+    # A memory map of which all rows are used is not copied.
+    return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
+
+
+def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: bool) -> None:
+    """Raise InputError that names all images that cannot be used, unless they are to be skipped."""
+    if skip_bad or not any(problems):
+        return
+    lines = _listing(sources, problems)
+    images, them = ("1 image", "it") if len(lines) == 1 else (f"{len(lines)} images", "them")
+    raise InputError("\n  ".join([f"{images} cannot be used. Mend or remove {them}, or give --skip-bad:", *lines]))
+
+
+def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any]]:
+    """What was skipped, as plain data."""
+    return [
+        {"source": source.name, "path": readable(source.place(row)), "row": row, "reason": readable(reason)}
+        for source, bad in zip(sources, problems, strict=True)
+        for row, reason in sorted(bad.items())
+    ]
+
+
+def _listing(sources: Sequence[Source], problems: Problems) -> list[str]:
+    return [
+        f"{on_one_line(source.place(row))}: {on_one_line(reason)}"
+        for source, of in zip(sources, problems, strict=True)
+        for row, reason in sorted(of.items())
+    ]
+
+
+def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], problems: Problems) -> tuple[int, ...]:
+    """The shape of arrays if there are any, else the usual size of files, grey only if all are grey."""
+    arrays_shapes = [source.array.shape[1:] for source in sources if source.array is not None]
+    usual = [_usual_size(of) for of in usable if of]
+    if not arrays_shapes and not usual:
+        lines = ["sources: expected readable images, but not one file can be read:", *_listing(sources, problems)]
+        raise InputError("\n  ".join(lines))
+    all_grey = all(is_grey for of in usable for _, is_grey in of)
+    loses_colour = not all_grey and any(shape[-1] == 1 for shape in arrays_shapes)
+    if len(set(arrays_shapes)) > 1 or len({*usual, *(shape[:2] for shape in arrays_shapes)}) > 1 or loses_colour:
+        listed = ", ".join(
+            f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
+        )
+        raise InputError(f"sources: expected images of one shape, but {listed}. Make them alike, or give embeddings.")
+    return arrays_shapes[0] if arrays_shapes else (*usual[0], 1 if all_grey else 3)
+
+
+def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
+    return Counter(size for size, _ in usable).most_common(1)[0][0]
+
+
+def _described(source: Source, usable: Sequence[Head]) -> str:
+    """The shape of an array, or the usual size of a folder's files."""
+    if source.array is not None:
+        return str(source.array.shape[1:])
+    if not usable:
+        return "none that can be read"
+    height, width = _usual_size(usable)
+    colour = "" if all(is_grey for _, is_grey in usable) else " in colour"
+    return f"mostly {width}x{height} pixels{colour}"
+
+
+def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
+    """How to read a folder's images: those of rows in `known` are left out, what does not decode is told."""
+
+    def read(rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
+        images, found = [], {}
+        for row in rows:
+            if row not in known:
+                try:
+                    images.append(reading.read_image(source.files[row], mode=mode))
+                except InputError as error:
+                    found[row] = str(error)
+        return (np.stack(images) if images else None), found
+
+    return read
+
+
+def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
+    rows = [np.flatnonzero(_usable(source, bad)) for source, bad in zip(sources, problems, strict=True)]
+    if not sum(map(len, rows)):
+        raise InputError("sources: expected usable rows, but there is not one.")
+    return Candidates(
+        X=parts[0] if len(parts) == 1 else np.concatenate(parts),
+        source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),
+        row=np.concatenate(rows).astype(np.int64),
+        problems=problems,
+    )
+
+
+def _usable(source: Source, problems: Mapping[int, str]) -> NDArray[np.bool_]:
+    usable = np.ones(len(source), bool)
+    usable[list(problems)] = False
+    return usable

@@ -1,0 +1,77 @@
+"""``entropick select --set KEY=VALUE``: parameters of the components, with the checks and messages of ``run --set``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+LINE = ["select", "real=real.npy", "made=made.npy", "--n", "8", "--out", "out"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("real.npy", DIGITS[:40])
+    np.save("made.npy", DIGITS[40:60])
+    np.save("embeddings.npy", np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32))
+    return tmp_path
+
+
+def sets(*pairs):
+    return [part for pair in pairs for part in ("--set", pair)]
+
+
+def test_parameters_reach_their_components(cli, place):
+    line = [*LINE, "--method", "threshold-decay", "--guard", "made"]
+    own = sets("selector.threshold=300", "selector.decay = 0.5", "guard.k=3", "guard.quantile=0.9")
+    ended = cli(*line, *own)
+    assert ended.code == 0 and not ended.err
+    config = json.loads((place / "out" / "selection.json").read_text())["config"]
+    assert (config["selector"]["threshold"], config["selector"]["decay"]) == (300.0, 0.5)
+    assert (config["guard"]["k"], config["guard"]["quantile"], config["guard"]["trusted"]) == (3, 0.9, 1)
+
+
+def test_what_is_set_wins_over_a_flag(cli, place):
+    line = [*LINE, "--method", "density-greedy", "--power", "3"]
+    assert cli(*line, *sets("selector.power=1.5")).code == 0
+    assert json.loads((place / "out" / "selection.json").read_text())["config"]["selector"]["power"] == 1.5
+
+
+MISTAKES = {
+    ("threshold-decay", "selector.threshold"): "--set: expected KEY=VALUE, for instance selector.decay=0.9, got",
+    ("greedy", "=3"): "--set: expected KEY=VALUE",
+    ("greedy", "selector=random"): "--set: expected selector.PARAMETER=VALUE, got 'selector' without a parameter",
+    ("greedy", "generator.steps=3"): "--set: there is no 'generator'; known are selector, guard, features",
+    ("greedy", "selector.decay=0.5"): "--set selector: there is no 'decay'; known are n_samples, initial",
+    ("threshold-decay", "selector.decai=0.5"): "Did you mean 'decay'?",
+    ("threshold-decay", "selector.decay=fast"): "decay: expected float, got 'fast'",
+    ("threshold-decay", "selector.decay=2"): "decay: expected",
+    ("greedy", "guard.k=3"): "--set guard: there is no 'k'; known are none",
+    ("greedy", "features.size=base"): "--set features: there is no 'size'; known are none",
+}
+
+
+@pytest.mark.parametrize(("method", "text"), MISTAKES)
+def test_a_wrong_one_is_said_in_one_message(cli, place, method, text):
+    ended = cli(*LINE, "--method", method, *sets(text))
+    assert ended.code == 2 and MISTAKES[method, text] in ended.err and "Traceback" not in ended.err
+    assert not (place / "out").exists()
+
+
+def test_a_parameter_of_a_short_name(cli, place):
+    ended = cli(*LINE, "--features", "dinov2-small", *sets("features.size=base"))
+    assert ended.code == 2 and "hf download facebook/dinov2-base" in ended.err
+
+
+def test_a_file_of_embeddings_has_no_parameters(cli, place):
+    ended = cli(*LINE, "--features", "embeddings.npy", *sets("features.size=base"))
+    assert ended.code == 2 and "--set features: there is no 'size'; known are none" in ended.err
+
+
+def test_another_guard_by_its_kind(cli, place):
+    ended = cli(*LINE, "--guard", "real", *sets("guard.kind=no-such-guard"))
+    assert ended.code == 2 and "--guard: there is no kind 'no-such-guard'; known are outlier-guard" in ended.err

@@ -1,0 +1,57 @@
+"""What the docs name is there: files of the repository in backticks, and what links lead to."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ("src", "tests", "docs", "tools", "examples", "benchmarks", "experiments")
+# Written by those who read, or by a command.
+THEIRS = {"my-study.toml", "study.toml", "FILE.toml", "tables.md"}
+NAMES = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*")}
+NAMES |= {path.name for path in ROOT.iterdir()}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def looks_like_ours(text):
+    """A path from one of the repository's folders, or a name that only a file of source or docs has."""
+    if re.fullmatch(r"[\w.-]+(/[\w.*-]+)*/?", text) is None:
+        return False
+    return ("/" in text and text.partition("/")[0] in FOLDERS) or text.endswith((".py", ".md", ".toml", ".j2"))
+
+
+def named(text):
+    """All files of the repository that a page names in backticks, in lines and in blocks."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    words = {word for part in (*blocks, *lines) for word in part.split()}
+    return {word for word in words if looks_like_ours(word)} - THEIRS
+
+
+def is_there(name):
+    if "/" not in name:
+        return name in NAMES
+    rooms = [ROOT / "src" / "entropick", *(ROOT / "src" / "entropick").iterdir()]
+    return any(list(folder.glob(name)) for folder in (ROOT, *(room for room in rooms if room.is_dir())))
+
+
+@each_page
+def test_files_in_backticks_exist(page):
+    assert not {name for name in named(page.read_text(encoding="utf-8")) if not is_there(name)}
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith("#"):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_checks_would_notice():
+    found = named("`src/entropick/gone.py`, `gone.py`, `run/gone.py`, `gone.npy`\n```sh\nbenchmarks/gone.py\n```")
+    assert found == {"src/entropick/gone.py", "gone.py", "run/gone.py", "benchmarks/gone.py"}
+    assert not any(map(is_there, found))
+    assert is_there("config/components.py") and is_there("errors.py") and is_there("tests/")
