@@ -90,7 +90,8 @@ class Score(FilesCommand):
     @property
     def measured(self) -> tuple[str, ...]:
         """The measures that are computed, in the order of `MEASURES`."""
-        asked = set(self._possible() if self.metrics is None else self.metrics)
+        possible = [name for name in MEASURES if set(MEASURES[name].roles) <= self._roles]
+        asked = set(possible if self.metrics is None else self.metrics)
         asked |= {condition.metric for condition in self.conditions}
         return tuple(name for name in MEASURES if name in asked)
 
@@ -162,9 +163,6 @@ class Score(FilesCommand):
     @property
     def _roles(self) -> set[str]:
         return {source.name for source in self.sources}
-
-    def _possible(self) -> tuple[str, ...]:
-        return tuple(name for name in MEASURES if set(MEASURES[name].roles) <= self._roles)
 
     def _check_roles(self, name: str) -> None:
         missing = [role for role in MEASURES[name].roles if role not in self._roles]

@@ -5,15 +5,7 @@ image files before any is decoded and turns sources into aligned columns of cand
 commands that go from files into files (`output.py`), and `cost.py` forecasts what they take.
 """
 
-from entropick.sources.candidates import (
-    Candidates,
-    Contents,
-    Space,
-    Survey,
-    check_problems,
-    given,
-    skipped,
-)
+from entropick.sources.candidates import Candidates, Contents, Space, Survey, check_problems, given, skipped
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.output import FilesCommand, Say, csv_text, encoded, fitted, readable_columns
 from entropick.sources.source import Source, open_sources, readable, source_number

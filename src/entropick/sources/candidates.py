@@ -156,9 +156,23 @@ class Contents:
 
     def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
-        if space.encoder is not None:
-            return extract(self.sources, self.hashes, space.encoder, found, cache, work)
-        return given(self.sources, space.embedded, found.problems)
+        if space.encoder is None:
+            return given(self.sources, space.embedded, found.problems)
+        kept = FeatureCache(cache)
+        encoder = kept.taught(space.encoder, work)
+        problems = tuple(dict(known) for known in found.problems)
+        parts: list[arrays.Features] = []
+        for source, content, bad in zip(self.sources, self.hashes, problems, strict=True):
+            note = f"features of {source.name}"
+            if source.array is not None:
+                parts.append(kept.matrix(encoder, content, source.array, work, note))
+                continue
+            content = fingerprint({"content": content, "shape": list(found.shape or ())})
+            read = _decoder(source, found.mode, dict(bad))
+            for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
+                parts.append(X)
+                bad.update(undecoded)
+        return _align(self.sources, [part for part in parts if len(part)], problems)
 
     def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
         """The candidates of each source, by its name."""
@@ -213,32 +227,6 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
                 known.update(read(range(row, row + 1))[1])
                 work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
     check_problems(sources, problems, skip_bad=skip_bad)
-
-
-def extract(
-    sources: Sequence[Source],
-    hashes: Sequence[str],
-    encoder: features.Features,
-    found: Survey,
-    cache: Path,
-    work: Work,
-) -> Candidates:
-    """Features of all images by `encoder`, kept in `cache`; those of arrays are not where extraction is cheap."""
-    kept = FeatureCache(cache)
-    encoder = kept.taught(encoder, work)
-    problems = tuple(dict(known) for known in found.problems)
-    parts: list[arrays.Features] = []
-    for number, source in enumerate(sources):
-        note = f"features of {source.name}"
-        if source.array is not None:
-            parts.append(kept.matrix(encoder, hashes[number], source.array, work, note))
-            continue
-        content = fingerprint({"content": hashes[number], "shape": list(found.shape or ())})
-        read = _decoder(source, found.mode, dict(problems[number]))
-        for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
-            parts.append(X)
-            problems[number].update(undecoded)
-    return _align(sources, [part for part in parts if len(part)], problems)
 
 
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:

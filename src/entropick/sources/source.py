@@ -12,14 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import check_features, check_images, check_same_width
-from entropick.datasets.reading import (
-    class_folders,
-    hash_folder,
-    image_files,
-    map_array,
-    read_array_file,
-    read_picture,
-)
+from entropick.datasets.reading import class_folders, hash_folder, image_files, map_array, read_array_file, read_picture
 from entropick.errors import InputError
 from entropick.run.files import hash_file
 from entropick.sources.embeddings import read_classes, read_embeddings
