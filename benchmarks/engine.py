@@ -30,7 +30,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from entropick.diffusion.execution import Execution, find_device
+from entropick.diffusion.execution import Execution
 from entropick.diffusion.networks import build_network
 from entropick.generators import DDPM
 from entropick.generators.cost import Stopwatch
@@ -104,7 +104,7 @@ def entropick(case: Case, precision: str, device: str) -> dict[str, Any]:
     ways = (model.training_values(), model.sampling_values())
 
     def chosen(precision: str) -> Execution:
-        return Execution.choose(find_device(device), precision, case.network, case.width)
+        return Execution.choose(torch.device(device), precision, case.network, case.width)
 
     return {
         "training_ms": 1e3 * training.seconds,

@@ -32,7 +32,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from entropick.datasets import Digits
-from entropick.diffusion.diffusion import NoiseTable
+from entropick.diffusion.process import NoiseTable
 from entropick.features import Pixels
 from entropick.generators import DDPM
 from entropick.metrics import precision, recall, vendi_score

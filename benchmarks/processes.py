@@ -13,7 +13,7 @@ import torch
 
 from entropick.generators import DDPM
 from entropick.generators.cost import Stopwatch
-from entropick.processes.ranks import Team, joined
+from entropick.processes.ranks import Ranks, joined
 from entropick.work import Work
 
 FIRST, LAST, TIMESTEPS = 4, 14, 10
@@ -47,24 +47,24 @@ class TwoWatches(Stopwatch):
         return f"{1e3 * step / (LAST - 1 - FIRST):.1f} ms a step, {1e3 * sample / TIMESTEPS:.2f} ms a timestep"
 
 
-def lead(team: Team) -> None:
+def lead(ranks: Ranks) -> None:
     """Time every case; each process has one chunk of every half of the sample."""
     for name in CASES:
         watch = TwoWatches()
-        team.sharing(watch).together(made, name, team.size)
-        print(f"{name}, {team.size} process{'es' if team.size > 1 else ''}: {watch.shown()}", flush=True)
-    team.dismiss(0)
+        ranks.sharing(watch).together(made, name, ranks.size)
+        print(f"{name}, {ranks.size} process{'es' if ranks.size > 1 else ''}: {watch.shown()}", flush=True)
+    ranks.dismiss(0)
 
 
 def main() -> None:
     """Lead, or help."""
     torch.set_num_threads(1)
-    with joined() as team:
-        if team.rank:
-            team.follow()
+    with joined() as ranks:
+        if ranks.rank:
+            ranks.follow()
         else:
-            lead(team)
-    team.leave(0)
+            lead(ranks)
+    ranks.leave(0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from entropick.errors import InputError
 from entropick.features import Classifier
-from entropick.loop.study import limited_threads
+from entropick.processes.hardware import limited_threads
 
 DIGITS = load_digits()
 IMAGES, LABELS = np.round(DIGITS.images * (255 / 16)).astype(np.uint8)[..., None], DIGITS.target

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import planted
 import pytest
 import torch
 from interruptions import Interrupting, with_interruptions
 
-from entropick.diffusion.epochs import Epochs
+from entropick.diffusion.training import Epochs
 from entropick.errors import BudgetSpent, InputError, TrainingDiverged
 from entropick.generators import DDPM
 from entropick.random_stream import RandomStream
@@ -154,3 +155,17 @@ def test_a_bad_parameter_is_named_before_anything_is_done(images, name):
 def test_a_device_that_is_not_there_is_a_mistake_of_the_user():
     with pytest.raises(InputError, match="device: expected a usable torch device or 'auto', got 'cuda'"):
         DDPM(device="cuda").check()
+
+
+def test_flips_are_drawn_only_where_they_are_asked_for():
+    assert planted.fitted(flips=True).final_loss_ != planted.fitted().final_loss_
+
+
+def test_epochs_are_a_budget_in_passes_over_the_set():
+    assert planted.fitted(steps=128_000, epochs=4).training_values()["n_steps"] == 4 * 3  # 31 images in batches of 12
+    np.testing.assert_equal(planted.fitted(steps=128_000, epochs=4).state(), planted.fitted(steps=12).state())
+
+
+def test_two_budgets_are_one_too_many():
+    with pytest.raises(InputError, match="expected one budget, got epochs = 4 and steps = 60"):
+        planted.tiny(epochs=4).check()

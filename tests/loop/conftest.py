@@ -7,7 +7,7 @@ import signal
 import loop_parts
 import pytest
 
-from entropick.loop.study import limited_threads
+from entropick.processes.hardware import limited_threads
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import print_anything
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
-from entropick.processes.ranks import Team, joined
+from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
 
 EXIT_MISTAKE = 2
@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_anything()
     warnings.formatwarning = plain_warning
     try:
-        with joined() as team:
-            exit_code = _lead(arguments, team) if team.rank == 0 else _follow(team)
-        team.leave(exit_code)
+        with joined() as ranks:
+            exit_code = _lead(arguments, ranks) if ranks.rank == 0 else _follow(ranks)
+        ranks.leave(exit_code)
         return exit_code
     except BrokenPipeError:
         # The reader of the output has ended (`entropick --help | head`): print nothing more.
@@ -56,28 +56,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
 
 
-def _lead(arguments: Sequence[str], team: Team) -> int:
-    """Run the command; processes that `team` has beside this one end with the same exit code."""
+def _lead(arguments: Sequence[str], ranks: Ranks) -> int:
+    """Run the command; processes that `ranks` has beside this one end with the same exit code."""
     exit_code = 1
     try:
-        exit_code = _run(arguments, team)
+        exit_code = _run(arguments, ranks)
     except SystemExit as leaving:  # as tyro leaves
         exit_code = int(leaving.code or 0)
         raise
     finally:
-        team.dismiss(exit_code)
+        ranks.dismiss(exit_code)
     return exit_code
 
 
-def _follow(team: Team) -> int:
+def _follow(ranks: Ranks) -> int:
     """Compute a share of what the first process asks for, and print nothing."""
     try:
-        return team.follow()
+        return ranks.follow()
     except ProcessLost:
         return EXIT_INTERRUPTED
 
 
-def _run(arguments: Sequence[str], team: Team) -> int:
+def _run(arguments: Sequence[str], ranks: Ranks) -> int:
     if arguments == ["--version"]:
         print(f"entropick {__version__}")
         return 0
@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str], team: Team) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
-        return int(command.execute(team) if isinstance(command, Run) else command.execute())
+        return int(command.execute(ranks) if isinstance(command, Run) else command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)
         return EXIT_BUDGET

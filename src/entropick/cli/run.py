@@ -19,7 +19,7 @@ from entropick.config import load_study
 from entropick.errors import ConfigError
 from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
-from entropick.processes.ranks import Team
+from entropick.processes.ranks import Ranks
 from entropick.run import STUDY, History, find_runs
 
 _STUDYS = "the study's"
@@ -91,8 +91,8 @@ class Run:
     ] = ()
     """Any other key of the study file, for instance loop.generator.ema=0.99."""
 
-    def execute(self, team: Team) -> int:
-        """Run the study, shared by the processes of `team`, and write its report."""
+    def execute(self, ranks: Ranks) -> int:
+        """Run the study, shared by the processes of `ranks`, and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
         for flag in ("arms", "seeds", "sizes", "reuse"):
@@ -102,14 +102,14 @@ class Run:
         study.check()
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
-        workers = self._n_workers(study, team)
+        workers = self._n_workers(study, ranks)
         console = Terminal()
         # Only for someone at a terminal, and once: measuring what a plan tells takes a moment.
         if self.plan or (console.is_terminal and not (out / STUDY).exists()):
             _print_plan(study, console)
         if self.plan:
             return 0
-        by_team = f", each by {team.size} processes" if team.size > 1 else ""
+        by_team = f", each by {ranks.size} processes" if ranks.size > 1 else ""
         line = f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
@@ -120,16 +120,16 @@ class Run:
                 budget_seconds=budget_seconds,
                 observer=observer,
                 reuse=self.reuse or (),
-                team=team,
+                ranks=ranks,
             )
         self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
         return 0
 
-    def _n_workers(self, study: Study, team: Team) -> int:
+    def _n_workers(self, study: Study, ranks: Ranks) -> int:
         if self.workers is not None:
             return check_count(self.workers, name="--workers")
-        if team.size > 1:
+        if ranks.size > 1:
             return 1
         return max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
 

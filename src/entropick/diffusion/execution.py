@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from entropick.errors import InputError
 
+WARM_UPS = 3
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # U-Nets of fewer channels do not fill matrix tiles.
 _NARROW = 32
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -107,19 +109,55 @@ class Execution:
         return torch.no_grad() if self.captured else torch.inference_mode()
 
 
-def find_device(device: str) -> torch.device:
-    """The torch device of that name, ``"auto"`` being CUDA where there is one; InputError if it is not usable."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device: expected a usable torch device or 'auto', got {device!r} ({error}).") from None
-
-
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise InputError for float16 outside CUDA."""
     if precision == "float16" and device.type != "cuda":
         raise InputError(
             f"precision: float16 needs a CUDA device, got device {device.type!r}. Use 'float32', 'bfloat16' or 'auto'."
         )
+
+
+class Captured(Generic[Found]):
+    """Replays all kernels of ``function(*inputs)`` at once: no launch, no Python, between the first and the last.
+
+    The function must do the same work at every call and read nothing back to the host. Whatever changes from call to
+    call must lie in tensors that it writes in place, and random numbers must come from `random`: each replay goes on
+    in its stream, which may be seeded anew between two of them. Inputs keep the shapes of the example. What is
+    returned lies in fixed places that the next call overwrites.
+
+    Building one calls the function `WARM_UPS` times: what that changes is for the caller to put back.
+    """
+
+    def __init__(self, function: Callable[..., Found], *example: Tensor, random: torch.Generator) -> None:
+        places = [tensor.to(random.device, copy=True) for tensor in example]
+        self._places = places
+        self._replay, self._result = record(lambda: function(*places), random)
+
+    def __call__(self, *inputs: Tensor) -> Found:
+        """The function of these inputs."""
+        for place, tensor in zip(self._places, inputs, strict=True):
+            place.copy_(tensor, non_blocking=True)
+        self._replay()
+        return self._result
+
+
+def record(function: Callable[[], Found], random: torch.Generator) -> tuple[Callable[[], None], Found]:
+    """What replays the kernels of one call, and what that call returned; nothing is computed before the first replay.
+
+    A graph takes seed and offset of a registered generator from the host at every replay, and moves its offset on by
+    as much as one call draws: the numbers are those of calls without a graph.
+    """
+    with torch.cuda.device(random.device):
+        stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
+        graph.register_generator_state(random)
+        stream.wait_stream(torch.cuda.current_stream())
+        # This context leaves the stream also where a capture breaks off.
+        with torch.cuda.stream(stream):
+            # Libraries choose their kernels and workspaces at the first calls.
+            for _ in range(WARM_UPS):
+                function()
+            # Other threads, such as a watchdog of connections, may go on talking to the device.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                result = function()
+        torch.cuda.current_stream().wait_stream(stream)
+    return graph.replay, result

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from entropick.diffusion.library import load_diffusers
 from entropick.errors import InputError
 
 NETWORKS = ("unet", "mlp")
@@ -91,7 +90,7 @@ class PaddedUNet(nn.Module):
         attention = n_stages - 2
         down = ["AttnDownBlock2D" if stage == attention else "DownBlock2D" for stage in range(n_stages)]
         up = ["AttnUpBlock2D" if stage == attention else "UpBlock2D" for stage in reversed(range(n_stages))]
-        self.unet: Any = load_diffusers().UNet2DModel(
+        self.unet: Any = unet_class()(
             sample_size=(_round_up(height, self.multiple), _round_up(columns, self.multiple)),
             in_channels=channels,
             out_channels=channels,
@@ -129,6 +128,13 @@ def check_network(network: str, *, width: int) -> None:
         raise InputError(
             f"width: expected a multiple of {_NORM_GROUPS} (the norm groups) for network='unet', got {width}."
         )
+
+
+def unet_class() -> Any:
+    """Diffusers' `UNet2DModel`, imported when it is needed: it takes seconds, and a perceptron never needs it."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    return UNet2DModel
 
 
 def _round_up(size: int, multiple: int) -> int:

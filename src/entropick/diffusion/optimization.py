@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from entropick.diffusion.capture import WARM_UPS
+from entropick.diffusion.execution import WARM_UPS
 from entropick.work import Arrays, State
 
 _BETAS = (0.95, 0.999)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
-from entropick.diffusion.chunk import CapturedChunk, Chunk
+from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Passage, Probe, pass_gate
-from entropick.diffusion.prediction import Prediction
-from entropick.diffusion.walks import Walk
+from entropick.diffusion.process import Walk
 from entropick.random_stream import RandomStream
 from entropick.work import State, Work
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
-from entropick.diffusion.epochs import Epochs
 from entropick.diffusion.execution import Execution
-from entropick.diffusion.gate import Passage, Probe, pass_gate
+from entropick.diffusion.gate import Passage, Probe, pass_gate, roughen
 from entropick.diffusion.optimization import are_finite
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
-from entropick.diffusion.trial import tried
 from entropick.errors import InputError, TrainingDiverged
 from entropick.random_stream import RandomStream
 from entropick.work import Work
@@ -25,6 +25,10 @@ from entropick.work import Work
 # Reading the loss makes a GPU wait; every so many steps is enough to watch it.
 _LOSS_EVERY = 50
 _CHECKPOINT = "training"
+# Chunks 0 and 1 of the stream are the first weights and the noise.
+_FIRST_CHUNK = 2
+# Of a trial, fixed: no gradient overflows or vanishes in float16.
+_SCALE = 1024.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,31 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Batches of `batch_size` rows of `n_images`, always full; each permutation is a function of its number."""
+
+    n_images: int
+    batch_size: int
+    stream: RandomStream
+
+    def batches(self, first: int, last: int) -> Iterator[NDArray[np.int64]]:
+        """The rows of each batch from number `first`, from 0, until before `last`."""
+        epoch, row = divmod(first * self.batch_size, self.n_images)
+        order = self._order(epoch)
+        for _ in range(first, last):
+            batch = order[row : row + self.batch_size]
+            row += self.batch_size
+            while len(batch) < self.batch_size:
+                epoch, row = epoch + 1, self.batch_size - len(batch)
+                order = self._order(epoch)
+                batch = np.concatenate([batch, order[:row]])
+            yield batch
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return self.stream.rng(chunk=_FIRST_CHUNK + epoch).permutation(self.n_images)
 
 
 class Training:
@@ -160,3 +189,40 @@ def _part(batch_size: int, work: Work) -> slice:
             "Start fewer processes."
         )
     return work.share(batch_size)
+
+
+def tried(step: Step, settings: TrainingSettings, n_images: int, *, with_effects: bool) -> Probe:
+    """Outputs and gradients of one step; with effects, also what it and a second one change.
+
+    The first is taken where the learning rate is highest, the second near the end, where it is low.
+    """
+    rows = torch.arange(settings.batch_size) % n_images
+    roughen(step.network)
+    step.random.manual_seed(0)
+    step.optimization.rescale(_SCALE)
+    before = {name: [part.clone() for part in parts] for name, parts in step.optimization.parts().items()}
+    first = min(settings.warmup_steps, settings.steps - 1)
+    step.optimization.schedule.step.fill_(first)
+    found = step(rows)
+    # Gradients come back clipped. A factor that they all share would be lost in that.
+    stretch = max(1.0, float(step.optimization.norm) / settings.clip_norm)
+    gradients = [gradient.float() * stretch for gradient in found.of_parameters]
+    predicted = found.predicted.float().clone()
+    if not with_effects:
+        return Probe(predicted, gradients)
+    second = first + (settings.steps - 1 - first) * 3 // 4
+    step.optimization.schedule.step.fill_(second)
+    step(rows)
+    return Probe(predicted, gradients, _effects(step, before, second))
+
+
+def _effects(step: Step, before: dict[str, list[Tensor]], number: int) -> dict[str, list[Tensor]]:
+    moved = {
+        name: [now - then for now, then in zip(parts, before[name], strict=True)]
+        for name, parts in step.optimization.parts().items()
+    }
+    return {
+        **moved,
+        "the step's number": [step.optimization.schedule.step - number],
+        "the next random numbers": [torch.rand(8, generator=step.random, device=step.random.device)],
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from entropick import arrays
 from entropick.errors import InputError
 from entropick.features.base import LearnedFeatures
 from entropick.features.network import hash_of, in_batches
+from entropick.processes.hardware import limited_threads
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
@@ -117,7 +117,7 @@ class Classifier(LearnedFeatures):
         order = stream.rng().permutation(len(pixels))
         n_held_out = max(1, round(_HELD_OUT * len(pixels)))
         held_out, taught = order[:n_held_out], order[n_held_out:]
-        with _one_thread():
+        with limited_threads(1):
             X, y = _as_tensor(pixels), torch.from_numpy(targets.astype(np.int64))
             network = _network(self.shape_, len(self.classes_), seed=stream.integer(chunk=1))
             optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
@@ -242,16 +242,3 @@ def _tensors(weights: Arrays) -> dict[str, Any]:
     import torch
 
     return {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums over a batch in one order, however many threads there are."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -21,6 +21,7 @@ import numpy as np
 from entropick import arrays
 from entropick.errors import InputError
 from entropick.features.base import Features
+from entropick.processes.hardware import usable_device
 from entropick.run.files import hash_file
 
 CONFIG = "config.json"
@@ -79,8 +80,10 @@ class NetworkFeatures(Features, ABC):
         MissingDependency
             A package is missing.
         """
+        import torch
+
         images = arrays.check_images(images)
-        device = _device(self.device)
+        device = torch.device(usable_device(self.device))
         forward = self._forward(device)
         with _plain_float32(device):
             X = in_batches(forward, images, size=_BATCH[device.type])
@@ -112,15 +115,6 @@ def in_batches(forward: Forward, images: arrays.Images, *, size: int) -> arrays.
 def as_rgb(images: arrays.Images) -> arrays.Images:
     """Grey images with their channel three times, others as they are."""
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: expected a GPU for 'cuda', but torch finds none. Use 'cpu' or 'auto'.")
-    is_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if is_gpu else "cpu")
 
 
 @contextlib.contextmanager

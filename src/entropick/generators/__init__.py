@@ -2,8 +2,7 @@
 
 from entropick.generators.base import Generator
 from entropick.generators.ddpm import DDPM
-from entropick.generators.export import save_pipeline
 from entropick.generators.kde import KDE
-from entropick.generators.pipeline import Pipeline
+from entropick.generators.pipeline import Pipeline, save_pipeline
 
 __all__ = ["DDPM", "KDE", "Generator", "Pipeline", "save_pipeline"]

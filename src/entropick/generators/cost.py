@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from entropick.diffusion.execution import find_device
 from entropick.generators.ddpm import DDPM
+from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
@@ -52,7 +52,7 @@ def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training:
     n_parameters, flops = model.size(image_shape)
     n_steps, batch_size = model.n_steps(n_training), model.batch_size
     chunk_size = min(model.sampling_chunk, n_generated)
-    if find_device(model.device).type == "cpu":
+    if torch.device(usable_device(model.device, kinds=None)).type == "cpu":
         chunk_size = min(chunk_size, _MOST_ON_PROCESSOR)
     calls_per_image = model.sampling_steps * (2 if model.guidance else 1)
     images = np.zeros((n_training, *image_shape), np.uint8)

@@ -22,16 +22,16 @@ from entropick.arrays import (
     check_labels,
     check_real,
 )
-from entropick.diffusion.conditioning import LABEL_SHARES, Classes
-from entropick.diffusion.diffusion import AncestralTable
-from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, find_device
+from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
+from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
+from entropick.diffusion.process import SAMPLERS, AncestralTable, SchedulerWalk, Walk, preview_scheduler
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.diffusion.step import TrainingSettings
 from entropick.diffusion.training import Training, TrainingSet
-from entropick.diffusion.walks import SAMPLERS, SchedulerWalk, Walk, preview_scheduler
 from entropick.errors import InputError
 from entropick.generators.base import Generator
+from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
@@ -141,7 +141,7 @@ class DDPM(Generator):
             check_flag(getattr(self, name), name=name)
         self._check_combinations()
         check_network(self.network, width=self.width)
-        check_precision(self.precision, find_device(self.device))
+        check_precision(self.precision, self._device)
 
     def _check_combinations(self) -> None:
         if self.epochs is not None:
@@ -259,7 +259,7 @@ class DDPM(Generator):
         self._begin((height, width, channels), Classes.restore(state) if "labels" in state else None)
         network = self._build(0)
         network.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
-        self.network_ = network.to(find_device(self.device)).eval().requires_grad_(False)
+        self.network_ = network.to(self._device).eval().requires_grad_(False)
         return self
 
     def training_values(self) -> dict[str, Any]:
@@ -270,6 +270,10 @@ class DDPM(Generator):
         """How the last sample was computed, if not plainly."""
         self._require_fitted("network_")
         return self.sampling_values_
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(usable_device(self.device, kinds=None))
 
     def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
         self.check_fits(image_shape)
@@ -289,7 +293,7 @@ class DDPM(Generator):
         )
 
     def _execution(self) -> Execution:
-        return Execution.choose(find_device(self.device), self.precision, self.network, self.width)
+        return Execution.choose(self._device, self.precision, self.network, self.width)
 
     def _training_settings(self, n_images: int) -> TrainingSettings:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingSettings)}
@@ -306,7 +310,7 @@ class DDPM(Generator):
 
     def _new_walk(self) -> Callable[[torch.Generator], Walk]:
         if self.sampler == "ddpm":
-            table = AncestralTable.build(self.timesteps, self.sampling_steps, find_device(self.device))
+            table = AncestralTable.build(self.timesteps, self.sampling_steps, self._device)
             return lambda random: table
         return lambda random: SchedulerWalk(
             preview_scheduler(self.sampler, self.timesteps), self.sampling_steps, random

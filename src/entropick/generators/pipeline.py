@@ -1,26 +1,61 @@
-"""An existing Diffusers pipeline as a generator that only samples."""
+"""Diffusers' pipelines: an existing one as a generator that only samples, and our models written as one."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, check_choice, check_count
-from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, find_device
-from entropick.diffusion.library import load_diffusers
+from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
+from entropick.diffusion.networks import PaddedUNet, unet_class
+from entropick.diffusion.process import SchedulerWalk, linear_betas
 from entropick.diffusion.sampling import Sampling, SamplingSettings
-from entropick.diffusion.walks import SchedulerWalk
-from entropick.errors import InputError
+from entropick.errors import InputError, StorageError
 from entropick.generators.base import Generator
+from entropick.generators.ddpm import DDPM
+from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
-_SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler")
+# Where Diffusers has those whose walks are known; importing all of it takes seconds.
+_SCHEDULERS = {
+    "DDPMScheduler": "diffusers.schedulers.scheduling_ddpm",
+    "DDIMScheduler": "diffusers.schedulers.scheduling_ddim",
+    "DPMSolverMultistepScheduler": "diffusers.schedulers.scheduling_dpmsolver_multistep",
+}
+_CARD = """---
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+tags: [diffusion, entropick]
+---
+
+# {title}
+
+A denoising diffusion model trained from scratch by entropick in a self-consuming loop. It makes images of
+{height} x {width} pixels with {channels} channel(s).
+
+```python
+from diffusers import DDPMPipeline
+
+pipeline = DDPMPipeline.from_pretrained("FOLDER")
+images = pipeline(batch_size=16, num_inference_steps={sampling_steps}).images
+```
+
+| fact | value |
+| --- | --- |
+{facts}
+
+A model of a late iteration was trained on images that earlier models had made, and may copy its training images.
+"""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +88,7 @@ class Pipeline(Generator):
         for name in ("sampling_steps", "sampling_chunk"):
             check_count(getattr(self, name), name=name)
         check_choice(self.precision, PRECISIONS, name="precision")
-        check_precision(self.precision, find_device(self.device))
+        check_precision(self.precision, torch.device(usable_device(self.device, kinds=None)))
         self._scheduler_name()
 
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:
@@ -75,7 +110,7 @@ class Pipeline(Generator):
         """Images as the pipeline makes them; see `Generator.sample`."""
         self.check()
         check_count(n_images, name="n_images")
-        unet, device = self._unet(), find_device(self.device)
+        unet, device = self._unet(), torch.device(usable_device(self.device, kinds=None))
         scheduler = self._load(self._scheduler_name(), "scheduler")
         settings = SamplingSettings(
             image_shape=_image_shape(unet),
@@ -135,10 +170,9 @@ class Pipeline(Generator):
 
     def _load(self, name: str, folder: str) -> Any:
         options = {"use_safetensors": True, "low_cpu_mem_usage": False} if folder == "unet" else {}
+        kind = unet_class() if folder == "unet" else getattr(importlib.import_module(_SCHEDULERS[name]), name)
         try:
-            return getattr(load_diffusers(), name).from_pretrained(
-                self.path, subfolder=folder, local_files_only=True, **options
-            )
+            return kind.from_pretrained(self.path, subfolder=folder, local_files_only=True, **options)
         except (OSError, ValueError) as error:
             raise InputError(f"{Path(self.path) / folder}: expected a {name} in safetensors ({error}).") from None
 
@@ -160,3 +194,92 @@ def _image_shape(unet: Any) -> tuple[int, int, int]:
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width), int(unet.config.in_channels)
+
+
+def save_pipeline(model: DDPM, folder: Path, *, title: str, facts: Mapping[str, Any]) -> None:
+    """Write a trained model as a folder that `DDPMPipeline.from_pretrained` loads, with a card: all of it or nothing.
+
+    Parameters
+    ----------
+    model
+        A fitted, unconditional U-Net for images whose sides its stages halve evenly.
+    folder
+        A folder that does not exist yet, or is empty.
+    title, facts
+        For the card.
+
+    Raises
+    ------
+    InputError
+        Diffusers' pipeline has no place for such a model, or the folder is not empty.
+    StorageError
+        The folder cannot be written.
+    """
+    unet = _exportable(model)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: expected a new or empty folder. Give another one.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _pipeline(unet, model).save_pretrained(partial, safe_serialization=True)
+        (partial / "README.md").write_text(_card(model, title, facts), encoding="utf-8")
+        partial.replace(folder)
+    except OSError as error:
+        raise StorageError(f"could not write {folder}: {error.strerror or error}. Give another folder.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exportable(model: DDPM) -> Any:
+    """The Diffusers network inside a model; InputError if a plain pipeline cannot sample it."""
+    model.state()  # refuses a model that is not fitted
+    network = model.network_
+    if not isinstance(network, PaddedUNet):
+        raise InputError(
+            f"network: expected 'unet', got {model.network!r}. Diffusers has no pipeline for a perceptron."
+        )
+    if model.conditional:
+        raise InputError(
+            "conditional: Diffusers' DDPMPipeline tells a network no class. Export an unconditional model."
+        )
+    if any(side % network.multiple for side in model.image_shape_[:2]):
+        raise InputError(
+            f"image_shape: expected sides that are multiples of {network.multiple}, got {model.image_shape_}. This "
+            "network pads its images inside, which a pipeline does not."
+        )
+    return network.unet
+
+
+def _pipeline(unet: Any, model: DDPM) -> Any:
+    from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    # Diffusers' own linear betas are those of 1000 timesteps; fewer take larger ones, which it must be told.
+    betas = None if model.timesteps == 1000 else linear_betas(model.timesteps).tolist()
+    scheduler = DDPMScheduler(
+        num_train_timesteps=model.timesteps,
+        beta_schedule="linear",
+        trained_betas=betas,
+        variance_type="fixed_small",
+        clip_sample=True,
+        prediction_type="epsilon",
+    )
+    return DDPMPipeline(unet=unet, scheduler=scheduler)
+
+
+def _card(model: DDPM, title: str, facts: Mapping[str, Any]) -> str:
+    height, width, channels = model.image_shape_
+    rows = {**facts, **{f"`{name}`": value for name, value in model.describe().items()}}
+    return _CARD.format(
+        title=title,
+        height=height,
+        width=width,
+        channels=channels,
+        sampling_steps=model.sampling_steps,
+        facts="\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items()),
+    )
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -18,7 +18,7 @@ from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
-from entropick.processes.ranks import ALONE, Team
+from entropick.processes.ranks import ALONE, Ranks
 from entropick.run import Event, History, Observer, Pace, Run, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
 
@@ -90,7 +90,7 @@ class Loop:
         observer: Observer = ignore,
         shared: Path | None = None,
         wait_seconds: float = 0.0,
-        team: Team = ALONE,
+        ranks: Ranks = ALONE,
     ) -> History:
         """Run the loop in `folder`, or go on where it was interrupted; a finished one is only read.
 
@@ -104,7 +104,7 @@ class Loop:
             A folder in which several loops tell one another what they have computed.
         wait_seconds
             How long to wait for another process to leave the directory.
-        team
+        ranks
             The processes that share the work.
 
         Raises
@@ -118,7 +118,7 @@ class Loop:
         BudgetSpent
             The deadline has passed; the same call goes on.
         ProcessLost
-            One of the team has ended; the same call goes on.
+            One of the ranks has ended; the same call goes on.
         """
         self.check()
         open_run = Run.open(
@@ -128,7 +128,7 @@ class Loop:
             pace=pace,
             observer=observer,
             wait_seconds=wait_seconds,
-            sharing=team.sharing,
+            sharing=ranks.sharing,
         )
         with open_run as run:
             kept = FeatureCache(run.work / "features")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from entropick.arrays import check_count, check_real
 from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed
 from entropick.loop.loop import Loop
-from entropick.processes.ranks import ALONE, Team
+from entropick.processes.hardware import limited_threads
+from entropick.processes.ranks import ALONE, Ranks
 from entropick.processes.spread import run_in_processes
 from entropick.run import (
     LEDGER,
@@ -155,7 +155,7 @@ class Study:
         budget_seconds: float | None = None,
         observer: StudyObserver = lambda event: None,
         reuse: Sequence[str | Path] = (),
-        team: Team = ALONE,
+        ranks: Ranks = ALONE,
     ) -> int:
         """Run all arms in `folder`, or go on where they were interrupted; return how many stages were computed.
 
@@ -172,7 +172,7 @@ class Study:
             Called with an `ArmEvent` at every sign of life.
         reuse
             Directories of other studies on this machine; what they have computed from the same inputs is linked.
-        team
+        ranks
             Processes that share each arm, one arm after another; then there are no `workers` beside them.
 
         Raises
@@ -180,7 +180,7 @@ class Study:
         BudgetSpent
             The budget is spent; the same call goes on.
         ProcessLost
-            One of the team has ended; the same call goes on.
+            One of the ranks has ended; the same call goes on.
         StudyFailed
             Some arms failed; the message tells each one's reason. The others are done.
         InputError, RunLocked, RunChanged, RunDamaged, StorageError
@@ -188,9 +188,9 @@ class Study:
         """
         self.check()
         check_count(workers, name="workers")
-        if team.size > 1 and workers > 1:
+        if ranks.size > 1 and workers > 1:
             raise InputError(
-                f"workers: expected 1, because each arm is shared by {team.size} processes already, got {workers}. "
+                f"workers: expected 1, because each arm is shared by {ranks.size} processes already, got {workers}. "
                 "Leave it out, or start the command without torchrun."
             )
         folder = Path(folder)
@@ -201,7 +201,7 @@ class Study:
             for other in others:
                 Shared(folder / WORK).adopt(other)
             count = _StageCount(observer)
-            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline), team)
+            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline), ranks)
             # Reading a finished arm is not worth starting a process.
             here = [run for run in self.arm_runs() if workers == 1 or _is_finished(folder / run.path, run.loop)]
             elsewhere = [run for run in self.arm_runs() if run not in here]
@@ -264,7 +264,7 @@ class ArmTask:
     folder: Path
     threads: int
     pace: Pace
-    team: Team = ALONE
+    ranks: Ranks = ALONE
 
     def __call__(self, arm_run: ArmRun, observer: StudyObserver) -> None:
         """Run the arm to its end."""
@@ -275,7 +275,7 @@ class ArmTask:
                 observer=lambda event: observer(ArmEvent(arm_run.place, event)),
                 shared=self.folder / WORK,
                 wait_seconds=_ARM_WAIT_SECONDS,
-                team=self.team,
+                ranks=self.ranks,
             )
 
 
@@ -326,21 +326,6 @@ def _raise(problems: Problems, *, n_runs: int) -> None:
         rest = "the others are done" if len(problems) < n_runs else "repeat the command once their causes are mended"
         listed = "\n".join(f"  {path}: {type(problem).__name__}: {problem}" for path, problem in problems)
         raise StudyFailed(f"{len(problems)} of {n_runs} arm runs failed; {rest}.\n{listed}") from first
-
-
-@contextlib.contextmanager
-def limited_threads(threads: int) -> Iterator[None]:
-    """Let torch and the linear-algebra libraries use this many threads."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _shown(numbers: Any) -> str:

@@ -1,13 +1,13 @@
-"""Several processes, started by ``torchrun``, that share one run: the first leads, the others help where it calls them.
+"""Ranks: the processes that ``torchrun`` started for one run. Rank 0 leads, the others help where it calls them.
 
-The leader does all that one process alone would do: it reads, decides, writes, speaks. What is worth sharing it calls
-with `Work.together`: then all processes call the same function with the same arguments. Helpers know no run directory
-and say nothing; checkpoints are the leader's, and what it loads all of them load.
+The leader does all that one process alone would do: it reads, decides, writes and prints. What is worth sharing it
+calls with `Work.together`: then all ranks call the same function with the same arguments. Helpers know no run directory
+and print nothing; checkpoints are the leader's, and what it loads all of them load.
 
-Processes meet when a shared function calls `sum`, `gather` or `load`, and when it ends. At every meeting each first
-says whether it can go on. If one cannot (an error, a spent budget, a full disk), all leave the function, the leader
-with the error, and the leader may call another. Only where a process is interrupted or gone no word can be given: then
-its connections break, and all end.
+Ranks meet when a shared function calls `sum`, `gather` or `load`, and when it ends. At every meeting each first tells
+whether it can go on. If one cannot (an error, a spent budget, a full disk), all leave the function, the leader with the
+error, and the leader may call another. A rank that is interrupted or gone can tell nothing: then its connections break,
+and all end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed
+from entropick.processes.hardware import limited_threads
 from entropick.work import Passing, State, Work
 
 # Helpers wait while the leader selects, measures and draws; a connection that breaks is noticed at once.
@@ -35,14 +36,14 @@ _PATIENCE = timedelta(days=365)
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
-class Wire(Protocol):
-    """How processes talk to each other; all of them must call the same method."""
+class Connections(Protocol):
+    """What ranks exchange; all of them must call the same method."""
 
-    def most(self, number: int) -> int:
+    def largest(self, number: int) -> int:
         """The largest of all numbers."""
 
-    def tell(self, value: Any) -> Any:
-        """The first process's value."""
+    def broadcast(self, value: Any) -> Any:
+        """The leader's value."""
 
     def gather(self, value: Any) -> list[Any]:
         """All values, by rank."""
@@ -66,26 +67,26 @@ class _End:
     exit_code: int
 
 
-class _Left(BaseException):
-    """Another process left the shared function with `error`. Not to be caught by what is left."""
+class _StoppedElsewhere(BaseException):
+    """Another rank left the shared function with `error`. Not for the function itself to catch."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
 
 
-class Team:
-    """The processes of one run; without a `wire`, this process alone."""
+class Ranks:
+    """The processes of one run; without `connections`, this process alone."""
 
-    def __init__(self, rank: int = 0, size: int = 1, wire: Wire | None = None) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, connections: Connections | None = None) -> None:
         self.rank = rank
         self.size = size
-        self._wire = wire
+        self._connections = connections
         self._is_broken = False
 
     def sharing(self, work: Work) -> Work:
         """The leader's `work`, whose `together` calls the helpers too."""
-        return work if self._wire is None else _Leading(work, self)
+        return work if self._connections is None else _Leading(work, self)
 
     def follow(self) -> int:
         """Help with whatever the leader calls, until it ends; return its exit code.
@@ -93,23 +94,22 @@ class Team:
         Raises
         ------
         ProcessLost
-            The leader ended without a word.
+            The leader ended without saying so.
         """
-        while not isinstance(call := self._told(None), _End):
-            _limit_threads(call.threads)
-            with contextlib.suppress(_Left):
+        while not isinstance(call := self._broadcast(None), _End):
+            with limited_threads(call.threads), contextlib.suppress(_StoppedElsewhere):
                 self._take_part(call, Work())
         return call.exit_code
 
     def dismiss(self, exit_code: int) -> None:
         """Let the helpers end with the leader, as far as they can still be told."""
-        if self._wire is not None and not self._is_broken:
+        if self._connections is not None and not self._is_broken:
             with contextlib.suppress(ProcessLost):
-                self._told(_End(exit_code))
+                self._broadcast(_End(exit_code))
 
     def leave(self, exit_code: int) -> None:
         """End this process, if there are others: at once, for gloo may abort an interpreter that takes its time."""
-        if self._wire is not None:
+        if self._connections is not None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(exit_code)
@@ -121,10 +121,10 @@ class Team:
         import torch
 
         call = _Call(function, args, named, torch.get_num_threads())
-        self._told(call)
+        self._broadcast(call)
         try:
             result, error = self._take_part(call, work)
-        except _Left as left:
+        except _StoppedElsewhere as left:
             raise left.error from None
         if error is not None:
             raise error
@@ -136,8 +136,8 @@ class Team:
 
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         self._meet()
-        with self._connected() as wire:
-            wire.sum(flat)
+        with self._connected() as connections:
+            connections.sum(flat)
         totals = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, total in zip(tensors, totals, strict=True):
             tensor.copy_(total.view(tensor.shape))
@@ -145,28 +145,28 @@ class Team:
     def gather(self, part: Any) -> list[Any]:
         """See `Work.gather`."""
         self._meet()
-        with self._connected() as wire:
-            return wire.gather(part)
+        with self._connected() as connections:
+            return connections.gather(part)
 
-    def agreed(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The leader's value, at a meeting."""
         self._meet()
-        return self._told(value)
+        return self._broadcast(value)
 
     # -- meetings ---------------------------------------------------------------------------------------------------
 
     def _take_part(self, call: _Call, work: Work) -> tuple[Any, Exception | None]:
-        """The result of this process's part, or its own error; _Left if it was another one's."""
+        """The result of this process's part, or its own error; _StoppedElsewhere if it was another one's."""
         try:
             result = call.function(*call.args, **call.named, work=_Sharing(work, self))
             self._meet()
         except ProcessLost:
             raise
         except Exception as error:
-            with contextlib.suppress(_Left):
+            with contextlib.suppress(_StoppedElsewhere):
                 self._meet(error)
             return None, error
-        except _Left:
+        except _StoppedElsewhere:
             raise
         except BaseException:
             # An interrupt falls anywhere, also between two halves of a meeting.
@@ -175,81 +175,81 @@ class Team:
         return result, None
 
     def _meet(self, error: Exception | None = None) -> None:
-        """Go on together, or leave together: then _Left is raised with the error of the first that had one."""
-        with self._connected() as wire:
-            if not wire.most(error is not None):
+        """Go on together, or leave together: then _StoppedElsewhere has the error of the first that had one."""
+        with self._connected() as connections:
+            if not connections.largest(error is not None):
                 return
-            errors = wire.gather(None if error is None else self._portable(error))
-        raise _Left(next(error for error in errors if error is not None))
+            errors = connections.gather(None if error is None else self._portable(error))
+        raise _StoppedElsewhere(next(error for error in errors if error is not None))
 
-    def _told(self, value: Any) -> Any:
-        with self._connected() as wire:
-            return wire.tell(value)
+    def _broadcast(self, value: Any) -> Any:
+        with self._connected() as connections:
+            return connections.broadcast(value)
 
     def _portable(self, error: Exception) -> Exception:
-        """The error as another process can tell it."""
+        """The error as another process can raise it."""
         if isinstance(error, EntropickError):
             return error
         text = "".join(traceback.format_exception(error))
         return StudyFailed(f"process {self.rank} of {self.size} failed:\n{text}")
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[Wire]:
-        assert self._wire is not None
+    def _connected(self) -> Iterator[Connections]:
+        assert self._connections is not None
         lost = ProcessLost(
             f"one of the {self.size} processes that share this run has ended. What was finished is kept; repeat the "
             "same command to go on, with as many processes as you like."
         )
         if self._is_broken:
             raise lost
-        # What is interrupted within a word, by whatever it be, cannot speak again.
+        # Interrupted within an exchange, by whatever it be, it could only mix up the next one.
         self._is_broken = True
         try:
-            yield self._wire
+            yield self._connections
         except RuntimeError:
             raise lost from None
         self._is_broken = False
 
 
-ALONE = Team()
+ALONE = Ranks()
 
 
 class _Leading(Passing):
     """The leader's work between shared functions."""
 
-    def __init__(self, work: Work, team: Team) -> None:
+    def __init__(self, work: Work, ranks: Ranks) -> None:
         super().__init__(work)
-        self._team = team
+        self._ranks = ranks
 
     def together(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        return self._team.lead(self._work, function, *args, **named)
+        return self._ranks.lead(self._work, function, *args, **named)
 
 
 class _Sharing(Passing):
     """The work of each process within a shared function; helpers keep and report nothing."""
 
-    def __init__(self, work: Work, team: Team) -> None:
+    def __init__(self, work: Work, ranks: Ranks) -> None:
         super().__init__(work)
-        self._team = team
-        self.rank, self.n_processes = team.rank, team.size
+        self._ranks = ranks
+        self.rank, self.n_processes = ranks.rank, ranks.size
 
     def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
-        found: tuple[dict[str, NDArray[Any]], State] | None = self._team.agreed(super().load(name))
+        found: tuple[dict[str, NDArray[Any]], State] | None = self._ranks.broadcast(super().load(name))
         return found
 
     def sum(self, tensors: Sequence[Any]) -> None:
-        self._team.sum(tensors)
+        self._ranks.sum(tensors)
 
     def gather(self, part: Any) -> list[Any]:
-        return self._team.gather(part)
+        return self._ranks.gather(part)
 
 
 # -- torchrun ----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Team]:
-    """The team that this process is in: what ``torchrun`` started, else itself alone.
+def joined() -> Iterator[Ranks]:
+    """The ranks of this run: what ``torchrun`` started, else this process alone.
 
     A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C to the leader.
     """
@@ -262,15 +262,15 @@ def joined() -> Iterator[Team]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         warnings.simplefilter("ignore")
     with _dying_with_parent():
-        connections = _Connections()
+        connections = _TorchDistributed()
         try:
-            yield Team(rank, size, connections)
+            yield Ranks(rank, size, connections)
         finally:
             connections.close()
 
 
-class _Connections:
-    """The wire of torch.distributed: gloo between processors, NCCL between GPUs where each process has its own."""
+class _TorchDistributed:
+    """Those of torch.distributed: gloo between processors, NCCL between GPUs where each process has its own."""
 
     def __init__(self) -> None:
         import torch
@@ -288,12 +288,12 @@ class _Connections:
             torch.cuda.set_device(number % n_gpus)
             self._gpus = dist.new_group(backend="nccl") if n_gpus >= n_here else None
 
-    def most(self, number: int) -> int:
+    def largest(self, number: int) -> int:
         found = self._torch.tensor(int(number))
         self._dist.all_reduce(found, self._dist.ReduceOp.MAX)
         return int(found)
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         values = [value]
         self._dist.broadcast_object_list(values, src=0)
         return values[0]
@@ -308,13 +308,6 @@ class _Connections:
 
     def sum(self, tensor: Any) -> None:
         self._dist.all_reduce(tensor, group=self._gpus if tensor.is_cuda else None)
-
-
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

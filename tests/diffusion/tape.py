@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from entropick.diffusion.capture import WARM_UPS
+from entropick.diffusion.execution import WARM_UPS
 
 # Kernels that answer the host, or whose results have a shape that only their numbers know.
 ANSWERS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique_consecutive"}
@@ -76,7 +76,7 @@ class Tape(Unread):
 
 
 def recorder(tape=Tape, log=None):
-    """A stand-in for `capture.record`; `log` gets "warm-up", "capture" and "replay" as they happen."""
+    """A stand-in for `execution.record`; `log` gets "warm-up", "capture" and "replay" as they happen."""
     log = [] if log is None else log
 
     def record(function, random):

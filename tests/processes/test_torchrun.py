@@ -18,7 +18,7 @@ from torchrun import Torchrun, finished, wait_until
 from entropick.cli import main
 from entropick.features import Classifier
 from entropick.generators import DDPM
-from entropick.loop.study import limited_threads
+from entropick.processes.hardware import limited_threads
 from entropick.random_stream import RandomStream
 from entropick.run import History
 from entropick.work import Work

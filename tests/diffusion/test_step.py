@@ -13,13 +13,12 @@ from planted import IMAGES, LABELS
 from tape import Unread, recorder
 from torch import nn
 
-from entropick.diffusion import capture
-from entropick.diffusion.chunk import CapturedChunk, Chunk
-from entropick.diffusion.diffusion import AncestralTable, NoiseTable
+from entropick.diffusion import execution
+from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.networks import build_network
 from entropick.diffusion.optimization import Schedule, _move_each, _move_together
-from entropick.diffusion.prediction import Prediction
+from entropick.diffusion.process import AncestralTable, NoiseTable
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import InputError
 
@@ -120,7 +119,7 @@ def test_a_step_leaves_all_its_tensors_where_they_are():
 
 
 def test_building_a_graph_leaves_no_trace(monkeypatch):
-    monkeypatch.setattr(capture, "record", recorder())
+    monkeypatch.setattr(execution, "record", recorder())
     step = new_step(dtype=torch.float16)
     for number in range(5):
         step(rows(number))
@@ -131,7 +130,7 @@ def test_building_a_graph_leaves_no_trace(monkeypatch):
 
 @pytest.mark.parametrize("part", [slice(0, 5), slice(5, BATCH)])
 def test_where_gradients_are_added_up_the_graph_ends_there(monkeypatch, part):
-    monkeypatch.setattr(capture, "record", recorder())
+    monkeypatch.setattr(execution, "record", recorder())
     plain, captured = new_step(part=part), new_step(part=part)
     captured.capture()
 
@@ -174,7 +173,7 @@ def test_random_numbers_of_another_kind_of_device_are_refused():
 
 @torch.no_grad()
 def test_a_step_of_a_walk_reads_nothing_back_and_is_the_same_with_its_number_on_the_device(monkeypatch):
-    monkeypatch.setattr(capture, "record", recorder())
+    monkeypatch.setattr(execution, "record", recorder())
     walk, predict, shape = AncestralTable.build(1000, 5, CPU), Prediction(network()), (4, 1, 6, 6)
     plain = Chunk(walk, predict, n=4, shape=shape, random=torch.Generator())
     classes = torch.tensor([0, 1, 2, 0])
@@ -226,7 +225,7 @@ def test_on_another_device_a_step_mixes_none_and_asks_for_no_number(elsewhere, m
 
 @torch.no_grad()
 def test_on_another_device_a_walk_mixes_none_and_asks_for_no_number(elsewhere, monkeypatch):
-    monkeypatch.setattr(capture, "record", lambda function, random: (function, function()))
+    monkeypatch.setattr(execution, "record", lambda function, random: (function, function()))
     chunk = Chunk(
         AncestralTable.build(1000, 5, META),
         Prediction(network().to(META)),

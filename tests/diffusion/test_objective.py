@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import numpy as np
 import pytest
 import torch
-from planted import IMAGES, LABELS, fitted, tiny
+from planted import IMAGES, LABELS
 from torch import nn
 
-from entropick.diffusion.diffusion import NoiseTable
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.networks import build_network
-from entropick.diffusion.objective import Batch, Objective
-from entropick.errors import InputError
+from entropick.diffusion.process import NoiseTable
+from entropick.diffusion.step import Batch, Objective
 
 CPU = torch.device("cpu")
 TABLE = NoiseTable.build(1000, CPU)
@@ -95,17 +93,3 @@ def test_gradients_are_those_of_backward_in_the_layout_of_their_parameters(shape
     for parameter, gradient in zip(network.parameters(), found.of_parameters, strict=True):
         assert torch.equal(parameter.grad, gradient)
         assert parameter.stride() == gradient.stride()
-
-
-def test_flips_are_drawn_only_where_they_are_asked_for():
-    assert fitted(flips=True).final_loss_ != fitted().final_loss_
-
-
-def test_epochs_are_a_budget_in_passes_over_the_set():
-    assert fitted(steps=128_000, epochs=4).training_values()["n_steps"] == 4 * 3  # 31 images in batches of 12
-    np.testing.assert_equal(fitted(steps=128_000, epochs=4).state(), fitted(steps=12).state())
-
-
-def test_two_budgets_are_one_too_many():
-    with pytest.raises(InputError, match="expected one budget, got epochs = 4 and steps = 60"):
-        tiny(epochs=4).check()

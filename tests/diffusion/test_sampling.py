@@ -11,8 +11,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from interruptions import with_interruptions
 from planted import SAMPLE, fitted, tiny
 
+from entropick.diffusion.chunk import Prediction
 from entropick.diffusion.networks import ResidualMLP
-from entropick.diffusion.prediction import Prediction
 from entropick.errors import EntropickWarning
 
 BETAS = np.linspace(1e-4, 0.02, 1000)

@@ -1,4 +1,4 @@
-"""What ``torchrun`` starts: each process of a team; the leader trains and samples models together with the others.
+"""What ``torchrun`` starts: each rank; the leader trains and samples models together with the others.
 
 engine.py FOLDER    writes NAME.npz for each of `MODELS`: its weights, images, and numbers of its training
 """
@@ -68,9 +68,9 @@ def through(work, function, *args):
             continue
 
 
-def made(model, team=ALONE, stops=()):
+def made(model, ranks=ALONE, stops=()):
     """A trained model's weights and state, its images, and the numbers of its training."""
-    work = team.sharing(Stopping(*stops))
+    work = ranks.sharing(Stopping(*stops))
     trained = through(work, fitted, model)
     weights, state = trained.state()
     images = through(work, sampled, model, weights, state, N_SAMPLED)
@@ -78,19 +78,19 @@ def made(model, team=ALONE, stops=()):
 
 
 def main():
-    with joined() as team:
-        if team.rank:
-            team.follow()
+    with joined() as ranks:
+        if ranks.rank:
+            ranks.follow()
         else:
-            make_all(Path(sys.argv[1]), team)
-            team.dismiss(0)
-    team.leave(0)
+            make_all(Path(sys.argv[1]), ranks)
+            ranks.dismiss(0)
+    ranks.leave(0)
 
 
-def make_all(folder, team):
+def make_all(folder, ranks):
     for name, model in MODELS.items():
         for stops in ((), STOPS):
-            weights, _, images, numbers = made(model, team, stops)
+            weights, _, images, numbers = made(model, ranks, stops)
             path = folder / f"{name}{'-stopped' if stops else ''}.npz"
             np.savez(path, **weights, images=images, numbers=str(numbers))
 

@@ -41,8 +41,8 @@ def threads(request):
     return Threads(request.param)
 
 
-def shared(team, function, *args, work=None):
-    return team.sharing(work or Work()).together(function, *args)
+def shared(ranks, function, *args, work=None):
+    return ranks.sharing(work or Work()).together(function, *args)
 
 
 def squares(n, *, work):
@@ -56,10 +56,10 @@ def squares(n, *, work):
 
 @pytest.mark.parametrize("n", [0, 1, 7, 60])
 def test_parts_come_together_in_order(threads, n):
-    with threads as team:
-        found, total, rank = shared(team, squares, n)
+    with threads as ranks:
+        found, total, rank = shared(ranks, squares, n)
     assert found == [row**2 for row in range(n)] and rank == 0
-    assert total[0] == sum(found) and torch.equal(total[1], torch.full((2, 3), float(team.size)))
+    assert total[0] == sum(found) and torch.equal(total[1], torch.full((2, 3), float(ranks.size)))
     assert threads.ends == {helper.rank: 7 for helper in threads.helpers}
 
 
@@ -89,9 +89,9 @@ def test_sums_keep_the_layout_of_their_tensors(threads):
         work.sum([tensor])
         return tensor
 
-    with threads as team:
-        tensor = shared(team, summed)
-    assert torch.equal(tensor, torch.arange(24.0).view(1, 2, 3, 4) * team.size)
+    with threads as ranks:
+        tensor = shared(ranks, summed)
+    assert torch.equal(tensor, torch.arange(24.0).view(1, 2, 3, 4) * ranks.size)
     assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -104,10 +104,10 @@ def test_checkpoints_and_progress_are_the_leaders(threads):
         return work.gather((state, work.due()))
 
     kept = Kept()
-    with threads as team:
-        first, second = (shared(team, counted, work=kept) for _ in range(2))
-    assert first == [(None, True)] + [(None, False)] * (team.size - 1)
-    assert [state for state, _ in second] == [({}, {"count": 1})] * team.size
+    with threads as ranks:
+        first, second = (shared(ranks, counted, work=kept) for _ in range(2))
+    assert first == [(None, True)] + [(None, False)] * (ranks.size - 1)
+    assert [state for state, _ in second] == [({}, {"count": 1})] * ranks.size
     assert kept.saved == {"count": ({}, {"count": 2})} and kept.told == [1, 1]
 
 
@@ -125,16 +125,19 @@ def failing(who, when, error, *, work):
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("who", [{0}, {1}, {0, 1}])
 def test_where_one_fails_all_leave_and_may_be_called_again(threads, who, when):
-    with threads as team:
+    with threads as ranks:
         with pytest.raises(TrainingDiverged, match="the loss became nan"):
-            shared(team, failing, who, when, TrainingDiverged("the loss became nan"))
-        assert shared(team, squares, 3)[0] == [0, 1, 4]
+            shared(ranks, failing, who, when, TrainingDiverged("the loss became nan"))
+        assert shared(ranks, squares, 3)[0] == [0, 1, 4]
     assert set(threads.ends.values()) == {7}
 
 
 def test_a_bug_in_a_helper_is_told_with_its_trace():
-    with Threads(3) as team, pytest.raises(StudyFailed, match=r"(?s)process 2 of 3 failed:.*in failing.*ValueError: 7"):
-        shared(team, failing, {2}, "at once", ValueError(7))
+    with (
+        Threads(3) as ranks,
+        pytest.raises(StudyFailed, match=r"(?s)process 2 of 3 failed:.*in failing.*ValueError: 7"),
+    ):
+        shared(ranks, failing, {2}, "at once", ValueError(7))
 
 
 def test_a_budget_that_is_spent_ends_the_call_for_all(threads):
@@ -145,31 +148,31 @@ def test_a_budget_that_is_spent_ends_the_call_for_all(threads):
                 work.save("step", {}, {"step": step})
 
     kept = Kept(spent=True)
-    with threads as team:
+    with threads as ranks:
         with pytest.raises(BudgetSpent):
-            shared(team, working, work=kept)
-        assert shared(team, squares, 2)[0] == [0, 1]
+            shared(ranks, working, work=kept)
+        assert shared(ranks, squares, 2)[0] == [0, 1]
     assert kept.saved == {"step": ({}, {"step": 0})}
 
 
 @pytest.mark.parametrize("when", MOMENTS)
 def test_an_interrupted_leader_takes_all_along(threads, when):
-    with threads as team:
+    with threads as ranks:
         with pytest.raises(KeyboardInterrupt):
-            shared(team, failing, {0}, when, KeyboardInterrupt())
-        # No word can be given any more; nothing waits for one.
+            shared(ranks, failing, {0}, when, KeyboardInterrupt())
+        # Nothing can be told any more, and nothing waits for it.
         with pytest.raises(ProcessLost):
-            shared(team, squares, 3)
+            shared(ranks, squares, 3)
     assert set(threads.ends.values()) == {ProcessLost}
 
 
 @pytest.mark.parametrize("when", MOMENTS)
 def test_a_lost_helper_is_an_error_that_says_what_to_do(threads, when):
-    with threads as team:
-        with pytest.raises(ProcessLost, match=f"one of the {team.size} processes .* repeat the same command"):
-            shared(team, failing, {1}, when, KeyboardInterrupt())
+    with threads as ranks:
+        with pytest.raises(ProcessLost, match=f"one of the {ranks.size} processes .* repeat the same command"):
+            shared(ranks, failing, {1}, when, KeyboardInterrupt())
         with pytest.raises(ProcessLost):
-            shared(team, squares, 3)
+            shared(ranks, squares, 3)
     assert threads.ends.pop(1) is KeyboardInterrupt
     assert set(threads.ends.values()) <= {ProcessLost}
 
@@ -177,9 +180,9 @@ def test_a_lost_helper_is_an_error_that_says_what_to_do(threads, when):
 def test_without_torchrun_there_is_nobody_else(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    with joined() as team:
-        assert team is ALONE
-    monkeypatch.setitem(os.environ, "TORCHELASTIC_RUN_ID", "one process is no team")
+    with joined() as ranks:
+        assert ranks is ALONE
+    monkeypatch.setitem(os.environ, "TORCHELASTIC_RUN_ID", "one process")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined() as team:
-        assert team is ALONE
+    with joined() as ranks:
+        assert ranks is ALONE

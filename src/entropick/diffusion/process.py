@@ -1,4 +1,4 @@
-"""The arithmetic of a denoising diffusion model: how noise is added, and how one ancestral step takes some of it away.
+"""The process that a denoising diffusion model reverses: how noise is added, and the ways back from it to an image.
 
 Ho, Jain, Abbeel: "Denoising Diffusion Probabilistic Models", NeurIPS 2020; equation numbers below are theirs. Every
 coefficient is computed once, in float64.
@@ -6,14 +6,16 @@ coefficient is computed once, in float64.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SAMPLERS = ("ddpm", "ddim", "dpm-solver++")
 _FIRST_BETA, _LAST_BETA = 1e-4, 0.02
 
 
@@ -48,6 +50,21 @@ class NoiseTable:
         """x_t for images ``(b, c, h, w)``. Always float32: half precision would lose the noise of the first steps."""
         shape = (-1, 1, 1, 1)
         return self.signal[timestep].view(shape) * x + self.noise[timestep].view(shape) * noise
+
+
+class Walk(Protocol):
+    """A descending walk over timesteps. The paper's is `AncestralTable`."""
+
+    @property
+    def timestep(self) -> Tensor:
+        """int64 ``(steps,)``, the noisiest first, on the device of sampling."""
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether `step` wants noise, and is a pure function of its arguments that a graph can hold."""
+
+    def step(self, index: Any, x: Tensor, predicted_noise: Tensor, noise: Any) -> Tensor:
+        """The images after step `index`, from 0, which a graph gives as a tensor; shapes are those of a whole chunk."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,43 @@ class AncestralTable:
         """
         x0 = (self.from_x[index] * x - self.from_noise[index] * predicted_noise).clamp_(-1.0, 1.0)
         return self.mean_x0[index] * x0 + self.mean_x[index] * x + self.sigma[index] * noise
+
+
+class SchedulerWalk:
+    """A walk of one of Diffusers' schedulers, which remember the last steps: one object for one walk."""
+
+    draws_noise: ClassVar[bool] = False
+
+    def __init__(self, scheduler: Any, steps: int, random: torch.Generator) -> None:
+        with warnings.catch_warnings():
+            # Diffusers hands tensors to NumPy in a way that NumPy no longer likes; the numbers are right.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler.set_timesteps(steps)
+        self._scheduler = scheduler
+        self._random = random
+        self._timesteps = [int(timestep) for timestep in scheduler.timesteps]
+        self.timestep = torch.tensor(self._timesteps, device=random.device)
+
+    def step(self, index: int, x: Tensor, predicted_noise: Tensor, noise: Tensor | None) -> Tensor:
+        """One step as the scheduler takes it, with noise of its own if it wants any."""
+        timestep = self._timesteps[index]
+        stepped: Tensor = self._scheduler.step(predicted_noise, timestep, x, generator=self._random).prev_sample
+        return stepped
+
+
+def preview_scheduler(sampler: str, timesteps: int) -> Any:
+    """Diffusers' DDIM (eta 0) or DPM-Solver++ (2M) for the betas that we train with.
+
+    Both take far fewer steps and draw from another distribution than the ancestral walk: for a look, not for a result.
+    """
+    settings = {"num_train_timesteps": timesteps, "trained_betas": linear_betas(timesteps)}
+    if sampler == "ddim":
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+        return DDIMScheduler(**settings, clip_sample=True)
+    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+    return DPMSolverMultistepScheduler(**settings, solver_order=2, algorithm_type="dpmsolver++")
 
 
 def _float32(values: NDArray[np.float64], device: torch.device) -> Tensor:

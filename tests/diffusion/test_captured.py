@@ -13,9 +13,8 @@ from planted import IMAGES, LABELS, SAMPLE, fitted, tiny
 from tape import Broken, SameNoise, Tape, WrongNumbers, forgetting, recorder
 from test_sampling import small_memory
 
-from entropick.diffusion import capture
-from entropick.diffusion.capture import Captured
-from entropick.diffusion.execution import Execution
+from entropick.diffusion import execution
+from entropick.diffusion.execution import Captured, Execution
 from entropick.diffusion.step import Step
 from entropick.errors import BudgetSpent, EntropickWarning, TrainingDiverged
 from entropick.generators import ddpm
@@ -46,7 +45,7 @@ def as_on_a_gpu(monkeypatch):
 
         log = []
         monkeypatch.setattr(Execution, "choose", chosen)
-        monkeypatch.setattr(capture, "record", recorder(tape, log))
+        monkeypatch.setattr(execution, "record", recorder(tape, log))
         return log
 
     return use
@@ -98,12 +97,12 @@ def test_it_resumes_bit_for_bit(float16_anywhere, as_on_a_gpu, case):
 
 def test_a_checkpoint_of_a_graph_goes_on_without_one(as_on_a_gpu, monkeypatch):
     plain, work = fitted(ema=0.95), Interrupting(30)
-    choose, record = Execution.choose, capture.record
+    choose, record = Execution.choose, execution.record
     as_on_a_gpu()
     with pytest.raises(BudgetSpent):
         fitted(work, ema=0.95)
     monkeypatch.setattr(Execution, "choose", choose)
-    monkeypatch.setattr(capture, "record", record)
+    monkeypatch.setattr(execution, "record", record)
     np.testing.assert_equal(fitted(work, ema=0.95).state(), plain.state())
 
 
@@ -210,7 +209,7 @@ def test_weights_that_become_nan_inside_of_a_graph_end_the_training_at_the_last_
 
 def test_a_captured_function_sees_its_inputs_in_fixed_places_and_answers_in_fixed_places(monkeypatch):
     log = []
-    monkeypatch.setattr(capture, "record", recorder(log=log))
+    monkeypatch.setattr(execution, "record", recorder(log=log))
     total = torch.zeros(3)
 
     def add(x):
@@ -226,7 +225,7 @@ def test_a_captured_function_sees_its_inputs_in_fixed_places_and_answers_in_fixe
 
 
 class PretendedCuda:
-    """As much of `torch.cuda` as `capture.record` asks for; tells in which order."""
+    """As much of `torch.cuda` as `execution.record` asks for; tells in which order."""
 
     def __init__(self):
         self.told = []
@@ -267,7 +266,7 @@ CALLS = ["device in", "registered", "waited", "stream in", "called", "called", "
 
 
 def test_a_graph_is_recorded_on_a_stream_of_its_own_after_its_generator_is_registered(pretended):
-    replay, result = capture.record(lambda: pretended.append("called") or 5, torch.Generator())
+    replay, result = execution.record(lambda: pretended.append("called") or 5, torch.Generator())
     assert pretended == [*CALLS, "graph out", "stream out", "waited", "device out"] and result == 5
     replay()
     assert pretended[-1] == "replayed"
@@ -280,7 +279,7 @@ def test_a_capture_that_breaks_off_leaves_its_stream(pretended):
             raise RuntimeError("operation not permitted when stream is capturing")
 
     with pytest.raises(RuntimeError, match="not permitted"):
-        capture.record(function, torch.Generator())
+        execution.record(function, torch.Generator())
     assert pretended == [*CALLS, "graph out", "stream out", "device out"]
 
 

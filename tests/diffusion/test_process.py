@@ -8,8 +8,8 @@ import torch
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_cosine_schedule_with_warmup
 
-from entropick.diffusion.diffusion import AncestralTable, NoiseTable, cumulative_alphas
 from entropick.diffusion.optimization import OptimizationSettings
+from entropick.diffusion.process import AncestralTable, NoiseTable, cumulative_alphas
 
 CPU = torch.device("cpu")
 SHAPE = (3, 1, 5, 4)
