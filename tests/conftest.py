@@ -7,5 +7,18 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
+
 # Started in the background of a shell, pytest and all that its tests start would not hear of Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what needs a CUDA device where there is none."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

@@ -247,7 +247,7 @@ def test_a_gpu_that_is_not_there(folder):
         DINOv2(path=str(folder / "dinov2"), device="cuda").extract(some_images())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_on_a_gpu(folder):
     images, on = some_images(n=100), {d: DINOv2(path=str(folder / "dinov2"), device=d) for d in ("cpu", "cuda")}
     X = on["cuda"].extract(images)

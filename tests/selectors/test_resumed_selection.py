@@ -88,10 +88,8 @@ def test_refuses_a_device_that_is_not_there(make, device):
         make(device=device).fit(clouds.cloud("normal", 80, 2))
 
 
+@pytest.mark.cuda
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_cuda_picks_the_same_rows(make):
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
     X = clouds.cloud("normal", 5000, 64)
     np.testing.assert_array_equal(make(device="cuda").fit(X).indices_, make(device="cpu").fit(X).indices_)

@@ -1,0 +1,635 @@
+"""One GPU, seen by one command: what is there, how fast it could be, how fast we are, and beside whom.
+
+    python benchmarks/gpu.py --out gpu.json                      # one GPU: at most 9 minutes
+    python benchmarks/gpu.py --device cpu --quick                # the same code, tiny, where there is no GPU
+    python benchmarks/gpu.py --only engine launches --out gpu.json
+    python benchmarks/gpu.py --table gpu.json                    # the tables of an earlier run
+
+It needs Python 3.12, torch 2.11 and what entropick needs to run (numpy, scipy, scikit-learn, pyarrow, safetensors,
+threadpoolctl), pytest for the tests, transformers for the encoder, and Diffusers (a wheel of 0.42 will do, without its
+own dependencies but importlib-metadata) for the rival alone; no network. What is missing is named, and its part left
+out. Each part runs in a process with a time limit of its own; what it has found stands in the JSON file at once, so
+that a run that is cut still tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import queue
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+PACKAGES = ("torch", "triton", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors", "diffusers", "transformers")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every part is told: the device, whether it is to be tiny, and where CIFAR-10 lies."""
+
+    device: str
+    quick: bool
+    data: Path | None
+    reference: Path | None
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the device is one."""
+        return self.device.startswith("cuda")
+
+    def wait(self) -> None:
+        """Until the device has done all it was given."""
+        if self.is_gpu:
+            import torch
+
+            torch.cuda.synchronize()
+
+    def seconds(self, function: Callable[[], Any], repeats: int = 5) -> float:
+        """The median of a few calls, after one that is not counted."""
+        function()
+        self.wait()
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            function()
+            self.wait()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+
+def tell(what: str, value: float | str, unit: str = "", **notes: Any) -> None:
+    """One row of what a part has found; the parent reads it at once."""
+    print(json.dumps({"what": what, "value": value, "unit": unit, **notes}), flush=True)
+
+
+# -- what is there -------------------------------------------------------------------------------------------------
+
+
+def environment(setting: Setting) -> None:
+    """Versions, the device, and what is missing."""
+    import torch
+
+    tell("Python", platform.python_version())
+    for name in PACKAGES:
+        try:
+            tell(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            tell(name, "not installed")
+    tell("processor", platform.processor() or platform.machine(), cores=os.cpu_count())
+    if setting.is_gpu:
+        about = torch.cuda.get_device_properties(0)
+        tell("GPU", about.name, multiprocessors=about.multi_processor_count)
+        tell("memory", about.total_memory / 2**30, "GiB")
+        tell("CUDA", str(torch.version.cuda))
+
+
+def floors(setting: Setting) -> None:
+    """What this device can do at best: products, memory, launches."""
+    import torch
+
+    size = 512 if setting.quick else 8192
+    for name in ("bfloat16", "float32", "float64"):
+        a = torch.randn(size, size, device=setting.device, dtype=getattr(torch, name))
+        tell(f"matrix product, {name}", 2e-12 * size**3 / setting.seconds(lambda a=a: a @ a), "TFLOP/s", size=size)
+    x = torch.empty(2**20 if setting.quick else 2**30, dtype=torch.uint8, device=setting.device)
+    y = torch.empty_like(x)
+    tell("copy within memory", 2e-9 * x.numel() / setting.seconds(lambda: y.copy_(x)), "GB/s")
+    small = torch.zeros(16, device=setting.device)
+
+    def many() -> None:
+        for _ in range(1000):
+            small.add_(1.0)
+
+    tell("launch, from Python", 1e3 * setting.seconds(many), "us")
+    if setting.is_gpu:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            many()
+        tell("launch, in a graph", 1e3 * setting.seconds(graph.replay), "us")
+
+
+# -- the engine ----------------------------------------------------------------------------------------------------
+
+
+def case(setting: Setting) -> Any:
+    """The paper's network and batch; a small one where it is to be quick."""
+    from engine import Case
+
+    if setting.quick:
+        return Case("unet", 16, (8, 8, 3), 8, 8, first=2, last=5, timesteps=4)
+    return Case("unet", 48, (32, 32, 3), 128, 1024, first=30, last=130, timesteps=30)
+
+
+def engine(setting: Setting) -> None:
+    """Ours, by precision."""
+    from engine import entropick
+
+    chosen = case(setting)
+    for precision in ("auto", "float32") if setting.is_gpu else ("float32", "bfloat16"):
+        found = entropick(chosen, precision, setting.device)
+        notes = {"as": found["execution"][0], "refused": found["refused"][0]}
+        tell(f"training step, {precision}", found["training_ms"], "ms", **notes)
+        notes = {"as": found["execution"][1], "refused": found["refused"][1]}
+        tell(f"sampling timestep, {precision}", found["sampling_ms"], "ms", **notes)
+    if setting.is_gpu:
+        import torch
+
+        tell("peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB")
+    tell_floor(setting, chosen)
+
+
+def tell_floor(setting: Setting, chosen: Any) -> None:
+    """What the multiplications alone take, at the rate of one large product."""
+    from engine import floor
+
+    least = floor(chosen, setting.device)
+    tell("floor of a training step", least["training_ms"], "ms", tflops=least["matrix_tflops"])
+    tell("floor of a sampling timestep", least["sampling_ms"], "ms")
+
+
+def plain_loop(setting: Setting) -> None:
+    """A fair plain Diffusers loop: data on the device, bfloat16 autocast, fused AdamW, nothing read back."""
+    plain(setting, compiled=False)
+
+
+def compiled_loop(setting: Setting) -> None:
+    """The same loop under torch.compile."""
+    plain(setting, compiled=True)
+
+
+def plain(setting: Setting, *, compiled: bool) -> None:
+    """Time it: a training step, then a sampling timestep under the same autocast."""
+    import torch
+    from diffusers.optimization import get_cosine_schedule_with_warmup
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+    from torch.nn import functional
+
+    from entropick.diffusion.networks import unet_class
+
+    chosen, device = case(setting), torch.device(setting.device)
+    width = chosen.width
+    torch.manual_seed(0)
+    stages = 6 if chosen.image_shape[0] >= 32 else 3
+    network = unet_class()(
+        sample_size=chosen.image_shape[0],
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=2,
+        block_out_channels=(width, width, 2 * width, 2 * width, 4 * width, 4 * width)[:stages],
+        down_block_types=("DownBlock2D",) * (stages - 2) + ("AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * (stages - 2),
+        norm_num_groups=16,
+    ).to(device)
+    images = torch.from_numpy(chosen.images()).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    alphas = scheduler.alphas_cumprod.to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, fused=True)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 500, 128_000)
+    forward = torch.compile(network) if compiled else network
+    amp = torch.autocast(device.type, torch.bfloat16)
+
+    def step() -> None:
+        x = images[torch.randint(len(images), (chosen.batch,), device=device)]
+        noise = torch.randn_like(x)
+        timesteps = torch.randint(0, 1000, (chosen.batch,), device=device)
+        alpha = alphas[timesteps].view(-1, 1, 1, 1)
+        noisy = alpha.sqrt() * x + (1 - alpha).sqrt() * noise
+        with amp:
+            predicted = forward(noisy, timesteps, return_dict=False)[0]
+        loss = functional.mse_loss(predicted.float(), noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    name, started = "torch.compile" if compiled else "eager", time.perf_counter()
+    step()
+    setting.wait()
+    tell("first training step", time.perf_counter() - started, "s", **{"as": name})
+    for _ in range(chosen.first):
+        step()
+    n = chosen.last - chosen.first
+    tell("training step", 1e3 / n * setting.seconds(lambda: [step() for _ in range(n)], 1), "ms", **{"as": name})
+    x = torch.randn(chosen.sampled, 3, *chosen.image_shape[:2], device=device)
+    scheduler.set_timesteps(1000)
+
+    @torch.no_grad()
+    def walk() -> None:
+        images = x
+        for t in scheduler.timesteps[: chosen.timesteps].to(device):
+            with amp:
+                predicted = forward(images, t.expand(len(images)), return_dict=False)[0]
+            images = scheduler.step(predicted.float(), t, images).prev_sample
+
+    tell("sampling timestep", 1e3 / chosen.timesteps * setting.seconds(walk, 1), "ms", **{"as": name})
+
+
+def launches(setting: Setting) -> None:
+    """How many kernels a step and a timestep are, and the ten dearest of each; operators where there is no GPU."""
+    from engine import Case
+
+    from entropick.generators import DDPM
+
+    # Operators do not depend on the batch, kernels hardly; the network is the paper's in any case.
+    chosen = case(setting) if setting.is_gpu else Case("unet", 48, (32, 32, 3), 2, 2, first=0, last=0, timesteps=0)
+    model = DDPM(
+        network="unet",
+        width=chosen.width,
+        steps=8,
+        batch_size=chosen.batch,
+        sampling_steps=12,
+        sampling_chunk=chosen.sampled,
+        precision="bfloat16",
+        device=setting.device,
+    )
+    watch = kernels(setting) if setting.is_gpu else operators()
+    training, sampling = watch(first=4, last=7, of_steps=True), watch(first=16, last=20, of_steps=False)
+    model.fit(chosen.images(), work=training)
+    model.sample(2 * chosen.sampled, work=sampling)
+    for name, seen in (("training step", training), ("sampling timestep", sampling)):
+        tell(f"{seen.unit} of a {name}", seen.count, "", milliseconds=seen.milliseconds)
+        for kernel, number, milliseconds in seen.dearest[:10]:
+            tell(f"{name}: {kernel}", milliseconds, "ms", number=number)
+
+
+def between() -> type:
+    """A `Work` that looks at what happens from one step to another."""
+    from entropick.work import Work
+
+    class Between(Work):
+        unit = ""
+
+        def __init__(self, *, first: int, last: int, of_steps: bool) -> None:
+            self.first, self.last, self.of_steps, self.steps = first, last, of_steps, 0
+            self.count, self.milliseconds, self.dearest = 0.0, 0.0, []
+
+        def due(self) -> bool:
+            self._pass(self.of_steps)
+            return False
+
+        def progress(self, done: int, total: int, note: str = "") -> None:
+            self._pass(not self.of_steps)
+
+        def _pass(self, counts: bool) -> None:
+            self.steps += counts
+            if counts and self.steps == self.first:
+                self.begin()
+            if counts and self.steps == self.last:
+                self.end(self.last - self.first)
+
+        def begin(self) -> None:
+            raise NotImplementedError
+
+        def end(self, n: int) -> None:
+            raise NotImplementedError
+
+    return Between
+
+
+def kernels(setting: Setting) -> type:
+    """Counts the kernels of a GPU, by torch's profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    class Kernels(between()):  # type: ignore[misc]
+        unit = "launches"
+
+        def begin(self) -> None:
+            setting.wait()
+            self.profiler = profile(activities=[ProfilerActivity.CUDA])
+            self.profiler.start()
+
+        def end(self, n: int) -> None:
+            setting.wait()
+            self.profiler.stop()
+            found: dict[str, list[float]] = {}
+            for event in self.profiler.events():
+                if "cuda" in str(event.device_type).lower():
+                    found.setdefault(event.name, []).append(event.device_time_total / 1e3)
+            self.count = sum(map(len, found.values())) / n
+            self.milliseconds = sum(map(sum, found.values())) / n
+            rows = [(name[:90], len(times) / n, sum(times) / n) for name, times in found.items()]
+            self.dearest = sorted(rows, key=lambda row: -row[2])
+
+    return Kernels
+
+
+def operators() -> type:
+    """Counts the operators that reach a device's kernels, as torch dispatches them; views are none."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: dict[str, int] = {}
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if not function.is_view:
+                name = str(function.overloadpacket)
+                self.found[name] = self.found.get(name, 0) + 1
+            return function(*args, **(kwargs or {}))
+
+    class Operators(between()):  # type: ignore[misc]
+        unit = "operators"
+
+        def begin(self) -> None:
+            self.mode = Counting()
+            self.mode.__enter__()
+
+        def end(self, n: int) -> None:
+            self.mode.__exit__(None, None, None)
+            self.count = sum(self.mode.found.values()) / n
+            rows = [(name, number / n, 0.0) for name, number in self.mode.found.items()]
+            self.dearest = sorted(rows, key=lambda row: -row[1])
+
+    return Operators
+
+
+# -- selection and neighbours --------------------------------------------------------------------------------------
+
+
+def selection(setting: Setting) -> None:
+    """Ours on the device and on the processor, beside a plain loop on the device: one distance sweep per pick."""
+    import torch
+
+    from entropick.selectors import Greedy, ThresholdDecay
+
+    sizes = [(400, 100)] if setting.quick else [(20_000, 10_000), (100_000, 20_000)]
+    devices = list(dict.fromkeys((setting.device, "cpu")))
+    for n, picks in sizes:
+        X = rows(n)
+        chosen = {}
+        for device in devices:
+            greedy = Greedy(n_samples=picks, initial=[0], device=device)
+            greedy.fit(X[:500])
+            started = time.perf_counter()
+            chosen[device] = greedy.fit(X).indices_
+            tell(f"greedy {n:,} x 384 -> {picks:,}", time.perf_counter() - started, "s", **{"as": f"ours, {device}"})
+        tell("the same rows", str(all(np.array_equal(chosen[devices[0]], other) for other in chosen.values())))
+        on_device = torch.from_numpy(X).to(setting.device)
+        started = time.perf_counter()
+        plain_greedy(on_device, min(picks, 2000))
+        setting.wait()
+        seconds = (time.perf_counter() - started) * picks / min(picks, 2000)
+        notes = {"as": f"plain loop, {setting.device}", "timed_on": min(picks, 2000)}
+        tell(f"greedy {n:,} x 384 -> {picks:,}", seconds, "s", **notes)
+    X = rows(400 if setting.quick else 8_000)
+    for device in devices:
+        decay = ThresholdDecay(n_samples=len(X) // 2, threshold="auto", random_state=0, device=device)
+        decay.fit(X)
+        started = time.perf_counter()
+        decay.fit(X)
+        notes = {"as": f"ours, {device}"}
+        tell(f"threshold decay {len(X):,} x 384 -> {len(X) // 2:,}", time.perf_counter() - started, "s", **notes)
+
+
+def neighbors(setting: Setting) -> None:
+    """The nearest of as many rows, ours and by plain products."""
+    import torch
+
+    from entropick.neighbors import nearest_neighbors
+
+    n = 500 if setting.quick else 32_768
+    asking, known = rows(n), rows(n, seed=1)
+    for device in dict.fromkeys((setting.device, "cpu")):
+        nearest_neighbors(asking[:500], known[:500], device=device)
+        started = time.perf_counter()
+        nearest_neighbors(asking, known, device=device)
+        notes = {"as": f"ours, {device}"}
+        tell(f"nearest of {n:,} in {n:,} x 384", time.perf_counter() - started, "s", **notes)
+    a, b = (torch.from_numpy(X).to(setting.device) for X in (asking, known))
+    seconds = setting.seconds(lambda: [torch.cdist(part, b).min(1) for part in a.split(4096)], 3)
+    tell(f"nearest of {n:,} in {n:,} x 384", seconds, "s", **{"as": f"cdist in float32, {setting.device}"})
+
+
+def rows(n: int, seed: int = 0) -> np.ndarray:
+    """Random rows of the width of DINOv2-small."""
+    return np.random.default_rng(seed).standard_normal((n, 384), dtype=np.float32)
+
+
+def plain_greedy(rows: Any, n: int) -> list[int]:
+    """As the paper's released code does it, on the device of the rows."""
+    import torch
+
+    nearest = torch.full((len(rows),), float("inf"), device=rows.device)
+    picks = [0]
+    while len(picks) < n:
+        nearest = torch.minimum(nearest, torch.cdist(rows, rows[picks[-1]][None])[:, 0])
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+# -- the rest ------------------------------------------------------------------------------------------------------
+
+
+def encoder(setting: Setting) -> None:
+    """Images per second through DINOv2-small's architecture, random weights; and a classifier that is learned."""
+    from entropick.features import Classifier, DINOv2
+
+    images = np.random.default_rng(0).integers(0, 256, (8 if setting.quick else 4096, 32, 32, 3), dtype=np.uint8)
+    classifier, started = Classifier(), time.perf_counter()
+    n = min(len(images), 1024)
+    classifier.fit(images[:n], np.arange(n) % 2)
+    tell(f"classifier, learned from {n:,} images", time.perf_counter() - started, "s")
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    with tempfile.TemporaryDirectory() as folder:
+        layers = 1 if setting.quick else 12
+        config = Dinov2Config(hidden_size=384, num_hidden_layers=layers, num_attention_heads=6, image_size=518)
+        Dinov2Model(config).save_pretrained(folder)
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        crop = {"height": 224, "width": 224}
+        BitImageProcessor(size={"shortest_edge": 256}, crop_size=crop, image_mean=mean, image_std=std).save_pretrained(
+            folder
+        )
+        features = DINOv2(path=folder, device=setting.device)
+        features.extract(images[:4])
+        started = time.perf_counter()
+        features.extract(images)
+        tell("DINOv2-small", len(images) / (time.perf_counter() - started), "images/s")
+
+
+def tests(setting: Setting) -> None:
+    """The tests that need a CUDA device, and nothing else."""
+    # The others may import what a bare machine has not.
+    files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()]
+    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-W", "default", "-p", "no:cacheprovider", *files]
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "4"})
+    lines = done.stdout.splitlines()
+    tell("pytest -m cuda", lines[-1] if lines else done.stderr[-300:], seconds=time.perf_counter() - started)
+    for line in lines:
+        if line.startswith(("FAILED", "ERROR")):
+            tell("failed", line[:300])
+
+
+def loop(setting: Setting) -> None:
+    """Two iterations of a loop over CIFAR-10: 1,024 images, 500 steps, 50 timesteps; no page."""
+    from entropick import Loop
+    from entropick.datasets import ArrayFile
+    from entropick.generators import DDPM
+    from entropick.paradigms import Accumulate
+    from entropick.run import History
+    from entropick.selectors import Greedy
+
+    if setting.data is None or setting.reference is None:
+        tell("loop", "left out: give --data and --reference, files of CIFAR-10")
+        return
+    n, steps, timesteps = (64, 3, 2) if setting.quick else (1024, 500, 50)
+    generator = DDPM(
+        width=16 if setting.quick else 48, steps=steps, sampling_steps=timesteps, device=setting.device, warmup_steps=1
+    )
+    dataset = ArrayFile(path=str(setting.data), reference=str(setting.reference), n_images=n)
+    selector = Greedy(n_samples=n, device=setting.device)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        work = Loop(dataset=dataset, generator=generator, selector=selector, paradigm=Accumulate(), n_iterations=2)
+        work.run(Path(folder) / "run", observer=finished_stages())
+        tell("two iterations", time.perf_counter() - started, "s", images=n, steps=steps, timesteps=timesteps)
+        tell("iterations done", History(Path(folder) / "run").n_iterations_done)
+
+
+def finished_stages() -> Callable[[Any], None]:
+    """Tells how long each stage took."""
+    last = [time.perf_counter()]
+
+    def observe(event: Any) -> None:
+        if event.status == "done":
+            now = time.perf_counter()
+            tell(f"iteration {event.iteration}, {event.stage}", now - last[0], "s")
+            last[0] = now
+
+    return observe
+
+
+# Part -> what it does, and the seconds that it may take. In the order of what one would miss most.
+PARTS: dict[str, tuple[Callable[[Setting], None], int]] = {
+    "environment": (environment, 40),
+    "floors": (floors, 40),
+    "engine": (engine, 120),
+    "launches": (launches, 60),
+    "plain-loop": (plain_loop, 60),
+    "selection": (selection, 75),
+    "neighbors": (neighbors, 30),
+    "tests": (tests, 100),
+    "loop": (loop, 90),
+    "compiled-loop": (compiled_loop, 90),
+    "encoder": (encoder, 40),
+}
+
+
+def run_part(name: str, arguments: argparse.Namespace, seconds: float, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Run one part in a process group of its own; `keep` gets what it has found, as often as there is more."""
+    command = [sys.executable, __file__, "--part", name, "--device", arguments.device]
+    command += ["--quick"] if arguments.quick else []
+    for option in ("data", "reference"):
+        value = getattr(arguments, option)
+        command += [f"--{option}", str(value)] if value else []
+    started, found = time.perf_counter(), {"ended": "running", "rows": []}
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1, start_new_session=True
+        )
+        lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+        while True:
+            try:
+                line = lines.get(timeout=max(0.01, seconds - (time.perf_counter() - started)))
+            except queue.Empty:
+                os.killpg(process.pid, signal.SIGKILL)
+                found["ended"] = f"cut after {seconds:.0f} s"
+                break
+            if line is None:
+                break
+            if line.startswith('{"what"'):
+                found["rows"].append(json.loads(line))
+                keep(found)
+        process.wait()
+        errors.seek(0)
+        told = errors.read().strip().splitlines()
+    if found["ended"] == "running":
+        found["ended"] = "done" if process.returncode == 0 else f"failed: {told[-1] if told else process.returncode}"
+        found["trace"] = [] if process.returncode == 0 else told[-12:]
+    found["seconds"] = round(time.perf_counter() - started, 1)
+    keep(found)
+
+
+def _read(stream: Any, lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def table(parts: dict[str, Any]) -> str:
+    """All that was found, as one Markdown table."""
+    lines = ["| part | what | | as |", "| --- | --- | ---: | --- |"]
+    for name, part in parts.items():
+        for row in part["rows"]:
+            notes = {key: value for key, value in row.items() if key not in ("what", "value", "unit") and value}
+            said = ", ".join(str(value) if key == "as" else f"{key} {_shown(value)}" for key, value in notes.items())
+            lines.append(f"| {name} | {row['what']} | {_shown(row['value'])} {row['unit']} | {said} |")
+        lines.append(f"| {name} | *{part['ended']}* | {part.get('seconds', 0)} s | |")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the parts, each in its process, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to see the same code run")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--minutes", type=float, default=9.0, help="for all parts together")
+    parser.add_argument("--data", type=Path, help="training images of CIFAR-10, an .npz file")
+    parser.add_argument("--reference", type=Path, help="its test images")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--table", type=Path, help="print the table of this JSON file and run nothing")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.table.read_text())["parts"]))
+        return
+    if arguments.part:
+        setting = Setting(arguments.device, arguments.quick, arguments.data, arguments.reference)
+        PARTS[arguments.part][0](setting)
+        return
+    deadline = time.perf_counter() + 60 * arguments.minutes
+    parts: dict[str, Any] = {}
+    for name in arguments.only:
+
+        def keep(found: dict[str, Any], name: str = name) -> None:
+            parts[name] = found
+            if arguments.out:
+                arguments.out.parent.mkdir(parents=True, exist_ok=True)
+                arguments.out.write_text(json.dumps({"device": arguments.device, "parts": parts}, indent=1) + "\n")
+
+        left = deadline - time.perf_counter()
+        if left < 5:
+            keep({"ended": "not run: the time was up", "rows": []})
+            continue
+        run_part(name, arguments, min(PARTS[name][1], left), keep)
+        print(table({name: parts[name]}), flush=True)
+    print("\n" + table(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The engine on a real CUDA device: what is captured trains and samples as the same kernels do one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from interruptions import with_interruptions
+from planted import LABELS, SAMPLE, TRAIN, fitted, tiny
+
+from entropick.diffusion.execution import Captured, Execution
+from entropick.diffusion.networks import build_network
+
+pytestmark = pytest.mark.cuda
+UNET = {"network": "unet", "width": 32, "depth": 1, "steps": 12, "batch_size": 16, "warmup_steps": 2}
+WAYS = {
+    "perceptron, float32": ({"precision": "float32"}, "float32, captured"),
+    "perceptron, bfloat16": ({"precision": "bfloat16"}, "bfloat16, captured"),
+    "perceptron, float16": ({"precision": "float16"}, "float16, captured"),
+    "everything": ({"precision": "float32", "conditional": True, "flips": True, "ema": 0.9}, "float32, captured"),
+}
+
+
+def on_cuda(work=None, **changes):
+    return fitted(work, LABELS, **{**changes, "device": "cuda"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_is_captured_and_passes_the_gate(way):
+    changes, name = WAYS[way]
+    model = on_cuda(**changes)
+    model.sample(9, stream=SAMPLE)
+    for values in (model.training_values(), model.sampling_values()):
+        assert values["execution"] == name and values["refused"] == []
+
+
+def test_a_unet_is_captured_in_bfloat16():
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    model = tiny(**UNET, precision="bfloat16", device="cuda").fit(images, stream=TRAIN)
+    model.sample(5, stream=SAMPLE)
+    assert model.training_values()["refused"] == [] and "captured" in model.training_values()["execution"]
+
+
+def test_float32_on_cuda_learns_what_the_processor_learns():
+    there, here = on_cuda(precision="float32", steps=20), fitted(precision="float32", steps=20)
+    # Other random numbers, the same losses up to their noise.
+    assert there.final_loss_ == pytest.approx(here.final_loss_, rel=0.2)
+
+
+def test_an_interrupted_training_goes_on_bit_for_bit():
+    undisturbed = on_cuda(precision="float32", ema=0.9)
+    model, n_stopped = with_interruptions(lambda work: on_cuda(work, precision="float32", ema=0.9), 7, 31)
+    assert n_stopped == 2
+    np.testing.assert_equal(model.state(), undisturbed.state())
+
+
+def test_images_do_not_depend_on_how_many_are_asked_for():
+    model = on_cuda(precision="float32")
+    many = model.sample(24, stream=SAMPLE).astype(int)
+    assert np.abs(model.sample(5, stream=SAMPLE) - many[:5]).max() <= 1
+
+
+def test_a_graph_draws_the_numbers_of_its_generator():
+    device = torch.device("cuda")
+    random = torch.Generator(device)
+    captured = Captured(lambda x: x + torch.randn(4, generator=random, device=device), torch.zeros(4), random=random)
+    random.manual_seed(3)
+    found = [captured(torch.zeros(4)).clone() for _ in range(3)]
+    random.manual_seed(3)
+    expected = [torch.randn(4, generator=random, device=device) for _ in range(3)]
+    for there, here in zip(found, expected, strict=True):
+        assert torch.equal(there, here)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_paper_s_network_in_low_precision_is_near_float32(dtype):
+    torch.manual_seed(0)
+    network = build_network("unet", width=48, depth=2, image_shape=(32, 32, 3))
+    x, timestep = torch.randn(4, 3, 32, 32, device="cuda"), torch.tensor([0, 3, 500, 999], device="cuda")
+    device = torch.device("cuda")
+    with torch.no_grad():
+        expected = Execution(device).frozen(network)(x, timestep)
+        found = Execution(device, dtype, channels_last=True).frozen(network)(x, timestep).float()
+    assert float((found - expected).norm() / expected.norm()) < 0.05
