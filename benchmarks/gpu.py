@@ -176,17 +176,16 @@ def compiled_loop(setting: Setting) -> None:
 def plain(setting: Setting, *, compiled: bool) -> None:
     """Time it: a training step, then a sampling timestep under the same autocast."""
     import torch
+    from diffusers.models.unets.unet_2d import UNet2DModel
     from diffusers.optimization import get_cosine_schedule_with_warmup
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
     from torch.nn import functional
-
-    from entropick.diffusion.networks import unet_class
 
     chosen, device = case(setting), torch.device(setting.device)
     width = chosen.width
     torch.manual_seed(0)
     stages = 6 if chosen.image_shape[0] >= 32 else 3
-    network = unet_class()(
+    network = UNet2DModel(
         sample_size=chosen.image_shape[0],
         in_channels=3,
         out_channels=3,

@@ -6,9 +6,11 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
+from entropick.diffusion.gate import relative_error
 from entropick.diffusion.networks import build_network, unet_stages
 from entropick.errors import InputError
 from entropick.generators import DDPM
+from entropick.generators.pipeline import as_diffusers
 
 
 def papers_unet(width):
@@ -39,11 +41,43 @@ def test_at_32_pixels_the_unet_is_the_papers():
         torch.testing.assert_close(ours(x, timestep), theirs(x, timestep).sample, rtol=0, atol=1e-5)
 
 
+def test_weights_are_drawn_and_gradients_added_up_as_diffusers_does_it():
+    """To the last bit: in both layouts that images come in, in training."""
+    for x in (torch.randn(3, 3, 32, 32), torch.randn(3, 32, 32, 3).permute(0, 3, 1, 2)):
+        torch.manual_seed(0)
+        ours = build_network("unet", width=16, depth=2, image_shape=(32, 32, 3)).unet
+        torch.manual_seed(0)
+        theirs = papers_unet(16).train()
+        assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+        timestep = torch.tensor([3, 800, 0])
+        found, expected = ours(x, timestep), theirs(x, timestep).sample
+        assert torch.equal(found, expected)
+        found.square().mean().backward()
+        expected.square().mean().backward()
+        for here, there in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(here, there) and torch.equal(here.grad, there.grad)
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_products_that_share_their_input_may_be_one(n_classes):
+    torch.manual_seed(0)
+    network = build_network("unet", width=16, depth=1, image_shape=(16, 16, 3), n_classes=n_classes)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, timestep, classes = torch.randn(4, 3, 16, 16), torch.tensor([0, 9, 99, 999]), torch.tensor([0, 1, 2, 3])
+    given = (x, timestep, classes if n_classes else None)
+    plain = torch.autograd.grad(network(*given).square().mean(), list(network.parameters()))
+    network.unet.fuse()
+    fused = torch.autograd.grad(network(*given).square().mean(), list(network.parameters()))
+    assert relative_error(fused, plain) < 1e-4
+
+
 def test_at_width_48_it_has_the_papers_16_million_parameters():
     with torch.device("meta"):
         ours = build_network("unet", width=48, depth=2, image_shape=(32, 32, 3))
         theirs = papers_unet(48)
-    assert ours.unet.config.keys() == theirs.config.keys()
+        exported = as_diffusers(ours.unet, (32, 32))
+    assert {**exported.config, "sample_size": 32} == dict(theirs.config)
     n_parameters = sum(parameter.numel() for parameter in ours.parameters())
     assert n_parameters == sum(parameter.numel() for parameter in theirs.parameters())
     assert round(n_parameters / 1e6, 1) == 16.0

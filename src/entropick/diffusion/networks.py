@@ -6,6 +6,7 @@ A class-conditional network takes class numbers ``(b,)`` too, 0 .. n_classes - 1
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ NETWORKS = ("unet", "mlp")
 _EMBEDDING = 64
 _UNET_STAGES = (1, 1, 2, 2, 4, 4)
 _NORM_GROUPS = 16
+_HEAD = 8
 
 
 def build_network(
@@ -74,32 +76,22 @@ class _ResidualBlock(nn.Module):
 
 
 class PaddedUNet(nn.Module):
-    """Diffusers' `UNet2DModel` in the paper's layout, for images of any size.
+    """The paper's `UNet` for images of any size.
 
-    The paper's six stages have widths (w, w, 2w, 2w, 4w, 4w), attention in the last but one, 16 norm groups. Images
-    too small to be halved five times get fewer stages; sizes that do not halve evenly are padded inside the network.
+    Images too small to be halved five times get fewer stages; sizes that do not halve evenly are padded inside.
     """
 
     def __init__(
         self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int, n_classes: int = 0
     ) -> None:
         super().__init__()
-        height, columns, channels = image_shape
         n_stages = unet_stages(image_shape)
         self.multiple = 2 ** (n_stages - 1)
-        attention = n_stages - 2
-        down = ["AttnDownBlock2D" if stage == attention else "DownBlock2D" for stage in range(n_stages)]
-        up = ["AttnUpBlock2D" if stage == attention else "UpBlock2D" for stage in reversed(range(n_stages))]
-        self.unet: Any = unet_class()(
-            sample_size=(_round_up(height, self.multiple), _round_up(columns, self.multiple)),
-            in_channels=channels,
-            out_channels=channels,
-            layers_per_block=layers_per_block,
-            block_out_channels=tuple(width * factor for factor in _UNET_STAGES[:n_stages]),
-            down_block_types=tuple(down),
-            up_block_types=tuple(up),
-            norm_num_groups=_NORM_GROUPS,
-            num_class_embeds=n_classes + 1 if n_classes else None,
+        self.unet = UNet(
+            image_shape[2],
+            widths=tuple(width * factor for factor in _UNET_STAGES[:n_stages]),
+            depth=layers_per_block,
+            n_classes=n_classes,
         )
 
     def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -108,8 +100,199 @@ class PaddedUNet(nn.Module):
         bottom, right = -height % self.multiple, -columns % self.multiple
         if bottom or right:
             x = functional.pad(x, (0, right, 0, bottom))
-        predicted: Tensor = self.unet(x.to(self.unet.dtype), timestep, classes, return_dict=False)[0]
+        predicted: Tensor = self.unet(x, timestep, classes)
         return predicted[..., :height, :columns]
+
+
+class UNet(nn.Module):
+    """The U-Net of the paper's code: Diffusers' `UNet2DModel`, with which it shares names and numbers of all weights.
+
+    Six stages of widths (w, w, 2w, 2w, 4w, 4w), attention in the last but one, 16 norm groups. Weights are drawn, and
+    added up, in the order in which Diffusers does it: both compute the same, on a processor to the last bit.
+
+    Attributes
+    ----------
+    widths, depth
+        Channels of each stage, and residual blocks in it on the way down.
+    fused
+        Compute what shares its input in one product: all projections of the timestep, and query, key and value. The
+        same function, rounded otherwise.
+    """
+
+    # nn.Module declares its parts as tensors or modules.
+    time_embedding: Any
+    down_blocks: Any
+    mid_block: Any
+    up_blocks: Any
+
+    def __init__(self, channels: int, *, widths: tuple[int, ...], depth: int, n_classes: int = 0) -> None:
+        super().__init__()
+        first, embedded = widths[0], 4 * widths[0]
+        attention, pairs = len(widths) - 2, list(zip((first, *widths), widths, strict=False))
+        self.widths, self.depth, self.fused = widths, depth, False
+        self.conv_in = nn.Conv2d(channels, first, 3, padding=1)
+        self.time_embedding = nn.ModuleDict(
+            {"linear_1": nn.Linear(first, embedded), "linear_2": nn.Linear(embedded, embedded)}
+        )
+        self.class_embedding = nn.Embedding(n_classes + 1, embedded) if n_classes else None
+        self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
+        for stage, (before, width) in enumerate(pairs):
+            sizes = [(before if layer == 0 else width, width) for layer in range(depth)]
+            resample = "downsamplers" if stage < len(widths) - 1 else ""
+            self.down_blocks.append(_Stage(sizes, embedded, attends=stage == attention, resample=resample))
+        self.mid_block = _Middle(widths[-1], embedded)
+        for stage, (before, width) in reversed(list(enumerate(pairs))):
+            above = widths[min(stage + 1, len(widths) - 1)]
+            # Each layer takes what one on the way down has left: as many channels as that one had.
+            inputs = [above + width, *[2 * width] * (depth - 1), (width if depth else above) + before]
+            sizes = [(size, width) for size in inputs]
+            resample = "upsamplers" if stage else ""
+            self.up_blocks.append(_Stage(sizes, embedded, attends=stage == attention, resample=resample))
+        self.conv_norm_out = nn.GroupNorm(_NORM_GROUPS, first)
+        self.conv_out = nn.Conv2d(first, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
+        """The noise in `x`, whose sides the stages halve evenly."""
+        x = self.conv_in(x.to(self.conv_in.weight.dtype))
+        shifts = iter(self._shifts(self._embedding(timestep, classes)))
+        kept = [x]
+        for stage in self.down_blocks:
+            for layer, resnet in enumerate(stage.resnets):
+                x = stage.attended(resnet(x, next(shifts)), layer)
+                kept.append(x)
+            for resample in stage.downsamplers:
+                x = resample["conv"](x)
+                kept.append(x)
+        first, last = self.mid_block.resnets
+        x = self.mid_block.attentions[0](first(x, next(shifts)))
+        x = last(x, next(shifts))
+        for stage in self.up_blocks:
+            for layer, resnet in enumerate(stage.resnets):
+                x = resnet(torch.cat([x, kept.pop()], dim=1), next(shifts))
+                x = stage.attended(x, layer)
+            for resample in stage.upsamplers:
+                # And large batches in this one.
+                x = x.contiguous() if len(x) >= 64 and not self.fused else x
+                x = resample["conv"](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        predicted: Tensor = self.conv_out(_normed(self.conv_norm_out, x))
+        return predicted
+
+    def fuse(self) -> None:
+        """From now on compute in one product what shares its input."""
+        for module in self.modules():
+            if hasattr(module, "fused"):
+                module.fused = True
+
+    def _embedding(self, timestep: Tensor, classes: Tensor | None) -> Tensor:
+        half = self.conv_in.out_channels // 2
+        exponent = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=timestep.device) / half
+        angles = timestep[:, None].float() * torch.exp(exponent)[None, :]
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.conv_in.weight.dtype)
+        linear = self.time_embedding
+        embedding: Tensor = linear["linear_2"](functional.silu(linear["linear_1"](waves)))
+        if self.class_embedding is not None:
+            embedding = embedding + self.class_embedding(classes).to(self.conv_in.weight.dtype)
+        return embedding
+
+    def _shifts(self, embedding: Tensor) -> Sequence[Tensor]:
+        """What the timestep adds to the channels of each residual block, in the order in which they come."""
+        blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
+        linears = [resnet.time_emb_proj for block in blocks for resnet in block.resnets]
+        if not self.fused:
+            return [linear(functional.silu(embedding)) for linear in linears]
+        together = _one_product(functional.silu(embedding), linears)
+        return torch.split(together, [linear.out_features for linear in linears], dim=1)
+
+
+class _Stage(nn.Module):
+    """Residual blocks of one size, given by their channels in and out, with attention or without, and a resampling."""
+
+    attentions: Any
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], embedded: int, *, attends: bool, resample: str) -> None:
+        super().__init__()
+        resnets, attentions = [], []
+        for size, width in sizes:
+            resnets.append(_Resnet(size, width, embedded))
+            attentions += [_Attention(width)] if attends else []
+        if attends:
+            self.attentions = nn.ModuleList(attentions)
+        self.resnets = nn.ModuleList(resnets)
+        self.downsamplers: Any = []
+        self.upsamplers: Any = []
+        if resample:
+            stride = 2 if resample == "downsamplers" else 1
+            convolution = nn.Conv2d(width, width, 3, stride=stride, padding=1)
+            setattr(self, resample, nn.ModuleList([nn.ModuleDict({"conv": convolution})]))
+
+    def attended(self, x: Tensor, layer: int) -> Tensor:
+        """Attention after residual block number `layer`, where this stage has it."""
+        return self.attentions[layer](x) if hasattr(self, "attentions") else x
+
+
+class _Middle(nn.Module):
+    def __init__(self, width: int, embedded: int) -> None:
+        super().__init__()
+        first = _Resnet(width, width, embedded)
+        self.attentions = nn.ModuleList([_Attention(width)])
+        self.resnets = nn.ModuleList([first, _Resnet(width, width, embedded)])
+
+
+class _Resnet(nn.Module):
+    def __init__(self, size: int, width: int, embedded: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(_NORM_GROUPS, size)
+        self.conv1 = nn.Conv2d(size, width, 3, padding=1)
+        self.time_emb_proj = nn.Linear(embedded, width)
+        self.norm2 = nn.GroupNorm(_NORM_GROUPS, width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(size, width, 1) if size != width else None
+        self.fused = False
+
+    def forward(self, x: Tensor, shift: Tensor) -> Tensor:
+        hidden: Tensor = self.conv1(_normed(self.norm1, x)) + shift[:, :, None, None]
+        hidden = self.conv2(_normed(self.norm2, hidden))
+        if self.conv_shortcut is not None:
+            # Diffusers trains in this layout.
+            x = x.contiguous() if self.training and not self.fused else x
+            x = self.conv_shortcut(x)
+        return x + hidden
+
+
+class _Attention(nn.Module):
+    """Self-attention between pixels, heads of 8 channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(_NORM_GROUPS, width)
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.fused = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, width, height, columns = x.shape
+        hidden = _normed(self.group_norm, x.flatten(2), activated=False).transpose(1, 2)
+        linears = [self.to_q, self.to_k, self.to_v]
+        parts = _one_product(hidden, linears).chunk(3, dim=-1) if self.fused else [linear(hidden) for linear in linears]
+        query, key, value = (part.view(n, -1, width // _HEAD, _HEAD).transpose(1, 2) for part in parts)
+        hidden = functional.scaled_dot_product_attention(query, key, value)
+        hidden = self.to_out[0](hidden.transpose(1, 2).reshape(n, -1, width))
+        attended: Tensor = hidden.transpose(-1, -2).reshape(n, width, height, columns) + x
+        return attended
+
+
+def _normed(norm: nn.GroupNorm, x: Tensor, *, activated: bool = True) -> Tensor:
+    """Group norm and its SiLU; where weights of norms stayed float32, sums over low precision are float32 too."""
+    is_mixed = x.dtype != norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+    hidden = norm(x.float() if is_mixed else x)
+    hidden = functional.silu(hidden) if activated else hidden
+    return hidden.to(x.dtype) if is_mixed else hidden
+
+
+def _one_product(x: Tensor, linears: Sequence[nn.Linear]) -> Tensor:
+    """What several linear layers make of the same input, side by side."""
+    weight: Tensor = torch.cat([linear.weight for linear in linears])
+    return functional.linear(x, weight, torch.cat([linear.bias for linear in linears]))
 
 
 def unet_stages(image_shape: tuple[int, int, int]) -> int:
@@ -128,14 +311,3 @@ def check_network(network: str, *, width: int) -> None:
         raise InputError(
             f"width: expected a multiple of {_NORM_GROUPS} (the norm groups) for network='unet', got {width}."
         )
-
-
-def unet_class() -> Any:
-    """Diffusers' `UNet2DModel`, imported when it is needed: it takes seconds, and a perceptron never needs it."""
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    return UNet2DModel
-
-
-def _round_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from entropick.arrays import Images, check_choice, check_count
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
-from entropick.diffusion.networks import PaddedUNet, unet_class
+from entropick.diffusion.networks import PaddedUNet, UNet
 from entropick.diffusion.process import SchedulerWalk, linear_betas
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.errors import InputError, StorageError
@@ -170,7 +170,7 @@ class Pipeline(Generator):
 
     def _load(self, name: str, folder: str) -> Any:
         options = {"use_safetensors": True, "low_cpu_mem_usage": False} if folder == "unet" else {}
-        kind = unet_class() if folder == "unet" else getattr(importlib.import_module(_SCHEDULERS[name]), name)
+        kind = _unet_class() if folder == "unet" else getattr(importlib.import_module(_SCHEDULERS[name]), name)
         try:
             return kind.from_pretrained(self.path, subfolder=folder, local_files_only=True, **options)
         except (OSError, ValueError) as error:
@@ -215,14 +215,14 @@ def save_pipeline(model: DDPM, folder: Path, *, title: str, facts: Mapping[str, 
     StorageError
         The folder cannot be written.
     """
-    unet = _exportable(model)
+    network = _exportable(model)
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: expected a new or empty folder. Give another one.")
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _pipeline(unet, model).save_pretrained(partial, safe_serialization=True)
+        _pipeline(network, model).save_pretrained(partial, safe_serialization=True)
         (partial / "README.md").write_text(_card(model, title, facts), encoding="utf-8")
         partial.replace(folder)
     except OSError as error:
@@ -231,8 +231,8 @@ def save_pipeline(model: DDPM, folder: Path, *, title: str, facts: Mapping[str, 
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _exportable(model: DDPM) -> Any:
-    """The Diffusers network inside a model; InputError if a plain pipeline cannot sample it."""
+def _exportable(model: DDPM) -> PaddedUNet:
+    """The U-Net of a model; InputError if a plain pipeline cannot sample it."""
     model.state()  # refuses a model that is not fitted
     network = model.network_
     if not isinstance(network, PaddedUNet):
@@ -248,10 +248,37 @@ def _exportable(model: DDPM) -> Any:
             f"image_shape: expected sides that are multiples of {network.multiple}, got {model.image_shape_}. This "
             "network pads its images inside, which a pipeline does not."
         )
-    return network.unet
+    return network
 
 
-def _pipeline(unet: Any, model: DDPM) -> Any:
+def as_diffusers(unet: UNet, sample_size: tuple[int, int]) -> Any:
+    """A `UNet2DModel` with these weights, for images of this height and width."""
+    n_stages = len(unet.widths)
+    down = ["AttnDownBlock2D" if stage == n_stages - 2 else "DownBlock2D" for stage in range(n_stages)]
+    up = ["AttnUpBlock2D" if stage == n_stages - 2 else "UpBlock2D" for stage in reversed(range(n_stages))]
+    theirs = _unet_class()(
+        sample_size=sample_size,
+        in_channels=unet.conv_in.in_channels,
+        out_channels=unet.conv_in.in_channels,
+        layers_per_block=unet.depth,
+        block_out_channels=unet.widths,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        norm_num_groups=unet.conv_norm_out.num_groups,
+        num_class_embeds=unet.class_embedding.num_embeddings if unet.class_embedding else None,
+    )
+    theirs.load_state_dict(unet.state_dict())
+    return theirs
+
+
+def _unet_class() -> Any:
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    return UNet2DModel
+
+
+def _pipeline(network: PaddedUNet, model: DDPM) -> Any:
+    unet = as_diffusers(network.unet, model.image_shape_[:2])
     from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
