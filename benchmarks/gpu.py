@@ -154,6 +154,22 @@ def engine(setting: Setting) -> None:
     tell_floor(setting, chosen)
 
 
+def compiled(setting: Setting) -> None:
+    """Ours through torch.compile, as a long training has it: what compiling takes, what it gains, how many launches."""
+    from engine import entropick
+
+    from entropick.diffusion import gate
+
+    gate.WORTH_COMPILING = 0.0
+    chosen, started = case(setting), time.perf_counter()
+    found = entropick(chosen, "auto" if setting.is_gpu else "float32", setting.device)
+    for name, number in (("training step", 0), ("sampling timestep", 1)):
+        key = "training_ms" if number == 0 else "sampling_ms"
+        tell(name, found[key], "ms", **{"as": found["execution"][number], "refused": found["refused"][number]})
+    tell("both, with all compilation", time.perf_counter() - started, "s")
+    launches(setting)
+
+
 def tell_floor(setting: Setting, chosen: Any) -> None:
     """What the multiplications alone take, at the rate of one large product."""
     from engine import floor
@@ -524,6 +540,7 @@ PARTS: dict[str, tuple[Callable[[Setting], None], int]] = {
     "engine": (engine, 120),
     "launches": (launches, 60),
     "plain-loop": (plain_loop, 60),
+    "compiled": (compiled, 240),
     "selection": (selection, 75),
     "neighbors": (neighbors, 30),
     "tests": (tests, 100),

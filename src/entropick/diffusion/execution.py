@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -12,9 +12,12 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from entropick.diffusion.networks import UNet
 from entropick.errors import InputError
 
 WARM_UPS = 3
+# What torch.compile hands its graphs to.
+COMPILER = "inductor"
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # U-Nets of fewer channels do not fill matrix tiles.
 _NARROW = 32
@@ -36,12 +39,15 @@ class Execution:
         Images with their channels innermost, as the matrix units of a GPU want them.
     captured
         All kernels of a step replayed as one CUDA graph, instead of being launched one by one.
+    compiled
+        Forward and backward pass through torch.compile, over a copy of the weights that was cast once (`Twin`).
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
     captured: bool = False
+    compiled: bool = False
 
     @classmethod
     def choose(cls, device: torch.device, precision: str, network: str, width: int) -> Execution:
@@ -67,7 +73,13 @@ class Execution:
         """In words, for the ledger."""
         parts = [str(self.dtype).removeprefix("torch.")]
         parts += ["channels last"] if self.channels_last else []
+        parts += ["compiled"] if self.compiled else []
         return ", ".join([*parts, "captured" if self.captured else "eager"])
+
+    @property
+    def may_compile(self) -> bool:
+        """Whether this way, compiled, is worth a trial: the perceptron's few products are not."""
+        return self.captured and self.channels_last and not self.compiled
 
     def plain(self) -> Execution:
         """Eager float32 on the same device."""
@@ -79,7 +91,8 @@ class Execution:
 
     def fallbacks(self) -> Iterator[Execution]:
         """This way, then ever plainer ones."""
-        ways = (self, self.uncaptured(), self.plain())
+        uncompiled = dataclasses.replace(self, compiled=False)
+        ways = (self, uncompiled, uncompiled.uncaptured(), self.plain())
         yield from dict.fromkeys(ways)
 
     def place(self, network: nn.Module) -> nn.Module:
@@ -89,6 +102,8 @@ class Execution:
 
     def frozen(self, network: nn.Module) -> nn.Module:
         """A copy to sample from: weights cast once, no gradients."""
+        if self.compiled:
+            return Twin(self.place(copy.deepcopy(network)).eval().requires_grad_(False), self.dtype).compiled()
         frozen = copy.deepcopy(network).eval().requires_grad_(False)
         for parameter in frozen.parameters():
             # Weights only: tables of frequencies are numbers that low precision would spoil.
@@ -97,7 +112,7 @@ class Execution:
 
     def autocast(self) -> torch.autocast:
         """The context that a forward pass with float32 weights runs in."""
-        is_low = self.dtype != torch.float32
+        is_low = self.dtype != torch.float32 and not self.compiled
         dtype = self.dtype if is_low else torch.bfloat16  # the latter is only there to be switched off
         # A captured graph must hold the casts themselves, not the address of a cache.
         return torch.autocast(self.device.type, dtype, enabled=is_low, cache_enabled=not self.captured)
@@ -115,6 +130,64 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise InputError(
             f"precision: float16 needs a CUDA device, got device {device.type!r}. Use 'float32', 'bfloat16' or 'auto'."
         )
+
+
+class Twin:
+    """A network beside another one, with which it shares all weights but those of products: these are cast copies.
+
+    Autocast casts every weight and activation anew, each by a kernel of its own. Here all weights are cast at once, and
+    activations stay as products leave them; norms and embeddings compute in float32.
+
+    Attributes
+    ----------
+    network
+        What to compute with; its parameters come in the order of the other one's.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        kinds = () if dtype == torch.float32 else (nn.Conv2d, nn.Linear)
+        products = [module for module in network.modules() if isinstance(module, kinds)]
+        cast = {id(weight) for module in products for weight in module.parameters()}
+        originals = list(network.parameters())
+        self.network = copy.deepcopy(network, {id(weight): weight for weight in originals if id(weight) not in cast})
+        for module in self.network.modules():
+            if isinstance(module, UNet):
+                module.fuse()
+        pairs = [pair for pair in zip(originals, self.network.parameters(), strict=True) if pair[0] is not pair[1]]
+        for _, copied in pairs:
+            copied.data = copied.data.to(dtype)
+        self._cast = [original.detach() for original, _ in pairs]
+        self._copies = [copied.detach() for _, copied in pairs]
+        self._raised = [torch.empty_like(original) for original in self._cast]
+        self._is_cast = [id(original) in cast for original in originals]
+
+    def compiled(self) -> nn.Module:
+        """The network through torch.compile, which fuses what lies between its products."""
+        return torch.compile(self.network, fullgraph=True, dynamic=False, backend=COMPILER)  # type: ignore[return-value]
+
+    def refresh(self) -> None:
+        """Cast the weights anew, all at once."""
+        if self._copies:
+            torch._foreach_copy_(self._copies, self._cast)
+
+    def raised(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Gradients of all weights in float32, in places that the next call overwrites."""
+        if not self._copies:
+            return tuple(gradients)
+        low = [gradient for gradient, is_cast in zip(gradients, self._is_cast, strict=True) if is_cast]
+        torch._foreach_copy_(self._raised, list(map(laid_out_like, self._copies, low)))
+        raised = iter(self._raised)
+        pairs = zip(gradients, self._is_cast, strict=True)
+        return tuple(next(raised) if is_cast else gradient for gradient, is_cast in pairs)
+
+
+def laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in its parameter's memory layout, which fused optimizers take for granted."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    if all(a == b for a, b, n in zip(gradient.stride(), parameter.stride(), parameter.shape, strict=True) if n > 1):
+        return gradient.as_strided(parameter.shape, parameter.stride())
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class Captured(Generic[Found]):

@@ -10,7 +10,9 @@ behind is compared with what the same kernels leave behind when they are launche
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ _NEGLIGIBLE = 1e-3
 # much as bfloat16 rounds, leaves a U-Net's weights a fifth off. A graph that forgets a part of a step is off by half.
 _EFFECTS = 0.35
 _PROBE_SPREAD = 0.02
+# Seconds that all steps together must take before a network is compiled, which takes a minute or two.
+WORTH_COMPILING = 600.0
+_TIMED = 10
 
 
 @dataclass(frozen=True)
@@ -70,35 +75,106 @@ class Passage:
         return {"execution": self.execution.name, "refused": list(self.refused)}
 
 
+@dataclass(frozen=True)
+class Left:
+    """How many steps are to be taken, and what measures the seconds of one, of the graph that was built last."""
+
+    steps: int
+    seconds: Callable[[], float]
+
+
 def pass_gate(
-    wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State, work: Work
+    wanted: Execution,
+    compute: Callable[[Execution], Probe],
+    *,
+    what: str,
+    before: State,
+    work: Work,
+    left: Left | None = None,
 ) -> Passage:
     """Compare `wanted`, then ever plainer paths, with eager float32; return the first that agrees.
 
     A path that cannot be built at all (no memory for its graph, an operator that cannot be captured) has not agreed.
     With the `state` of the passage before an interruption, the path that was used then is the first to be tried. Where
     several processes share the `work`, all take the plainest of their paths.
+
+    What is left decides whether a captured network is compiled too: where that may save much, both are measured.
     """
     ways = list(wanted.fallbacks())
-    passage = _own_passage(wanted, compute, what=what, before=before)
-    found = work.gather((ways.index(passage.execution), passage.refused))
+    alone = work.n_processes == 1
+    known = [dataclasses.replace(wanted, compiled=True), *ways] if alone else ways
+    passage = _own_passage(known, wanted, compute, what=what, before=before, left=left if alone else None)
+    found = work.gather((0 if passage.execution.compiled else ways.index(passage.execution), passage.refused))
     refused = dict.fromkeys(reason for _, reasons in found for reason in reasons)
-    return Passage(ways[max(number for number, _ in found)], tuple(refused))
+    plainest = max(number for number, _ in found)
+    return Passage(ways[plainest] if plainest else passage.execution, tuple(refused))
 
 
-def _own_passage(wanted: Execution, compute: Callable[[Execution], Probe], *, what: str, before: State) -> Passage:
+def _own_passage(
+    ways: Sequence[Execution],
+    wanted: Execution,
+    compute: Callable[[Execution], Probe],
+    *,
+    what: str,
+    before: State,
+    left: Left | None,
+) -> Passage:
     refused = list(before.get("refused", ()))
-    wanted = next((way for way in wanted.fallbacks() if way.name == before.get("execution")), wanted)
+    wanted = next((way for way in ways if way.name == before.get("execution")), wanted)
     if wanted.is_plain:
         return Passage(wanted, tuple(refused))
     expected = compute(wanted.plain())
     for execution in wanted.fallbacks():
         reason = None if execution.is_plain else _disagreement(execution, compute, expected)
         if reason is None:
+            if left is not None and execution.may_compile and not before.get("execution"):
+                execution = _compiled_if_it_pays(execution, compute, expected, left, refused, what)
             return Passage(execution, tuple(refused))
-        refused.append(f"{execution.name}: {reason}")
-        warnings.warn(f"{what}: not computed as {refused[-1]}. A plainer path is used.", EntropickWarning, stacklevel=2)
+        _refuse(refused, execution, reason, what)
     raise AssertionError("the plain path agrees with itself")
+
+
+def _compiled_if_it_pays(
+    execution: Execution,
+    compute: Callable[[Execution], Probe],
+    expected: Probe,
+    left: Left,
+    refused: list[str],
+    what: str,
+) -> Execution:
+    seconds = left.seconds()
+    if seconds * left.steps < WORTH_COMPILING:
+        return execution
+    compiled = dataclasses.replace(execution, compiled=True)
+    reason = _disagreement(compiled, compute, expected)
+    if reason is None and left.seconds() < seconds:
+        return compiled
+    if reason is not None:
+        _refuse(refused, compiled, reason, what)
+    # Its graph has taken the other one's place.
+    compute(execution)
+    return execution
+
+
+def _refuse(refused: list[str], execution: Execution, reason: str, what: str) -> None:
+    refused.append(f"{execution.name}: {reason}")
+    warnings.warn(f"{what}: not computed as {refused[-1]}. A plainer path is used.", EntropickWarning, stacklevel=2)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, over several in a row after one that is not counted."""
+    step()
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(_TIMED):
+        step()
+    _wait(device)
+    return (time.perf_counter() - started) / _TIMED
 
 
 @torch.no_grad()

@@ -180,7 +180,7 @@ class UNet(nn.Module):
     def fuse(self) -> None:
         """From now on compute in one product what shares its input."""
         for module in self.modules():
-            if hasattr(module, "fused"):
+            if isinstance(module, UNet | _Resnet | _Attention):
                 module.fused = True
 
     def _embedding(self, timestep: Tensor, classes: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from entropick.arrays import Images, Integers
 from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
 from entropick.diffusion.execution import Execution
-from entropick.diffusion.gate import Passage, Probe, pass_gate
+from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, seconds_of
 from entropick.diffusion.process import Walk
 from entropick.random_stream import RandomStream
 from entropick.work import State, Work
@@ -63,6 +63,7 @@ class Sampling:
         self._stream = stream
         self._device = execution.device
         self._graph: CapturedChunk | None = None
+        self._launched: dict[Execution, Probe] = {}
 
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
         """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image.
@@ -77,7 +78,7 @@ class Sampling:
         arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {"n_parts": 1})
         n_done = len(arrays["images"])
         sampled[:n_done] = arrays["images"]
-        self._pass_gate(before, work, is_conditional=classes is not None)
+        self._pass_gate(before, work, n_left=n_images - n_done, is_conditional=classes is not None)
         size = self.settings.chunk_size
         for first in range(n_done, n_images, size * work.n_processes):
             last = min(first + size * work.n_processes, n_images)
@@ -120,11 +121,20 @@ class Sampling:
 
     # -- the gate ---------------------------------------------------------------------------------------------------
 
-    def _pass_gate(self, before: State, work: Work, *, is_conditional: bool) -> None:
+    def _pass_gate(self, before: State, work: Work, *, n_left: int, is_conditional: bool) -> None:
         def probe(execution: Execution) -> Probe:
             return self._probe(execution, is_conditional)
 
-        self.passage = pass_gate(self.passage.execution, probe, what="sampling", before=before, work=work)
+        def seconds() -> float:
+            graph = self._graph
+            assert graph is not None
+            return seconds_of(graph.advance, self._device)
+
+        walk = self.settings.new_walk(torch.Generator(self._device))
+        steps = -(-n_left // self.settings.chunk_size) * len(walk.timestep)
+        self.passage = pass_gate(
+            self.passage.execution, probe, what="sampling", before=before, work=work, left=Left(steps, seconds)
+        )
         if not self.passage.execution.captured:
             # No graph, or one that was refused.
             self._graph, self._prediction = None, self._predict_as(self.passage.execution)
@@ -143,12 +153,19 @@ class Sampling:
 
         Where a graph is wanted, also where two steps lead, noise included, and what would be drawn next.
         """
+        if execution in self._launched:
+            return self._launched.pop(execution)
         prediction, size = self._predict_as(execution), self.settings.chunk_size
         chunk = self._new_chunk(prediction, size)
         classes = torch.zeros(size, dtype=torch.int64, device=self._device) if is_conditional else None
-        if execution.captured:
-            self._prediction = prediction
-            self._graph = chunk = CapturedChunk(chunk, classes)
+        if not execution.captured:
+            return self._tried(chunk, classes)
+        # The same kernels one by one: what the graph is measured against, while they are there.
+        self._launched = {execution.uncaptured(): self._tried(chunk, classes)}
+        self._prediction, self._graph = prediction, CapturedChunk(chunk, classes)
+        return self._tried(self._graph, classes)
+
+    def _tried(self, chunk: Chunk, classes: Tensor | None) -> Probe:
         half = chunk.n_steps // 2
         chunk.begin(0, classes, first=half)
         if not self.passage.execution.captured:

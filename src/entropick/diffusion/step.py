@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from entropick.diffusion.execution import Captured, Execution
+from entropick.diffusion.execution import Captured, Execution, Twin, laid_out_like
 from entropick.diffusion.optimization import Optimization, OptimizationSettings, to_numpy
 from entropick.diffusion.process import NoiseTable
 from entropick.errors import InputError
@@ -104,6 +104,8 @@ class Objective:
         Applied to the loss before gradients are taken, so that those of float16 do not vanish.
     weight
         The share of the whole batch that is seen here: losses and gradients of all its parts add up to the batch's own.
+    twin
+        What `network` is the compiled form of, where it is not itself trained.
     """
 
     network: nn.Module
@@ -114,6 +116,7 @@ class Objective:
     untold_class: int = 0
     scale: Callable[[Tensor], Tensor] = lambda loss: loss
     weight: float = 1.0
+    twin: Twin | None = None
 
     def __call__(self, batch: Batch) -> Gradients:
         """Loss and (scaled) gradients of a batch."""
@@ -123,12 +126,16 @@ class Objective:
         noisy = self.table.add_noise(x, batch.noise, batch.timestep)
         if self.execution.channels_last:
             noisy = noisy.contiguous(memory_format=torch.channels_last)
+        if self.twin is not None:
+            self.twin.refresh()
         with self.execution.autocast():
             predicted = self.network(noisy, batch.timestep, self._told(batch))
         loss = functional.mse_loss(predicted.float(), batch.noise) * self.weight
         parameters = list(self.network.parameters())
         gradients = torch.autograd.grad(self.scale(loss), parameters)
-        return Gradients(loss.detach(), predicted.detach(), tuple(map(_laid_out_like, parameters, gradients)))
+        if self.twin is not None:
+            gradients = self.twin.raised(gradients)
+        return Gradients(loss.detach(), predicted.detach(), tuple(map(laid_out_like, parameters, gradients)))
 
     def _told(self, batch: Batch) -> Tensor | None:
         """The class numbers that the network is told."""
@@ -172,8 +179,10 @@ class Step:
         self._settings = settings
         self._data = data
         self._part = part
+        twin = Twin(self.network, execution.dtype) if execution.compiled else None
         self._objective = Objective(
-            network=self.network,
+            network=twin.compiled() if twin else self.network,
+            twin=twin,
             images=data.images,
             table=NoiseTable.build(settings.timesteps, execution.device),
             execution=execution,
@@ -247,10 +256,3 @@ class Step:
                 "begin this run anew in another folder."
             )
         return torch.tensor(random)
-
-
-def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in its parameter's memory layout, which fused optimizers take for granted."""
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)

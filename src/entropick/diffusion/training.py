@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
 from entropick.diffusion.execution import Execution
-from entropick.diffusion.gate import Passage, Probe, pass_gate, roughen
+from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, roughen, seconds_of
 from entropick.diffusion.optimization import are_finite
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import InputError, TrainingDiverged
@@ -93,6 +93,7 @@ class Training:
         self._seed = stream.integer(chunk=1)
         self._part = slice(0, settings.batch_size)
         self._captured: Step | None = None
+        self._launched: dict[Execution, Probe] = {}
 
     def run(self, work: Work) -> None:
         """Take all steps that are left, saving checkpoints when `work` says they are due.
@@ -103,7 +104,8 @@ class Training:
         self._part = _part(self.settings.batch_size, work)
         saved, last_step = work.load(_CHECKPOINT), self.settings.steps
         wanted, before = self.passage.execution, saved[1] if saved else {}
-        self.passage = pass_gate(wanted, self._probe, what="training", before=before, work=work)
+        left = Left(last_step - before.get("step", 0), self._seconds)
+        self.passage = pass_gate(wanted, self._probe, what="training", before=before, work=work, left=left)
         self._begin(self.passage.execution)
         first_step = self._restore(*saved) if saved else 0
         for step, rows in enumerate(self._epochs.batches(first_step, last_step), start=first_step + 1):
@@ -137,15 +139,29 @@ class Training:
 
     def _probe(self, execution: Execution) -> Probe:
         """A trial of this way, on a copy: whatever comes of it, the training has not begun."""
+        if execution in self._launched:
+            return self._launched.pop(execution)
         step = self._new_step(copy.deepcopy(self.network), execution)
         if not execution.captured:
             return self._tried(step)
         before = copy.deepcopy(step.state())
+        # The same kernels one by one: what the graph is measured against, while they are there.
+        self._launched = {execution.uncaptured(): self._tried(step)}
+        step.restore(*before)
         step.capture()
         found = self._tried(step)
         step.restore(*before)
         self._captured = step
         return found
+
+    def _seconds(self) -> float:
+        """What a step of the graph takes that was built last."""
+        step, rows = self._captured, torch.zeros(self.settings.batch_size, dtype=torch.int64)
+        assert step is not None
+        before = copy.deepcopy(step.state())
+        seconds = seconds_of(lambda: step(rows), step.random.device)
+        step.restore(*before)
+        return seconds
 
     def _tried(self, step: Step) -> Probe:
         return tried(step, self.settings, len(self._data.images), with_effects=self.passage.execution.captured)
