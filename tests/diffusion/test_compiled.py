@@ -34,7 +34,7 @@ SETTINGS = TrainingSettings(
 )
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
 UNET = {"network": "unet", "width": 32, "depth": 1, "steps": 6, "batch_size": 4, "sampling_steps": 3}
-GRAPH = Execution(CPU, torch.float32, channels_last=True, captured=True)
+GRAPH = Execution(CPU, torch.float32, channels_last=True, captured=True, fused=True)
 COMPILED = dataclasses.replace(GRAPH, compiled=True)
 
 
@@ -53,9 +53,14 @@ def new_step(way):
     return Step(SETTINGS, network, data, execution=way, part=slice(0, 4), seed=5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_is_eager_float32_by_the_gate_s_measure_forward_gradients_and_two_steps(dtype):
-    eager, compiled = new_step(Execution(CPU)), new_step(Execution(CPU, dtype, channels_last=True, compiled=True))
+@pytest.mark.parametrize(
+    ("dtype", "is_compiled"), [(torch.float32, True), (torch.float32, False), (torch.bfloat16, False)]
+)
+def test_it_is_eager_float32_by_the_gate_s_measure_forward_gradients_and_two_steps(dtype, is_compiled):
+    eager, compiled = (
+        new_step(Execution(CPU)),
+        new_step(Execution(CPU, dtype, channels_last=True, fused=True, compiled=is_compiled)),
+    )
     before = [weight.detach().clone() for weight in eager.network.parameters()]
     for number in range(2):
         expected, found = eager(torch.arange(4) + number), compiled(torch.arange(4) + number)

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from entropick.diffusion import kernels
 from entropick.diffusion.networks import UNet
 from entropick.errors import InputError
 
@@ -39,14 +40,18 @@ class Execution:
         Images with their channels innermost, as the matrix units of a GPU want them.
     captured
         All kernels of a step replayed as one CUDA graph, instead of being launched one by one.
+    fused
+        Over a copy of the weights that was cast once (`Twin`), with products, norms and activations that are fewer and
+        larger kernels.
     compiled
-        Forward and backward pass through torch.compile, over a copy of the weights that was cast once (`Twin`).
+        The same, and what lies between products fused by torch.compile.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
     captured: bool = False
+    fused: bool = False
     compiled: bool = False
 
     @classmethod
@@ -61,7 +66,14 @@ class Execution:
         has_tiles = is_cuda or (device.type == "cpu" and torch.cpu._is_amx_tile_supported() and not is_narrow)
         if precision == "auto":
             precision = "bfloat16" if has_tiles else "float32"
-        return cls(device, _DTYPES[precision], channels_last=is_cuda and network == "unet", captured=is_cuda)
+        is_large = is_cuda and network == "unet"
+        return cls(
+            device,
+            _DTYPES[precision],
+            channels_last=is_large,
+            captured=is_cuda,
+            fused=is_large and precision != "float32" and kernels.IS_HERE,
+        )
 
     @property
     def is_plain(self) -> bool:
@@ -73,13 +85,13 @@ class Execution:
         """In words, for the ledger."""
         parts = [str(self.dtype).removeprefix("torch.")]
         parts += ["channels last"] if self.channels_last else []
-        parts += ["compiled"] if self.compiled else []
+        parts += ["compiled"] if self.compiled else ["fused"] if self.fused else []
         return ", ".join([*parts, "captured" if self.captured else "eager"])
 
     @property
     def may_compile(self) -> bool:
         """Whether this way, compiled, is worth a trial: the perceptron's few products are not."""
-        return self.captured and self.channels_last and not self.compiled
+        return self.captured and self.fused and not self.compiled
 
     def plain(self) -> Execution:
         """Eager float32 on the same device."""
@@ -91,8 +103,9 @@ class Execution:
 
     def fallbacks(self) -> Iterator[Execution]:
         """This way, then ever plainer ones."""
-        uncompiled = dataclasses.replace(self, compiled=False)
-        ways = (self, uncompiled, uncompiled.uncaptured(), self.plain())
+        fused = dataclasses.replace(self, compiled=False)
+        unfused = dataclasses.replace(fused, fused=False)
+        ways = (self, fused, unfused, unfused.uncaptured(), self.plain())
         yield from dict.fromkeys(ways)
 
     def place(self, network: nn.Module) -> nn.Module:
@@ -102,8 +115,9 @@ class Execution:
 
     def frozen(self, network: nn.Module) -> nn.Module:
         """A copy to sample from: weights cast once, no gradients."""
-        if self.compiled:
-            return Twin(self.place(copy.deepcopy(network)).eval().requires_grad_(False), self.dtype).compiled()
+        if self.fused:
+            twin = Twin(self.place(copy.deepcopy(network)).eval().requires_grad_(False), self.dtype)
+            return twin.compiled() if self.compiled else twin.network
         frozen = copy.deepcopy(network).eval().requires_grad_(False)
         for parameter in frozen.parameters():
             # Weights only: tables of frequencies are numbers that low precision would spoil.
@@ -112,7 +126,7 @@ class Execution:
 
     def autocast(self) -> torch.autocast:
         """The context that a forward pass with float32 weights runs in."""
-        is_low = self.dtype != torch.float32 and not self.compiled
+        is_low = self.dtype != torch.float32 and not self.fused
         dtype = self.dtype if is_low else torch.bfloat16  # the latter is only there to be switched off
         # A captured graph must hold the casts themselves, not the address of a cache.
         return torch.autocast(self.device.type, dtype, enabled=is_low, cache_enabled=not self.captured)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from entropick.diffusion import kernels
 from entropick.errors import InputError
 
 NETWORKS = ("unet", "mlp")
@@ -174,7 +175,7 @@ class UNet(nn.Module):
                 # And large batches in this one.
                 x = x.contiguous() if len(x) >= 64 and not self.fused else x
                 x = resample["conv"](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-        predicted: Tensor = self.conv_out(_normed(self.conv_norm_out, x))
+        predicted: Tensor = self.conv_out(_normed(self.conv_norm_out, x, fused=self.fused))
         return predicted
 
     def fuse(self) -> None:
@@ -197,10 +198,12 @@ class UNet(nn.Module):
     def _shifts(self, embedding: Tensor) -> Sequence[Tensor]:
         """What the timestep adds to the channels of each residual block, in the order in which they come."""
         blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
-        linears = [resnet.time_emb_proj for block in blocks for resnet in block.resnets]
+        resnets = [resnet for block in blocks for resnet in block.resnets]
+        linears = [resnet.time_emb_proj for resnet in resnets]
         if not self.fused:
             return [linear(functional.silu(embedding)) for linear in linears]
         together = _one_product(functional.silu(embedding), linears)
+        together = together + torch.cat([resnet.conv1.bias for resnet in resnets])
         return torch.split(together, [linear.out_features for linear in linears], dim=1)
 
 
@@ -250,8 +253,10 @@ class _Resnet(nn.Module):
         self.fused = False
 
     def forward(self, x: Tensor, shift: Tensor) -> Tensor:
-        hidden: Tensor = self.conv1(_normed(self.norm1, x)) + shift[:, :, None, None]
-        hidden = self.conv2(_normed(self.norm2, hidden))
+        hidden: Tensor = _normed(self.norm1, x, fused=self.fused)
+        # Fused, the shift has this bias in it.
+        hidden = functional.conv2d(hidden, self.conv1.weight, None if self.fused else self.conv1.bias, padding=1)
+        hidden = self.conv2(_normed(self.norm2, hidden, shift, fused=self.fused))
         if self.conv_shortcut is not None:
             # Diffusers trains in this layout.
             x = x.contiguous() if self.training and not self.fused else x
@@ -271,7 +276,9 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, width, height, columns = x.shape
-        hidden = _normed(self.group_norm, x.flatten(2), activated=False).transpose(1, 2)
+        # Two ways to the same: torch's kernels wait for three dimensions, ours for four.
+        images = x if self.fused else x.flatten(2)
+        hidden = _normed(self.group_norm, images, fused=self.fused, activated=False).flatten(2).transpose(1, 2)
         linears = [self.to_q, self.to_k, self.to_v]
         parts = _one_product(hidden, linears).chunk(3, dim=-1) if self.fused else [linear(hidden) for linear in linears]
         query, key, value = (part.view(n, -1, width // _HEAD, _HEAD).transpose(1, 2) for part in parts)
@@ -281,8 +288,13 @@ class _Attention(nn.Module):
         return attended
 
 
-def _normed(norm: nn.GroupNorm, x: Tensor, *, activated: bool = True) -> Tensor:
-    """Group norm and its SiLU; where weights of norms stayed float32, sums over low precision are float32 too."""
+def _normed(
+    norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None, *, fused: bool, activated: bool = True
+) -> Tensor:
+    """Group norm of images that are shifted first, and its SiLU; of low precision, with sums in float32."""
+    if fused and x.is_cuda and not torch.compiler.is_compiling():
+        return kernels.normed(norm, x, shift, activated=activated)
+    x = x if shift is None else x + shift[:, :, None, None]
     is_mixed = x.dtype != norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
     hidden = norm(x.float() if is_mixed else x)
     hidden = functional.silu(hidden) if activated else hidden

@@ -105,7 +105,7 @@ class Objective:
     weight
         The share of the whole batch that is seen here: losses and gradients of all its parts add up to the batch's own.
     twin
-        What `network` is the compiled form of, where it is not itself trained.
+        Of whose weights `network` is made, where it is not itself trained.
     """
 
     network: nn.Module
@@ -179,9 +179,10 @@ class Step:
         self._settings = settings
         self._data = data
         self._part = part
-        twin = Twin(self.network, execution.dtype) if execution.compiled else None
+        twin = Twin(self.network, execution.dtype) if execution.fused else None
+        computed = twin.network if twin else self.network
         self._objective = Objective(
-            network=twin.compiled() if twin else self.network,
+            network=twin.compiled() if twin and execution.compiled else computed,
             twin=twin,
             images=data.images,
             table=NoiseTable.build(settings.timesteps, execution.device),

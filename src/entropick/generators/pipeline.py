@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -121,7 +122,9 @@ class Pipeline(Generator):
             ),
         )
         width = unet.config.block_out_channels[0]
-        execution = Execution.choose(device, self.precision, "unet", width).uncaptured()
+        chosen = Execution.choose(device, self.precision, "unet", width)
+        # Another's network knows nothing of our kernels, and its scheduler remembers steps on the host.
+        execution = dataclasses.replace(chosen, fused=False, captured=False)
         network = _Plain(unet).to(device)
         sampling = Sampling(settings, network, stream=stream or RandomStream(stage="sample"), execution=execution)
         images = sampling.run(n_images, work or Work())
