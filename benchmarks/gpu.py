@@ -258,6 +258,23 @@ def plain(setting: Setting, *, compiled: bool) -> None:
 
 def launches(setting: Setting) -> None:
     """How many kernels a step and a timestep are, and the ten dearest of each; operators where there is no GPU."""
+    if setting.is_gpu:
+        count_launches(setting, kernels(setting), "")
+        return
+    from entropick.diffusion.execution import Execution
+
+    choose = Execution.choose
+    for name, fused in (("autocast", False), ("fused", True)):
+        import torch
+
+        way = Execution(torch.device("cpu"), torch.bfloat16, channels_last=fused, fused=fused)
+        Execution.choose = lambda *given, way=way: way  # type: ignore[method-assign,assignment,misc]
+        count_launches(setting, operators(), f", {name}")
+    Execution.choose = choose  # type: ignore[method-assign]
+
+
+def count_launches(setting: Setting, watch: type, name: str) -> None:
+    """Of a step and of a timestep of the paper's network, as `watch` sees them."""
     from engine import Case
 
     from entropick.generators import DDPM
@@ -274,14 +291,14 @@ def launches(setting: Setting) -> None:
         precision="bfloat16",
         device=setting.device,
     )
-    watch = kernels(setting) if setting.is_gpu else operators()
     training, sampling = watch(first=4, last=7, of_steps=True), watch(first=16, last=20, of_steps=False)
     model.fit(chosen.images(), work=training)
     model.sample(2 * chosen.sampled, work=sampling)
-    for name, seen in (("training step", training), ("sampling timestep", sampling)):
-        tell(f"{seen.unit} of a {name}", seen.count, "", milliseconds=seen.milliseconds)
+    ways = (model.training_values().get("execution", ""), model.sampling_values().get("execution", ""))
+    for kind, seen, way in (("training step", training, ways[0]), ("sampling timestep", sampling, ways[1])):
+        tell(f"{seen.unit} of a {kind}{name}", seen.count, "", milliseconds=seen.milliseconds, **{"as": way})
         for kernel, number, milliseconds in seen.dearest[:10]:
-            tell(f"{name}: {kernel}", milliseconds, "ms", number=number)
+            tell(f"{kind}{name}: {kernel}", milliseconds, "ms", number=number)
 
 
 def between() -> type:
@@ -349,6 +366,8 @@ def operators() -> type:
     """Counts the operators that reach a device's kernels, as torch dispatches them; views are none."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    from entropick.diffusion import networks
+
     class Counting(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
@@ -364,16 +383,50 @@ def operators() -> type:
         unit = "operators"
 
         def begin(self) -> None:
-            self.mode = Counting()
+            self.mode, self.normed = Counting(), networks._normed
+            networks._normed = as_one(self.normed, self.mode.found)
             self.mode.__enter__()
 
         def end(self, n: int) -> None:
             self.mode.__exit__(None, None, None)
+            networks._normed = self.normed
             self.count = sum(self.mode.found.values()) / n
             rows = [(name, number / n, 0.0) for name, number in self.mode.found.items()]
             self.dearest = sorted(rows, key=lambda row: -row[1])
 
     return Operators
+
+
+def as_one(normed: Callable[..., Any], found: dict[str, int]) -> Callable[..., Any]:
+    """A norm counted as the kernels that it is on a GPU: one forward; one backward, and a sum over images."""
+    import torch
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    class One(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, norm: Any, x: Any, shift: Any, activated: bool, *weights: Any) -> Any:
+            found["normed"] = found.get("normed", 0) + 1
+            with _disable_current_modes(), torch.enable_grad():
+                given = [None if one is None else one.detach().requires_grad_() for one in (x, shift)]
+                y = normed(norm, *given, fused=True, activated=activated)
+            ctx.given, ctx.weights, ctx.y = given, weights, y
+            return y.detach()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            found["normed, backward"] = found.get("normed, backward", 0) + 2
+            wanted = [one for one in ctx.given if one is not None]
+            with _disable_current_modes():
+                of = list(torch.autograd.grad(ctx.y, [*wanted, *ctx.weights], gradient))
+            of_x, of_shift = of.pop(0), of.pop(0) if ctx.given[1] is not None else None
+            return None, of_x, of_shift, None, *of
+
+    def counted(norm: Any, x: Any, shift: Any = None, *, fused: bool, activated: bool = True) -> Any:
+        if not fused:
+            return normed(norm, x, shift, fused=False, activated=activated)
+        return One.apply(norm, x, shift, activated, norm.weight, norm.bias)
+
+    return counted
 
 
 # -- selection and neighbours --------------------------------------------------------------------------------------

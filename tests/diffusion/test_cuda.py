@@ -8,6 +8,7 @@ import torch
 from interruptions import with_interruptions
 from planted import LABELS, SAMPLE, TRAIN, fitted, tiny
 
+from entropick.diffusion import kernels
 from entropick.diffusion.execution import Captured, Execution
 from entropick.diffusion.networks import build_network
 
@@ -80,5 +81,45 @@ def test_the_paper_s_network_in_low_precision_is_near_float32(dtype):
     device = torch.device("cuda")
     with torch.no_grad():
         expected = Execution(device).frozen(network)(x, timestep)
-        found = Execution(device, dtype, channels_last=True).frozen(network)(x, timestep).float()
-    assert float((found - expected).norm() / expected.norm()) < 0.05
+        for fused in (False, kernels.IS_HERE):
+            way = Execution(device, dtype, channels_last=True, fused=fused)
+            found = way.frozen(network)(x, timestep).float()
+            assert float((found - expected).norm() / expected.norm()) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("activated", [True, False])
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("shape", [(3, 48, 32, 32), (2, 144, 5, 7), (1, 384, 1, 1), (2, 288, 2, 2)])
+def test_norm_shift_and_activation_in_one_kernel_are_those_of_float64(shape, shifted, activated, dtype):
+    pytest.importorskip("triton")
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(16, shape[1]).cuda()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (torch.randn(shape, device="cuda") * 2 + 0.7).to(dtype).requires_grad_()
+    shift = torch.randn(shape[:2], device="cuda").to(dtype).requires_grad_() if shifted else None
+    y = kernels.normed(norm, x, shift, activated=activated)
+    gradient = torch.randn(shape, device="cuda").to(dtype)
+    given = [one for one in (x, shift, norm.weight, norm.bias) if one is not None]
+    found = [y, *torch.autograd.grad(y, given, gradient)]
+    exact = [one.detach().double().requires_grad_() for one in given]
+    inner = exact[0] + exact[1][:, :, None, None] if shifted else exact[0]
+    inner = torch.nn.functional.group_norm(inner, 16, exact[-2], exact[-1])
+    inner = torch.nn.functional.silu(inner) if activated else inner
+    expected = [inner, *torch.autograd.grad(inner, exact, gradient.double())]
+    for here, there in zip(found, expected, strict=True):
+        error = float((here.double() - there).norm() / there.norm())
+        assert error < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+def test_a_fused_unet_that_was_interrupted_goes_on_bit_for_bit():
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+
+    def trained(work=None):
+        return tiny(**UNET, precision="bfloat16", device="cuda").fit(images, stream=TRAIN, work=work)
+
+    undisturbed = trained()
+    model, n_stopped = with_interruptions(trained, 5)
+    assert n_stopped == 1
+    np.testing.assert_equal(model.state(), undisturbed.state())
