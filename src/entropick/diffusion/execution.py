@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -149,13 +150,16 @@ def check_precision(precision: str, device: torch.device) -> None:
 class Twin:
     """A network beside another one, with which it shares all weights but those of products: these are cast copies.
 
-    Autocast casts every weight and activation anew, each by a kernel of its own. Here all weights are cast at once, and
-    activations stay as products leave them; norms and embeddings compute in float32.
+    Autocast casts every weight and activation anew, each by a kernel of its own. Here activations stay as products
+    leave them, norms and embeddings compute in float32, and weights lie side by side in two long tensors, those that
+    are shared and those that are cast: casting them, and all that an optimizer does with them, takes a few kernels.
 
     Attributes
     ----------
     network
         What to compute with; its parameters come in the order of the other one's.
+    pieces, gradients
+        The two long tensors of the other network's weights, which now are views of them, and of its gradients.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
@@ -163,17 +167,21 @@ class Twin:
         products = [module for module in network.modules() if isinstance(module, kinds)]
         cast = {id(weight) for module in products for weight in module.parameters()}
         originals = list(network.parameters())
-        self.network = copy.deepcopy(network, {id(weight): weight for weight in originals if id(weight) not in cast})
+        self._is_cast = [id(original) in cast for original in originals]
+        pairs = list(zip(originals, self._is_cast, strict=True))
+        shared, lowered = ([weight for weight, is_cast in pairs if is_cast == wanted] for wanted in (False, True))
+        self.network = copy.deepcopy(network, {id(weight): weight for weight in shared})
+        copies = [copied for copied, is_cast in zip(self.network.parameters(), self._is_cast, strict=True) if is_cast]
+        self.pieces = [_side_by_side(weights) for weights in (shared, lowered)]
+        self._copy = _side_by_side(copies, dtype)
+        self.gradients = [torch.zeros_like(piece) for piece in self.pieces]
+        self._views = [
+            list(map(functools.partial(_view, gradient), weights))
+            for gradient, weights in zip(self.gradients, (shared, lowered), strict=True)
+        ]
         for module in self.network.modules():
             if isinstance(module, UNet):
                 module.fuse()
-        pairs = [pair for pair in zip(originals, self.network.parameters(), strict=True) if pair[0] is not pair[1]]
-        for _, copied in pairs:
-            copied.data = copied.data.to(dtype)
-        self._cast = [original.detach() for original, _ in pairs]
-        self._copies = [copied.detach() for _, copied in pairs]
-        self._raised = [torch.empty_like(original) for original in self._cast]
-        self._is_cast = [id(original) in cast for original in originals]
 
     def compiled(self) -> nn.Module:
         """The network through torch.compile, which fuses what lies between its products."""
@@ -181,18 +189,39 @@ class Twin:
 
     def refresh(self) -> None:
         """Cast the weights anew, all at once."""
-        if self._copies:
-            torch._foreach_copy_(self._copies, self._cast)
+        self._copy.copy_(self.pieces[1])
 
     def raised(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Gradients of all weights in float32, in places that the next call overwrites."""
-        if not self._copies:
-            return tuple(gradients)
-        low = [gradient for gradient, is_cast in zip(gradients, self._is_cast, strict=True) if is_cast]
-        torch._foreach_copy_(self._raised, list(map(laid_out_like, self._copies, low)))
-        raised = iter(self._raised)
-        pairs = zip(gradients, self._is_cast, strict=True)
-        return tuple(next(raised) if is_cast else gradient for gradient, is_cast in pairs)
+        """Keep the gradients of this network's parameters as `gradients`; their views there, in float32."""
+        for wanted, piece, views in zip((False, True), self.gradients, self._views, strict=True):
+            own = [one for one, is_cast in zip(gradients, self._is_cast, strict=True) if is_cast == wanted]
+            flat = [_flat(laid_out_like(view, one)) for view, one in zip(views, own, strict=True)]
+            if flat:
+                piece.copy_(torch.cat(flat))
+        shared, raised = map(iter, self._views)
+        return tuple(next(raised if is_cast else shared) for is_cast in self._is_cast)
+
+
+def _side_by_side(weights: Sequence[nn.Parameter], dtype: torch.dtype = torch.float32) -> Tensor:
+    """One long tensor of these weights, which become views of it, each in the memory layout that it had."""
+    device = weights[0].device if weights else None
+    piece = torch.empty(sum(weight.numel() for weight in weights), dtype=dtype, device=device)
+    first = 0
+    for weight in weights:
+        view = piece.as_strided(weight.shape, weight.stride(), first)
+        weight.data = view.copy_(weight.data)
+        first += weight.numel()
+    return piece
+
+
+def _view(piece: Tensor, weight: Tensor) -> Tensor:
+    """What `weight` is of its own piece, of another one."""
+    return piece.as_strided(weight.shape, weight.stride(), weight.storage_offset())
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    """All numbers in the order of memory."""
+    return gradient.as_strided((gradient.numel(),), (1,))
 
 
 def laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:

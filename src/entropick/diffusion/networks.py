@@ -21,6 +21,7 @@ _EMBEDDING = 64
 _UNET_STAGES = (1, 1, 2, 2, 4, 4)
 _NORM_GROUPS = 16
 _HEAD = 8
+_CHANNELS = 8
 
 
 def build_network(
@@ -154,7 +155,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """The noise in `x`, whose sides the stages halve evenly."""
-        x = self.conv_in(x.to(self.conv_in.weight.dtype))
+        x = self._at_an_end(self.conv_in, x.to(self.conv_in.weight.dtype))
         shifts = iter(self._shifts(self._embedding(timestep, classes)))
         kept = [x]
         for stage in self.down_blocks:
@@ -175,8 +176,18 @@ class UNet(nn.Module):
                 # And large batches in this one.
                 x = x.contiguous() if len(x) >= 64 and not self.fused else x
                 x = resample["conv"](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-        predicted: Tensor = self.conv_out(_normed(self.conv_norm_out, x, fused=self.fused))
-        return predicted
+        return self._at_an_end(self.conv_out, _normed(self.conv_norm_out, x, fused=self.fused))
+
+    def _at_an_end(self, convolution: Any, x: Tensor) -> Tensor:
+        """A convolution of so few channels that matrix units want them filled up."""
+        if not self.fused:
+            found: Tensor = convolution(x)
+            return found
+        into, out = -convolution.in_channels % _CHANNELS, -convolution.out_channels % _CHANNELS
+        x = functional.pad(x, (0, 0, 0, 0, 0, into))
+        weight = functional.pad(convolution.weight, (0, 0, 0, 0, 0, into, 0, out))
+        found = functional.conv2d(x, weight, functional.pad(convolution.bias, (0, out)), padding=1)
+        return found[:, : convolution.out_channels]
 
     def fuse(self) -> None:
         """From now on compute in one product what shares its input."""

@@ -16,6 +16,8 @@ from entropick.diffusion.execution import WARM_UPS
 from entropick.work import Arrays, State
 
 _BETAS = (0.95, 0.999)
+# What the parts of an optimization are called in a checkpoint.
+_WRITTEN = ("weight", "first_moment", "second_moment", "average")
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,28 @@ class Optimization:
     """Takes gradients, moves the parameters and their average; everything it knows can be written down.
 
     All that changes lies in tensors on the device, which stay where they are: a CUDA graph can hold `step`.
+
+    Parameters
+    ----------
+    parameters
+        The weights, in the order in which they are written down.
+    dtype
+        Of products: float16 has its losses scaled.
+    pieces
+        The few long tensors that all parameters are views of, where they are: what is moved then.
     """
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], settings: OptimizationSettings, *, dtype: torch.dtype
+        self,
+        parameters: Sequence[nn.Parameter],
+        settings: OptimizationSettings,
+        *,
+        dtype: torch.dtype,
+        pieces: Sequence[Tensor] = (),
     ) -> None:
         self._settings = settings
-        self._parameters = list(parameters)
+        self._views = _Views(parameters, pieces) if pieces else None
+        self._parameters = [nn.Parameter(piece) for piece in pieces] or list(parameters)
         device = self._parameters[0].device
         self.schedule = Schedule(settings, device)
         self.norm = torch.zeros((), device=device)
@@ -126,16 +143,22 @@ class Optimization:
         self.schedule.step.add_(1)
 
     def weights(self) -> list[Tensor]:
-        """The weights to sample from: the moving average where there is one."""
-        return self._average or self._weights
+        """The weights to sample from, parameter by parameter: the moving average where there is one."""
+        return self._each(self._average or self._weights)
+
+    def _each(self, moved: list[Tensor]) -> list[Tensor]:
+        """Parameter by parameter."""
+        return self._views(moved) if self._views else moved
+
+    def _moments(self, name: str) -> list[Tensor]:
+        return [self._optimizer.state[parameter][name] for parameter in self._parameters]
 
     def parts(self) -> dict[str, list[Tensor]]:
         """All that a step moves."""
-        moments = [self._optimizer.state[parameter] for parameter in self._parameters]
         return {
             "the weights": self._weights,
-            "the first moments": [moment["exp_avg"] for moment in moments],
-            "the second moments": [moment["exp_avg_sq"] for moment in moments],
+            "the first moments": self._moments("exp_avg"),
+            "the second moments": self._moments("exp_avg_sq"),
             "the average": self._average,
         }
 
@@ -145,13 +168,11 @@ class Optimization:
 
     def state(self) -> tuple[Arrays, State]:
         """Weights, moments and average as arrays; the number of steps, and the state of the loss scaling."""
-        arrays: dict[str, NDArray[Any]] = {}
-        for index, parameter in enumerate(self._parameters):
-            moments = self._optimizer.state[parameter]
-            arrays[f"{index}.weight"] = to_numpy(parameter)
-            arrays[f"{index}.first_moment"] = to_numpy(moments["exp_avg"])
-            arrays[f"{index}.second_moment"] = to_numpy(moments["exp_avg_sq"])
-        arrays |= {f"{index}.average": to_numpy(average) for index, average in enumerate(self._average)}
+        arrays = {
+            f"{index}.{name}": to_numpy(tensor)
+            for name, part in zip(_WRITTEN, self.parts().values(), strict=True)
+            for index, tensor in enumerate(self._each(part))
+        }
         return arrays, {
             "step": int(self.schedule.step),
             # Fewer than asked for where float16 gradients overflowed.
@@ -162,17 +183,31 @@ class Optimization:
     @torch.no_grad()
     def restore(self, arrays: Arrays, state: State) -> None:
         """Become what `state` described; all tensors stay where they are."""
-        for index, parameter in enumerate(self._parameters):
-            moments = self._optimizer.state[parameter]
-            parameter.copy_(torch.tensor(arrays[f"{index}.weight"]))
-            moments["exp_avg"].copy_(torch.tensor(arrays[f"{index}.first_moment"]))
-            moments["exp_avg_sq"].copy_(torch.tensor(arrays[f"{index}.second_moment"]))
-            moments["step"].fill_(state["taken"])
-        for index, average in enumerate(self._average):
-            average.copy_(torch.tensor(arrays[f"{index}.average"]))
+        for name, part in zip(_WRITTEN, self.parts().values(), strict=True):
+            for index, tensor in enumerate(self._each(part)):
+                tensor.copy_(torch.tensor(arrays[f"{index}.{name}"]))
+        for taken in self._moments("step"):
+            taken.fill_(state["taken"])
         self.schedule.step.fill_(state["step"])
         if state["loss_scaling"]:
             self._scaler.load_state_dict(state["loss_scaling"])
+
+
+class _Views:
+    """Parameters as views of a few long tensors."""
+
+    def __init__(self, parameters: Sequence[Tensor], pieces: Sequence[Tensor]) -> None:
+        places = {piece.untyped_storage().data_ptr(): number for number, piece in enumerate(pieces)}
+        self._views = [
+            (places[one.untyped_storage().data_ptr()], one.shape, one.stride(), one.storage_offset())
+            for one in parameters
+        ]
+
+    def __call__(self, moved: Sequence[Tensor]) -> list[Tensor]:
+        """What the parameters would be, if these were the long tensors; none of none."""
+        if not moved:
+            return []
+        return [moved[number].detach().as_strided(size, stride, first) for number, size, stride, first in self._views]
 
 
 def _move_each(average: list[Tensor], weights: list[Tensor], share: Tensor) -> None:

@@ -173,13 +173,14 @@ class Step:
         seed: int,
     ) -> None:
         self.network = execution.place(network).train()
-        self.optimization = Optimization(list(self.network.parameters()), settings, dtype=execution.dtype)
+        self._twin = twin = Twin(self.network, execution.dtype) if execution.fused else None
+        parameters, pieces = list(self.network.parameters()), twin.pieces if twin else ()
+        self.optimization = Optimization(parameters, settings, dtype=execution.dtype, pieces=pieces)
         # A generator whose capture broke off may be of no use any more: each step has one of its own.
         self.random = torch.Generator(execution.device).manual_seed(seed)
         self._settings = settings
         self._data = data
         self._part = part
-        twin = Twin(self.network, execution.dtype) if execution.fused else None
         computed = twin.network if twin else self.network
         self._objective = Objective(
             network=twin.compiled() if twin and execution.compiled else computed,
@@ -208,7 +209,7 @@ class Step:
             if self._is_alone:
                 return gradients
         add_up(gradients.summands)
-        self.optimization.step(gradients.of_parameters)
+        self.optimization.step(self._twin.gradients if self._twin else gradients.of_parameters)
         return gradients
 
     def capture(self) -> None:
