@@ -592,14 +592,14 @@ PARTS: dict[str, tuple[Callable[[Setting], None], int]] = {
     "floors": (floors, 40),
     "engine": (engine, 120),
     "launches": (launches, 60),
-    "plain-loop": (plain_loop, 60),
-    "compiled": (compiled, 240),
-    "selection": (selection, 75),
-    "neighbors": (neighbors, 30),
-    "tests": (tests, 100),
+    "tests": (tests, 90),
+    "plain-loop": (plain_loop, 45),
+    "selection": (selection, 60),
+    "neighbors": (neighbors, 25),
+    "compiled": (compiled, 200),
     "loop": (loop, 90),
-    "compiled-loop": (compiled_loop, 90),
     "encoder": (encoder, 40),
+    "compiled-loop": (compiled_loop, 150),
 }
 
 

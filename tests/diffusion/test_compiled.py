@@ -172,3 +172,34 @@ def test_a_fault_in_a_compiled_network_is_found(monkeypatch):
     with pytest.warns(EntropickWarning, match="not computed as float32, channels last, compiled, captured"):
         model = fitted()
     assert model.training_values()["execution"] == GRAPH.name
+
+
+def test_a_fused_step_is_written_down_weight_by_weight_and_stays_where_it_is():
+    plain, fused = new_step(Execution(CPU)), new_step(Execution(CPU, torch.bfloat16, channels_last=True, fused=True))
+    for number in range(2):
+        plain(torch.arange(4) + number)
+    arrays, state = plain.state()
+    places = [part.data_ptr() for parts in fused.optimization.parts().values() for part in parts]
+    fused.restore(arrays, state)
+    found, told = fused.state()
+    assert told == state
+    np.testing.assert_equal(found, arrays)
+    for ours, theirs in zip(fused.network.parameters(), plain.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    fused(torch.arange(4))
+    # Weights, moments and average are two long tensors each: what is shared, and what is cast.
+    assert places == [part.data_ptr() for parts in fused.optimization.parts().values() for part in parts]
+    assert len(places) == 8
+    moved = dict(zip(("found", "before"), (fused.state()[0], arrays), strict=True))
+    assert all((moved["found"][name] != moved["before"][name]).any() for name in arrays if name.endswith(".average"))
+
+
+def test_ways_fall_back_to_ever_plainer_ones():
+    names = [way.name for way in dataclasses.replace(COMPILED, dtype=torch.bfloat16).fallbacks()]
+    assert names == [
+        "bfloat16, channels last, compiled, captured",
+        "bfloat16, channels last, fused, captured",
+        "bfloat16, channels last, captured",
+        "bfloat16, channels last, eager",
+        "float32, eager",
+    ]

@@ -36,7 +36,7 @@ _NEGLIGIBLE = 1e-3
 _EFFECTS = 0.35
 _PROBE_SPREAD = 0.02
 # Seconds that all steps together must take before a network is compiled, which takes a minute or two.
-WORTH_COMPILING = 600.0
+WORTH_COMPILING = 300.0
 _TIMED = 10
 
 

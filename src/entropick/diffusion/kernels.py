@@ -21,7 +21,7 @@ except ImportError:  # It comes with torch's builds for GPUs alone.
 IS_HERE = triton is not None
 
 # Numbers of a tile: pixels times channels.
-_TILE = 4096
+_TILE = 8192
 
 
 def normed(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None, *, activated: bool) -> Tensor:
@@ -70,6 +70,7 @@ class _Normed(torch.autograd.Function):
 def _shape(x: Tensor, groups: int, shift: Tensor | None, activated: bool) -> dict[str, Any]:
     _, channels, height, width = x.shape
     columns = triton.next_power_of_2(channels)
+    rows = min(triton.next_power_of_2(height * width), max(1, _TILE // columns))
     return {
         "pixels": height * width,
         "channels": channels,
@@ -77,8 +78,9 @@ def _shape(x: Tensor, groups: int, shift: Tensor | None, activated: bool) -> dic
         "SHIFTED": shift is not None,
         "ACTIVATED": activated,
         "COLUMNS": columns,
-        "ROWS": min(triton.next_power_of_2(height * width), max(1, _TILE // columns)),
-        "num_warps": 8,
+        "ROWS": rows,
+        # As many loads under way as memory can answer.
+        "num_warps": 16 if rows * columns >= _TILE else 8,
     }
 
 
