@@ -151,7 +151,14 @@ def engine(setting: Setting) -> None:
         import torch
 
         tell("peak memory", torch.cuda.max_memory_allocated() / 1e9, "GB")
-    tell_floor(setting, chosen)
+        tell_floor(setting, chosen)
+        # Not used: kernels that are chosen by time may round otherwise in the next run.
+        torch.backends.cudnn.benchmark = True
+        found = entropick(chosen, "auto", setting.device)
+        tell("training step", found["training_ms"], "ms", **{"as": "auto, cuDNN's kernels chosen by time"})
+        tell("sampling timestep", found["sampling_ms"], "ms", **{"as": "auto, cuDNN's kernels chosen by time"})
+    else:
+        tell_floor(setting, chosen)
 
 
 def compiled(setting: Setting) -> None:
@@ -363,7 +370,10 @@ def kernels(setting: Setting) -> type:
 
 
 def operators() -> type:
-    """Counts the operators that reach a device's kernels, as torch dispatches them; views are none."""
+    """Counts the operators that reach a device's kernels, as torch dispatches them; views are none.
+
+    A convolution is as many as a GPU has kernels for it: one, one for its bias, and backward one for each gradient.
+    """
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from entropick.diffusion import networks
@@ -376,20 +386,26 @@ def operators() -> type:
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if not function.is_view:
                 name = str(function.overloadpacket)
-                self.found[name] = self.found.get(name, 0) + 1
+                n = 1
+                if name in ("aten.convolution", "aten.conv2d"):
+                    n += len(args) > 2 and args[2] is not None
+                elif name == "aten.convolution_backward":
+                    n = sum(args[-1])
+                self.found[name] = self.found.get(name, 0) + n
             return function(*args, **(kwargs or {}))
 
     class Operators(between()):  # type: ignore[misc]
         unit = "operators"
 
         def begin(self) -> None:
-            self.mode, self.normed = Counting(), networks._normed
-            networks._normed = as_one(self.normed, self.mode.found)
+            self.mode, self.plain = Counting(), (networks._normed, networks._Resnet._joined)
+            networks._normed = as_one(self.plain[0], self.mode.found)
+            networks._Resnet._joined = joined_as_one()  # type: ignore[method-assign]
             self.mode.__enter__()
 
         def end(self, n: int) -> None:
             self.mode.__exit__(None, None, None)
-            networks._normed = self.normed
+            networks._normed, networks._Resnet._joined = self.plain  # type: ignore[method-assign]
             self.count = sum(self.mode.found.values()) / n
             rows = [(name, number / n, 0.0) for name, number in self.mode.found.items()]
             self.dearest = sorted(rows, key=lambda row: -row[1])
@@ -425,6 +441,30 @@ def as_one(normed: Callable[..., Any], found: dict[str, int]) -> Callable[..., A
         if not fused:
             return normed(norm, x, shift, fused=False, activated=activated)
         return One.apply(norm, x, shift, activated, norm.weight, norm.bias)
+
+    return counted
+
+
+def joined_as_one() -> Callable[..., Any]:
+    """The sum at the end of a residual block, counted as the kernels that it is: one; backward the sum of a bias."""
+    import torch
+    from torch.nn import functional
+
+    class One(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any, *biases: Any) -> Any:
+            ctx.n = len(biases)
+            return x + y
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return gradient, gradient, *[gradient.sum((0, 2, 3))] * ctx.n
+
+    def counted(block: Any, x: Any, hidden: Any) -> Any:
+        hidden, biases = functional.conv2d(hidden, block.conv2.weight, padding=1), [block.conv2.bias]
+        if block.conv_shortcut is not None:
+            x, biases = functional.conv2d(x, block.conv_shortcut.weight), [*biases, block.conv_shortcut.bias]
+        return One.apply(x, hidden, *biases)
 
     return counted
 

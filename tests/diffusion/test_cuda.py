@@ -113,6 +113,21 @@ def test_norm_shift_and_activation_in_one_kernel_are_those_of_float64(shape, shi
         assert error < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
+@pytest.mark.parametrize("n_biases", [1, 2])
+def test_sums_with_their_biases_are_those_of_float64(n_biases):
+    pytest.importorskip("triton")
+    torch.manual_seed(0)
+    images = [torch.randn(3, 48, 5, 7, device="cuda", dtype=torch.bfloat16).requires_grad_() for _ in range(2)]
+    biases = [torch.randn(48, device="cuda", dtype=torch.bfloat16).requires_grad_() for _ in range(n_biases)]
+    y = kernels.joined(*images, *biases)
+    exact = sum(image.double() for image in images) + sum(bias.double() for bias in biases)[:, None, None]
+    assert float((y.double() - exact).norm() / exact.norm()) < 1e-2
+    gradient = torch.randn_like(y)
+    found = torch.autograd.grad(y, [*images, *biases], gradient)
+    for one, of in zip(found, [gradient, gradient, *[gradient.double().sum((0, 2, 3))] * n_biases], strict=True):
+        assert float((one.double() - of.double()).norm() / of.double().norm()) < 1e-2
+
+
 def test_a_fused_unet_that_was_interrupted_goes_on_bit_for_bit():
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 

@@ -1,4 +1,4 @@
-"""Group norm, what is added before it and the SiLU behind it, in one CUDA kernel each way; written in Triton.
+"""Group norm, what is added before it and the SiLU behind it, in one CUDA kernel each way, and sums; in Triton.
 
 torch's own group norm wants its channels outermost, and a convolution on matrix units wants them innermost: each norm
 would turn all activations round twice. Here one program walks over one image, whose channels lie innermost; sums are
@@ -22,6 +22,8 @@ IS_HERE = triton is not None
 
 # Numbers of a tile: pixels times channels.
 _TILE = 8192
+# Numbers that one program adds.
+_BLOCK = 2048
 
 
 def normed(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None, *, activated: bool) -> Tensor:
@@ -29,6 +31,27 @@ def normed(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None, *, activated: bo
     x = x.contiguous(memory_format=torch.channels_last)
     found: Tensor = _Normed.apply(x, shift, norm.weight, norm.bias, norm.num_groups, norm.eps, activated)  # type: ignore[no-untyped-call]
     return found
+
+
+def joined(x: Tensor, y: Tensor, *biases: Tensor) -> Tensor:
+    """The sum of two images ``(n, c, h, w)``, channels innermost, and of one or two biases ``(c,)``."""
+    found: Tensor = _Joined.apply(x, y, *biases)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, *biases: Tensor) -> Tensor:
+        x, y = (image.contiguous(memory_format=torch.channels_last) for image in (x, y))
+        found = torch.empty_like(x)
+        ctx.n_biases = len(biases)
+        n = x.numel()
+        _join[(triton.cdiv(n, _BLOCK),)](x, y, biases[0], biases[-1], found, n, x.shape[1], len(biases) > 1, _BLOCK)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return gradient, gradient, *[gradient.sum((0, 2, 3))] * ctx.n_biases
 
 
 class _Normed(torch.autograd.Function):
@@ -58,13 +81,14 @@ class _Normed(torch.autograd.Function):
         x, shift, weight, bias, moments = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = torch.empty_like(x)
-        # Of the weight, of the bias and of the shift, image by image.
-        sums = torch.empty((3, *x.shape[:2]), dtype=torch.float32, device=x.device)
+        # Of weight and bias, image by image.
+        sums = torch.empty((2, *x.shape[:2]), dtype=torch.float32, device=x.device)
+        of_shift = torch.empty(x.shape[:2], dtype=sums.dtype if shift is None else shift.dtype, device=x.device)
         shape = _shape(x, ctx.groups, shift, ctx.activated)
         given = (x, x if shift is None else shift, weight, bias, gradient)
-        _backward[(len(x),)](*given, *moments, of_x, *sums, **shape)
-        of_weight, of_bias = sums[:2].sum(1)
-        return of_x, None if shift is None else sums[2].to(shift.dtype), of_weight, of_bias, None, None, None
+        _backward[(len(x),)](*given, *moments, of_x, *sums, of_shift, **shape)
+        of_weight, of_bias = sums.sum(1)
+        return of_x, None if shift is None else of_shift, of_weight, of_bias, None, None, None
 
 
 def _shape(x: Tensor, groups: int, shift: Tensor | None, activated: bool) -> dict[str, Any]:
@@ -86,6 +110,18 @@ def _shape(x: Tensor, groups: int, shift: Tensor | None, activated: bool) -> dic
 
 def _jit(function: Any) -> Any:
     return triton.jit(function) if IS_HERE else function
+
+
+@_jit
+def _join(x, y, first, second, found, n, channels, TWO: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    is_there = i < n
+    total = tl.load(x + i, mask=is_there, other=0.0).to(tl.float32)
+    total += tl.load(y + i, mask=is_there, other=0.0).to(tl.float32)
+    total += tl.load(first + i % channels, mask=is_there, other=0.0).to(tl.float32)
+    if TWO:
+        total += tl.load(second + i % channels, mask=is_there, other=0.0).to(tl.float32)
+    tl.store(found + i, total.to(found.dtype.element_ty), mask=is_there)
 
 
 @_jit
@@ -211,8 +247,9 @@ def _backward(  # type: ignore[no-untyped-def]
     n = pixels * (channels // GROUPS)
     level = _per_channel(_per_group(sums * w, members) / n, members)
     slope = _per_channel(_per_group(products * w, members) / n, members)
-    of_channel = r * (w * sums - pixels * level - slope * normed)
-    tl.store(of_shift + image * channels + c, of_channel, mask=is_channel)
+    if SHIFTED:
+        of_channel = r * (w * sums - pixels * level - slope * normed)
+        tl.store(of_shift + image * channels + c, of_channel.to(of_shift.dtype.element_ty), mask=is_channel)
     for start in range(0, pixels, ROWS):
         p = start + tl.arange(0, ROWS)
         is_there = (p < pixels)[:, None] & is_channel[None, :]

@@ -173,9 +173,7 @@ class UNet(nn.Module):
                 x = resnet(torch.cat([x, kept.pop()], dim=1), next(shifts))
                 x = stage.attended(x, layer)
             for resample in stage.upsamplers:
-                # And large batches in this one.
-                x = x.contiguous() if len(x) >= 64 and not self.fused else x
-                x = resample["conv"](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+                x = resample["conv"](_doubled(x, fused=self.fused))
         return self._at_an_end(self.conv_out, _normed(self.conv_norm_out, x, fused=self.fused))
 
     def _at_an_end(self, convolution: Any, x: Tensor) -> Tensor:
@@ -267,12 +265,26 @@ class _Resnet(nn.Module):
         hidden: Tensor = _normed(self.norm1, x, fused=self.fused)
         # Fused, the shift has this bias in it.
         hidden = functional.conv2d(hidden, self.conv1.weight, None if self.fused else self.conv1.bias, padding=1)
-        hidden = self.conv2(_normed(self.norm2, hidden, shift, fused=self.fused))
+        hidden = _normed(self.norm2, hidden, shift, fused=self.fused)
+        if self.fused:
+            return self._joined(x, hidden)
         if self.conv_shortcut is not None:
             # Diffusers trains in this layout.
-            x = x.contiguous() if self.training and not self.fused else x
-            x = self.conv_shortcut(x)
-        return x + hidden
+            x = self.conv_shortcut(x.contiguous() if self.training else x)
+        found: Tensor = x + self.conv2(hidden)
+        return found
+
+    def _joined(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Both ways added, their biases once for both."""
+        hidden = functional.conv2d(hidden, self.conv2.weight, padding=1)
+        biases: list[Any] = [self.conv2.bias]
+        if self.conv_shortcut is not None:
+            x = functional.conv2d(x, self.conv_shortcut.weight)
+            biases.append(self.conv_shortcut.bias)
+        if _has_kernels(x):
+            return kernels.joined(x, hidden, *biases)
+        joined: Tensor = x + hidden + sum(biases)[:, None, None]
+        return joined
 
 
 class _Attention(nn.Module):
@@ -303,13 +315,30 @@ def _normed(
     norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None, *, fused: bool, activated: bool = True
 ) -> Tensor:
     """Group norm of images that are shifted first, and its SiLU; of low precision, with sums in float32."""
-    if fused and x.is_cuda and not torch.compiler.is_compiling():
+    if fused and _has_kernels(x):
         return kernels.normed(norm, x, shift, activated=activated)
     x = x if shift is None else x + shift[:, :, None, None]
     is_mixed = x.dtype != norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
     hidden = norm(x.float() if is_mixed else x)
     hidden = functional.silu(hidden) if activated else hidden
     return hidden.to(x.dtype) if is_mixed else hidden
+
+
+def _doubled(x: Tensor, *, fused: bool) -> Tensor:
+    """Each pixel four times."""
+    if not fused:
+        # Diffusers computes large batches in this layout.
+        x = x.contiguous() if len(x) >= 64 else x
+        return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    n, channels, height, width = x.shape
+    # Not by torch's operator, whose gradient in bfloat16 compiles to zeros in torch 2.13.
+    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None, :].expand(n, height, 2, width, 2, channels)
+    return pixels.reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+def _has_kernels(x: Tensor) -> bool:
+    """Whether `kernels` compute this; what torch.compile fuses is its own affair."""
+    return x.is_cuda and not torch.compiler.is_compiling()
 
 
 def _one_product(x: Tensor, linears: Sequence[nn.Linear]) -> Tensor:
