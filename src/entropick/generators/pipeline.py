@@ -27,12 +27,14 @@ from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
-# Where Diffusers has those whose walks are known; importing all of it takes seconds.
-_SCHEDULERS = {
+# Where Diffusers has what is loaded here: importing all of it takes seconds.
+_MODULES = {
+    "UNet2DModel": "diffusers.models.unets.unet_2d",
     "DDPMScheduler": "diffusers.schedulers.scheduling_ddpm",
     "DDIMScheduler": "diffusers.schedulers.scheduling_ddim",
     "DPMSolverMultistepScheduler": "diffusers.schedulers.scheduling_dpmsolver_multistep",
 }
+_SCHEDULERS = tuple(name for name in _MODULES if name != "UNet2DModel")
 _CARD = """---
 library_name: diffusers
 pipeline_tag: unconditional-image-generation
@@ -173,7 +175,7 @@ class Pipeline(Generator):
 
     def _load(self, name: str, folder: str) -> Any:
         options = {"use_safetensors": True, "low_cpu_mem_usage": False} if folder == "unet" else {}
-        kind = _unet_class() if folder == "unet" else getattr(importlib.import_module(_SCHEDULERS[name]), name)
+        kind = getattr(importlib.import_module(_MODULES[name]), name)
         try:
             return kind.from_pretrained(self.path, subfolder=folder, local_files_only=True, **options)
         except (OSError, ValueError) as error:
@@ -256,10 +258,12 @@ def _exportable(model: DDPM) -> PaddedUNet:
 
 def as_diffusers(unet: UNet, sample_size: tuple[int, int]) -> Any:
     """A `UNet2DModel` with these weights, for images of this height and width."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
     n_stages = len(unet.widths)
     down = ["AttnDownBlock2D" if stage == n_stages - 2 else "DownBlock2D" for stage in range(n_stages)]
     up = ["AttnUpBlock2D" if stage == n_stages - 2 else "UpBlock2D" for stage in reversed(range(n_stages))]
-    theirs = _unet_class()(
+    theirs: Any = UNet2DModel(
         sample_size=sample_size,
         in_channels=unet.conv_in.in_channels,
         out_channels=unet.conv_in.in_channels,
@@ -272,12 +276,6 @@ def as_diffusers(unet: UNet, sample_size: tuple[int, int]) -> Any:
     )
     theirs.load_state_dict(unet.state_dict())
     return theirs
-
-
-def _unet_class() -> Any:
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    return UNet2DModel
 
 
 def _pipeline(network: PaddedUNet, model: DDPM) -> Any:
