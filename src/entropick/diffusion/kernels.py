@@ -161,14 +161,16 @@ def _forward(  # type: ignore[no-untyped-def]
     added = tl.zeros((COLUMNS,), tl.float32)
     if SHIFTED:
         added = tl.load(shift + image * channels + c, mask=is_channel, other=0.0).to(tl.float32)
-    sums, squares = tl.zeros((COLUMNS,), tl.float32), tl.zeros((COLUMNS,), tl.float32)
+    # Added up place by place, and over places once, at the end: threads need not meet before.
+    of_sum, of_square = tl.zeros((ROWS, COLUMNS), tl.float32), tl.zeros((ROWS, COLUMNS), tl.float32)
     for start in range(0, pixels, ROWS):
         p = start + tl.arange(0, ROWS)
         is_there = (p < pixels)[:, None] & is_channel[None, :]
         values = tl.load(x + first + p[:, None] * channels + c[None, :], mask=is_there, other=0.0).to(tl.float32)
         values = tl.where(is_there, values + added[None, :], 0.0)
-        sums += tl.sum(values, axis=0)
-        squares += tl.sum(values * values, axis=0)
+        of_sum += values
+        of_square += values * values
+    sums, squares = tl.sum(of_sum, axis=0), tl.sum(of_square, axis=0)
     n = pixels * (channels // GROUPS)
     of_mean = _per_group(sums, members) / n
     variance = tl.maximum(_per_group(squares, members) / n - of_mean * of_mean, 0.0)
@@ -223,11 +225,8 @@ def _backward(  # type: ignore[no-untyped-def]
     r = _per_channel(tl.load(scale + image * GROUPS + g), members)
     w = tl.load(weight + c, mask=is_channel, other=0.0).to(tl.float32)
     b = tl.load(bias + c, mask=is_channel, other=0.0).to(tl.float32)
-    sums, products, normed = (
-        tl.zeros((COLUMNS,), tl.float32),
-        tl.zeros((COLUMNS,), tl.float32),
-        tl.zeros((COLUMNS,), tl.float32),
-    )
+    of_sum = tl.zeros((ROWS, COLUMNS), tl.float32)
+    of_product, of_normed = tl.zeros((ROWS, COLUMNS), tl.float32), tl.zeros((ROWS, COLUMNS), tl.float32)
     for start in range(0, pixels, ROWS):
         p = start + tl.arange(0, ROWS)
         is_there = (p < pixels)[:, None] & is_channel[None, :]
@@ -239,9 +238,10 @@ def _backward(  # type: ignore[no-untyped-def]
             inner = values * w[None, :] + b[None, :]
             opened = tl.sigmoid(inner)
             up *= opened * (1.0 + inner * (1.0 - opened))
-        sums += tl.sum(up, axis=0)
-        products += tl.sum(up * values, axis=0)
-        normed += tl.sum(values, axis=0)
+        of_sum += up
+        of_product += up * values
+        of_normed += values
+    sums, products, normed = tl.sum(of_sum, axis=0), tl.sum(of_product, axis=0), tl.sum(of_normed, axis=0)
     tl.store(of_bias + image * channels + c, sums, mask=is_channel)
     tl.store(of_weight + image * channels + c, products, mask=is_channel)
     n = pixels * (channels // GROUPS)
