@@ -100,9 +100,10 @@ class Registry:
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever code of others does when it is imported
+            reason = str(error) if isinstance(error, ImportError | AttributeError) else repr(error)
             raise ConfigError(
-                f"{name!r} stands for {target}, which cannot be imported ({error}). "
+                f"{name!r} stands for {target}, which cannot be imported ({reason}). "
                 "Mend or remove the package that brings it."
             ) from error
 

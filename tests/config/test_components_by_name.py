@@ -160,3 +160,19 @@ def test_a_broken_package_of_others_is_named(monkeypatch, value):
     third_party(monkeypatch, "selector", "theirs", value)
     with pytest.raises(ConfigError, match=f"here: kind 'theirs' stands for {value}, which cannot be imported"):
         config.build("selector", "theirs", where="here")
+
+
+def test_code_of_others_that_fails_at_import_is_named(monkeypatch, tmp_path):
+    (tmp_path / "kaboom.py").write_text("raise RuntimeError('kaboom at import')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    third_party(monkeypatch, "selector", "boom", "kaboom:Thing")
+    with pytest.raises(ConfigError, match=r"selector: kind 'boom' stands for kaboom:Thing.*kaboom at import"):
+        config.build("selector", "boom", where="selector")
+
+
+def test_what_is_no_component_is_named(monkeypatch, tmp_path):
+    (tmp_path / "number_three.py").write_text("THREE = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    third_party(monkeypatch, "selector", "three", "number_three:THREE")
+    with pytest.raises(ConfigError, match="kind 'three' stands for number_three:THREE, expected a class of component"):
+        config.build("selector", "three", where="selector")

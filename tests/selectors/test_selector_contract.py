@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -18,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 from entropick import selectors
 from entropick.config.components import component_class
 from entropick.errors import DuplicateWarning, InputError
-from entropick.selectors import Selector
+from entropick.selectors import Selection, Selector
 
 SELECTORS = makers(
     "selector",
@@ -220,3 +221,27 @@ def test_a_failed_fit_keeps_the_fitted_state(make, X):
     with pytest.raises(InputError):
         selector.fit(X[:2])
     np.testing.assert_array_equal(selector.indices_, rows)
+
+
+BROKEN = {
+    "0 different|1 different": lambda n: (np.zeros(n, np.int64), np.ones(n), {}),
+    "rows of shape": lambda n: (np.arange(n - 1), np.ones(n - 1), {}),
+    "rows from -1": lambda n: (np.arange(n) - 1, np.ones(n), {}),
+    "dtype float64": lambda n: (np.arange(n) + 0.5, np.ones(n), {}),
+    "NaN": lambda n: (np.arange(n), np.full(n, np.nan), {}),
+    "distances of shape": lambda n: (np.arange(n), np.ones(n + 1), {}),
+    "fact 'odd'": lambda n: (np.arange(n), np.ones(n), {"odd": np.ones(3)}),
+}
+
+
+@pytest.mark.parametrize("came", BROKEN)
+def test_a_rule_that_breaks_its_contract_is_named(came):
+    @dataclasses.dataclass(kw_only=True)
+    class Broken(Selector):
+        kind = "broken"
+
+        def _select(self, X, sources, initial, work):
+            return Selection(*BROKEN[came](self.n_samples))
+
+    with pytest.raises(InputError, match=f"selector 'broken': expected 5 different rows of 20.*({came})"):
+        Broken(n_samples=5).fit(np.random.default_rng(0).normal(size=(20, 3)))

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entropick.component import Registry
+from entropick.component import Component, Registry
 from entropick.errors import ConfigError
 
 Table = dict[str, Any]
@@ -98,9 +98,15 @@ def component_class(section: str, kind: str, where: str) -> Any:
     check_known(kind, (*known, *short), where, noun="kind ")
     kind = short.get(kind, {}).get("kind", kind)
     try:
-        return _registry(section).load(kind)
+        found = _registry(section).load(kind)
     except ConfigError as error:
         raise ConfigError(f"{where}: kind {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Component)):
+        raise ConfigError(
+            f"{where}: kind {kind!r} stands for {known[kind]}, expected a class of component there, got {found!r}. "
+            "Mend or remove the package that brings it."
+        )
+    return found
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

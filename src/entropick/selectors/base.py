@@ -126,6 +126,7 @@ class Selector(Rule):
                 f"got {self.n_samples}. Lower n_samples or pass more rows."
             )
         selection = self._within_quotas(features, sources, self._initial_rows(len(features)), work or Work())
+        self._check_selected(selection, len(features))
         self.indices_, self.distances_ = selection.rows, selection.distances
         self.facts_ = selection.facts
         for name, value in selection.facts.items():
@@ -140,6 +141,26 @@ class Selector(Rule):
                 stacklevel=2,
             )
         return self
+
+    def _check_selected(self, selection: Selection, n: int) -> None:
+        """Raise InputError unless a rule, perhaps one of another package, picked as its contract says."""
+        rows, distances = np.asarray(selection.rows), np.asarray(selection.distances)
+        came = ""
+        if rows.shape != (self.n_samples,) or not np.issubdtype(rows.dtype, np.integer):
+            came = f"rows of shape {rows.shape} and dtype {rows.dtype}"
+        elif rows.min() < 0 or rows.max() >= n:
+            came = f"rows from {rows.min()} to {rows.max()}"
+        elif (n_different := len(np.unique(rows))) < len(rows):
+            came = f"{n_different} different ones"
+        elif distances.shape != rows.shape or np.isnan(distances).any():
+            came = f"distances of shape {distances.shape}, {np.count_nonzero(np.isnan(distances))} of them NaN"
+        elif odd := [name for name, fact in selection.facts.items() if np.ndim(fact)]:
+            came = f"more than one number as the fact {odd[0]!r}"
+        if came:
+            raise InputError(
+                f"selector {self.kind or type(self).__name__!r}: expected {self.n_samples} different rows of {n}, each "
+                f"with its distance, got {came}. Mend its _select."
+            )
 
     @abstractmethod
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
