@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from entropick.page import words
-from entropick.report.curves import forecasts
+from entropick.report.curves import warnings
 from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
 from entropick.report.relations import correlation_of, described, points
@@ -37,7 +37,7 @@ def findings(table: Table) -> list[str]:
     """Sentences for the top of the page; none before the second iteration."""
     largest = table.by_size()[0]
     told = [f"{name}, {course}" for name, course in courses(largest).items()]
-    told += [*_against(largest), _most_real(largest), _relation(table), _forecast(largest)]
+    told += [*_against(largest), _most_real(largest), _relation(table), _warning(largest)]
     return [sentence for sentence in told if sentence]
 
 
@@ -137,10 +137,10 @@ def _relation(table: Table) -> str:
     return f"The logarithm of the generalization score goes {', '.join(told)}." if told else ""
 
 
-def _forecast(table: Table) -> str:
+def _warning(table: Table) -> str:
     """Which arms are on their way to copying."""
-    found = [one for one in forecasts(table, table.space) if one.found.iteration is not None]
-    return f"Forecast: {'; '.join(f'{one.arm.name} {one.told}' for one in found)}." if found else ""
+    found = [one for one in warnings(table, table.space) if one.found.iteration is not None]
+    return f"Early warning: {'; '.join(f'{one.arm.name} {one.told}' for one in found)}." if found else ""
 
 
 def _listed(items: list[str]) -> str:
