@@ -132,32 +132,18 @@ class Loop:
         )
         with open_run as run:
             kept = FeatureCache(run.work / "features")
-            real = stages.data(run, self.dataset, functools.partial(self._check_data, run))
+            real = stages.data(run, self, functools.partial(self._check_data, run))
             self._check_sizes(run, real.values)
             space, *spaces = stages.learn(run, real, (self.features, *self.spaces()))
-            measuring: dict[str, Any] = {"spaces": spaces, "metrics": self.metrics, "kept": kept}
-            baseline = stages.baseline(run, real, **measuring)
+            baseline = stages.baseline(run, self, real, spaces, kept)
             # What each iteration emitted; iteration 0 emitted the real images.
             emitted = [real]
             for n in range(1, self.n_iterations + 1):
-                stock = stages.stock(run, self.dataset, real) if self.paradigm.fresh(n) else None
-                chosen = stages.select(
-                    run,
-                    n,
-                    emitted,
-                    stock,
-                    paradigm=self.paradigm,
-                    selector=self.selector,
-                    guard=self.guard,
-                    garbage_share=self.garbage_share,
-                    space=space,
-                    seed=self.seed,
-                    kept=kept,
-                )
-                model = stages.train(run, n, self.generator, chosen, self.seed)
-                n_images = self.n_generated or real.values["n_real"]
-                sampled = stages.sample(run, n, self.generator, model, n_images, self.seed)
-                stages.measure(run, n, chosen, sampled, real, baseline, **measuring, seed=self.seed)
+                stock = stages.stock(run, self, real) if self.paradigm.fresh(n) else None
+                chosen = stages.select(run, n, self, emitted, stock, space, kept)
+                model = stages.train(run, n, self, chosen)
+                sampled = stages.sample(run, n, self, model, self.n_generated or real.values["n_real"])
+                stages.measure(run, n, self, chosen, sampled, real, baseline, spaces, kept)
                 emitted.append(sampled)
                 observer(Event(n, "iteration", n, self.n_iterations, status="done"))
             return History(run.folder)
