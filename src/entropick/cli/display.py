@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +20,7 @@ from rich.progress import (
 
 from entropick.cli.terminal import print_columns
 from entropick.loop.study import ArmEvent, Study, StudyObserver
-from entropick.run import Event, Place
+from entropick.run import Place
 
 if TYPE_CHECKING:
     from entropick.report.table import Spread
@@ -50,9 +49,7 @@ class Display:
             self._bars.progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars:
             self._bars.progress.stop()
 
@@ -123,16 +120,10 @@ class _Bars:
             return
         if key not in self._arms:
             self._arms[key] = self.progress.add_task("", total=None, note="")
-        self.progress.update(self._arms[key], **_bar(event, inner, n_iterations))
-
-
-def _bar(event: ArmEvent, inner: Event, n_iterations: int) -> dict[str, Any]:
-    return {
-        "description": f"  {_name(event.place)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}",
-        "completed": inner.done,
-        "total": inner.total or 1,
-        "note": inner.note,
-    }
+        what = f"  {_name(key)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}"
+        self.progress.update(
+            self._arms[key], description=what, completed=inner.done, total=inner.total or 1, note=inner.note
+        )
 
 
 def _name(place: Place) -> str:
@@ -151,13 +142,11 @@ class LivePage:
     def __call__(self, event: ArmEvent) -> None:
         """Pass one event on."""
         self._observer(event)
-        if event.event.stage == "iteration" and time.monotonic() >= self._next:
-            self._write()
-
-    def _write(self) -> None:
+        started = time.monotonic()
+        if event.event.stage != "iteration" or started < self._next:
+            return
         from entropick import report
 
-        started = time.monotonic()
         try:
             report.write_page(self._folder)
         except Exception:

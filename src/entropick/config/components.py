@@ -85,8 +85,8 @@ def build(section: str, value: Any, *, where: str) -> Any:
         check_known(name, cls.parameter_names(), f"{where} (kind {table['kind']!r})")
         given = expanded(given, f"{where}.{name}") if isinstance(given, str) else given
         params[name] = conform(given, hints[name], f"{where}.{name}")
-    required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in params]
-    if required:
+    unset = [f for f in dataclasses.fields(cls) if f.init and f.name not in params]
+    if required := [f.name for f in unset if f.default is f.default_factory is dataclasses.MISSING]:
         sizes = " (or n_images at the top of the file, which sizes everything)" if "n_samples" in required else ""
         raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}{sizes}.")
     return cls(**params)
@@ -101,10 +101,6 @@ def component_class(section: str, kind: str, where: str) -> Any:
         return _registry(section).load(kind)
     except ConfigError as error:
         raise ConfigError(f"{where}: kind {error}") from error
-
-
-def _is_required(f: dataclasses.Field[Any]) -> bool:
-    return f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
 def parse_value(text: str) -> Any:
