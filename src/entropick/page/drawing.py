@@ -71,8 +71,12 @@ def picture(image: NDArray[np.uint8], alt: str) -> Sheet:
 
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(stream, "PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Sheet(uri, image.shape[1], image.shape[0], alt)
+    return Sheet(data_uri("png", stream.getvalue()), image.shape[1], image.shape[0], alt)
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """An encoded picture, of the kind "png" or "jpeg", as an address that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def sprite_sheet(images: Images, columns: int, alt: str, *, scale: int = 1) -> Sheet:

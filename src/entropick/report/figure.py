@@ -18,7 +18,6 @@ entry-point group ``entropick.figures``, for instance ``last-recalls = "their_pa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -171,7 +170,19 @@ def draw(table: Table, look: Look) -> list[Figure]:
         A figure asks for a section that the page does not have.
     """
     names = dict.fromkeys((*FIGURES.built_in, *FIGURES.names()))
-    return [_placed(figure, name) for name in names for figure in _function(name)(table, look)]
+    figures: list[Figure] = []
+    for name in names:
+        for figure in FIGURES.load(name)(table, look):
+            if figure.section not in (*SECTIONS, ""):
+                raise InputError(
+                    f"figure {figure.name!r} of {name!r}: expected a section of {', '.join(SECTIONS)}, or '' for files "
+                    f"only, got {figure.section!r}."
+                )
+            if figure.size is not None:
+                title = f"{figure.title}, {figure.size:,} images"
+                figure = replace(figure, name=f"{figure.name}-size-{figure.size}", title=title)
+            figures.append(figure)
+    return figures
 
 
 def data(rows: Rows) -> alt.InlineData:
@@ -213,23 +224,6 @@ def iteration_axis(last: int) -> alt.X:
     ticks = list(range(1, max(last, 2) + 1, -(-last // 10) or 1))
     scale = alt.Scale(domain=[1, max(last, 2)], nice=False, zero=False, padding=10)
     return alt.X("iteration:Q", title="iteration", axis=alt.Axis(format="d", values=ticks, grid=False), scale=scale)
-
-
-def _function(name: str) -> Callable[[Table, Look], Iterable[Figure]]:
-    found: Callable[[Table, Look], Iterable[Figure]] = FIGURES.load(name)
-    return found
-
-
-def _placed(figure: Figure, by: str) -> Figure:
-    if figure.section not in (*SECTIONS, ""):
-        raise InputError(
-            f"figure {figure.name!r} of {by!r}: expected a section of {', '.join(SECTIONS)}, or '' for files only, "
-            f"got {figure.section!r}."
-        )
-    if figure.size is None:
-        return figure
-    name, title = f"{figure.name}-size-{figure.size}", f"{figure.title}, {figure.size:,} images"
-    return replace(figure, name=name, title=title)
 
 
 def _legend() -> alt.Legend:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Sequence
@@ -15,7 +14,8 @@ from entropick.page import words
 from entropick.page.document import render
 from entropick.report.study import STAGES, ArmRecord, StudyRecord
 from entropick.report.table import Spread, Table, read_table
-from entropick.run import flatten, write_atomic
+from entropick.run import flatten
+from entropick.run.files import write_content
 
 if TYPE_CHECKING:
     from entropick.report.figure import Figure
@@ -47,7 +47,7 @@ def write_page(study_folder: Path, path: Path | None = None) -> Path:
     """
     html = render_page(read_table(study_folder)).encode()
     path = Path(study_folder) / "report.html" if path is None else Path(path)
-    write_atomic(path, lambda stream: stream.write(html))
+    write_content(path, html)
     return path
 
 
@@ -77,9 +77,8 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     for figure in figures:
         spec = figure.file_spec(FILE_INK)
         for name in formats:
-            drawn = _converted(spec, name)
             paths.append(Path(out) / f"{figure.name}.{name}")
-            write_atomic(paths[-1], functools.partial(_write, drawn))
+            write_content(paths[-1], _converted(spec, name))
     return paths
 
 
@@ -226,7 +225,3 @@ def _converted(spec: dict[str, Any], name: str) -> bytes:
     if name == "png":
         return bytes(vl_convert.vegalite_to_png(spec, scale=2))
     return vl_convert.vegalite_to_svg(spec).encode() if name == "svg" else bytes(vl_convert.vegalite_to_pdf(spec))
-
-
-def _write(content: bytes, stream: Any) -> None:
-    stream.write(content)

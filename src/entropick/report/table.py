@@ -93,12 +93,8 @@ class Table:
         """A table per size, the largest first; this one where the study has no sizes."""
         import pyarrow.compute as pc
 
-        if not self.study.sizes:
-            return [self]
-        return [
-            Table(self.study.at_size(size), self.rows.filter(pc.field("size") == size))
-            for size in sorted(self.study.sizes, reverse=True)
-        ]
+        studies = self.study.by_size() if self.study.sizes else []
+        return [Table(study, self.rows.filter(pc.field("size") == study.sizes[0])) for study in studies] or [self]
 
     @cached_property
     def measures(self) -> list[str]:
@@ -133,8 +129,8 @@ class Table:
     def selection(self, arm: ArmRecord, iteration: int) -> dict[str, Spread]:
         """What the selection of an iteration says of itself: sizes of pool and training set, the selector's numbers."""
         sizes = {name: self.over_seeds(arm, iteration, name, "stages") for name in ("pool", "selected")}
-        numbers = {**sizes, **self._spreads.get((arm.name, iteration, "selection"), {})}
-        return {name: spread for name, spread in numbers.items() if spread}
+        found = {name: spread for name, spread in sizes.items() if spread}
+        return {**found, **self._spreads.get((arm.name, iteration, "selection"), {})}
 
     def training_sizes(self) -> list[int]:
         """The different sizes of training sets that were measured."""

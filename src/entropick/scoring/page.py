@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import altair as alt
 
 from entropick.page import words
 from entropick.page.document import render
-from entropick.page.drawing import PAGE_INK, specification
+from entropick.page.drawing import PAGE_INK, data_uri, specification
 from entropick.page.words import number, percent
 from entropick.scoring.verdict import judge, meaning, notes
 from entropick.sources import Source, encoded, fitted, readable
@@ -91,13 +90,13 @@ def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
 
 
 def _measure_rows(told: Mapping[str, Any]) -> list[MeasureRow]:
-    spaces = list(told["spaces"])
     rows = []
     for name in dict.fromkeys(words.split_key(key)[0] for key in told["values"]):
         known = words.words(name)
+        keys = {space: f"{name}/{space}" for space in told["spaces"]}
         values = [
             (space, told["values"][key], told["intervals"].get(key), meaning(told, name, space))
-            for space, key in ((space, f"{name}/{space}") for space in spaces)
+            for space, key in keys.items()
         ]
         label = f"{known.label} ({known.unit})" if known.unit else known.label
         rows.append(MeasureRow(name, label, f"{known.meaning} {known.trap}".strip(), values))
@@ -141,23 +140,24 @@ def _picture(source: Source, row: int, path: str) -> Picture:
     except Exception:
         # A file that has gone since: the numbers stand without it.
         return Picture(name, path, None, False)
-    is_small = max(picture.size) <= _SMALL
     if max(picture.size) > _SIDE:
         picture = fitted(picture, _SIDE)
-    if is_small:
-        return Picture(name, path, _uri("png", encoded(picture, "PNG")), True)
-    return Picture(name, path, _uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    if max(picture.size) <= _SMALL:
+        return Picture(name, path, data_uri("png", encoded(picture, "PNG")), True)
+    return Picture(name, path, data_uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
 
 
 def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
     """The Vega-Lite specification of the histogram of one space."""
-    rows = _rows(summary["histogram"])
-    names = [name for key, name in _SETS.items() if key in summary["histogram"]]
-    colors = [GENERATED_COLOR, REFERENCE_COLOR][: len(names)]
+    histogram = summary["histogram"]
+    edges, sets = histogram["edges"], {name: histogram[key] for key, name in _SETS.items() if key in histogram}
+    rows = [
+        {"set": name, "low": low, "high": high, "share": share}
+        for name, shares in sets.items()
+        for low, high, share in zip(edges, edges[1:], shares, strict=False)
+        if share
+    ]
+    colors = [GENERATED_COLOR, REFERENCE_COLOR][: len(sets)]
     fills = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(opacity=0.6)
@@ -169,7 +169,7 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
             color=alt.Color(
                 "set:N",
                 title=None,
-                scale=alt.Scale(domain=names, range=colors),
+                scale=alt.Scale(domain=list(sets), range=colors),
                 legend=alt.Legend(symbolType="square"),
             ),
             tooltip=[
@@ -198,14 +198,3 @@ def distance_table(summary: Mapping[str, Any]) -> list[list[str]]:
         if any(shares)
     ]
     return [["distance", *(_SETS[key] for key in keys)], *rows]
-
-
-def _rows(histogram: Mapping[str, list[float]]) -> list[dict[str, Any]]:
-    edges = histogram["edges"]
-    return [
-        {"set": name, "low": low, "high": high, "share": share}
-        for key, name in _SETS.items()
-        if key in histogram
-        for low, high, share in zip(edges, edges[1:], histogram[key], strict=False)
-        if share
-    ]

@@ -117,7 +117,16 @@ class Score(FilesCommand):
         for condition in self.conditions:
             condition.check(names)
         for name in self.measured:
-            self._check_roles(name)
+            missing = [role for role in MEASURES[name].roles if role not in self._roles]
+            if "reference" in missing:
+                raise InputError(
+                    f"metrics: {name} needs the role reference: give held-out real images with --reference."
+                )
+            if missing:
+                raise InputError(
+                    f"metrics: {name} needs the role {missing[0]}, which a score of files does not have, only a loop. "
+                    "Leave it out."
+                )
         if not self.measured:
             raise InputError(f"metrics: expected at least one of {', '.join(MEASURES)}.")
 
@@ -163,16 +172,6 @@ class Score(FilesCommand):
     @property
     def _roles(self) -> set[str]:
         return {source.name for source in self.sources}
-
-    def _check_roles(self, name: str) -> None:
-        missing = [role for role in MEASURES[name].roles if role not in self._roles]
-        if "reference" in missing:
-            raise InputError(f"metrics: {name} needs the role reference: give held-out real images with --reference.")
-        if missing:
-            raise InputError(
-                f"metrics: {name} needs the role {missing[0]}, which a score of files does not have, only a loop. "
-                "Leave it out."
-            )
 
     def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
         """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
@@ -236,14 +235,14 @@ def _judge(given: Given, work: Work) -> Outcome:
     gone = {(bad["source"], bad["row"]): bad for of in measured for bad in of["skipped"]}
     n_gone = Counter(source for source, _ in gone)
     keys = [f"{name}/{space}" for of in measured for space in of["space"] for name in given["config"]["metrics"]]
-    found, intervals = (
-        {key: value for of in measured for key, value in of[part].items()} for part in ("values", "intervals")
+    found, intervals, spaces = (
+        {key: value for of in measured for key, value in of[part].items()} for part in ("values", "intervals", "space")
     )
     result = {
         "version": given["version"],
         "values": {key: found[key] for key in keys},
         "intervals": {key: intervals[key] for key in keys if key in intervals},
-        "spaces": {key: value for of in measured for key, value in of["space"].items()},
+        "spaces": spaces,
         "sizes": {
             source.name: {
                 "files_or_rows": len(source),
