@@ -119,20 +119,18 @@ class Select(FilesFlags):
 
 
 def _quotas(texts: Sequence[str]) -> dict[str, float]:
-    pairs = [_quota(text) for text in texts]
-    if len(dict(pairs)) < len(pairs):
+    quotas: dict[str, float] = {}
+    for text in texts:
+        name, equals, share = text.rpartition("=")
+        value = parse_value(share)
+        if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ConfigError(
+                f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
+            )
+        quotas[name] = float(value)
+    if len(quotas) < len(texts):
         raise ConfigError(f"--quota: expected every source once, got {', '.join(texts)}.")
-    return dict(pairs)
-
-
-def _quota(text: str) -> tuple[str, float]:
-    name, equals, share = text.rpartition("=")
-    value = parse_value(share)
-    if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(
-            f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
-        )
-    return name, float(value)
+    return quotas
 
 
 def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:

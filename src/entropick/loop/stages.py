@@ -102,13 +102,13 @@ def learn(run: Run, real: Entry, spaces: Sequence[Features]) -> list[Features]:
 
 def _learn(given: Given, work: Work) -> Outcome:
     files: dict[str, Any] = {}
-    told = []
+    summaries = []
     for number, learner in enumerate(given["spaces"]):
         own = (given.load("real"), given.load("real_labels") if "real_labels" in given else None)
         space = dataclasses.replace(learner).fit(*(lessons_of(learner) if learner.path else own), work=work)
         files[f"space-{number}.safetensors"], files[f"space-{number}.json"] = space.state()
-        told.append({"name": space.name, **space.summary()})
-    return Outcome(files, {"spaces": told})
+        summaries.append({"name": space.name, **space.summary()})
+    return Outcome(files, {"spaces": summaries})
 
 
 def learners_of(spaces: Sequence[Features]) -> list[LearnedFeatures]:
@@ -263,12 +263,12 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
     X = pool.features(given["space"], kept, work)
     rows = np.arange(len(pool))
-    told: dict[str, Any] = {}
+    guarding: dict[str, Any] = {}
     if given["guard"] is not None:
         real = _real(given).features(given["space"], kept, work) if "real" in given else None
-        rows, told = _guarded(given["guard"], X, pool.source, real, n_samples)
+        rows, guarding = _guarded(given["guard"], X, pool.source, real, n_samples)
     selector.fit(X[rows], sources[rows], work=work)
-    return rows[selector.indices_], selector.distances_, {**selector.summary(), **told}
+    return rows[selector.indices_], selector.distances_, {**selector.summary(), **guarding}
 
 
 def _guarded(
@@ -282,8 +282,8 @@ def _guarded(
     aside = fitted.set_aside_
     # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
     n_returned = max(n_samples - (n - len(aside)), 0)
-    told = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
-    return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), told
+    guarding = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
+    return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), guarding
 
 
 def train(run: Run, n: int, loop: Loop, chosen: Chosen) -> Entry:

@@ -26,14 +26,10 @@ WIDTH, HEIGHT = 360, 220
 _MARGIN = 1
 
 
-def specification(chart: AnyChart, ink: str, width: int | str, *, title: str = "") -> dict[str, Any]:
-    """The Vega-Lite specification of a chart in the colours that `ink` asks for."""
-    spec: dict[str, Any] = chart.properties(width=width, height=HEIGHT).to_dict()
-    spec["config"] = theme(ink)
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"} if width == "container" else "pad"
-    if title:
-        spec["title"] = title
-    return spec
+def specification(chart: AnyChart, ink: str, height: int = HEIGHT) -> dict[str, Any]:
+    """The Vega-Lite specification of a chart in the colours that `ink` asks for, as wide as what it stands in."""
+    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict(validate=False)
+    return {**spec, "config": theme(ink), "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def theme(ink: str) -> dict[str, Any]:

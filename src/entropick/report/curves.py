@@ -43,7 +43,7 @@ class Warned:
     found: Arrival
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The warning, or why there is none, in a few words."""
         if self.found.iteration is None or self.found.low is None or self.found.high is None:
             return self.found.reason
@@ -75,15 +75,15 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
     real = _real_rows(table, look, key)
     drawing = _Drawing(key, look, rows, real, found)
     rule = ("Dashed, in the arm's colour: what real data scores.",) if len(real) > 1 else ()
-    told = (known.meaning, known.trap, *(size_warning(table) if metric == "knn_entropy" else ()), *rule)
+    caption = (known.meaning, known.trap, *(size_warning(table) if metric == "knn_entropy" else ()), *rule)
     if any(one.found.iteration is not None for one in found):
-        told = (
-            *told,
+        caption = (
+            *caption,
             "Dotted: the early warning of arms that fall along a line, down to the novelty at which a model copies. "
             "The bar is its 95 % interval.",
         )
     iterations = sorted({n for arm in arms for n in arm.iterations})
-    warned = {one.arm.name: one.told for one in found}
+    warned = {one.arm.name: one.text for one in found}
     cells = [("arm", *(f"iteration {n}" for n in iterations), *(["early warning"] if found else []))]
     for arm in arms:
         spreads = [table.over_seeds(arm, n, key) for n in iterations]
@@ -92,7 +92,7 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
     return Figure(
         slug(key),
         name_with_space(key),
-        tuple(text for text in told if text),
+        tuple(text for text in caption if text),
         tuple(Panel(family, drawing.panel(family)) for family in look.families),
         tuple(cells),
         measure=metric,
@@ -103,15 +103,15 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
 
 def warnings(table: Table, space: str) -> list[Warned]:
     """The early warning of every arm that has been measured; of a study at one size."""
-    key, told = f"{NOVELTY}/{space}", []
+    key, warned = f"{NOVELTY}/{space}", []
     for arm in table.study.arms:
         level = table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages")
         spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations}
         rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
         if level and level.mean > 0 and rows:
             found = early_warning(rows, copying_ratio=level.mean, space=space).arrival
-            told.append(Warned(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
-    return told
+            warned.append(Warned(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
+    return warned
 
 
 def size_warning(table: Table) -> tuple[str, ...]:
@@ -219,10 +219,10 @@ class _Drawing:
                 end = {**named, "mean": one.level}
                 ways.append({**named, "iteration": one.last, "mean": one.novelty})
                 ways.append({**end, "iteration": one.found.iteration})
-                spans.append({**end, "iteration": one.found.low, "until": one.found.high, "told": one.told})
+                spans.append({**end, "iteration": one.found.low, "until": one.found.high, "text": one.text})
         if not spans:
             return []
-        tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("told:N", title="early warning")]
+        tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("text:N", title="early warning")]
         color = self.look.color(legend=legend)
         way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5, clip=True)
         span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round", clip=True)

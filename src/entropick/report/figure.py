@@ -25,7 +25,7 @@ import altair as alt
 
 from entropick.component import Registry
 from entropick.errors import InputError
-from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, theme
+from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, specification, theme
 from entropick.report.study import ArmRecord, StudyRecord
 from entropick.report.table import Table
 
@@ -98,22 +98,19 @@ class Figure:
 
     def panel_spec(self, panel: Panel, ink: str) -> dict[str, Any]:
         """The Vega-Lite specification of one panel, as wide as what it stands in."""
-        spec: dict[str, Any] = panel.chart.properties(width="container", height=panel.height).to_dict(validate=False)
-        return {**spec, "config": theme(ink), "autosize": {"type": "fit-x", "contains": "padding"}}
+        return specification(panel.chart, ink, panel.height)
 
-    def file_spec(self, ink: str, *, columns: int = 4) -> dict[str, Any]:
+    def file_spec(self, ink: str) -> dict[str, Any]:
         """The Vega-Lite specification of the whole figure."""
         if len(self.panels) == 1:
-            panel = self.panels[0]
-            spec: dict[str, Any] = panel.chart.properties(width=WIDTH, height=panel.height).to_dict(validate=False)
+            drawn = self.panels[0].chart.properties(width=WIDTH, height=self.panels[0].height)
         else:
             charts = [
                 panel.chart.properties(width=PANEL_WIDTH, height=panel.height, title=panel.title)
                 for panel in self.panels
             ]
-            joined = alt.concat(*charts, columns=columns).resolve_scale(color="independent", shape="independent")
-            spec = joined.to_dict(validate=False)
-        return {**spec, "config": theme(ink), "title": {"text": self.title, "offset": 14}}
+            drawn = alt.concat(*charts, columns=4).resolve_scale(color="independent", shape="independent")
+        return {**drawn.to_dict(validate=False), "config": theme(ink), "title": {"text": self.title, "offset": 14}}
 
 
 class Look:

@@ -274,10 +274,10 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
         yield from of("shares", {str(source): share for source, share in sorted({0: 0.0, **sources}.items())})
     yield from of("selection", select.get("selection") or {})
     copying = {f"copying_ratio/{space}": ratio for space, ratio in measured.get("copying_ratio", {}).items()}
-    told = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
-    told |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
-    told |= {"n_training": measured.get("n_training"), **copying}
-    yield from of("stages", {name: value for name, value in told.items() if value is not None})
+    of_stages = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
+    of_stages |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
+    of_stages |= {"n_training": measured.get("n_training"), **copying}
+    yield from of("stages", {name: value for name, value in of_stages.items() if value is not None})
     for entry in (entry for entry in run.entries if entry.iteration == iteration):
         stage, shared = entry.stage, "shared_from" in entry.timing
         seconds = entry.timing.get("seconds")

@@ -189,16 +189,16 @@ def measure_space(
     )
 
 
-def nearest_table(told: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
+def nearest_table(measured: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
     """Every generated image with its nearest training image, the nearest pair first."""
     by_name = {source.name: source for source in sources}
-    order = told.worst_first()
+    order = measured.worst_first()
     rows = candidates["generated"].row[order].tolist()
-    neighbors = candidates["training"].row[told.neighbors[order]].tolist()
+    neighbors = candidates["training"].row[measured.neighbors[order]].tolist()
     return {
         "rank": list(range(len(order))),
-        "distance": told.distances[order].tolist(),
-        "near_copy": told.near_copies[order].astype(int).tolist(),
+        "distance": measured.distances[order].tolist(),
+        "near_copy": measured.near_copies[order].astype(int).tolist(),
         "row": rows,
         "path": [by_name["generated"].place(row) for row in rows],
         "training_row": neighbors,

@@ -54,30 +54,30 @@ class Pair:
     training: Picture
 
 
-def render_score(told: Mapping[str, Any], sources: Sequence[Source]) -> str:
+def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
     """The page of a ``score.json`` as HTML; pictures are read from `sources`. Equal scores give equal pages."""
-    spaces = told["spaces"]
-    verdicts = judge(told)
+    spaces = score["spaces"]
+    verdicts = judge(score)
     by_name = {source.name: source for source in sources}
     galleries = {name: _pairs(of["nearest"], by_name["generated"], by_name["training"]) for name, of in spaces.items()}
     return render(
         "entropick.scoring",
         specs=[distance_figure(of, name) for name, of in spaces.items()],
-        told=told,
+        score=score,
         verdicts=verdicts,
-        notes=notes(told),
-        tiles=_tiles(told, verdicts[0].space),
-        rows=_measure_rows(told),
+        notes=notes(score),
+        tiles=_tiles(score, verdicts[0].space),
+        rows=_measure_rows(score),
         galleries=galleries,
         tables={name: distance_table(of) for name, of in spaces.items()},
         has_pictures=sources[0].kind != "embeddings",
-        facts=_facts(told),
+        facts=_facts(score),
     )
 
 
-def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
+def _tiles(score: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     """The few numbers that the verdict rests on, each with what it is."""
-    summary = told["spaces"][space]
+    summary = score["spaces"][space]
     tiles = []
     if summary["ratio"] is not None:
         tiles.append((f"{summary['ratio']:.2f}", "of the distance of fresh real images"))
@@ -89,13 +89,13 @@ def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     return tiles
 
 
-def _measure_rows(told: Mapping[str, Any]) -> list[MeasureRow]:
+def _measure_rows(score: Mapping[str, Any]) -> list[MeasureRow]:
     rows = []
-    for name in dict.fromkeys(words.split_key(key)[0] for key in told["values"]):
+    for name in dict.fromkeys(words.split_key(key)[0] for key in score["values"]):
         known = words.words(name)
-        keys = {space: f"{name}/{space}" for space in told["spaces"]}
+        keys = {space: f"{name}/{space}" for space in score["spaces"]}
         values = [
-            (space, told["values"][key], told["intervals"].get(key), meaning(told, name, space))
+            (space, score["values"][key], score["intervals"].get(key), meaning(score, name, space))
             for space, key in keys.items()
         ]
         label = f"{known.label} ({known.unit})" if known.unit else known.label
@@ -103,10 +103,10 @@ def _measure_rows(told: Mapping[str, Any]) -> list[MeasureRow]:
     return rows
 
 
-def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(score: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How the sets were compared."""
-    spaces = [(f"space {name}", _described(space)) for name, space in told["config"]["spaces"].items()]
-    return [*spaces, ("entropick", told["version"]), ("seed", str(told["config"]["seed"]))]
+    spaces = [(f"space {name}", _described(space)) for name, space in score["config"]["spaces"].items()]
+    return [*spaces, ("entropick", score["version"]), ("seed", str(score["config"]["seed"]))]
 
 
 def _described(space: Any) -> str:
@@ -184,7 +184,7 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
     if summary["near_copy_distance"] is not None:
         border = alt.Chart(alt.InlineData(values=[{"at": summary["near_copy_distance"]}]))
         layers.append(border.mark_rule(strokeDash=[5, 3], strokeWidth=1.2).encode(x="at:Q"))
-    return specification(alt.layer(*layers), PAGE_INK, "container")
+    return specification(alt.layer(*layers), PAGE_INK)
 
 
 def distance_table(summary: Mapping[str, Any]) -> list[list[str]]:

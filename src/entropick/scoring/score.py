@@ -158,7 +158,7 @@ class Score(FilesCommand):
             run.stage(0, _stage(space), Inputs(settings={**settings, "space": space}), compute)
             for space in contents.spaces
         ]
-        told = {
+        judged = {
             "contents": contents,
             "config": config,
             "measured": [entry.values for entry in measured],
@@ -167,7 +167,7 @@ class Score(FilesCommand):
             "version": __version__,
         }
         # Conditions judge values and change none: others than before judge the same values again.
-        return run.stage(0, _JUDGE, Inputs(settings=told), _judge, may_change=True)
+        return run.stage(0, _JUDGE, Inputs(settings=judged), _judge, may_change=True)
 
     @property
     def _roles(self) -> set[str]:
@@ -211,16 +211,16 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
         check_two_sets(sources, [rows_hash(X) for X in matrices.values()])
     say(f"measuring in {space.name}")
     seed = given["seed"] if given["intervals"] else None
-    told = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
-    if told.n_shared and not given["allow_same"]:
-        say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
-    table = nearest_table(told, sources, candidates)
+    measured = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
+    if measured.n_shared and not given["allow_same"]:
+        say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
+    table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"
     shown = readable_columns({column: rows[: given["n_shown"]] for column, rows in table.items()})
     values = {
-        "values": told.values,
-        "intervals": told.intervals,
-        "space": {space.name: {**told.summary(), "nearest_file": name, "nearest": shown}},
+        "values": measured.values,
+        "intervals": measured.intervals,
+        "space": {space.name: {**measured.summary(), "nearest_file": name, "nearest": shown}},
         "skipped": skipped(sources, problems_of),
     }
     return Outcome({name: csv_text(table)}, values)

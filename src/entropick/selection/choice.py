@@ -204,11 +204,11 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
         warnings.simplefilter("ignore", DuplicateWarning)
         rule.fit(X, groups[kept].astype(np.int64), work=work)
     say("measuring the choice beside a random one")
-    told = appraise(rule, X, control_seed=config["seed"]).summary()
+    appraisal = appraise(rule, X, control_seed=config["seed"]).summary()
     chosen = Rows(kept[rule.indices_], rule.distances_)
     output = Output(sources, candidates, classes)
     values = {
-        **told,
+        **appraisal,
         "n_distinct": rule.n_distinct_,
         "guard": guarding,
         "sources": output.counts(chosen, aside),
