@@ -39,10 +39,10 @@ class Display:
     """The observer of a study; a context manager, because bars must be taken down again."""
 
     def __init__(self, study: Study, console: Console) -> None:
-        self._n_iterations = {arm: loop.n_iterations for arm, loop in study.arms.items()}
+        n_iterations = {arm: loop.n_iterations for arm, loop in study.arms.items()}
         total = sum(run.loop.n_iterations for run in study.arm_runs())
-        self._bars = _Bars(console, total) if console.is_terminal else None
-        self._lines = None if self._bars else _Lines(console, self._n_iterations)
+        self._bars = _Bars(console, n_iterations, total) if console.is_terminal else None
+        self._show = self._bars.show if self._bars else _Lines(console, n_iterations).show
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -55,10 +55,7 @@ class Display:
 
     def __call__(self, event: ArmEvent) -> None:
         """Show one event."""
-        if self._bars:
-            self._bars.show(event, self._n_iterations[event.place.arm])
-        elif self._lines:
-            self._lines.show(event)
+        self._show(event)
 
 
 class _Lines:
@@ -98,7 +95,8 @@ class _Lines:
 class _Bars:
     """One bar for the study, one for each arm at work."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, n_iterations: dict[str, int], total: int) -> None:
+        self._n_iterations = n_iterations
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -111,8 +109,8 @@ class _Bars:
         self._study = self.progress.add_task("study, iterations", total=total, note="")
         self._arms: dict[Place, TaskID] = {}
 
-    def show(self, event: ArmEvent, n_iterations: int) -> None:
-        key, inner = event.place, event.event
+    def show(self, event: ArmEvent) -> None:
+        key, inner, n_iterations = event.place, event.event, self._n_iterations[event.place.arm]
         if inner.stage == "iteration":
             self.progress.advance(self._study)
             if inner.iteration == n_iterations and key in self._arms:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from entropick.cli.flags import FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
-from entropick.config import build, check_known, component_class, parse_value, set_parameter
+from entropick.component import check_known
+from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError
 from entropick.selection import Choice
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number

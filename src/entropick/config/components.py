@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from entropick.component import Registry
+from entropick.component import Registry, check_known
 from entropick.errors import ConfigError
 
 Table = dict[str, Any]
@@ -129,15 +128,6 @@ def expanded(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
-
-
-def check_known(key: str, known: Sequence[str], where: str, *, noun: str = "") -> None:
-    """Raise ConfigError, with the known names and the closest one, if `key` is none of them."""
-    if key not in known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        known_names = ", ".join(known) or "none"
-        raise ConfigError(f"{where}: there is no {noun}{key!r}; known are {known_names}.{hint}")
 
 
 def expect(value: Any, kind: type, where: str) -> Any:

@@ -309,26 +309,20 @@ class Loop:
         for name in ("evaluation", "metrics"):
             if not isinstance(getattr(self, name), tuple | list):
                 raise InputError(f"{name}: expected a tuple, got {getattr(self, name)!r}.")
-        named: dict[str, Component | None] = {
-            "dataset": self.dataset,
-            "paradigm": self.paradigm,
-            "selector": self.selector,
-            "guard": self.guard,
-            "features": self.features,
-            "generator": self.generator,
-            **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
-        }
-        expected: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
-        expected |= {"guard": Guard, "features": Features}
-        for name, component in named.items():
-            kind = expected.get(name, Features if name.startswith("evaluation") else Component)
-            is_left_out = name in ("selector", "guard") and component is None
+        kinds: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
+        kinds |= {"guard": Guard, "features": Features, "generator": Component}
+        named = {name: (getattr(self, name), kind) for name, kind in kinds.items()}
+        named |= {f"evaluation[{i}]": (features, Features) for i, features in enumerate(self.evaluation)}
+        for name in ("selector", "guard"):
+            if named[name][0] is None:
+                del named[name]
+        for name, (component, kind) in named.items():
             # A generator is known by what it can do: its class lives where torch is imported.
             is_generator = name != "generator" or callable(getattr(component, "sample", None))
-            if not is_left_out and not (isinstance(component, kind) and is_generator):
+            if not (isinstance(component, kind) and is_generator):
                 wanted = "Generator" if name == "generator" else kind.__name__
                 raise InputError(f"{name}: expected a {wanted}, got {component!r}.")
-        return {name: component for name, component in named.items() if component is not None}
+        return {name: component for name, (component, _) in named.items()}
 
 
 def _in_proportion(number: int, size: int, base: int, name: str) -> int:
