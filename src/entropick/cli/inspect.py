@@ -81,8 +81,7 @@ class Verify:
                 repair_run(verification)
                 console.print(f"{verification.folder}: kept {verification.n_intact} intact ledger lines.")
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
-        state = "repaired, repeat the run command" if self.repair else "damaged"
-        verdict = f"{len(damaged)} {state}" if damaged else "all as written"
+        verdict = _verdict(len(damaged), repaired=self.repair)
         console.print(f"{len(found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
         return 0 if not damaged or self.repair else 2
 
@@ -158,6 +157,12 @@ class Export:
         save_pipeline(model, self.out, title=f"Iteration {self.iteration}", facts=_facts(history, train))
         Terminal(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
         return 0
+
+
+def _verdict(n_damaged: int, *, repaired: bool) -> str:
+    if not n_damaged:
+        return "all as written"
+    return f"{n_damaged} repaired, repeat the run command" if repaired else f"{n_damaged} damaged"
 
 
 def _run_lines(folder: Path) -> list[list[str]]:
