@@ -7,9 +7,10 @@ a component needs of other packages, and not everyone has, it gets from `require
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -106,6 +107,15 @@ class Registry:
                 f"{name!r} stands for {target}, which cannot be imported ({reason}). "
                 "Mend or remove the package that brings it."
             ) from error
+
+
+def check_known(key: str, known: Sequence[str], where: str, *, noun: str = "") -> None:
+    """Raise ConfigError, with the known names and the closest one, if `key` is none of them."""
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        known_names = ", ".join(known) or "none"
+        raise ConfigError(f"{where}: there is no {noun}{key!r}; known are {known_names}.{hint}")
 
 
 def require(package: str, *, wanted_by: str, extra: str = "") -> ModuleType:

@@ -289,7 +289,7 @@ def test_a_ledger_gives_an_early_warning(tmp_path, images):
     assert 0 < copying_ratio < 1
     found = early_warning(history.metrics, copying_ratio=copying_ratio, space="pixels")
     assert found.entropy.n == found.log_score.n == 5
-    assert bool(found.forecast.reason) == (found.forecast.iteration is None)
+    assert bool(found.arrival.reason) == (found.arrival.iteration is None)
 
 
 def test_a_measure_that_is_not_finite_is_null_in_the_ledger(tmp_path, images, monkeypatch):

@@ -51,10 +51,10 @@ def test_the_ends_are_where_the_band_of_the_line_meets_the_level():
 
 
 def test_coverage_on_simulated_ledgers():
-    # exp(-0.12 n) falls to 0.2 at n = 13.4. Of 400 forecasts 95 % hold it; 92 % is four standard errors below.
+    # exp(-0.12 n) falls to 0.2 at n = 13.4. Of 400 intervals 95 % hold it; 92 % is four standard errors below.
     rng = np.random.default_rng(0)
     truth = math.log(0.2) / -0.12
-    found = [early_warning(ledger(falling(rng)), copying_ratio=0.2, space="pixels").forecast for _ in range(400)]
+    found = [early_warning(ledger(falling(rng)), copying_ratio=0.2, space="pixels").arrival for _ in range(400)]
     told = [f for f in found if f.iteration is not None]
     assert len(told) > 360  # 5 % look bent by chance
     held = np.mean([f.low <= truth <= f.high for f in told])
@@ -80,18 +80,18 @@ def test_flat_ledgers_are_left_alone():
 @pytest.mark.parametrize(
     ("scores", "reason"),
     [
-        ([], "0 iterations are measured; a forecast needs at least 4"),
-        ([0.9, 0.8, 0.7], "3 iterations are measured; a forecast needs at least 4"),
+        ([], "0 iterations are measured; a warning needs at least 4"),
+        ([0.9, 0.8, 0.7], "3 iterations are measured; a warning needs at least 4"),
         ([0.9, 0.9, 0.9, 0.9, 0.9], "the score does not fall significantly"),
         ([0.5, 0.6, 0.7, 0.8, 0.9], "the score does not fall significantly"),
         ([0.9, 0.5, 0.25, 0.4, 0.15], "the copying level was reached at iteration 5"),
         ([0.9, 0.5, 0.1, 0.0, 0.3], "the copying level was reached at iteration 3"),
         ([0.9, 0.6, 0.45, 0.40, 0.38, 0.37, 0.365, 0.363], "the score does not fall along a line"),
-        ([0.99, 0.97, 0.98, 0.955, 0.95, 0.93], "the copying level is too far away for a forecast"),
+        ([0.99, 0.97, 0.98, 0.955, 0.95, 0.93], "the copying level is too far away for a warning"),
     ],
 )
 def test_silence(scores, reason):
-    found = early_warning(ledger(scores), copying_ratio=0.2, space="pixels").forecast
+    found = early_warning(ledger(scores), copying_ratio=0.2, space="pixels").arrival
     assert found.iteration is None and found.low is None and found.high is None
     assert found.reason == reason
 

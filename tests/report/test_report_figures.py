@@ -106,25 +106,25 @@ def test_arms_that_differ_in_one_number_are_an_ablation(tmp_path: Path) -> None:
     assert by_arm["tau-8"] == pytest.approx(expected)
 
 
-def test_a_falling_novelty_has_its_forecast(sized: Path) -> None:
+def test_a_falling_novelty_has_its_early_warning(sized: Path) -> None:
     figure = _figures(sized)["generalization_score_ratio-pixels-size-96"]
     # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
     told = {row[0]: row[-1] for row in figure.cells[1:]}
     assert told["replace+random"].startswith("copies from about iteration 7.98 on")
     assert told["replace"].startswith("the copying level was reached at iteration 3")
-    assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
+    assert any(text.startswith("Dotted: the early warning") for text in figure.caption)
 
 
-def test_a_file_with_forecasts_keeps_its_legend(tmp_path: Path) -> None:
+def test_a_file_with_early_warnings_keeps_its_legend(tmp_path: Path) -> None:
     arms = {name: {"paradigm": {"kind": "replace"}, "n_iterations": 5} for name in ("replace", "replace+random")}
     write_study(tmp_path, "t", arms, seeds=(0, 1))
     figure = _drawn(read_study(tmp_path), for_file=True)["generalization_score_ratio-pixels"]
-    assert any(text.startswith("Dotted: the forecast") for text in figure.caption)
+    assert any(text.startswith("Dotted: the early warning") for text in figure.caption)
     colors = [layer["encoding"].get("color", {}) for layer in figure.file_spec(FILE_INK)["layer"]]
     # A layer that declines the legend takes it from all.
     legends = [color.get("legend") for color in colors if color.get("field") == "label"]
     assert len(legends) > 3 and all(legends)
-    # Nor does a forecast that reaches beyond the axis run into the legend.
+    # Nor does a warning that reaches beyond the axis run into the legend.
     marks = [layer["mark"] for layer in figure.file_spec(FILE_INK)["layer"]]
     drawn = [mark for mark in marks if mark.get("strokeDash") == [2, 4] or mark.get("strokeCap") == "round"]
     assert len(drawn) == 2 and all(mark["clip"] for mark in drawn)

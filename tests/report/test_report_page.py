@@ -204,7 +204,7 @@ def test_the_table_shows_settings_in_which_arms_that_have_them_differ(tmp_path, 
         for number, generator in enumerate(generators)
     }
     write_study(tmp_path, "Guided", arms, seeds=(0,))
-    assert final_table(read_table(tmp_path)).told == (["guidance"] if shown else [])
+    assert final_table(read_table(tmp_path)).settings == (["guidance"] if shown else [])
 
 
 def test_the_overview_says_what_happened_and_what_beats_the_controls(sized_page: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +20,7 @@ from rich.progress import (
 
 from entropick.cli.terminal import print_columns
 from entropick.loop.study import ArmEvent, Study, StudyObserver
-from entropick.run import Event, Place
+from entropick.run import Place
 
 if TYPE_CHECKING:
     from entropick.report.table import Spread
@@ -40,28 +39,23 @@ class Display:
     """The observer of a study; a context manager, because bars must be taken down again."""
 
     def __init__(self, study: Study, console: Console) -> None:
-        self._n_iterations = {arm: loop.n_iterations for arm, loop in study.arms.items()}
+        n_iterations = {arm: loop.n_iterations for arm, loop in study.arms.items()}
         total = sum(run.loop.n_iterations for run in study.arm_runs())
-        self._bars = _Bars(console, total) if console.is_terminal else None
-        self._lines = None if self._bars else _Lines(console, self._n_iterations)
+        self._bars = _Bars(console, n_iterations, total) if console.is_terminal else None
+        self._show = self._bars.show if self._bars else _Lines(console, n_iterations).show
 
     def __enter__(self) -> Self:
         if self._bars:
             self._bars.progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars:
             self._bars.progress.stop()
 
     def __call__(self, event: ArmEvent) -> None:
         """Show one event."""
-        if self._bars:
-            self._bars.show(event, self._n_iterations[event.place.arm])
-        elif self._lines:
-            self._lines.show(event)
+        self._show(event)
 
 
 class _Lines:
@@ -101,7 +95,8 @@ class _Lines:
 class _Bars:
     """One bar for the study, one for each arm at work."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, n_iterations: dict[str, int], total: int) -> None:
+        self._n_iterations = n_iterations
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -114,8 +109,8 @@ class _Bars:
         self._study = self.progress.add_task("study, iterations", total=total, note="")
         self._arms: dict[Place, TaskID] = {}
 
-    def show(self, event: ArmEvent, n_iterations: int) -> None:
-        key, inner = event.place, event.event
+    def show(self, event: ArmEvent) -> None:
+        key, inner, n_iterations = event.place, event.event, self._n_iterations[event.place.arm]
         if inner.stage == "iteration":
             self.progress.advance(self._study)
             if inner.iteration == n_iterations and key in self._arms:
@@ -123,16 +118,10 @@ class _Bars:
             return
         if key not in self._arms:
             self._arms[key] = self.progress.add_task("", total=None, note="")
-        self.progress.update(self._arms[key], **_bar(event, inner, n_iterations))
-
-
-def _bar(event: ArmEvent, inner: Event, n_iterations: int) -> dict[str, Any]:
-    return {
-        "description": f"  {_name(event.place)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}",
-        "completed": inner.done,
-        "total": inner.total or 1,
-        "note": inner.note,
-    }
+        what = f"  {_name(key)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}"
+        self.progress.update(
+            self._arms[key], description=what, completed=inner.done, total=inner.total or 1, note=inner.note
+        )
 
 
 def _name(place: Place) -> str:
@@ -151,13 +140,11 @@ class LivePage:
     def __call__(self, event: ArmEvent) -> None:
         """Pass one event on."""
         self._observer(event)
-        if event.event.stage == "iteration" and time.monotonic() >= self._next:
-            self._write()
-
-    def _write(self) -> None:
+        started = time.monotonic()
+        if event.event.stage != "iteration" or started < self._next:
+            return
         from entropick import report
 
-        started = time.monotonic()
         try:
             report.write_page(self._folder)
         except Exception:

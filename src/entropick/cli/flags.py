@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
+from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
 from entropick.errors import ConfigError
+from entropick.sources import FilesCommand
 
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -66,3 +70,31 @@ def parse_budget(text: str) -> float:
         raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+@dataclass(kw_only=True)
+class FilesFlags:
+    """What `select` and `score` have in common: both go from files into a folder of their own."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """The output folder."""
+    skip_bad: bool = False
+    """Go on without images that cannot be used, and record them."""
+    seed: int = 0
+    """What every random number depends on."""
+    budget: Annotated[str | None, says("none", metavar="TIME")] = None
+    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
+    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
+    """Where features and checkpoints are kept; commands that are given the same one share them."""
+
+    def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
+        """Check the folders, make the command and run it; its result, and where to print that."""
+        check_directory(self.out, flag="--out")
+        budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        if self.work is not None:
+            check_directory(self.work, flag="--work")
+        command = made()
+        console = Terminal(soft_wrap=True, highlight=False, markup=False)
+        with Bar(console) as bar:
+            result = command.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
+        return result, console

@@ -152,9 +152,8 @@ class Export:
         if not isinstance(generator, DDPM):
             raise ConfigError(f"{self.run}: expected a run with generator 'ddpm', got {generator.kind!r}.")
         generator.set_params(device="cpu")
-        model = generator.restore(
-            *(history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
-        )
+        weights, state = (history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
+        model = generator.restore(weights, state)
         save_pipeline(model, self.out, title=f"Iteration {self.iteration}", facts=_facts(history, train))
         Terminal(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
         return 0

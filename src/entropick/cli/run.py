@@ -17,14 +17,12 @@ from entropick.cli.flags import assignments, check_directory, default_directory,
 from entropick.cli.terminal import Terminal, print_columns
 from entropick.config import load_study
 from entropick.errors import ConfigError
-from entropick.loop.plan import ArmPlan, plan_study
+from entropick.loop.plan import plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.ranks import Ranks
 from entropick.run import STUDY, History, find_runs
 
 _STUDYS = "the study's"
-_HEADING = ["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"]
-_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 # Flag -> the key of a study file that it stands for.
 _FLAGS = {
     "images": "n_images",
@@ -113,12 +111,11 @@ class Run:
         line = f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         with Display(study, console) as display:
-            observer = LivePage(out, display)
             computed = study.run(
                 out,
                 workers=workers,
                 budget_seconds=budget_seconds,
-                observer=observer,
+                observer=LivePage(out, display),
                 reuse=self.reuse or (),
                 ranks=ranks,
             )
@@ -131,7 +128,8 @@ class Run:
             return check_count(self.workers, name="--workers")
         if ranks.size > 1:
             return 1
-        return max(1, min(len(study.arm_runs()), n_gpus(study) or _cores() // study.threads))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(len(study.arm_runs()), n_gpus(study) or cores // study.threads))
 
     def _finish(self, out: Path, computed: int, console: Console) -> None:
         page = out / "report.html"
@@ -146,10 +144,8 @@ class Run:
         console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
     def _overrides(self) -> list[tuple[str, Any]]:
-        given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items()]
-        of_flags = [
-            (key, list(value) if isinstance(value, tuple) else value) for key, value in given if value is not None
-        ]
+        given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items() if getattr(self, flag) is not None]
+        of_flags = [(key, list(value) if isinstance(value, tuple) else value) for key, value in given]
         return of_flags + assignments(self.set, example="loop.generator.ema=0.99")
 
 
@@ -166,13 +162,21 @@ def _size(study: Study) -> str:
     return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _print_plan(study: Study, console: Console) -> None:
     """Measure a few steps and print one line per arm, over all its iterations and seeds."""
-    print_columns([_HEADING, *(_line(plan) for plan in plan_study(study))], console)
+    lines = [
+        [
+            plan.arm,
+            f"{plan.n_training:,}",
+            f"{plan.n_generated:,}",
+            "-" if plan.n_steps is None else f"{plan.n_steps:,}",
+            "-" if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
+            "-" if plan.seconds is None else _duration(plan.seconds),
+            f"{plan.n_bytes / 1e6:,.0f} MB",
+        ]
+        for plan in plan_study(study)
+    ]
+    print_columns([["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"], *lines], console)
     console.print(
         "Sizes at the last iteration; all iterations and seeds. Time: a few steps measured now, on one arm at a time; "
         "what arms share is computed once, so the whole takes less.",
@@ -181,25 +185,13 @@ def _print_plan(study: Study, console: Console) -> None:
     )
 
 
-def _line(plan: ArmPlan) -> list[str]:
-    return [
-        plan.arm,
-        f"{plan.n_training:,}",
-        f"{plan.n_generated:,}",
-        "-" if plan.n_steps is None else f"{plan.n_steps:,}",
-        "-" if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
-        "-" if plan.seconds is None else _duration(plan.seconds),
-        f"{plan.n_bytes / 1e6:,.0f} MB",
-    ]
-
-
 def _duration(seconds: float) -> str:
     """Seconds as a person says them.
 
     >>> _duration(42.4), _duration(5400), _duration(200_000)
     ('42 s', '90 min', '2.3 d')
     """
-    for size, name in ((_DAY, "d"), (_HOUR, "h")):
+    for size, name in ((86_400, "d"), (3_600, "h")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds / _MINUTE:.0f} min" if seconds >= 2 * _MINUTE else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.cli.flags import all_of, check_directory, parse_budget, says
-from entropick.cli.terminal import Bar, Terminal, print_columns
+from entropick.cli.flags import FilesFlags, all_of, says
+from entropick.cli.terminal import print_columns
 from entropick.config import build, parse_value
 from entropick.errors import InputError
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable
@@ -20,8 +20,8 @@ from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable
 EXIT_FAILED = 1
 
 
-@dataclass
-class Score:
+@dataclass(kw_only=True)
+class Score(FilesFlags):
     """Check whether a generator makes new images or copies its training set.
 
     Writes score.json, score.html and tables of nearest images into DIR. The
@@ -32,8 +32,6 @@ class Score:
     """The images that the generator was trained on: a folder, .npy or .npz images, .npy or .parquet embeddings."""
     generated: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """The images that it made."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """The output folder."""
     reference: Annotated[Path | None, says("no baseline", metavar="PATH")] = None
     """Held-out real images that it was not trained on; without them most measures are left out."""
     features: tyro.conf.UseAppendAction[
@@ -53,30 +51,14 @@ class Score:
     """When to end with exit code 1, for instance "generalization_score_ratio<0.8"; /SPACE after the name narrows it."""
     allow_same: bool = False
     """Accept the same content on two sides."""
-    skip_bad: bool = False
-    """Go on without images that cannot be used, and record them."""
     interval: bool = False
     """Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long."""
-    seed: int = 0
-    """What every random number depends on."""
-
-    budget: Annotated[str | None, says("none", metavar="TIME")] = None
-    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
-    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
-    """Where features and checkpoints are kept; commands that are given the same one share them."""
 
     def execute(self) -> int:
         """Measure, and say what came out."""
-        check_directory(self.out, flag="--out")
-        budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        if self.work is not None:
-            check_directory(self.work, flag="--work")
-        score = self._score()
-        console = Terminal(soft_wrap=True, highlight=False, markup=False)
-        with Bar(console) as bar:
-            told = score.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
-        _print_result(told, self.out, console)
-        return _exit_code(told["conditions"])
+        result, console = self.run(self._score)
+        _print_result(result, self.out, console)
+        return _exit_code(result["conditions"])
 
     def _score(self) -> scoring.Score:
         conditions = tuple(scoring.Condition.parse(text) for text in all_of(self.fail_if, flag="--fail-if"))
@@ -98,30 +80,30 @@ class Score:
 def _spaces(given: Sequence[str], sources: Sequence[Source]) -> list[scoring.Space]:
     if not given and sources[0].kind == "embeddings":
         return [scoring.Space("embeddings")]
-    return [_space(text) for text in given or ["pixels"]]
+    spaces = []
+    for text in given or ["pixels"]:
+        if text.endswith(EMBEDDING_FILES):
+            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text)))
+        else:
+            encoder = build("features", parse_value(text), where="--features")
+            spaces.append(scoring.Space(encoder.name, encoder=encoder))
+    return spaces
 
 
-def _space(text: str) -> scoring.Space:
-    if text.endswith(EMBEDDING_FILES):
-        return scoring.Space(readable(Path(text).stem), file=Path(text))
-    encoder = build("features", parse_value(text), where="--features")
-    return scoring.Space(encoder.name, encoder=encoder)
-
-
-def _print_result(told: dict[str, Any], out: Path, console: Console) -> None:
-    for space in told["spaces"]:
-        names = [name for name, _, of in (key.partition("/") for key in told["values"]) if of == space]
-        said = {name: scoring.meaning(told, name, space) for name in names}
-        width = max(map(len, said.values()))
-        heading, lines = [space, "value"], [[name, _number(told["values"][f"{name}/{space}"])] for name in names]
-        if told["intervals"]:
+def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
+    for space in result["spaces"]:
+        names = [name for name, _, of in (key.partition("/") for key in result["values"]) if of == space]
+        meanings = {name: scoring.meaning(result, name, space) for name in names}
+        width = max(map(len, meanings.values()))
+        heading, lines = [space, "value"], [[name, _number(result["values"][f"{name}/{space}"])] for name in names]
+        if result["intervals"]:
             heading.append("95 % interval")
-            lines = [[*line, _interval(told["intervals"][f"{line[0]}/{space}"])] for line in lines]
-        lines = [[*line, said[line[0]].ljust(width)] for line in lines]
+            lines = [[*line, _interval(result["intervals"][f"{line[0]}/{space}"])] for line in lines]
+        lines = [[*line, meanings[line[0]].ljust(width)] for line in lines]
         print_columns([[*heading, "meaning".ljust(width)], *lines], console)
-    for verdict in scoring.judge(told):
+    for verdict in scoring.judge(result):
         console.print(f"{verdict.space}: {verdict.headline}", soft_wrap=True)
-    for condition in told["conditions"]:
+    for condition in result["conditions"]:
         found = ", ".join(f"{key} {_number(value)}" for key, value in condition["found"].items())
         word = {True: "failed", False: "passed", None: "undecided"}[condition["holds"]]
         console.print(f"{word}: fails if {condition['condition']}; found {found}")

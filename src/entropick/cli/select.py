@@ -10,16 +10,17 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from entropick.cli.flags import assignments, check_directory, parse_budget, says
-from entropick.cli.terminal import Bar, Terminal, print_columns
-from entropick.config import build, check_known, component_class, parse_value, set_parameter
+from entropick.cli.flags import FilesFlags, assignments, says
+from entropick.cli.terminal import print_columns
+from entropick.component import check_known
+from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError
 from entropick.selection import Choice
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
 
 
-@dataclass
-class Select:
+@dataclass(kw_only=True)
+class Select(FilesFlags):
     """Choose a diverse subset of images or embeddings.
 
     Writes manifest.parquet and manifest.csv, selection.json and contact sheets
@@ -34,14 +35,10 @@ class Select:
     """Folders of images, .npy or .npz images, .npy or .parquet embeddings, by names of your choice."""
     n: int
     """How many to choose."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """The output folder."""
     method: str = "greedy"
     """greedy, threshold-decay, density-greedy, random, or a selector of an installed package."""
     features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|FILE")] = None
     """How images are compared, or a .npy or .parquet file with an embedding of each, sources in order."""
-    seed: int = 0
-    """What every random number depends on."""
     threshold: Annotated[str | None, says("auto", metavar="X|auto")] = None
     """First threshold of threshold-decay, in units of the features."""
     decay: Annotated[float | None, says("0.95")] = None
@@ -64,28 +61,14 @@ class Select:
     """Link the chosen image files into DIR/selected; copied where that is not possible."""
     copy: bool = False
     """Copy the chosen image files into DIR/selected, byte for byte."""
-    skip_bad: bool = False
-    """Go on without images that cannot be used, and record them."""
     set: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Any other parameter of selector, guard or features, for instance guard.k=3 or features.size=base."""
 
-    budget: Annotated[str | None, says("none", metavar="TIME")] = None
-    """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
-    work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
-    """Where features and checkpoints are kept; commands that are given the same one share them."""
-
     def execute(self) -> int:
         """Choose, and say what came out."""
-        check_directory(self.out, flag="--out")
-        budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        if self.work is not None:
-            check_directory(self.work, flag="--work")
-        choice = self._choice()
-        console = Terminal(soft_wrap=True, highlight=False, markup=False)
-        with Bar(console) as bar:
-            result = choice.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
+        result, console = self.run(self._choice)
         _print_result(result, self.out, console)
         return 0
 
@@ -93,8 +76,9 @@ class Select:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
         sources = open_sources(self.sources)
-        default = None if sources[0].kind == "embeddings" else "pixels"
-        given = default if self.features is None else self.features
+        given = self.features
+        if given is None and sources[0].kind != "embeddings":
+            given = "pixels"
         is_file = given is not None and given.endswith(EMBEDDING_FILES)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         parts: dict[str, Any] = {"selector": self._selector(sources)}
@@ -136,29 +120,23 @@ class Select:
 
 
 def _quotas(texts: Sequence[str]) -> dict[str, float]:
-    pairs = [_quota(text) for text in texts]
-    if len(dict(pairs)) < len(pairs):
+    quotas: dict[str, float] = {}
+    for text in texts:
+        name, equals, share = text.rpartition("=")
+        value = parse_value(share)
+        if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ConfigError(
+                f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
+            )
+        quotas[name] = float(value)
+    if len(quotas) < len(texts):
         raise ConfigError(f"--quota: expected every source once, got {', '.join(texts)}.")
-    return dict(pairs)
-
-
-def _quota(text: str) -> tuple[str, float]:
-    name, equals, share = text.rpartition("=")
-    value = parse_value(share)
-    if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(
-            f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
-        )
-    return name, float(value)
+    return quotas
 
 
 def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
-    rows = [
-        ("entropy (nats)", "knn_entropy"),
-        ("covering radius", "covering_radius"),
-        ("min. distance", "min_distance"),
-    ]
-    lines = [[label, *(_number(result[side][key]) for side in ("selection", "control"))] for label, key in rows]
+    rows = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius", "min. distance": "min_distance"}
+    lines = [[label, *(_number(result[of][key]) for of in ("selection", "control"))] for label, key in rows.items()]
     print_columns([["", "selection", "random"], *lines], console)
     for what, counts in (("source", result["sources"]), ("class", result["classes"] or {})):
         if counts:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from entropick.component import Component, Registry
+from entropick.component import Component, Registry, check_known
 from entropick.errors import ConfigError
 
 Table = dict[str, Any]
@@ -85,8 +84,8 @@ def build(section: str, value: Any, *, where: str) -> Any:
         check_known(name, cls.parameter_names(), f"{where} (kind {table['kind']!r})")
         given = expanded(given, f"{where}.{name}") if isinstance(given, str) else given
         params[name] = conform(given, hints[name], f"{where}.{name}")
-    required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in params]
-    if required:
+    unset = [f for f in dataclasses.fields(cls) if f.init and f.name not in params]
+    if required := [f.name for f in unset if f.default is f.default_factory is dataclasses.MISSING]:
         sizes = " (or n_images at the top of the file, which sizes everything)" if "n_samples" in required else ""
         raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}{sizes}.")
     return cls(**params)
@@ -107,10 +106,6 @@ def component_class(section: str, kind: str, where: str) -> Any:
             "Mend or remove the package that brings it."
         )
     return found
-
-
-def _is_required(f: dataclasses.Field[Any]) -> bool:
-    return f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
 def parse_value(text: str) -> Any:
@@ -139,15 +134,6 @@ def expanded(text: str, where: str) -> str:
         return found
 
     return _VARIABLE.sub(value, text)
-
-
-def check_known(key: str, known: Sequence[str], where: str, *, noun: str = "") -> None:
-    """Raise ConfigError, with the known names and the closest one, if `key` is none of them."""
-    if key not in known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        known_names = ", ".join(known) or "none"
-        raise ConfigError(f"{where}: there is no {noun}{key!r}; known are {known_names}.{hint}")
 
 
 def expect(value: Any, kind: type, where: str) -> Any:

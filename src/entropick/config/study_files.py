@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count
-from entropick.component import Component
+from entropick.component import Component, check_known
 from entropick.config.components import (
     BUILT_IN,
     MAY_BE_NONE,
     NONE,
     Table,
     build,
-    check_known,
     component_class,
     conform,
     expect,

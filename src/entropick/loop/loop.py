@@ -132,32 +132,18 @@ class Loop:
         )
         with open_run as run:
             kept = FeatureCache(run.work / "features")
-            real = stages.data(run, self.dataset, functools.partial(self._check_data, run))
+            real = stages.data(run, self, functools.partial(self._check_data, run))
             self._check_sizes(run, real.values)
             space, *spaces = stages.learn(run, real, (self.features, *self.spaces()))
-            measuring: dict[str, Any] = {"spaces": spaces, "metrics": self.metrics, "kept": kept}
-            baseline = stages.baseline(run, real, **measuring)
+            baseline = stages.baseline(run, self, real, spaces, kept)
             # What each iteration emitted; iteration 0 emitted the real images.
             emitted = [real]
             for n in range(1, self.n_iterations + 1):
-                stock = stages.stock(run, self.dataset, real) if self.paradigm.fresh(n) else None
-                chosen = stages.select(
-                    run,
-                    n,
-                    emitted,
-                    stock,
-                    paradigm=self.paradigm,
-                    selector=self.selector,
-                    guard=self.guard,
-                    garbage_share=self.garbage_share,
-                    space=space,
-                    seed=self.seed,
-                    kept=kept,
-                )
-                model = stages.train(run, n, self.generator, chosen, self.seed)
-                n_images = self.n_generated or real.values["n_real"]
-                sampled = stages.sample(run, n, self.generator, model, n_images, self.seed)
-                stages.measure(run, n, chosen, sampled, real, baseline, **measuring, seed=self.seed)
+                stock = stages.stock(run, self, real) if self.paradigm.fresh(n) else None
+                chosen = stages.select(run, n, self, emitted, stock, space, kept)
+                model = stages.train(run, n, self, chosen)
+                sampled = stages.sample(run, n, self, model, self.n_generated or real.values["n_real"])
+                stages.measure(run, n, self, chosen, sampled, real, baseline, spaces, kept)
                 emitted.append(sampled)
                 observer(Event(n, "iteration", n, self.n_iterations, status="done"))
             return History(run.folder)
@@ -323,26 +309,20 @@ class Loop:
         for name in ("evaluation", "metrics"):
             if not isinstance(getattr(self, name), tuple | list):
                 raise InputError(f"{name}: expected a tuple, got {getattr(self, name)!r}.")
-        named: dict[str, Component | None] = {
-            "dataset": self.dataset,
-            "paradigm": self.paradigm,
-            "selector": self.selector,
-            "guard": self.guard,
-            "features": self.features,
-            "generator": self.generator,
-            **{f"evaluation[{i}]": features for i, features in enumerate(self.evaluation)},
-        }
-        expected: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
-        expected |= {"guard": Guard, "features": Features}
-        for name, component in named.items():
-            kind = expected.get(name, Features if name.startswith("evaluation") else Component)
-            is_left_out = name in ("selector", "guard") and component is None
+        kinds: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
+        kinds |= {"guard": Guard, "features": Features, "generator": Component}
+        named = {name: (getattr(self, name), kind) for name, kind in kinds.items()}
+        named |= {f"evaluation[{i}]": (features, Features) for i, features in enumerate(self.evaluation)}
+        for name in ("selector", "guard"):
+            if named[name][0] is None:
+                del named[name]
+        for name, (component, kind) in named.items():
             # A generator is known by what it can do: its class lives where torch is imported.
             is_generator = name != "generator" or callable(getattr(component, "sample", None))
-            if not is_left_out and not (isinstance(component, kind) and is_generator):
+            if not (isinstance(component, kind) and is_generator):
                 wanted = "Generator" if name == "generator" else kind.__name__
                 raise InputError(f"{name}: expected a {wanted}, got {component!r}.")
-        return {name: component for name, component in named.items() if component is not None}
+        return {name: component for name, (component, _) in named.items()}
 
 
 def _in_proportion(number: int, size: int, base: int, name: str) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
 
 if TYPE_CHECKING:
+    from entropick.generators.base import Generator
     from entropick.generators.cost import Cost
 
 _BYTES_PER_WEIGHT = 4
@@ -50,14 +51,17 @@ def plan_study(study: Study) -> list[ArmPlan]:
 def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> ArmPlan:
     real = loop.dataset.load().images
     n_generated, image_bytes = loop.n_generated or len(real), int(real[0].nbytes)
-    sizes = [_training_size(loop, n, len(real), n_generated) for n in range(1, loop.n_iterations + 1)]
+    if loop.selector is not None:
+        sizes = [loop.selector.n_samples]
+    else:
+        of_sources = [loop.paradigm.sources(n) for n in range(1, loop.n_iterations + 1)]
+        sizes = [sum(n_generated if source else len(real) for source in sources) for sources in of_sources]
     n_runs = n_seeds * loop.n_iterations
-    height, width, channels = real.shape[1:]
     # With `epochs`, steps grow with the set: the mean size stands for all iterations.
     mean = round(sum(sizes) / len(sizes))
     key = repr((loop.generator.describe(), real.shape, mean, n_generated))
     if key not in measured:
-        measured[key] = _cost(loop, (height, width, channels), mean, n_generated)
+        measured[key] = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_generated)
     cost = measured[key]
     plan = ArmPlan(name, sizes[-1], n_runs * n_generated, n_runs * n_generated * image_bytes)
     if cost is None:
@@ -71,17 +75,9 @@ def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | No
     )
 
 
-def _training_size(loop: Loop, n: int, n_real: int, n_generated: int) -> int:
-    if loop.selector is not None:
-        return int(loop.selector.n_samples)
-    return sum(n_generated if source else n_real for source in loop.paradigm.sources(n))
-
-
-def _cost(loop: Loop, image_shape: tuple[int, int, int], n_training: int, n_generated: int) -> Cost | None:
-    """One iteration's cost."""
+def _cost(generator: Generator, **sizes: Any) -> Cost | None:
+    """What one iteration costs; None for a generator that takes no time."""
     from entropick.generators import DDPM
     from entropick.generators.cost import estimate_cost
 
-    if not isinstance(loop.generator, DDPM):
-        return None
-    return estimate_cost(loop.generator, image_shape=image_shape, n_training=n_training, n_generated=n_generated)
+    return estimate_cost(generator, **sizes) if isinstance(generator, DDPM) else None

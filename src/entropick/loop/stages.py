@@ -1,8 +1,8 @@
 """The stages of a self-consuming loop: each turns files of earlier stages into files and numbers of its own.
 
-A stage is two functions. The first, `train`, says what the result depends on and returns the ledger entry; the second,
-`_train`, computes it and is called only where the entry is missing. It sees what was declared and nothing else: no
-loop, no run directory.
+A stage is two functions. The first, `train`, says what of the loop the result depends on and returns the ledger entry;
+the second, `_train`, computes it and is called only where the entry is missing. It sees what was declared and nothing
+else: no loop, no run directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
-from entropick.datasets import Dataset, RealData
+from entropick.datasets import RealData
 from entropick.errors import RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.features.cache import FeatureCache, lessons_of
@@ -27,7 +27,6 @@ from entropick.metrics import suite
 from entropick.metrics.base import Roles
 from entropick.metrics.diversity import Plane, density_map, principal_plane, source_shares
 from entropick.neighbors import nearest_neighbors
-from entropick.paradigms import Paradigm
 from entropick.random_stream import RandomStream
 from entropick.run import Content, Entry, Given, Inputs, Outcome, Run, fingerprint
 from entropick.selectors.base import Guard, Selector
@@ -35,6 +34,7 @@ from entropick.work import State, Work
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
+    from entropick.loop.loop import Loop
 
 _N_EXAMPLES = 64
 _N_PAIRS = 24
@@ -42,20 +42,20 @@ _N_PAIRS = 24
 # -- iteration 0: the real data ---------------------------------------------------------------------------------------
 
 
-def data(run: Run, dataset: Dataset, check: Callable[[RealData, dict[str, Any]], None]) -> Entry:
+def data(run: Run, loop: Loop, check: Callable[[RealData, dict[str, Any]], None]) -> Entry:
     """Keep the real images and the reference.
 
     `check` is called with them and the stage's numbers before the ledger has a line, so that what it finds can still be
     put right in this directory.
     """
-    now = dataset.fingerprint()
+    now = loop.dataset.fingerprint()
     old = run.ledger.find(0, "data")
     if old and (was := old.values["fingerprint"]) != now:
         raise RunChanged(
             f"{run.folder}: the data changed:\n  dataset.fingerprint: was {was[:16]}…, now {now[:16]}…\n"
             "Restore the images that the run began with, or give another --out."
         )
-    inputs = Inputs(settings={"dataset": dataset, "fingerprint": now})
+    inputs = Inputs(settings={"dataset": loop.dataset, "fingerprint": now})
     return run.stage(0, "data", inputs, functools.partial(_data, check))
 
 
@@ -73,9 +73,9 @@ def _data(check: Callable[[RealData, dict[str, Any]], None], given: Given, work:
     return Outcome({name: array for name, array in files.items() if array is not None}, values)
 
 
-def stock(run: Run, dataset: Dataset, real: Entry) -> Entry:
+def stock(run: Run, loop: Loop, real: Entry) -> Entry:
     """Keep the further real images that a paradigm lets in later; only called where one does."""
-    inputs = Inputs(settings={"dataset": dataset, "fingerprint": real.values["fingerprint"]})
+    inputs = Inputs(settings={"dataset": loop.dataset, "fingerprint": real.values["fingerprint"]})
     return run.stage(0, "stock", inputs, _stock)
 
 
@@ -102,13 +102,13 @@ def learn(run: Run, real: Entry, spaces: Sequence[Features]) -> list[Features]:
 
 def _learn(given: Given, work: Work) -> Outcome:
     files: dict[str, Any] = {}
-    told = []
+    summaries = []
     for number, learner in enumerate(given["spaces"]):
         own = (given.load("real"), given.load("real_labels") if "real_labels" in given else None)
         space = dataclasses.replace(learner).fit(*(lessons_of(learner) if learner.path else own), work=work)
         files[f"space-{number}.safetensors"], files[f"space-{number}.json"] = space.state()
-        told.append({"name": space.name, **space.summary()})
-    return Outcome(files, {"spaces": told})
+        summaries.append({"name": space.name, **space.summary()})
+    return Outcome(files, {"spaces": summaries})
 
 
 def learners_of(spaces: Sequence[Features]) -> list[LearnedFeatures]:
@@ -117,9 +117,9 @@ def learners_of(spaces: Sequence[Features]) -> list[LearnedFeatures]:
     return [dataclasses.replace(space) for space in different.values() if isinstance(space, LearnedFeatures)]
 
 
-def baseline(run: Run, real: Entry, spaces: Sequence[Features], metrics: Sequence[str], kept: FeatureCache) -> Entry:
+def baseline(run: Run, loop: Loop, real: Entry, spaces: Sequence[Features], kept: FeatureCache) -> Entry:
     """What real data itself scores: the held-out images in the role of the generated ones, and the like."""
-    settings = {"spaces": list(spaces), "metrics": list(metrics)}
+    settings = {"spaces": list(spaces), "metrics": list(loop.metrics)}
     inputs = Inputs(settings=settings, files=_existing(real, "real", "reference"))
     return run.stage(0, "baseline", inputs, functools.partial(_baseline, kept))
 
@@ -168,42 +168,31 @@ class Chosen:
 
 
 def select(
-    run: Run,
-    n: int,
-    emitted: Sequence[Entry],
-    stock_entry: Entry | None,
-    *,
-    paradigm: Paradigm,
-    selector: Selector | None,
-    guard: Guard | None,
-    garbage_share: float,
-    space: Features,
-    seed: int,
-    kept: FeatureCache,
+    run: Run, n: int, loop: Loop, emitted: Sequence[Entry], stock: Entry | None, space: Features, kept: FeatureCache
 ) -> Chosen:
     """Choose D_n from the pool of iteration n; `emitted` are the entries of what each iteration before emitted."""
-    sources, fresh = paradigm.sources(n), paradigm.fresh(n)
+    sources, fresh = loop.paradigm.sources(n), loop.paradigm.fresh(n)
     files: dict[str, tuple[Entry, str]] = {}
     for i in sources:
         name = "generated" if i else "real"
         files[f"images-{i}"] = (emitted[i], f"{name}.npy")
         if emitted[i].has(f"{name}_labels.npy"):
             files[f"labels-{i}"] = (emitted[i], f"{name}_labels.npy")
-    if stock_entry is not None:
-        files |= _existing(stock_entry, "stock", "stock_labels")
-    if guard and guard.trusts and not set(guard.trusts) & {*sources, *([0] if fresh else [])}:
+    if stock is not None:
+        files |= _existing(stock, "stock", "stock_labels")
+    if loop.guard and loop.guard.trusts and not set(loop.guard.trusts) & {*sources, *([0] if fresh else [])}:
         # A guard trusts real images also where the pool has none.
         files |= _existing(emitted[0], "real")
     settings = {
         "sources": sources,
         # Rows of the stock, and the number of the first: after those that the loop began with.
         "fresh": [fresh.start, fresh.stop, emitted[0].values["n_real"] + fresh.start] if fresh else None,
-        "selector": selector,
-        "real_picks": paradigm.n_real(n, selector.n_samples) if selector else None,
-        "guard": guard,
-        "garbage_share": garbage_share,
+        "selector": loop.selector,
+        "real_picks": loop.paradigm.n_real(n, loop.selector.n_samples) if loop.selector else None,
+        "guard": loop.guard,
+        "garbage_share": loop.garbage_share,
         "space": space,
-        "seed": seed,
+        "seed": loop.seed,
     }
     inputs = Inputs(settings=settings, files=files)
     entry = run.stage(n, "select", inputs, functools.partial(_select, kept))
@@ -231,8 +220,8 @@ def _select(kept: FeatureCache, given: Given, work: Work) -> Outcome:
     values = {
         "n_pool": len(pool),
         "n_selected": len(picked),
-        "shares": _text_keys(source_shares(training.source, n_sources=n)),
-        "pool_shares": _text_keys(source_shares(pool.source, n_sources=n)),
+        "shares": {str(i): share for i, share in source_shares(training.source, n_sources=n).items()},
+        "pool_shares": {str(i): share for i, share in source_shares(pool.source, n_sources=n).items()},
         "selection": summary,
         "training_hash": training.content_hash(),
         "images_hash": training.images_hash(),
@@ -274,12 +263,12 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
     X = pool.features(given["space"], kept, work)
     rows = np.arange(len(pool))
-    told: dict[str, Any] = {}
+    guarding: dict[str, Any] = {}
     if given["guard"] is not None:
         real = _real(given).features(given["space"], kept, work) if "real" in given else None
-        rows, told = _guarded(given["guard"], X, pool.source, real, n_samples)
+        rows, guarding = _guarded(given["guard"], X, pool.source, real, n_samples)
     selector.fit(X[rows], sources[rows], work=work)
-    return rows[selector.indices_], selector.distances_, {**selector.summary(), **told}
+    return rows[selector.indices_], selector.distances_, {**selector.summary(), **guarding}
 
 
 def _guarded(
@@ -293,15 +282,15 @@ def _guarded(
     aside = fitted.set_aside_
     # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
     n_returned = max(n_samples - (n - len(aside)), 0)
-    told = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
-    return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), told
+    guarding = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
+    return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), guarding
 
 
-def train(run: Run, n: int, generator: Generator, chosen: Chosen, seed: int) -> Entry:
+def train(run: Run, n: int, loop: Loop, chosen: Chosen) -> Entry:
     """Train a new generator on D_n; labels count only for one that needs them."""
-    training = chosen.content(labelled=generator.needs_labels)
-    inputs = Inputs(settings={"generator": generator, "seed": seed}, content={"training": training})
-    return run.stage(n, "train", inputs, _train)
+    training = chosen.content(labelled=loop.generator.needs_labels)
+    settings = {"generator": loop.generator, "seed": loop.seed}
+    return run.stage(n, "train", Inputs(settings=settings, content={"training": training}), _train)
 
 
 def _train(given: Given, work: Work) -> Outcome:
@@ -315,10 +304,10 @@ def _train(given: Given, work: Work) -> Outcome:
     return Outcome({"model.safetensors": arrays, "model.json": state}, values)
 
 
-def sample(run: Run, n: int, generator: Generator, model: Entry, n_images: int, seed: int) -> Entry:
+def sample(run: Run, n: int, loop: Loop, model: Entry, n_images: int) -> Entry:
     """Sample G_n."""
     files = {"weights": (model, "model.safetensors"), "state": (model, "model.json")}
-    settings = {"generator": generator, "n_images": n_images, "seed": seed}
+    settings = {"generator": loop.generator, "n_images": n_images, "seed": loop.seed}
     return run.stage(n, "sample", Inputs(settings=settings, files=files), _sample)
 
 
@@ -347,27 +336,19 @@ def _caller(generator: Generator, work: Work) -> Callable[..., Any]:
 def measure(
     run: Run,
     n: int,
+    loop: Loop,
     chosen: Chosen,
     sampled: Entry,
     real: Entry,
-    baseline_entry: Entry,
-    *,
+    baseline: Entry,
     spaces: Sequence[Features],
-    metrics: Sequence[str],
-    seed: int,
     kept: FeatureCache,
 ) -> Entry:
     """Compare G_n with D_n and with the reference, and keep examples to look at."""
-    extent = baseline_entry.values["spread"]["extent"]
-    inputs = Inputs(
-        settings={"spaces": list(spaces), "metrics": list(metrics), "extent": extent, "seed": seed},
-        files={
-            **_existing(real, "real", "reference"),
-            **_existing(baseline_entry, "axes"),
-            **_existing(sampled, "generated"),
-        },
-        content={"training": chosen.content(labelled=False)},
-    )
+    settings = {"spaces": list(spaces), "metrics": list(loop.metrics), "seed": loop.seed}
+    settings["extent"] = baseline.values["spread"]["extent"]
+    files = _existing(real, "real", "reference") | _existing(baseline, "axes") | _existing(sampled, "generated")
+    inputs = Inputs(settings=settings, files=files, content={"training": chosen.content(labelled=False)})
     return run.stage(n, "measure", inputs, functools.partial(_measure, kept))
 
 
@@ -442,7 +423,3 @@ def _real(given: Given) -> Pool:
 def _reference(given: Given, space: Features, kept: FeatureCache, work: Work) -> FeatureMatrix:
     images, sha256 = given.load("reference"), given.sha256("reference")
     return kept.matrix(space, sha256, images, work, f"{space.name} of the reference")
-
-
-def _text_keys(shares: dict[int, float]) -> dict[str, float]:
-    return {str(source): share for source, share in shares.items()}

@@ -135,7 +135,7 @@ class Study:
             "seeds": [int(seed) for seed in self.seeds],
             "sizes": [int(size) for size in self.sizes],
             "threads": int(self.threads),
-            "arms": {name: _without_seed(loop) for name, loop in self.arms.items()},
+            "arms": {arm: {k: v for k, v in loop.describe().items() if k != "seed"} for arm, loop in self.arms.items()},
         }
 
     def arm_runs(self) -> list[ArmRun]:
@@ -330,7 +330,3 @@ def _raise(problems: Problems, *, n_runs: int) -> None:
 
 def _shown(numbers: Any) -> str:
     return str(list(numbers)) if isinstance(numbers, tuple) else repr(numbers)
-
-
-def _without_seed(loop: Loop) -> dict[str, Any]:
-    return {name: value for name, value in loop.describe().items() if name != "seed"}

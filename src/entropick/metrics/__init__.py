@@ -22,7 +22,7 @@ where to?     `early_warning`, from the ledger of a loop
 
 from entropick.metrics.base import Measure, Roles
 from entropick.metrics.diversity import source_shares, total_variance, vendi_score
-from entropick.metrics.early_warning import EarlyWarning, Forecast, Trend, early_warning
+from entropick.metrics.early_warning import Arrival, EarlyWarning, Trend, early_warning
 from entropick.metrics.entropy import duplicate_share, intrinsic_dimension, knn_entropy
 from entropick.metrics.fidelity import GaussianStatistics, frechet_distance, kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
@@ -32,9 +32,9 @@ from entropick.metrics.suite import MEASURES, interval, measure
 
 __all__ = [
     "MEASURES",
+    "Arrival",
     "Copying",
     "EarlyWarning",
-    "Forecast",
     "GaussianStatistics",
     "Measure",
     "Roles",

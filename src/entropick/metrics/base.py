@@ -1,4 +1,4 @@
-"""What a measure is: its function, and all that loops, scores, pages, forecasts and the docs have to know of it.
+"""What a measure is: its function, and all that loops, scores, pages, costs and the docs have to know of it.
 
 A new measure is a function, a `Measure` below it, and a line in the registry of `suite.py`; or, in a package of its
 own, an entry point ``name = "module:RECORD"`` of the group ``entropick.metrics``.
@@ -85,7 +85,7 @@ class Measure(Words):
     least_rows
         How many rows it needs of a role, where that is more than one.
     searches
-        Which rows are searched among which, (asked, among), for the forecast of what it costs.
+        Which rows are searched among which, (asked, among), for what it costs.
     products
         Which rows are multiplied with which, in float64 and in full, likewise.
     n_spectra

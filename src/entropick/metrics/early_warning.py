@@ -41,7 +41,7 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Arrival:
     """When the score will reach the copying level, or why nothing is said about it.
 
     Attributes
@@ -62,7 +62,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class EarlyWarning:
-    """What the measured iterations of a loop say about the next ones; see `early_warning`.
+    """Where a loop is heading, from its measured iterations; see `early_warning`.
 
     Attributes
     ----------
@@ -70,13 +70,13 @@ class EarlyWarning:
         Trend of the entropy of the training set, in nats per iteration, or None with too few values.
     log_score
         Trend of the logarithm of the generalization score: -0.1 is a loss of about 10 % per iteration.
-    forecast
+    arrival
         When the score reaches the copying level.
     """
 
     entropy: Trend | None
     log_score: Trend | None
-    forecast: Forecast
+    arrival: Arrival
 
 
 def early_warning(
@@ -105,7 +105,7 @@ def early_warning(
     --------
     >>> ratios = [0.91, 0.80, 0.74, 0.65, 0.60, 0.53]
     >>> rows = [{"iteration": n, "generalization_score_ratio/pixels": ratio} for n, ratio in enumerate(ratios, 1)]
-    >>> found = early_warning(rows, copying_ratio=0.3, space="pixels").forecast
+    >>> found = early_warning(rows, copying_ratio=0.3, space="pixels").arrival
     >>> round(found.low, 1), round(found.iteration, 1), round(found.high, 1)
     (10.8, 11.4, 12.2)
     """
@@ -116,7 +116,7 @@ def early_warning(
     return EarlyWarning(
         entropy=trend(*entropies, confidence=confidence),
         log_score=trend(iterations[positive], np.log(ratios[positive]), confidence=confidence),
-        forecast=arrival(iterations, ratios, level=copying_ratio, confidence=confidence),
+        arrival=arrival(iterations, ratios, level=copying_ratio, confidence=confidence),
     )
 
 
@@ -129,14 +129,14 @@ def trend(iterations: ArrayLike, values: ArrayLike, *, confidence: float = 0.95)
     return Trend(line.slope, line.slope - reach, line.slope + reach, line.n)
 
 
-def arrival(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidence: float = 0.95) -> Forecast:
+def arrival(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidence: float = 0.95) -> Arrival:
     """The iteration at which a line through the logarithms of `scores` falls to `level`.
 
     The interval is Fieller's: all iterations at which a Student interval of the line holds the level. It is for the
     line; a single later score scatters around that. It takes the scores' deviations from a line for independent, and
     the level for known.
 
-    Nothing is said (`Forecast.reason` tells why) with fewer than 4 scores, where the level has been reached, where the
+    Nothing is said (`Arrival.reason` tells why) with fewer than 4 scores, where the level has been reached, where the
     slope is not significantly negative (the interval would have no end), where the scores bend significantly away from
     a line, and where the interval ends more than 3 times as far ahead as the iterations span.
 
@@ -164,18 +164,18 @@ def arrival(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidenc
     if np.any(y < 0):
         raise InputError(f"scores: expected values of at least 0, got {y.min()}.")
     if np.any(reached := y <= level):
-        return Forecast(reason=f"the copying level was reached at iteration {x[np.argmax(reached)]:g}")
+        return Arrival(reason=f"the copying level was reached at iteration {x[np.argmax(reached)]:g}")
     line = _Line.through(x, np.log(y), confidence)
     if line is None:
-        return Forecast(reason=f"{len(x)} iterations are measured; a forecast needs at least {_LEAST_POINTS}")
+        return Arrival(reason=f"{len(x)} iterations are measured; a warning needs at least {_LEAST_POINTS}")
     if not line.falls:
-        return Forecast(reason="the score does not fall significantly")
+        return Arrival(reason="the score does not fall significantly")
     if _bends(x, np.log(y), confidence):
-        return Forecast(reason="the score does not fall along a line")
+        return Arrival(reason="the score does not fall along a line")
     low, at, high = line.meets(math.log(level))
     if high > x.max() + _HORIZON * (x.max() - x.min()):
-        return Forecast(reason="the copying level is too far away for a forecast")
-    return Forecast(at, low, high)
+        return Arrival(reason="the copying level is too far away for a warning")
+    return Arrival(at, low, high)
 
 
 @dataclass(frozen=True)

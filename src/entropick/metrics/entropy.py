@@ -77,7 +77,8 @@ def knn_entropy(X: ArrayLike, k: int = 1) -> float:
     distances = nearest_neighbors(points, points, k=k, exclude_self=True).distances[:, k - 1]
     # psi(n) - psi(k) for whole numbers is this sum, without scipy; fsum rounds once, so row order does not matter.
     digammas = math.fsum(1.0 / i for i in range(k, n))
-    return digammas + _log_unit_ball(d) + d / n * math.fsum(np.log(distances))
+    log_unit_ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
+    return digammas + log_unit_ball + d / n * math.fsum(np.log(distances))
 
 
 KNN_ENTROPY = Measure(
@@ -211,8 +212,3 @@ INTRINSIC_DIMENSION = Measure(
     searches=(("training", "training"),),
     on_request=True,
 )
-
-
-def _log_unit_ball(d: int) -> float:
-    """Logarithm of the volume of the unit ball in `d` dimensions."""
-    return d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)

@@ -231,7 +231,8 @@ KERNEL_DISTANCE = Measure(
 
 def _mean_of_pairs(X: Features) -> float:
     """The mean of the kernel over all pairs of different rows."""
-    return math.fsum([*_sums(X, X), *(-_diagonal(X))]) / (len(X) * (len(X) - 1))
+    diagonal = np.concatenate([_kernel(np.einsum("ij,ij->i", rows, rows), X.shape[1]) for rows in _tiles(X)])
+    return math.fsum([*_sums(X, X), *(-diagonal)]) / (len(X) * (len(X) - 1))
 
 
 def _sums(X: Features, Y: Features) -> Iterator[float]:
@@ -239,10 +240,6 @@ def _sums(X: Features, Y: Features) -> Iterator[float]:
     for rows in _tiles(X):
         for columns in _tiles(Y):
             yield from _kernel(rows @ columns.T, X.shape[1]).sum(axis=1)
-
-
-def _diagonal(X: Features) -> NDArray[np.float64]:
-    return np.concatenate([_kernel(np.einsum("ij,ij->i", rows, rows), X.shape[1]) for rows in _tiles(X)])
 
 
 def _tiles(X: Features) -> Iterator[NDArray[np.float64]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from entropick.arrays import check_count, check_real
-from entropick.component import Registry
+from entropick.component import Registry, check_known
 from entropick.errors import ConfigError, InputError
 from entropick.metrics.base import Measure, Roles
 from entropick.random_stream import RandomStream
@@ -74,9 +73,7 @@ def check_measures(names: Sequence[str]) -> None:
     """Raise InputError if one of `names` is no measure."""
     for name in names:
         if name not in MEASURES:
-            close = difflib.get_close_matches(name, MEASURES, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"metrics: there is no {name!r}; known are {', '.join(MEASURES)}.{hint}")
+            check_known(name, tuple(MEASURES), "metrics")
 
 
 def check_roles(roles: Roles, names: Sequence[str]) -> None:

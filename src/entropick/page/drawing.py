@@ -26,14 +26,10 @@ WIDTH, HEIGHT = 360, 220
 _MARGIN = 1
 
 
-def specification(chart: AnyChart, ink: str, width: int | str, *, title: str = "") -> dict[str, Any]:
-    """The Vega-Lite specification of a chart in the colours that `ink` asks for."""
-    spec: dict[str, Any] = chart.properties(width=width, height=HEIGHT).to_dict()
-    spec["config"] = theme(ink)
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"} if width == "container" else "pad"
-    if title:
-        spec["title"] = title
-    return spec
+def specification(chart: AnyChart, ink: str, height: int = HEIGHT) -> dict[str, Any]:
+    """The Vega-Lite specification of a chart in the colours that `ink` asks for, as wide as what it stands in."""
+    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict(validate=False)
+    return {**spec, "config": theme(ink), "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def theme(ink: str) -> dict[str, Any]:
@@ -71,8 +67,12 @@ def picture(image: NDArray[np.uint8], alt: str) -> Sheet:
 
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(stream, "PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Sheet(uri, image.shape[1], image.shape[0], alt)
+    return Sheet(data_uri("png", stream.getvalue()), image.shape[1], image.shape[0], alt)
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """An encoded picture, of the kind "png" or "jpeg", as an address that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def sprite_sheet(images: Images, columns: int, alt: str, *, scale: int = 1) -> Sheet:

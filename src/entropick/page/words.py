@@ -81,7 +81,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return "0"
     if not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}".replace("-", _MINUS)
-    decimals = max(0, digits - 1 - _exponent(value))
+    exponent = int(f"{value:e}".partition("e")[2])
+    decimals = max(0, digits - 1 - exponent)
     text = f"{int(value):,}" if value == int(value) else f"{value:,.{decimals}f}"
     return text.replace("-", _MINUS)
 
@@ -105,7 +106,3 @@ def duration(seconds: float) -> str:
 def slug(name: str) -> str:
     """A name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{value:e}".partition("e")[2])

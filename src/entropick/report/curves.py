@@ -1,6 +1,6 @@
 """Measures over iterations: a line per arm, or per size; a band over seeds; what real data scores as a dashed rule.
 
-The novelty also has its forecast: when an arm will be copying, by the early warning of its own ledgers.
+The novelty also has its early warning: when an arm will be copying, by its own ledgers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from entropick.metrics.early_warning import Forecast, early_warning
+from entropick.metrics.early_warning import Arrival, early_warning
 from entropick.page.drawing import AnyChart
 from entropick.page.words import name_with_space, number, slug, split_key, words
 from entropick.report.figure import (
@@ -33,18 +33,18 @@ _BY_SIZE = ("generalization_score", NOVELTY, "knn_entropy")
 
 
 @dataclass(frozen=True)
-class ArmForecast:
+class Warned:
     """What is said of one arm, from its means over seeds; `level` is the novelty that counts as copying."""
 
     arm: ArmRecord
     level: float
     last: int
     novelty: float
-    found: Forecast
+    found: Arrival
 
     @property
-    def told(self) -> str:
-        """The forecast, or why there is none, in a few words."""
+    def text(self) -> str:
+        """The warning, or why there is none, in a few words."""
         if self.found.iteration is None or self.found.low is None or self.found.high is None:
             return self.found.reason
         interval = f"{number(self.found.low, 3)} to {number(self.found.high, 3)}"
@@ -70,29 +70,29 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
     """A measure over iterations; of a study at one size."""
     metric, space = split_key(key)
     arms, known = table.study.arms, words(key)
-    found = forecasts(table, space) if metric == NOVELTY else []
+    found = warnings(table, space) if metric == NOVELTY else []
     rows = [{**look.named(arm), **row} for arm in arms for row in _rows(table, arm, key)]
     real = _real_rows(table, look, key)
     drawing = _Drawing(key, look, rows, real, found)
     rule = ("Dashed, in the arm's colour: what real data scores.",) if len(real) > 1 else ()
-    told = (known.meaning, known.trap, *(size_warning(table) if metric == "knn_entropy" else ()), *rule)
+    caption = (known.meaning, known.trap, *(size_warning(table) if metric == "knn_entropy" else ()), *rule)
     if any(one.found.iteration is not None for one in found):
-        told = (
-            *told,
-            "Dotted: the forecast of the arms that fall along a line, down to the novelty at which a model copies; the "
-            "bar is its 95 % interval.",
+        caption = (
+            *caption,
+            "Dotted: the early warning of arms that fall along a line, down to the novelty at which a model copies. "
+            "The bar is its 95 % interval.",
         )
     iterations = sorted({n for arm in arms for n in arm.iterations})
-    forecast = {one.arm.name: one.told for one in found}
-    cells = [("arm", *(f"iteration {n}" for n in iterations), *(["forecast"] if found else []))]
+    warned = {one.arm.name: one.text for one in found}
+    cells = [("arm", *(f"iteration {n}" for n in iterations), *(["early warning"] if found else []))]
     for arm in arms:
         spreads = [table.over_seeds(arm, n, key) for n in iterations]
         means = [number(spread.mean if spread else None) for spread in spreads]
-        cells.append((arm.name, *means, *([forecast.get(arm.name, "")] if found else [])))
+        cells.append((arm.name, *means, *([warned.get(arm.name, "")] if found else [])))
     return Figure(
         slug(key),
         name_with_space(key),
-        tuple(text for text in told if text),
+        tuple(text for text in caption if text),
         tuple(Panel(family, drawing.panel(family)) for family in look.families),
         tuple(cells),
         measure=metric,
@@ -101,17 +101,17 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
     )
 
 
-def forecasts(table: Table, space: str) -> list[ArmForecast]:
-    """The forecast of every arm that has been measured; of a study at one size."""
-    key, told = f"{NOVELTY}/{space}", []
+def warnings(table: Table, space: str) -> list[Warned]:
+    """The early warning of every arm that has been measured; of a study at one size."""
+    key, warned = f"{NOVELTY}/{space}", []
     for arm in table.study.arms:
         level = table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages")
         spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations}
         rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
         if level and level.mean > 0 and rows:
-            found = early_warning(rows, copying_ratio=level.mean, space=space).forecast
-            told.append(ArmForecast(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
-    return told
+            found = early_warning(rows, copying_ratio=level.mean, space=space).arrival
+            warned.append(Warned(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
+    return warned
 
 
 def size_warning(table: Table) -> tuple[str, ...]:
@@ -183,21 +183,21 @@ class _Drawing:
     look: Look
     rows: Rows
     real: Rows
-    forecasts: list[ArmForecast]
+    warned: list[Warned]
 
     def panel(self, family: str) -> AnyChart:
         look, own = self.look, [row for row in self.rows if row["panel"] == family]
         legend = look.for_file and family == look.families[-1]
         measured = max(row["iteration"] for row in self.rows)
-        ends = [int(one.found.high) + 1 for one in self.forecasts if one.found.high is not None]
-        # As far as the forecasts go, at most twice as far as was measured.
+        ends = [int(one.found.high) + 1 for one in self.warned if one.found.high is not None]
+        # As far as the warnings go, at most twice as far as was measured.
         x = iteration_axis(min(max([measured, *ends]), 2 * measured))
         y = alt.Y("mean:Q", title=words(self.key).unit or None, scale=_scale(self.key, self.rows + self.real))
         base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
         points = base.mark_point(filled=True, size=50)
         layers = [
             *self._real_rule(family),
-            *self._forecast_layers(family, x, y, legend=legend),
+            *self._warning_layers(family, x, y, legend=legend),
             *_band(base, own),
             base.mark_line(strokeWidth=2).encode(y=y),
             points.encode(y=y, shape=look.shape(legend=legend), tooltip=_tooltip(self.key, "arm")),
@@ -205,7 +205,7 @@ class _Drawing:
         ]
         return alt.layer(*layers).add_params(highlight())
 
-    def _forecast_layers(self, family: str, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
+    def _warning_layers(self, family: str, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
         """The way from the last measured novelty down to copying, and the interval in which it gets there.
 
         As far as the axis goes. `legend` says whether the drawing has one: a layer that declines it would take it from
@@ -213,16 +213,16 @@ class _Drawing:
         """
         ways: Rows = []
         spans: Rows = []
-        for one in self.forecasts:
+        for one in self.warned:
             if one.found.iteration is not None and self.look.panel(one.arm) == family:
                 named = {"arm": one.arm.name, "label": self.look.label(one.arm)}
                 end = {**named, "mean": one.level}
                 ways.append({**named, "iteration": one.last, "mean": one.novelty})
                 ways.append({**end, "iteration": one.found.iteration})
-                spans.append({**end, "iteration": one.found.low, "until": one.found.high, "told": one.told})
+                spans.append({**end, "iteration": one.found.low, "until": one.found.high, "text": one.text})
         if not spans:
             return []
-        tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("told:N", title="forecast")]
+        tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("text:N", title="early warning")]
         color = self.look.color(legend=legend)
         way = alt.Chart(data(ways)).mark_line(strokeDash=[2, 4], strokeWidth=1.5, clip=True)
         span = alt.Chart(data(spans)).mark_rule(strokeWidth=4, strokeCap="round", clip=True)

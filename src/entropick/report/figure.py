@@ -18,7 +18,6 @@ entry-point group ``entropick.figures``, for instance ``last-recalls = "their_pa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -26,7 +25,7 @@ import altair as alt
 
 from entropick.component import Registry
 from entropick.errors import InputError
-from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, theme
+from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, specification, theme
 from entropick.report.study import ArmRecord, StudyRecord
 from entropick.report.table import Table
 
@@ -99,22 +98,19 @@ class Figure:
 
     def panel_spec(self, panel: Panel, ink: str) -> dict[str, Any]:
         """The Vega-Lite specification of one panel, as wide as what it stands in."""
-        spec: dict[str, Any] = panel.chart.properties(width="container", height=panel.height).to_dict(validate=False)
-        return {**spec, "config": theme(ink), "autosize": {"type": "fit-x", "contains": "padding"}}
+        return specification(panel.chart, ink, panel.height)
 
-    def file_spec(self, ink: str, *, columns: int = 4) -> dict[str, Any]:
+    def file_spec(self, ink: str) -> dict[str, Any]:
         """The Vega-Lite specification of the whole figure."""
         if len(self.panels) == 1:
-            panel = self.panels[0]
-            spec: dict[str, Any] = panel.chart.properties(width=WIDTH, height=panel.height).to_dict(validate=False)
+            drawn = self.panels[0].chart.properties(width=WIDTH, height=self.panels[0].height)
         else:
             charts = [
                 panel.chart.properties(width=PANEL_WIDTH, height=panel.height, title=panel.title)
                 for panel in self.panels
             ]
-            joined = alt.concat(*charts, columns=columns).resolve_scale(color="independent", shape="independent")
-            spec = joined.to_dict(validate=False)
-        return {**spec, "config": theme(ink), "title": {"text": self.title, "offset": 14}}
+            drawn = alt.concat(*charts, columns=4).resolve_scale(color="independent", shape="independent")
+        return {**drawn.to_dict(validate=False), "config": theme(ink), "title": {"text": self.title, "offset": 14}}
 
 
 class Look:
@@ -171,7 +167,19 @@ def draw(table: Table, look: Look) -> list[Figure]:
         A figure asks for a section that the page does not have.
     """
     names = dict.fromkeys((*FIGURES.built_in, *FIGURES.names()))
-    return [_placed(figure, name) for name in names for figure in _function(name)(table, look)]
+    figures: list[Figure] = []
+    for name in names:
+        for figure in FIGURES.load(name)(table, look):
+            if figure.section not in (*SECTIONS, ""):
+                raise InputError(
+                    f"figure {figure.name!r} of {name!r}: expected a section of {', '.join(SECTIONS)}, or '' for files "
+                    f"only, got {figure.section!r}."
+                )
+            if figure.size is not None:
+                title = f"{figure.title}, {figure.size:,} images"
+                figure = replace(figure, name=f"{figure.name}-size-{figure.size}", title=title)
+            figures.append(figure)
+    return figures
 
 
 def data(rows: Rows) -> alt.InlineData:
@@ -213,23 +221,6 @@ def iteration_axis(last: int) -> alt.X:
     ticks = list(range(1, max(last, 2) + 1, -(-last // 10) or 1))
     scale = alt.Scale(domain=[1, max(last, 2)], nice=False, zero=False, padding=10)
     return alt.X("iteration:Q", title="iteration", axis=alt.Axis(format="d", values=ticks, grid=False), scale=scale)
-
-
-def _function(name: str) -> Callable[[Table, Look], Iterable[Figure]]:
-    found: Callable[[Table, Look], Iterable[Figure]] = FIGURES.load(name)
-    return found
-
-
-def _placed(figure: Figure, by: str) -> Figure:
-    if figure.section not in (*SECTIONS, ""):
-        raise InputError(
-            f"figure {figure.name!r} of {by!r}: expected a section of {', '.join(SECTIONS)}, or '' for files only, "
-            f"got {figure.section!r}."
-        )
-    if figure.size is None:
-        return figure
-    name, title = f"{figure.name}-size-{figure.size}", f"{figure.title}, {figure.size:,} images"
-    return replace(figure, name=name, title=title)
 
 
 def _legend() -> alt.Legend:

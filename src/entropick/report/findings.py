@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from entropick.page import words
-from entropick.report.curves import forecasts
+from entropick.report.curves import warnings
 from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
 from entropick.report.relations import correlation_of, described, points
@@ -22,23 +22,23 @@ def setting(table: Table) -> str:
     n_iterations = max((n for arm in study.arms for n in arm.iterations), default=0)
     sizes = f"{_count(len(study.sizes), 'size')}, " if study.sizes else ""
     counts = f"{_count(len(study.arms), 'arm')}, {sizes}{_count(n_seeds, 'seed')}"
-    told = f"{counts}, {_count(n_iterations, 'iteration')} measured."
+    compared = f"{counts}, {_count(n_iterations, 'iteration')} measured."
     data = next((run.values(0, "data") for _, run in study.runs() if run.values(0, "data")), None)
     if data is None:
-        return told
+        return compared
     shape = f" {words.TIMES} ".join(str(size) for size in data.get("image_shape") or [])
     n_real = _listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
     images = f"{n_real} real images" + (f" of {shape}" if shape else "")
     held_out = f" and {data['n_reference']:,} held out as reference" if data.get("n_reference") else ""
-    return f"{told} The data: {images}{held_out}."
+    return f"{compared} The data: {images}{held_out}."
 
 
 def findings(table: Table) -> list[str]:
     """Sentences for the top of the page; none before the second iteration."""
     largest = table.by_size()[0]
-    told = [f"{name}, {course}" for name, course in courses(largest).items()]
-    told += [*_against(largest), _most_real(largest), _relation(table), _forecast(largest)]
-    return [sentence for sentence in told if sentence]
+    sentences = [f"{name}, {course}" for name, course in courses(largest).items()]
+    sentences += [*_against(largest), _most_real(largest), _relation(table), _warning(largest)]
+    return [sentence for sentence in sentences if sentence]
 
 
 def courses(table: Table) -> dict[str, str]:
@@ -46,19 +46,19 @@ def courses(table: Table) -> dict[str, str]:
     arms = [arm for arm in table.study.arms if arm.last is not None]
     plain = [arm for arm in arms if arm.method == CONTROLS[0]]
     first = (plain if len(arms) > len(plain) > 0 else arms)[:4]
-    told = {arm.name: _course(table, arm) for arm in first if arm.iterations[0] != arm.last}
-    return {name: course for name, course in told.items() if course}
+    found = {arm.name: _course(table, arm) for arm in first if arm.iterations[0] != arm.last}
+    return {name: course for name, course in found.items() if course}
 
 
-def stories(table: Table, told: Collection[str] = ()) -> list[tuple[ArmRecord, list[str]]]:
-    """What happened in each arm, without the course of those that are `told` already; of a study at one size."""
-    return [(arm, _story(table, arm, is_told=arm.name in told)) for arm in table.study.arms]
+def stories(table: Table, known: Collection[str] = ()) -> list[tuple[ArmRecord, list[str]]]:
+    """What happened in each arm, without the course of those that are `known` already; of a study at one size."""
+    return [(arm, _story(table, arm, with_course=arm.name not in known)) for arm in table.study.arms]
 
 
-def _story(table: Table, arm: ArmRecord, *, is_told: bool) -> list[str]:
+def _story(table: Table, arm: ArmRecord, *, with_course: bool) -> list[str]:
     if arm.last is None:
         return ["Nothing measured yet."]
-    course = "" if is_told else _course(table, arm)
+    course = _course(table, arm) if with_course else ""
     state = []
     for name in ("precision", "recall"):
         key = f"{name}/{table.space}"
@@ -75,7 +75,7 @@ def _story(table: Table, arm: ArmRecord, *, is_told: bool) -> list[str]:
 def _course(table: Table, arm: ArmRecord) -> str:
     """An arm from its first to its last iteration, beside what real data scores; empty where nothing is measured."""
     first, last = arm.iterations[0], arm.last or 0
-    told = []
+    parts = []
     for key in (f"{name}/{table.space}" for name in _COURSES):
         before, after = table.over_seeds(arm, first, key), table.over_seeds(arm, last, key)
         a, b = (words.number(spread.mean if spread else None, 3) for spread in (before, after))
@@ -89,20 +89,20 @@ def _course(table: Table, arm: ArmRecord) -> str:
             known, real = words.words(key), table.over_seeds(arm, 0, key)
             unit = f" {known.unit}" if known.unit else ""
             beside = f" (real data {words.number(real.mean, 3)})" if real else ""
-            told.append(f"{words.in_sentence(known.label)} {way}{unit}{beside}")
+            parts.append(f"{words.in_sentence(known.label)} {way}{unit}{beside}")
     span = f"iteration {first}" if first == last else f"iteration {first} to {last}"
-    return f"{span}: {'; '.join(told)}." if told else ""
+    return f"{span}: {'; '.join(parts)}." if parts else ""
 
 
 def _against(table: Table) -> list[str]:
     """In what the arms of each family are better and worse than its random control, or else than its plain loop."""
-    told: dict[tuple[str, str, str], list[str]] = {}
+    verdicts: dict[tuple[str, str, str], list[str]] = {}
     closest = {found.arm.name: found for found in comparisons(table)}
     for found in closest.values():
-        told.setdefault((found.arm.family, found.control.name, _verdict(table, found)), []).append(found.arm.method)
+        verdicts.setdefault((found.arm.family, found.control.name, _verdict(table, found)), []).append(found.arm.method)
     return [
         f"{family}: {_listed(methods)} beside {control}: {verdict}."
-        for (family, control, verdict), methods in told.items()
+        for (family, control, verdict), methods in verdicts.items()
     ]
 
 
@@ -130,17 +130,17 @@ def _most_real(table: Table) -> str:
 
 def _relation(table: Table) -> str:
     """How the score goes with the entropy and with the variance of the training set."""
-    look, told = Look(table.study), []
+    look, parts = Look(table.study), []
     for name, label in (("knn_entropy", "entropy"), ("total_variance", "variance")):
         found = correlation_of(points(table, look, f"{name}/{table.space}"))
-        told += [f"with {label} r = {described(found)}"] if found else []
-    return f"The logarithm of the generalization score goes {', '.join(told)}." if told else ""
+        parts += [f"with {label} r = {described(found)}"] if found else []
+    return f"The logarithm of the generalization score goes {', '.join(parts)}." if parts else ""
 
 
-def _forecast(table: Table) -> str:
+def _warning(table: Table) -> str:
     """Which arms are on their way to copying."""
-    found = [one for one in forecasts(table, table.space) if one.found.iteration is not None]
-    return f"Forecast: {'; '.join(f'{one.arm.name} {one.told}' for one in found)}." if found else ""
+    found = [one for one in warnings(table, table.space) if one.found.iteration is not None]
+    return f"Early warning: {'; '.join(f'{one.arm.name} {one.text}' for one in found)}." if found else ""
 
 
 def _listed(items: list[str]) -> str:

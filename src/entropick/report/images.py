@@ -108,7 +108,7 @@ def _arm_pictures(arm: ArmRecord, run: RunRecord, amounts: tuple[int, int, int])
         run.seed,
         tuple(frame for frame in frames if frame.examples or frame.pairs),
         evolution,
-        next((str(_told_of_pairs(run, n).get("feature_space", "")) for n in run.measured), ""),
+        next((str(_pair_values(run, n).get("feature_space", "")) for n in run.measured), ""),
         _plane(run),
     )
 
@@ -155,12 +155,12 @@ def _pairs(run: RunRecord, iteration: int, n: int) -> tuple[NDArray[np.uint8], l
     found = run.intact(iteration, "measure", "pairs.npy")
     if found is None:
         return None
-    distances = [finite(distance) for distance in _told_of_pairs(run, iteration).get("distances", [])[:n]]
+    distances = [finite(distance) for distance in _pair_values(run, iteration).get("distances", [])[:n]]
     kept = np.asarray(found[:n])
     return kept, [*distances, *[None] * (len(kept) - len(distances))]
 
 
-def _told_of_pairs(run: RunRecord, iteration: int) -> dict[str, Any]:
+def _pair_values(run: RunRecord, iteration: int) -> dict[str, Any]:
     return run.values(iteration, "measure").get("pairs") or {}
 
 
@@ -183,13 +183,13 @@ def _map(run: RunRecord, iteration: int) -> NDArray[np.uint8] | None:
 
 def _plane(run: RunRecord) -> str:
     """Which plane the maps are of, in a sentence; empty without one."""
-    told: dict[str, Any] = run.values(0, "baseline").get("spread") or {}
-    if not told.get("explained"):
+    spread: dict[str, Any] = run.values(0, "baseline").get("spread") or {}
+    if not spread.get("explained"):
         return ""
-    first, second = (round(100 * share) for share in told["explained"])
+    first, second = (round(100 * share) for share in spread["explained"])
     return (
-        f"The plane of the real data's two principal axes ({told.get('feature_space', '')}), which hold {first} % and "
-        f"{second} % of its variance. All maps of an arm share one scale."
+        f"The plane of the real data's two principal axes ({spread.get('feature_space', '')}), which hold {first} % "
+        f"and {second} % of its variance. All maps of an arm share one scale."
     )
 
 

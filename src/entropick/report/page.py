@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ from entropick.page import words
 from entropick.page.document import render
 from entropick.report.study import STAGES, ArmRecord, StudyRecord
 from entropick.report.table import Spread, Table, read_table
-from entropick.run import flatten, write_atomic
+from entropick.run import flatten
+from entropick.run.files import write_content
 
 if TYPE_CHECKING:
     from entropick.report.figure import Figure
-    from entropick.report.intervals import Comparison
 
 FORMATS = ("svg", "pdf", "png")
 # Settings that the table of last iterations shows where the arms that have them differ in them.
@@ -47,7 +46,7 @@ def write_page(study_folder: Path, path: Path | None = None) -> Path:
     """
     html = render_page(read_table(study_folder)).encode()
     path = Path(study_folder) / "report.html" if path is None else Path(path)
-    write_atomic(path, lambda stream: stream.write(html))
+    write_content(path, html)
     return path
 
 
@@ -77,9 +76,8 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     for figure in figures:
         spec = figure.file_spec(FILE_INK)
         for name in formats:
-            drawn = _converted(spec, name)
             paths.append(Path(out) / f"{figure.name}.{name}")
-            write_atomic(paths[-1], functools.partial(_write, drawn))
+            write_content(paths[-1], _converted(spec, name))
     return paths
 
 
@@ -87,8 +85,9 @@ def render_page(table: Table) -> str:
     """The page as HTML."""
     from entropick.page.drawing import PAGE_INK
     from entropick.report.figure import Look, draw
-    from entropick.report.findings import courses, findings, setting
+    from entropick.report.findings import courses, findings, setting, stories
     from entropick.report.images import study_pictures
+    from entropick.report.intervals import compared_in, comparisons
 
     study, look = table.study, Look(table.study)
     specs: list[dict[str, Any]] = []
@@ -97,7 +96,7 @@ def render_page(table: Table) -> str:
         figures.append((figure, len(specs)))
         specs += [figure.panel_spec(panel, PAGE_INK) for panel in figure.panels]
     by_size = table.by_size()
-    told = courses(by_size[0])
+    at_top = courses(by_size[0])
     # Pictures first: loading them finds what is damaged.
     pictures = study_pictures(study)
     finished = [str(e.timing.get("finished", "")) for _, run in study.runs() for e in run.entries]
@@ -109,7 +108,16 @@ def render_page(table: Table) -> str:
         setting=setting(table),
         findings=findings(table),
         space=table.space,
-        sized=[_of_size(sized, told if sized is by_size[0] else {}) for sized in by_size],
+        sized=[
+            {
+                "size": sized.size,
+                "final": final_table(sized),
+                "compared": comparisons(sized),
+                "measures": words.short_names(compared_in(sized)),
+                "stories": stories(sized, at_top if sized is by_size[0] else ()),
+            }
+            for sized in by_size
+        ],
         figures=figures,
         measures=list({figure.measure: figure for figure, _ in figures if figure.measure}.values()),
         name_of=lambda measure: words.words(measure).label,
@@ -133,9 +141,9 @@ def render_page(table: Table) -> str:
 
 @dataclass(frozen=True)
 class FinalTable:
-    """Means over seeds at each arm's last iteration, and what real data scores; `told` are settings worth a column."""
+    """Means over seeds at each arm's last iteration, and what real data scores; `settings` are those worth a column."""
 
-    told: list[str]
+    settings: list[str]
     titles: list[str]
     real: list[Spread | None]
     rows: list[FinalRow]
@@ -146,7 +154,7 @@ class FinalRow:
     """An arm at its last iteration: settings, size of its training set, metrics in order, share of real images."""
 
     arm: ArmRecord
-    told: list[str]
+    settings: list[str]
     n_training: Spread | None
     metrics: list[Spread | None]
     real_share: float | None
@@ -171,27 +179,8 @@ def final_table(table: Table) -> FinalTable:
         for place, arm in enumerate(table.study.arms)
         if arm.last is not None
     ]
-    told = [name.rpartition(".")[2] for name, _ in shown]
-    return FinalTable(told, words.short_names(keys), [table.real(key) for key in keys], rows)
-
-
-@dataclass(frozen=True)
-class _OfSize:
-    """What the page says of one size of a study, or of a study without sizes."""
-
-    size: int | None
-    final: FinalTable
-    compared: list[Comparison]
-    measures: list[str]
-    stories: list[tuple[ArmRecord, list[str]]]
-
-
-def _of_size(table: Table, told: dict[str, str]) -> _OfSize:
-    from entropick.report.findings import stories
-    from entropick.report.intervals import compared_in, comparisons
-
-    measures = words.short_names(compared_in(table))
-    return _OfSize(table.size, final_table(table), comparisons(table), measures, stories(table, told))
+    settings = [name.rpartition(".")[2] for name, _ in shown]
+    return FinalTable(settings, words.short_names(keys), [table.real(key) for key in keys], rows)
 
 
 def _settings(study: StudyRecord) -> list[tuple[str, list[str], bool]]:
@@ -226,7 +215,3 @@ def _converted(spec: dict[str, Any], name: str) -> bytes:
     if name == "png":
         return bytes(vl_convert.vegalite_to_png(spec, scale=2))
     return vl_convert.vegalite_to_svg(spec).encode() if name == "svg" else bytes(vl_convert.vegalite_to_pdf(spec))
-
-
-def _write(content: bytes, stream: Any) -> None:
-    stream.write(content)

@@ -120,18 +120,18 @@ def _correlations(table: Table, rows: Rows, name: str) -> list[str]:
     whole = correlation_of(rows)
     if whole is None:
         return []
-    told = [
+    sentences = [
         f"Pearson's r of {name} and the logarithm of the score: {described(whole)} over {whole.n} different points."
     ]
     if whole.low is not None:
-        told.append(
+        sentences.append(
             "In brackets its 95 % interval, from a bootstrap over whole runs: points of a run are not independent."
         )
     sizes = table.study.sizes
     within = [(size, correlation_of([row for row in rows if row["size"] == str(size)])) for size in sizes]
     if len(sizes) > 1:
-        told.append("Within a size: " + ", ".join(f"{described(r)} at {size:,}" for size, r in within if r) + ".")
-    return told
+        sentences.append("Within a size: " + ", ".join(f"{described(r)} at {size:,}" for size, r in within if r) + ".")
+    return sentences
 
 
 def ablations(table: Table, look: Look) -> Iterator[Figure]:

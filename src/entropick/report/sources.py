@@ -62,22 +62,21 @@ def _share_lines(rows: Rows, even: Rows, x: alt.X, look: Look) -> AnyChart:
 
 def _source_shares(table: Table) -> Figure | None:
     """A panel per arm whose training sets have several sources; None if there is no such arm."""
-    arms = [arm for arm in table.study.arms if _has_several_sources(table, arm)]
+    arms = []
+    for arm in table.study.arms:
+        shares = [table.of_run(arm, run, n, "shares") for run in arm.runs for n in arm.selected]
+        if any(sum((share or 0) > 0 for share in found.values()) > 1 for found in shares):
+            arms.append(arm)
     if not arms:
         return None
-    found = sorted({source for arm in arms for n in arm.selected for source in table.shares(arm, n)})
-    panels = tuple(Panel(arm.name, _bars(table, arm, found), 150) for arm in arms)
+    sources = sorted({source for arm in arms for n in arm.selected for source in table.shares(arm, n)})
+    panels = tuple(Panel(arm.name, _bars(table, arm, sources), 150) for arm in arms)
     caption = (
         "Share of each source in the training set of each iteration: grey the real images, then the generations from "
         "early (light) to late (dark). The dashed line is 1/n, an equal share.",
     )
     title = "Sources of the training sets"
     return Figure("source-shares", title, caption, panels, section="sources", size=table.size)
-
-
-def _has_several_sources(table: Table, arm: ArmRecord) -> bool:
-    shares = [table.of_run(arm, run, n, "shares") for run in arm.runs for n in arm.selected]
-    return any(sum((share or 0) > 0 for share in found.values()) > 1 for found in shares)
 
 
 def _bars(table: Table, arm: ArmRecord, sources: Sequence[int]) -> AnyChart:

@@ -134,16 +134,16 @@ def read_study(folder: Path) -> StudyRecord:
         run = RunRecord(folder)
         seeds = () if run.seed is None else (run.seed,)
         return StudyRecord(folder, name, name, "", seeds, (), (ArmRecord(name, run.config, (run,)),))
-    told = read_json(folder / STUDY)
-    name = str(told.get("name", name))
-    seeds, sizes = tuple(told.get("seeds", ())), tuple(told.get("sizes", ()))
+    described = read_json(folder / STUDY)
+    name = str(described.get("name", name))
+    seeds, sizes = tuple(described.get("seeds", ())), tuple(described.get("sizes", ()))
     arms = []
-    for arm, config in told.get("arms", {}).items():
+    for arm, config in described.get("arms", {}).items():
         if arm != Path(arm).name:
             raise RunError(f"{folder / STUDY}: expected the name of a folder for each arm, got {arm!r}.")
         places = [Place(arm, size, seed) for size in sizes or (None,) for seed in seeds]
         begun = [place for place in places if (folder / place.path / LEDGER).is_file()]
         runs = tuple(RunRecord(folder / place.path, place.size, place.seed) for place in begun)
         arms.append(ArmRecord(arm, config, runs))
-    title, description = str(told.get("title") or name), str(told.get("description") or "")
+    title, description = str(described.get("title") or name), str(described.get("description") or "")
     return StudyRecord(folder, name, title, description, seeds, sizes, tuple(arms))

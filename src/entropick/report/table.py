@@ -93,12 +93,8 @@ class Table:
         """A table per size, the largest first; this one where the study has no sizes."""
         import pyarrow.compute as pc
 
-        if not self.study.sizes:
-            return [self]
-        return [
-            Table(self.study.at_size(size), self.rows.filter(pc.field("size") == size))
-            for size in sorted(self.study.sizes, reverse=True)
-        ]
+        studies = self.study.by_size() if self.study.sizes else []
+        return [Table(study, self.rows.filter(pc.field("size") == study.sizes[0])) for study in studies] or [self]
 
     @cached_property
     def measures(self) -> list[str]:
@@ -133,8 +129,8 @@ class Table:
     def selection(self, arm: ArmRecord, iteration: int) -> dict[str, Spread]:
         """What the selection of an iteration says of itself: sizes of pool and training set, the selector's numbers."""
         sizes = {name: self.over_seeds(arm, iteration, name, "stages") for name in ("pool", "selected")}
-        numbers = {**sizes, **self._spreads.get((arm.name, iteration, "selection"), {})}
-        return {name: spread for name, spread in numbers.items() if spread}
+        found = {name: spread for name, spread in sizes.items() if spread}
+        return {**found, **self._spreads.get((arm.name, iteration, "selection"), {})}
 
     def training_sizes(self) -> list[int]:
         """The different sizes of training sets that were measured."""
@@ -278,10 +274,10 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
         yield from of("shares", {str(source): share for source, share in sorted({0: 0.0, **sources}.items())})
     yield from of("selection", select.get("selection") or {})
     copying = {f"copying_ratio/{space}": ratio for space, ratio in measured.get("copying_ratio", {}).items()}
-    told = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
-    told |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
-    told |= {"n_training": measured.get("n_training"), **copying}
-    yield from of("stages", {name: value for name, value in told.items() if value is not None})
+    of_stages = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
+    of_stages |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
+    of_stages |= {"n_training": measured.get("n_training"), **copying}
+    yield from of("stages", {name: value for name, value in of_stages.items() if value is not None})
     for entry in (entry for entry in run.entries if entry.iteration == iteration):
         stage, shared = entry.stage, "shared_from" in entry.timing
         seconds = entry.timing.get("seconds")

@@ -88,8 +88,8 @@ class Measured:
             sets["reference"] = self.baseline_distances
         top = max(float(np.quantile(distances, _SHOWN)) for distances in sets.values())
         edges = np.linspace(0, top if top > 0 else 1, _BINS + 1)
-        shares = {name: _shares(distances, edges) for name, distances in sets.items()}
-        return {"edges": edges.tolist(), **shares}
+        counts = {name: np.histogram(np.minimum(of, edges[-1]), edges)[0] for name, of in sets.items()}
+        return {"edges": edges.tolist(), **{name: (of / len(sets[name])).tolist() for name, of in counts.items()}}
 
 
 def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
@@ -159,9 +159,13 @@ def measure_space(
         shared = roles.copying.baseline_distances == 0
         n_shared = int(shared.sum())
         if n_shared and not allow_same:
-            roles = _without(roles, shared)
+            if shared.all():
+                raise InputError(
+                    f"reference: expected images that the generator was not trained on, but all {n_shared} are in the "
+                    "training set. Give held-out ones, or --allow-same if this is meant."
+                )
+            roles = replace(roles, reference=roles.reference[~shared])
             check_rows({name: len(getattr(roles, name)) for name in matrices}, metrics, halves=seed is not None)
-    found = roles.nearest_training
     values: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
     for done, name in enumerate(metrics, start=1):
@@ -170,6 +174,7 @@ def measure_space(
         if seed is not None:
             low, high = interval(name, roles, n_resamples=N_SPLITS, seed=seed)
             intervals[f"{name}/{space}"] = (low, high) if math.isfinite(low) else None
+    found = roles.nearest_training
     distances = found.distances[:, 0]
     copies = None if roles.reference is None else roles.copying
     return Measured(
@@ -184,34 +189,18 @@ def measure_space(
     )
 
 
-def _without(roles: Roles, shared: NDArray[np.bool_]) -> Roles:
-    assert roles.reference is not None
-    if shared.all():
-        raise InputError(
-            f"reference: expected images that the generator was not trained on, but all {len(shared)} are in the "
-            "training set. Give held-out ones, or --allow-same if this is meant."
-        )
-    return replace(roles, reference=roles.reference[~shared])
-
-
-def nearest_table(told: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
+def nearest_table(measured: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:
     """Every generated image with its nearest training image, the nearest pair first."""
     by_name = {source.name: source for source in sources}
-    order = told.worst_first()
+    order = measured.worst_first()
     rows = candidates["generated"].row[order].tolist()
-    neighbors = candidates["training"].row[told.neighbors[order]].tolist()
+    neighbors = candidates["training"].row[measured.neighbors[order]].tolist()
     return {
         "rank": list(range(len(order))),
-        "distance": told.distances[order].tolist(),
-        "near_copy": told.near_copies[order].astype(int).tolist(),
+        "distance": measured.distances[order].tolist(),
+        "near_copy": measured.near_copies[order].astype(int).tolist(),
         "row": rows,
         "path": [by_name["generated"].place(row) for row in rows],
         "training_row": neighbors,
         "training_path": [by_name["training"].place(row) for row in neighbors],
     }
-
-
-def _shares(distances: NDArray[np.float64], edges: NDArray[np.float64]) -> list[float]:
-    counts, _ = np.histogram(np.minimum(distances, edges[-1]), edges)
-    shares: list[float] = (counts / len(distances)).tolist()
-    return shares

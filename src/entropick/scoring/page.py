@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import altair as alt
 
 from entropick.page import words
 from entropick.page.document import render
-from entropick.page.drawing import PAGE_INK, specification
+from entropick.page.drawing import PAGE_INK, data_uri, specification
 from entropick.page.words import number, percent
 from entropick.scoring.verdict import judge, meaning, notes
 from entropick.sources import Source, encoded, fitted, readable
@@ -55,30 +54,30 @@ class Pair:
     training: Picture
 
 
-def render_score(told: Mapping[str, Any], sources: Sequence[Source]) -> str:
+def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
     """The page of a ``score.json`` as HTML; pictures are read from `sources`. Equal scores give equal pages."""
-    spaces = told["spaces"]
-    verdicts = judge(told)
+    spaces = score["spaces"]
+    verdicts = judge(score)
     by_name = {source.name: source for source in sources}
     galleries = {name: _pairs(of["nearest"], by_name["generated"], by_name["training"]) for name, of in spaces.items()}
     return render(
         "entropick.scoring",
         specs=[distance_figure(of, name) for name, of in spaces.items()],
-        told=told,
+        score=score,
         verdicts=verdicts,
-        notes=notes(told),
-        tiles=_tiles(told, verdicts[0].space),
-        rows=_measure_rows(told),
+        notes=notes(score),
+        tiles=_tiles(score, verdicts[0].space),
+        rows=_measure_rows(score),
         galleries=galleries,
         tables={name: distance_table(of) for name, of in spaces.items()},
         has_pictures=sources[0].kind != "embeddings",
-        facts=_facts(told),
+        facts=_facts(score),
     )
 
 
-def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
+def _tiles(score: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     """The few numbers that the verdict rests on, each with what it is."""
-    summary = told["spaces"][space]
+    summary = score["spaces"][space]
     tiles = []
     if summary["ratio"] is not None:
         tiles.append((f"{summary['ratio']:.2f}", "of the distance of fresh real images"))
@@ -90,24 +89,24 @@ def _tiles(told: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     return tiles
 
 
-def _measure_rows(told: Mapping[str, Any]) -> list[MeasureRow]:
-    spaces = list(told["spaces"])
+def _measure_rows(score: Mapping[str, Any]) -> list[MeasureRow]:
     rows = []
-    for name in dict.fromkeys(words.split_key(key)[0] for key in told["values"]):
+    for name in dict.fromkeys(words.split_key(key)[0] for key in score["values"]):
         known = words.words(name)
+        keys = {space: f"{name}/{space}" for space in score["spaces"]}
         values = [
-            (space, told["values"][key], told["intervals"].get(key), meaning(told, name, space))
-            for space, key in ((space, f"{name}/{space}") for space in spaces)
+            (space, score["values"][key], score["intervals"].get(key), meaning(score, name, space))
+            for space, key in keys.items()
         ]
         label = f"{known.label} ({known.unit})" if known.unit else known.label
         rows.append(MeasureRow(name, label, f"{known.meaning} {known.trap}".strip(), values))
     return rows
 
 
-def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(score: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How the sets were compared."""
-    spaces = [(f"space {name}", _described(space)) for name, space in told["config"]["spaces"].items()]
-    return [*spaces, ("entropick", told["version"]), ("seed", str(told["config"]["seed"]))]
+    spaces = [(f"space {name}", _described(space)) for name, space in score["config"]["spaces"].items()]
+    return [*spaces, ("entropick", score["version"]), ("seed", str(score["config"]["seed"]))]
 
 
 def _described(space: Any) -> str:
@@ -141,23 +140,24 @@ def _picture(source: Source, row: int, path: str) -> Picture:
     except Exception:
         # A file that has gone since: the numbers stand without it.
         return Picture(name, path, None, False)
-    is_small = max(picture.size) <= _SMALL
     if max(picture.size) > _SIDE:
         picture = fitted(picture, _SIDE)
-    if is_small:
-        return Picture(name, path, _uri("png", encoded(picture, "PNG")), True)
-    return Picture(name, path, _uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    if max(picture.size) <= _SMALL:
+        return Picture(name, path, data_uri("png", encoded(picture, "PNG")), True)
+    return Picture(name, path, data_uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
 
 
 def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
     """The Vega-Lite specification of the histogram of one space."""
-    rows = _rows(summary["histogram"])
-    names = [name for key, name in _SETS.items() if key in summary["histogram"]]
-    colors = [GENERATED_COLOR, REFERENCE_COLOR][: len(names)]
+    histogram = summary["histogram"]
+    edges, sets = histogram["edges"], {name: histogram[key] for key, name in _SETS.items() if key in histogram}
+    rows = [
+        {"set": name, "low": low, "high": high, "share": share}
+        for name, shares in sets.items()
+        for low, high, share in zip(edges, edges[1:], shares, strict=False)
+        if share
+    ]
+    colors = [GENERATED_COLOR, REFERENCE_COLOR][: len(sets)]
     fills = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(opacity=0.6)
@@ -169,7 +169,7 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
             color=alt.Color(
                 "set:N",
                 title=None,
-                scale=alt.Scale(domain=names, range=colors),
+                scale=alt.Scale(domain=list(sets), range=colors),
                 legend=alt.Legend(symbolType="square"),
             ),
             tooltip=[
@@ -184,7 +184,7 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
     if summary["near_copy_distance"] is not None:
         border = alt.Chart(alt.InlineData(values=[{"at": summary["near_copy_distance"]}]))
         layers.append(border.mark_rule(strokeDash=[5, 3], strokeWidth=1.2).encode(x="at:Q"))
-    return specification(alt.layer(*layers), PAGE_INK, "container")
+    return specification(alt.layer(*layers), PAGE_INK)
 
 
 def distance_table(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -198,14 +198,3 @@ def distance_table(summary: Mapping[str, Any]) -> list[list[str]]:
         if any(shares)
     ]
     return [["distance", *(_SETS[key] for key in keys)], *rows]
-
-
-def _rows(histogram: Mapping[str, list[float]]) -> list[dict[str, Any]]:
-    edges = histogram["edges"]
-    return [
-        {"set": name, "low": low, "high": high, "share": share}
-        for key, name in _SETS.items()
-        if key in histogram
-        for low, high, share in zip(edges, edges[1:], histogram[key], strict=False)
-        if share
-    ]

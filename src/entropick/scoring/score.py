@@ -117,7 +117,16 @@ class Score(FilesCommand):
         for condition in self.conditions:
             condition.check(names)
         for name in self.measured:
-            self._check_roles(name)
+            missing = [role for role in MEASURES[name].roles if role not in self._roles]
+            if "reference" in missing:
+                raise InputError(
+                    f"metrics: {name} needs the role reference: give held-out real images with --reference."
+                )
+            if missing:
+                raise InputError(
+                    f"metrics: {name} needs the role {missing[0]}, which a score of files does not have, only a loop. "
+                    "Leave it out."
+                )
         if not self.measured:
             raise InputError(f"metrics: expected at least one of {', '.join(MEASURES)}.")
 
@@ -149,7 +158,7 @@ class Score(FilesCommand):
             run.stage(0, _stage(space), Inputs(settings={**settings, "space": space}), compute)
             for space in contents.spaces
         ]
-        told = {
+        judged = {
             "contents": contents,
             "config": config,
             "measured": [entry.values for entry in measured],
@@ -158,21 +167,11 @@ class Score(FilesCommand):
             "version": __version__,
         }
         # Conditions judge values and change none: others than before judge the same values again.
-        return run.stage(0, _JUDGE, Inputs(settings=told), _judge, may_change=True)
+        return run.stage(0, _JUDGE, Inputs(settings=judged), _judge, may_change=True)
 
     @property
     def _roles(self) -> set[str]:
         return {source.name for source in self.sources}
-
-    def _check_roles(self, name: str) -> None:
-        missing = [role for role in MEASURES[name].roles if role not in self._roles]
-        if "reference" in missing:
-            raise InputError(f"metrics: {name} needs the role reference: give held-out real images with --reference.")
-        if missing:
-            raise InputError(
-                f"metrics: {name} needs the role {missing[0]}, which a score of files does not have, only a loop. "
-                "Leave it out."
-            )
 
     def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
         """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
@@ -212,16 +211,16 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
         check_two_sets(sources, [rows_hash(X) for X in matrices.values()])
     say(f"measuring in {space.name}")
     seed = given["seed"] if given["intervals"] else None
-    told = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
-    if told.n_shared and not given["allow_same"]:
-        say(f"reference: {told.n_shared:,} images are in the training set as well and are left out.")
-    table = nearest_table(told, sources, candidates)
+    measured = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
+    if measured.n_shared and not given["allow_same"]:
+        say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
+    table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"
     shown = readable_columns({column: rows[: given["n_shown"]] for column, rows in table.items()})
     values = {
-        "values": told.values,
-        "intervals": told.intervals,
-        "space": {space.name: {**told.summary(), "nearest_file": name, "nearest": shown}},
+        "values": measured.values,
+        "intervals": measured.intervals,
+        "space": {space.name: {**measured.summary(), "nearest_file": name, "nearest": shown}},
         "skipped": skipped(sources, problems_of),
     }
     return Outcome({name: csv_text(table)}, values)
@@ -236,14 +235,14 @@ def _judge(given: Given, work: Work) -> Outcome:
     gone = {(bad["source"], bad["row"]): bad for of in measured for bad in of["skipped"]}
     n_gone = Counter(source for source, _ in gone)
     keys = [f"{name}/{space}" for of in measured for space in of["space"] for name in given["config"]["metrics"]]
-    found, intervals = (
-        {key: value for of in measured for key, value in of[part].items()} for part in ("values", "intervals")
+    found, intervals, spaces = (
+        {key: value for of in measured for key, value in of[part].items()} for part in ("values", "intervals", "space")
     )
     result = {
         "version": given["version"],
         "values": {key: found[key] for key in keys},
         "intervals": {key: intervals[key] for key in keys if key in intervals},
-        "spaces": {key: value for of in measured for key, value in of["space"].items()},
+        "spaces": spaces,
         "sizes": {
             source.name: {
                 "files_or_rows": len(source),

@@ -61,21 +61,21 @@ class Verdict:
         return self.level in ("copies", "some")
 
 
-def judge(told: Mapping[str, Any]) -> list[Verdict]:
+def judge(score: Mapping[str, Any]) -> list[Verdict]:
     """The verdict in each space of a ``score.json``, the most alarming first."""
-    verdicts = [_judge_space(told, space) for space in told["spaces"]]
+    verdicts = [_judge_space(score, space) for space in score["spaces"]]
     return sorted(verdicts, key=lambda verdict: _LEVELS.index(verdict.level))
 
 
-def _judge_space(told: Mapping[str, Any], space: str) -> Verdict:
-    summary = told["spaces"][space]
+def _judge_space(score: Mapping[str, Any], space: str) -> Verdict:
+    summary = score["spaces"][space]
     ratio, n = summary["ratio"], summary["n_generated"]
     share = summary["n_near_copies"] / n
     if summary["near_copy_distance"] is None:
         level, short, headline = _without_reference(summary["n_exact_copies"], n)
     else:
         level, short, headline = _with_reference(ratio, share, n)
-    return Verdict(space, level, short, headline, tuple(_sentences(told, space, ratio)))
+    return Verdict(space, level, short, headline, tuple(_sentences(score, space, ratio)))
 
 
 def _without_reference(n_exact: int, n: int) -> tuple[str, str, str]:
@@ -99,8 +99,8 @@ def _with_reference(ratio: float | None, share: float, n: int) -> tuple[str, str
     return "new", "as new", "No sign of copying: the generated images are as new as fresh real ones."
 
 
-def _sentences(told: Mapping[str, Any], space: str, ratio: float | None) -> list[str]:
-    summary = told["spaces"][space]
+def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> list[str]:
+    summary = score["spaces"][space]
     n, n_near, n_exact = (summary[name] for name in ("n_generated", "n_near_copies", "n_exact_copies"))
     lines = []
     if ratio is not None:
@@ -115,31 +115,31 @@ def _sentences(told: Mapping[str, Any], space: str, ratio: float | None) -> list
             f"images about {number(max(1.0, _FALSE_ALARMS * n), 2)} in {n:,} would be."
         )
     if shared := summary["n_reference_in_training"]:
-        kept = "too low" if told["config"]["allow_same"] else "of the others alone: they were left out"
+        kept = "too low" if score["config"]["allow_same"] else "of the others alone: they were left out"
         lines.append(f"{shared:,} reference images are in the training set as well; the baseline is {kept}.")
     return lines
 
 
-def meaning(told: Mapping[str, Any], name: str, space: str) -> str:
+def meaning(score: Mapping[str, Any], name: str, space: str) -> str:
     """A value in a few words: the verdict where there is one, else which direction is which."""
-    value = told["values"][f"{name}/{space}"]
+    value = score["values"][f"{name}/{space}"]
     if value is None:
         return "not finite"
     if name == "generalization_score_ratio":
-        found = next(verdict for verdict in judge(told) if verdict.space == space)
+        found = next(verdict for verdict in judge(score) if verdict.space == space)
         return f"{value:.2f} of fresh data: {found.short}"
     if name == "near_copy_rate":
         return f"{percent(value)} near copies, 1 % is chance"
     return words(name).reads
 
 
-def notes(told: Mapping[str, Any]) -> list[str]:
+def notes(score: Mapping[str, Any]) -> list[str]:
     """What to know before the numbers are compared with others."""
-    used = {role: of["used"] for role, of in told["sizes"].items()}
+    used = {role: of["used"] for role, of in score["sizes"].items()}
     lines = []
-    if told["left_out"]:
-        lines.append(f"Left out without a reference: {_listed(told['left_out'])}.")
-    measured = dict.fromkeys(key.partition("/")[0] for key in told["values"])
+    if score["left_out"]:
+        lines.append(f"Left out without a reference: {_listed(score['left_out'])}.")
+    measured = dict.fromkeys(key.partition("/")[0] for key in score["values"])
     sized = [name for name in measured if {"generated", "reference"} & set(words(name).moves_with)]
     if "reference" in used and used["reference"] != used["generated"] and sized:
         lines.append(

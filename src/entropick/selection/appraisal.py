@@ -133,7 +133,9 @@ def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0) -> Appr
             f"X: expected the rows that the selector was fitted on, got {len(features)} rows where it chose row "
             f"{int(selector.indices_.max())}."
         )
-    chosen = _measure(features, selector.indices_, selector.min_distance_, _known_radius(selector))
+    # Some selectors know it as they end; it is what would be measured.
+    radius = vars(selector).get("covering_radius_")
+    chosen = _measure(features, selector.indices_, selector.min_distance_, radius)
     return Appraisal(
         n_pool=len(features),
         n_samples=len(selector.indices_),
@@ -142,11 +144,6 @@ def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0) -> Appr
         control_seed=control_seed,
         certificate=_certificate(chosen, selector),
     )
-
-
-def _known_radius(selector: Selector) -> float | None:
-    radius = vars(selector).get("covering_radius_")
-    return None if radius is None else float(radius)
 
 
 def _control(X: Features, n: int, seed: int) -> Measures:
@@ -160,8 +157,7 @@ def _control(X: Features, n: int, seed: int) -> Measures:
 
 def _measure(X: Features, rows: Integers, min_distance: float, radius: float | None) -> Measures:
     points = X[rows]
-    if radius is None:
-        radius = float(nearest_neighbors(X, points).distances.max())
+    radius = float(nearest_neighbors(X, points).distances.max() if radius is None else radius)
     entropy = knn_entropy(points) if len(rows) > 1 else math.inf
     return Measures(radius, _finite(min_distance), _finite(entropy), duplicate_share(points))
 

@@ -15,6 +15,7 @@ import numpy as np
 from entropick import features
 from entropick.arrays import Integers
 from entropick.errors import DuplicateWarning, InputError
+from entropick.page.words import duration
 from entropick.processes import usable_device
 from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
@@ -175,7 +176,7 @@ class Choice(FilesCommand):
         cost = selection_forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
-            f"there: {_duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
+            f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
 
 
@@ -203,11 +204,11 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
         warnings.simplefilter("ignore", DuplicateWarning)
         rule.fit(X, groups[kept].astype(np.int64), work=work)
     say("measuring the choice beside a random one")
-    told = appraise(rule, X, control_seed=config["seed"]).summary()
+    appraisal = appraise(rule, X, control_seed=config["seed"]).summary()
     chosen = Rows(kept[rule.indices_], rule.distances_)
     output = Output(sources, candidates, classes)
     values = {
-        **told,
+        **appraisal,
         "n_distinct": rule.n_distinct_,
         "guard": guarding,
         "sources": output.counts(chosen, aside),
@@ -242,7 +243,3 @@ def _check_trusted(sources: Sequence[Source], rules: Sequence[Rule], kept: Integ
                 f"{rule.kind}: expected more than k = {k} rows of the trusted source {names}, got {left}{where}. "
                 "Trust another source."
             )
-
-
-def _duration(seconds: float) -> str:
-    return "under a second" if seconds < 1 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -25,7 +25,6 @@ _UNFINISHED = "selected.unfinished"
 # Pictures of a contact sheet, and how they lie on it.
 _N_PICTURES, _N_COLUMNS, _SIDE, _MARGIN = 100, 10, 96, 4
 _PAPER = (255, 255, 255)
-_COLUMNS = ("rank", "source", "path", "row", "distance")
 
 Files = Literal["none", "link", "copy"]
 
@@ -36,11 +35,6 @@ class Rows:
 
     rows: Integers
     distances: Floats
-
-    @classmethod
-    def none(cls) -> Rows:
-        """Not a single row."""
-        return cls(np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -61,12 +55,9 @@ class Output:
         if aside is not None:
             files[ASIDE] = csv_text(self._table(aside))
         if self.sources[0].kind != "embeddings":
-            sheets = {SHEET: chosen, ASIDE_SHEET: aside or Rows.none()}
-            files |= {
-                name: _sheet(self._places(shown.rows[:_N_PICTURES]))
-                for name, shown in sheets.items()
-                if len(shown.rows)
-            }
+            for name, shown in ((SHEET, chosen), (ASIDE_SHEET, aside)):
+                if shown is not None and len(shown.rows):
+                    files[name] = _sheet(self._places(shown.rows[:_N_PICTURES]))
         return files
 
     def counts(self, chosen: Rows, aside: Rows | None) -> dict[str, dict[str, int]]:
@@ -74,7 +65,7 @@ class Output:
         columns = {
             "files_or_rows": [len(source) for source in self.sources],
             "skipped": [len(bad) for bad in self.candidates.problems],
-            "set_aside": self._by_source(aside or Rows.none()),
+            "set_aside": [0] * len(self.sources) if aside is None else self._by_source(aside),
             "chosen": self._by_source(chosen),
         }
         names = [source.name for source in self.sources]
@@ -94,14 +85,13 @@ class Output:
 
     def _table(self, shown: Rows) -> dict[str, list[Any]]:
         places = self._places(shown.rows)
-        values = (
-            list(range(len(places))),
-            [source.name for source, _ in places],
-            [source.place(row) for source, row in places],
-            [row for _, row in places],
-            shown.distances.tolist(),
-        )
-        table: dict[str, list[Any]] = dict(zip(_COLUMNS, values, strict=True))
+        table: dict[str, list[Any]] = {
+            "rank": list(range(len(places))),
+            "source": [source.name for source, _ in places],
+            "path": [source.place(row) for source, row in places],
+            "row": [row for _, row in places],
+            "distance": shown.distances.tolist(),
+        }
         if self.classes is not None:
             table["class"] = [self.classes[row] for row in shown.rows.tolist()]
         return table
