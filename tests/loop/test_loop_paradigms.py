@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop
+from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop, write_images
 
 from entropick import FixedRealShare, FreshData, Replace
-from entropick.errors import InputError
+from entropick.errors import InputError, RunChanged
 from entropick.features.pixels import Pixels
+from entropick.run import History
 from entropick.selectors import Greedy, Random
 from entropick.selectors.guards import OutlierGuard
 
@@ -151,3 +152,22 @@ def test_fresh_and_planted_images_have_features_where_those_of_emitted_ones_are_
         run = loop.run(tmp_path / features.kind)
         found.append([run.load(n, "selection.parquet")["pool_row"].tolist() for n in (1, 2, 3)])
     assert found[0] == found[1]
+
+
+def test_a_stock_of_data_that_changed_on_the_way_is_refused_and_not_passed_on(tmp_path, images):
+    # The stock is read in iteration 2, perhaps hours after the real images.
+    kept, others = images.read_bytes(), None
+
+    def replaced(event):
+        nonlocal others
+        if (event.iteration, event.stage, event.status) == (1, "measure", "done"):
+            write_images(images, seed=1)
+            others = images.read_bytes()
+
+    loop = fresh_loop(images)
+    with pytest.raises(RunChanged, match=r"(?s)the data changed.*Restore the images"):
+        loop.run(tmp_path / "run", observer=replaced, shared=tmp_path / "shared")
+    assert others is not None and History(tmp_path / "run").find(0, "stock") is None
+    images.write_bytes(kept)
+    undisturbed = loop.run(tmp_path / "alone")
+    assert loop.run(tmp_path / "run", shared=tmp_path / "shared").seal == undisturbed.seal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import pkgutil
@@ -204,6 +205,24 @@ def test_a_broken_record_of_another_package_is_named(monkeypatch, record, told):
     with pytest.raises(ConfigError, match=f"their_theirs:RECORD is a Measure with the name 'theirs', got {told}.*Mend"):
         measure(Roles(), ["theirs"], space="s")
     assert words("theirs/pixels").label == "Theirs"
+
+
+def fails(roles):
+    raise ZeroDivisionError("oops")
+
+
+@pytest.mark.parametrize(
+    ("function", "came"),
+    [
+        (fails, r"theirs failed \(ZeroDivisionError\('oops'\)\)"),
+        (lambda roles: "high", "a number from theirs, got 'high'"),
+        (lambda roles: np.ones(3), "a number from theirs, got array"),
+    ],
+)
+def test_a_measure_that_gives_no_number_is_named(monkeypatch, function, came):
+    install(monkeypatch, theirs=dataclasses.replace(GAP, name="theirs", function=function))
+    with pytest.raises(InputError, match=came):
+        measure(Roles(training=np.ones((3, 1))), ["theirs"], space="s")
 
 
 def test_the_words_of_a_package_that_is_gone():

@@ -49,18 +49,14 @@ def data(run: Run, loop: Loop, check: Callable[[RealData, dict[str, Any]], None]
     put right in this directory.
     """
     now = loop.dataset.fingerprint()
-    old = run.ledger.find(0, "data")
-    if old and (was := old.values["fingerprint"]) != now:
-        raise RunChanged(
-            f"{run.folder}: the data changed:\n  dataset.fingerprint: was {was[:16]}…, now {now[:16]}…\n"
-            "Restore the images that the run began with, or give another --out."
-        )
+    if old := run.ledger.find(0, "data"):
+        _check_unchanged(old.values["fingerprint"], now)
     inputs = Inputs(settings={"dataset": loop.dataset, "fingerprint": now})
     return run.stage(0, "data", inputs, functools.partial(_data, check))
 
 
 def _data(check: Callable[[RealData, dict[str, Any]], None], given: Given, work: Work) -> Outcome:
-    real: RealData = given["dataset"].load(work=work)
+    real = _loaded(given, work)
     values = {
         "n_real": len(real.images),
         "n_reference": len(real.reference),
@@ -80,10 +76,25 @@ def stock(run: Run, loop: Loop, real: Entry) -> Entry:
 
 
 def _stock(given: Given, work: Work) -> Outcome:
-    real: RealData = given["dataset"].load(work=work)
+    real = _loaded(given, work)
     assert real.stock is not None
     files = {"stock.npy": real.stock, "stock_labels.npy": real.stock_labels}
     return Outcome({name: array for name, array in files.items() if array is not None}, {"n_images": len(real.stock)})
+
+
+def _loaded(given: Given, work: Work) -> RealData:
+    """The data set's images; RunChanged where they are not those of the declared fingerprint, or no longer."""
+    real: RealData = given["dataset"].load(work=work)
+    _check_unchanged(given["fingerprint"], given["dataset"].fingerprint())
+    return real
+
+
+def _check_unchanged(was: str, now: str) -> None:
+    if was != now:
+        raise RunChanged(
+            f"the data changed:\n  dataset.fingerprint: was {was[:16]}…, now {now[:16]}…\n"
+            "Restore the images that the run began with, or give another --out."
+        )
 
 
 def learn(run: Run, real: Entry, spaces: Sequence[Features]) -> list[Features]:

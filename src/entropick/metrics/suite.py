@@ -10,7 +10,7 @@ import numpy as np
 
 from entropick.arrays import check_count, check_real
 from entropick.component import Registry, check_known
-from entropick.errors import ConfigError, InputError
+from entropick.errors import ConfigError, EntropickError, InputError
 from entropick.metrics.base import Measure, Roles
 from entropick.random_stream import RandomStream
 
@@ -97,8 +97,23 @@ def measure(roles: Roles, names: Sequence[str], *, space: str) -> dict[str, floa
     """
     check_measures(names)
     check_roles(roles, names)
-    values = {f"{name}/{space}": MEASURES[name].function(roles) for name in names}
+    values = {f"{name}/{space}": _number(MEASURES[name], roles) for name in names}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _number(measure: Measure, roles: Roles) -> float:
+    """The measure's value; what its function raises or returns otherwise is an InputError that names it."""
+    try:
+        value = measure.function(roles)
+    except EntropickError:
+        raise
+    except Exception as error:
+        raise InputError(f"metrics: {measure.name} failed ({error!r}). Mend its function, or leave it out.") from error
+    if not isinstance(value, int | float | np.number) or np.iscomplexobj(value):
+        raise InputError(
+            f"metrics: expected a number from {measure.name}, got {value!r:.80}. Mend its function, or leave it out."
+        )
+    return float(value)
 
 
 def interval(
@@ -167,7 +182,7 @@ def interval(
     check_measures([name])
     check_roles(roles, [name])
     measure = MEASURES[name]
-    value = measure.function(roles)
+    value = _number(measure, roles)
     stream = RandomStream(seed, stage="interval")
     squares = [_difference(measure, roles, stream.rng(i)) ** 2 for i in range(n_resamples)]
     reach = float(t.ppf((1 + level) / 2, n_resamples)) * math.sqrt(math.fsum(squares) / n_resamples / 4)
@@ -184,5 +199,5 @@ def _difference(measure: Measure, roles: Roles, rng: np.random.Generator) -> flo
         half = len(X) // 2
         # Ascending, so that a memory map is read in order.
         first[role], second[role] = (X[np.sort(part)] for part in (order[:half], order[half : 2 * half]))
-    values = [measure.function(dataclasses.replace(roles, **half)) for half in (first, second)]
+    values = [_number(measure, dataclasses.replace(roles, **half)) for half in (first, second)]
     return values[0] - values[1]

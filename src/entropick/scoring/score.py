@@ -90,8 +90,10 @@ class Score(FilesCommand):
     @property
     def measured(self) -> tuple[str, ...]:
         """The measures that are computed, in the order of `MEASURES`."""
-        possible = [name for name in MEASURES if set(MEASURES[name].roles) <= self._roles]
-        asked = set(possible if self.metrics is None else self.metrics)
+        asked = set(self.metrics or ())
+        if self.metrics is None:
+            # Only here are records looked at that nobody asked for by name.
+            asked = {name for name in MEASURES if set(MEASURES[name].roles) <= self._roles}
         asked |= {condition.metric for condition in self.conditions}
         return tuple(name for name in MEASURES if name in asked)
 
