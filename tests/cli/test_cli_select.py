@@ -196,6 +196,17 @@ def test_the_chosen_files_themselves(cli, place, flag):
     assert (one.stat().st_nlink > 1) == (flag == "--link")
 
 
+@pytest.mark.parametrize("flag", ["--link", "--copy"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.unlink() or path.write_bytes(b"junk")])
+def test_chosen_files_that_are_gone_or_others_are_placed_again(cli, place, flag, damage):
+    line = ["select", "real=real", "--n", "10", flag, "--out", "out"]
+    assert cli(*line).code == 0
+    chosen = hashes(place / "out" / "selected")
+    damage(next((place / "out" / "selected").rglob("*.png")))
+    assert hashes(place / "out" / "selected") != chosen
+    assert cli(*line).code == 0 and hashes(place / "out" / "selected") == chosen
+
+
 def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, monkeypatch):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     assert cli(*line).code == 0

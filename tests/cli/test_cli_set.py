@@ -75,3 +75,12 @@ def test_a_file_of_embeddings_has_no_parameters(cli, place):
 def test_another_guard_by_its_kind(cli, place):
     ended = cli(*LINE, "--guard", "real", *sets("guard.kind=no-such-guard"))
     assert ended.code == 2 and "--guard: there is no kind 'no-such-guard'; known are outlier-guard" in ended.err
+
+
+FLAGS = {"selector.n_samples=3": "--n", "guard.trusted=1": "--guard", "selector.minimum=[1]": "--quota or --balance"}
+
+
+@pytest.mark.parametrize("text", FLAGS)
+def test_what_a_flag_gives_is_not_set_beside_it(cli, place, text):
+    ended = cli(*LINE, "--guard", "real", *sets(text))
+    assert ended.code == 2 and f"Use {FLAGS[text]}." in ended.err and not (place / "out").exists()

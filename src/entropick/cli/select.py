@@ -91,6 +91,8 @@ class Select(FilesFlags):
             check_known(section, ("selector", "guard", "features"), "--set")
             if not parameter:
                 raise ConfigError(f"--set: expected {section}.PARAMETER=VALUE, got {key!r} without a parameter.")
+            if key in _FLAGS:
+                raise ConfigError(f"--set: expected a parameter that no flag gives, got {key!r}. Use {_FLAGS[key]}.")
             set_parameter({"--set": parts}, key, value, prefix="--set ")
         return Choice(
             sources=sources,
@@ -117,6 +119,18 @@ class Select(FilesFlags):
             table["trusted"] = source_number(sources, self.trusted, role="--trusted")
         table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}
         return table
+
+
+# Parameters that have flags of their own, where names of sources and all rows of a pool are known.
+_FLAGS = {
+    "selector.kind": "--method",
+    "selector.n_samples": "--n",
+    "selector.random_state": "--seed",
+    "selector.device": "--device",
+    "selector.minimum": "--quota or --balance",
+    "selector.trusted": "--trusted",
+    "guard.trusted": "--guard",
+}
 
 
 def _quotas(texts: Sequence[str]) -> dict[str, float]:

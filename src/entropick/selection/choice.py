@@ -22,7 +22,7 @@ from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection.appraisal import appraise
-from entropick.selection.output import CHOSEN, MANIFEST, Files, Output, Rows, place_files, remove_written
+from entropick.selection.output import MANIFEST, Files, Output, Rows, place_files, remove_written
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED
 from entropick.sources import (
@@ -136,7 +136,7 @@ class Choice(FilesCommand):
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
         compute = partial(_choose, found=found, cache=run.work / "features", out=run.folder, say=say)
         entry = run.stage(0, _STAGE, Inputs(settings={**settings, "config": config}), compute)
-        if self.files != "none" and not (run.folder / CHOSEN).is_dir():
+        if self.files != "none":
             place_files(run.folder, self.sources, run.load(entry, MANIFEST), link=self.files == "link", work=work)
         return entry
 

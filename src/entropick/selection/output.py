@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 from collections import Counter
@@ -102,19 +103,24 @@ class Output:
 
 
 def place_files(out: Path, sources: Sequence[Source], manifest: Mapping[str, Any], *, link: bool, work: Work) -> None:
-    """Link or copy the files that a manifest names into a folder; it is built aside and renamed when it is whole."""
+    """Link or copy the files that a manifest names into a folder; it is built aside and renamed when it is whole.
+
+    A folder that holds all of them, byte for byte, is left as it is.
+    """
     by_name = {source.name: source for source in sources}
+    rows = zip(manifest["source"], manifest["row"], strict=True)
+    files = [(by_name[name], by_name[name].files[row]) for name, row in rows]
     aside = out / _UNFINISHED
     with storage_errors(out / CHOSEN):
+        if all(_is_placed(file, out / CHOSEN / source.name / file.relative_to(source.path)) for source, file in files):
+            return
         for old in (aside, out / CHOSEN):
             if old.exists():
                 shutil.rmtree(old)
         try:
-            for done, (name, row) in enumerate(zip(manifest["source"], manifest["row"], strict=True), start=1):
-                source = by_name[name]
-                file = source.files[row]
-                place(file, aside / name / file.relative_to(source.path), link=link)
-                work.progress(done, len(manifest["row"]), "files")
+            for done, (source, file) in enumerate(files, start=1):
+                place(file, aside / source.name / file.relative_to(source.path), link=link)
+                work.progress(done, len(files), "files")
             aside.rename(out / CHOSEN)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
@@ -129,6 +135,10 @@ def remove_written(out: Path) -> None:
         for folder in (out / CHOSEN, out / _UNFINISHED):
             if folder.exists():
                 shutil.rmtree(folder)
+
+
+def _is_placed(file: Path, target: Path) -> bool:
+    return target.is_file() and (target.samefile(file) or filecmp.cmp(file, target, shallow=False))
 
 
 def place(file: Path, target: Path, *, link: bool) -> None:
