@@ -24,13 +24,12 @@ from entropick.run import (
     History,
     Pace,
     Place,
+    Seal,
     Shared,
     check_config,
     locked,
     places,
-    read_json,
     read_study_file,
-    write_json,
 )
 
 WORK = "work"
@@ -208,6 +207,7 @@ class Study:
             problems = _run_here(here, task, count)
             gpus = n_gpus(self) if elsewhere else 0
             problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads, gpus=gpus)
+            _promise_runs(folder)
             _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()
             return count.computed
@@ -225,10 +225,9 @@ class Study:
 
     def _register(self, folder: Path) -> None:
         """Refuse changed arms, then write down what the directory is about."""
-        path = folder / STUDY
-        described = self.describe()
-        if path.exists():
-            before = read_study_file(folder)
+        seal, described = Seal(folder), self.describe()
+        if (folder / STUDY).exists() or STUDY in seal.copies:
+            before = seal.copies.get(STUDY) or read_study_file(folder)
             is_begun = any((folder / place.path / LEDGER).exists() for place in places(before))
             if is_begun and before["threads"] != self.threads:
                 raise RunChanged(
@@ -243,8 +242,15 @@ class Study:
                 described[name] = list(dict.fromkeys([*before[name], *described[name]]))
         for arm_run in self.arm_runs():
             check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
-        if not path.exists() or read_json(path) != described:
-            write_json(path, described)
+        seal.write(STUDY, described)
+        _promise_runs(folder)
+
+
+def _promise_runs(folder: Path) -> None:
+    """Seal which runs of the study have begun, so that a lost one is missed."""
+    seal = Seal(folder)
+    begun = {place.path for place in places(seal.copies[STUDY]) if (folder / place.path / LEDGER).exists()}
+    seal.promise_runs({*seal.runs, *begun})
 
 
 def n_gpus(study: Study) -> int:

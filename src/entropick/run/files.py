@@ -143,7 +143,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise RunDamaged(f"{path} is not readable as JSON ({error}). Restore it, or use a new directory.") from error
+        raise RunDamaged(
+            f"{path} is not readable as JSON ({error}). `entropick verify {path.parent} --repair` restores what it can."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> FileRecord:
