@@ -1,11 +1,12 @@
 """The command line. Thin: it parses, calls, prints and chooses the exit code; the only place that prints.
 
 Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 75 the budget is spent
-(repeat the command), 130 interrupted.
+or a signal asked to stop (repeat the command), 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -23,6 +24,7 @@ from entropick.cli.terminal import print_anything
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
 from entropick.processes.ranks import Team, joined
 from entropick.processes.spread import plain_warning
+from entropick.processes.stop import stoppable
 
 EXIT_MISTAKE = 2
 EXIT_BUDGET = 75
@@ -89,7 +91,8 @@ def _run(arguments: Sequence[str], team: Team) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
-        return int(command.execute(team) if isinstance(command, Run) else command.execute())
+        with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
+            return int(command.execute(team) if isinstance(command, Run) else command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)
         return EXIT_BUDGET

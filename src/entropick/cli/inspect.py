@@ -101,6 +101,8 @@ class Report:
     """Run or study directories, finished or not; of several, each has its own page."""
     figures: Annotated[Path | None, says("no such files", metavar="DIR")] = None
     """A directory for the figures as single files; of several studies, a folder in it for each."""
+    out: Annotated[Path | None, says("the study's directory", metavar="DIR")] = None
+    """A directory for the page; of several studies, a folder in it for each."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
 
@@ -110,6 +112,8 @@ class Report:
             check_choice(name, ("svg", "pdf", "png"), name="--format")
         if self.figures is not None:
             check_directory(self.figures, flag="--figures")
+        if self.out is not None:
+            check_directory(self.out, flag="--out")
         if not self.folders:
             raise ConfigError("expected at least one run or study directory.")
         for folder in self.folders:
@@ -122,9 +126,11 @@ class Report:
 
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
         for folder in self.folders:
-            console.print(f"page: {report.write_page(folder)}")
+            below = "" if len(self.folders) == 1 else folder.resolve().name
+            path = None if self.out is None else self.out / below / "report.html"
+            console.print(f"page: {report.write_page(folder, path)}")
             if self.figures is not None:
-                out = self.figures if len(self.folders) == 1 else self.figures / folder.resolve().name
+                out = self.figures / below
                 written = report.write_figures(folder, out, formats=self.format)
                 console.print(f"{len(written)} figure files in {out}")
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,9 +31,11 @@ from entropick.run import (
     locked,
     places,
     read_study_file,
+    remove_partial,
 )
 
 WORK = "work"
+_OF_OTHERS = ("report.html", "selection.json", "score.json", "score.html", LEDGER)
 _MOST_THREADS = 1024
 # An interrupted study's processes may take a moment to die.
 _ARM_WAIT_SECONDS = 10.0
@@ -195,7 +198,13 @@ class Study:
         folder = Path(folder)
         deadline = None if budget_seconds is None else time.time() + budget_seconds
         others = [self._reusable(Path(other)) for other in reuse]
+        if not os.access(folder, os.W_OK) and all(_is_finished(folder / run.path, run.loop) for run in self.arm_runs()):
+            # Nothing is to be written, so a read-only disk is no hindrance.
+            self._check_arms(folder)
+            return 0
+        _check_folder(folder)
         with locked(folder):
+            remove_partial(folder)
             self._register(folder)
             for other in others:
                 Shared(folder / WORK).adopt(other)
@@ -223,6 +232,10 @@ class Study:
             )
         return Shared(other / WORK)
 
+    def _check_arms(self, folder: Path) -> None:
+        for arm_run in self.arm_runs():
+            check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
+
     def _register(self, folder: Path) -> None:
         """Refuse changed arms, then write down what the directory is about."""
         seal, described = Seal(folder), self.describe()
@@ -240,10 +253,19 @@ class Study:
             described["arms"] = {**before["arms"], **described["arms"]}
             for name in ("seeds", "sizes"):
                 described[name] = list(dict.fromkeys([*before[name], *described[name]]))
-        for arm_run in self.arm_runs():
-            check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
+        self._check_arms(folder)
         seal.write(STUDY, described)
         _promise_runs(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with results of something else: a page, a selection, a score, a single run."""
+    others = [name for name in _OF_OTHERS if (folder / name).exists()]
+    if others and not any((folder / name).exists() for name in (STUDY, "arms")):
+        raise InputError(
+            f"out: expected a new folder or one of an earlier study, but {folder} holds {others[0]} of something else. "
+            "Give another --out."
+        )
 
 
 def _promise_runs(folder: Path) -> None:

@@ -28,11 +28,13 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed
+from entropick.processes.stop import SIGNALS
 from entropick.work import Passing, State, Work
 
 # Helpers wait while the leader selects, measures and draws; a connection that breaks is noticed at once.
 _PATIENCE = timedelta(days=365)
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_SAVE = 25.0
 
 
 class Wire(Protocol):
@@ -251,7 +253,8 @@ class _Sharing(Passing):
 def joined() -> Iterator[Team]:
     """The team that this process is in: what ``torchrun`` started, else itself alone.
 
-    A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C to the leader.
+    A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C and every signal
+    that asks to stop to the leader.
     """
     size = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if size == 1:
@@ -259,7 +262,8 @@ def joined() -> Iterator[Team]:
         return
     rank = int(os.environ["RANK"])
     if rank:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, *SIGNALS):
+            signal.signal(number, signal.SIG_IGN)
         warnings.simplefilter("ignore")
     with _dying_with_parent():
         connections = _Connections()
@@ -319,12 +323,14 @@ def _limit_threads(threads: int) -> None:
 
 @contextlib.contextmanager
 def _dying_with_parent() -> Iterator[None]:
-    """End this process once torchrun is gone without having ended it."""
+    """End this process once torchrun is gone without having ended it; the leader saves what it has."""
     parent, is_over = os.getppid(), threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
             if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                is_over.wait(_SECONDS_TO_SAVE)
                 os._exit(1)
 
     thread = threading.Thread(target=watch, daemon=True)

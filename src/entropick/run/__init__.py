@@ -11,7 +11,7 @@ the last checkpoint inside its stage.
 """
 
 from entropick.run.directory import Event, Observer, Outcome, Run, ignore
-from entropick.run.files import fingerprint, read_content, read_json, write_atomic, write_json
+from entropick.run.files import fingerprint, read_content, read_json, remove_partial, write_atomic, write_json
 from entropick.run.folder import (
     MAY_GROW,
     check_config,
@@ -72,6 +72,7 @@ __all__ = [
     "read_json",
     "read_study_file",
     "record_environment",
+    "remove_partial",
     "repair_run",
     "verify",
     "verify_run",

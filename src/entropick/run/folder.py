@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked
-from entropick.run.files import read_json, storage_errors
+from entropick.run.files import UNABLE, read_json, storage_errors
 from entropick.run.ledger import LEDGER
 from entropick.run.seal import CONFIG, ENVIRONMENT, Seal
 
@@ -50,6 +50,13 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             raise RunLocked(
                 f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another --out."
             ) from None
+        except OSError as error:
+            if error.errno not in UNABLE:
+                raise
+            raise RunError(
+                f"{folder}: expected a file system on which files can be locked, but: {error.strerror}. Without a lock "
+                "two processes could spoil each other's results. Give an --out on another file system."
+            ) from error
     try:
         with contextlib.suppress(OSError):
             (folder / _HOLDER).write_text(str(os.getpid()))
@@ -69,6 +76,8 @@ def is_locked(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # who cannot lock it, as on a read-only disk, cannot work in it
+        return False
     lock.release()
     return False
 

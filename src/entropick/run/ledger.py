@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunDamaged
-from entropick.run.files import FileRecord, canonical_json, storage_errors, sync_folder, write_atomic
+from entropick.run.files import FileRecord, canonical_json, storage_errors, sync, sync_folder, write_atomic
 
 LEDGER = "ledger.jsonl"
 
@@ -114,7 +114,7 @@ class Ledger:
             try:
                 if file.write(line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
+                sync(file.fileno())
                 if not self.n_bytes:
                     sync_folder(self.path.parent)
             except OSError:
