@@ -20,7 +20,7 @@ from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
-from entropick.cli.terminal import print_anything
+from entropick.cli.terminal import steady_output
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
 from entropick.processes.ranks import Team, joined
 from entropick.processes.spread import plain_warning
@@ -45,11 +45,11 @@ Command = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    print_anything()
     warnings.formatwarning = plain_warning
     try:
-        with joined() as team:
+        with steady_output(), joined() as team:
             exit_code = _lead(arguments, team) if team.rank == 0 else _follow(team)
+            sys.stdout.flush()
         team.leave(exit_code)
         return exit_code
     except BrokenPipeError:
