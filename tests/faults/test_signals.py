@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from entropick import work
 from entropick.cli import main
 from entropick.errors import BudgetSpent
-from entropick.processes import stop
 
 STUDY = """
 name = "long"
@@ -65,16 +65,16 @@ def test_a_signal_saves_a_checkpoint_and_ends_with_75_within_30_seconds(training
 def test_a_second_signal_ends_at_once(monkeypatch):
     ended = []
     monkeypatch.setattr("os._exit", ended.append)
-    with stop.stoppable():
+    with work.stoppable():
         signal.raise_signal(signal.SIGTERM)
-        assert ended == [] and stop.asked_to_stop() == "SIGTERM"
+        assert ended == [] and work.asked_to_stop() == "SIGTERM"
         signal.raise_signal(signal.SIGHUP)
-    assert ended == [128 + signal.SIGHUP] and stop.asked_to_stop() == ""
+    assert ended == [128 + signal.SIGHUP] and work.asked_to_stop() == ""
 
 
 def test_where_no_checkpoint_comes_in_time_the_command_ends_all_the_same(monkeypatch):
-    monkeypatch.setattr(stop, "_GRACE_SECONDS", 1)
-    with pytest.raises(BudgetSpent, match="stopped by SIGUSR1"), stop.stoppable():
+    monkeypatch.setattr(work, "_GRACE_SECONDS", 1)
+    with pytest.raises(BudgetSpent, match="stopped by SIGUSR1"), work.stoppable():
         signal.raise_signal(signal.SIGUSR1)
         time.sleep(20)
 
@@ -82,8 +82,8 @@ def test_where_no_checkpoint_comes_in_time_the_command_ends_all_the_same(monkeyp
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stop.stoppable():
+        with work.stoppable():
             signal.raise_signal(signal.SIGHUP)
-            assert stop.asked_to_stop() == ""
+            assert work.asked_to_stop() == ""
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -24,7 +24,7 @@ from entropick.cli.terminal import steady_output
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
 from entropick.processes.ranks import Team, joined
 from entropick.processes.spread import plain_warning
-from entropick.processes.stop import stoppable
+from entropick.work import stoppable
 
 EXIT_MISTAKE = 2
 EXIT_BUDGET = 75

@@ -28,8 +28,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed
-from entropick.processes.stop import SIGNALS
-from entropick.work import Passing, State, Work
+from entropick.work import SIGNALS, Passing, State, Work
 
 # Helpers wait while the leader selects, measures and draws; a connection that breaks is noticed at once.
 _PATIENCE = timedelta(days=365)

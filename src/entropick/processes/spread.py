@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
 from entropick.errors import BudgetSpent, EntropickError, StudyFailed
-from entropick.processes.stop import stoppable, telling
+from entropick.work import stoppable, telling
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Progress more often than this cannot be seen, but costs time to send.

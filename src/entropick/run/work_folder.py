@@ -22,10 +22,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from entropick.errors import BudgetSpent, RunDamaged
-from entropick.processes.stop import asked_to_stop, stopped
 from entropick.run.files import canonical_json, hash_file, read_json, storage_errors, write_atomic, write_json
 from entropick.run.ledger import LEDGER, Entry, intact_entries
-from entropick.work import Arrays, State, Work
+from entropick.work import Arrays, State, Work, asked_to_stop, stopped
 
 _KEPT = 2
 
