@@ -1,5 +1,7 @@
 import shutil
 
+import pytest
+
 from entropick.run import History
 
 LONG = "arms/accumulate+threshold-decay/seed-0"
@@ -122,3 +124,52 @@ def test_a_report_of_several_studies_has_a_folder_of_figures_for_each(cli, finis
     assert ended.code == 0
     assert sorted(folder.name for folder in (tmp_path / "figures").iterdir()) == ["finished", "other"]
     assert (other / "report.html").is_file()
+
+
+@pytest.mark.parametrize("damage", ["other numbers", "cut short", "missing"])
+def test_verify_names_a_damaged_study_file_and_repairs_it(cli, finished, study_file, damage):
+    path = finished / "study.json"
+    before = path.read_text()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text(
+            before[:100] if damage == "cut short" else before.replace('"n_iterations": 2', '"n_iterations": 3')
+        )
+    ended = cli("verify", finished)
+    assert ended.code == 2 and f"{path} is not what was written" in ended.out and "1 damaged" in ended.out
+    assert cli("verify", finished, "--repair").code == 0 and path.read_text() == before
+    assert cli("verify", finished).code == 0 and cli("status", finished).code == 0
+
+
+def test_a_damaged_study_file_is_written_anew_by_the_same_command(cli, finished, study_file):
+    (finished / "study.json").write_text("{")
+    assert cli("run", study_file, "--out", finished, "--workers", 1).code == 0 and cli("verify", finished).code == 0
+
+
+def test_verify_counts_the_runs_of_a_study(cli, finished, study_file):
+    shutil.rmtree(finished / "arms" / "replace")
+    ended = cli("verify", finished)
+    assert ended.code == 2 and "arms/replace/seed-0 is missing: the study had begun this run" in ended.out
+    assert cli("verify", finished, "--repair").code == 0
+    ended = cli("verify", finished)
+    assert ended.code == 0 and f"{finished}: not begun: arms/replace/seed-0" in ended.out
+    assert cli("run", study_file, "--out", finished, "--workers", 1).code == 0
+    assert cli("verify", finished).out.endswith("all as written\n")
+
+
+def test_verify_counts_iterations_against_the_config(cli, study_file, tmp_path):
+    command = ("run", study_file, "--out", tmp_path / "out", "--workers", 1, "--arms", "replace")
+    assert cli(*command, "--iterations", 1).code == 0 and cli(*command, "--budget", "0.000001s").code == 75
+    ended = cli("verify", tmp_path / "out")
+    assert ended.code == 0 and "arms/replace/seed-0: 1 of 2 iterations done" in ended.out
+
+
+@pytest.mark.parametrize("content", ["{", "", '{"environments": [1, {}]}', '{"environments": 3}'])
+def test_a_damaged_record_of_the_environment_stops_nothing_and_is_told(cli, finished, content):
+    path = finished / "arms" / "replace" / "seed-0" / "environment.json"
+    path.write_text(content)
+    assert cli("report", finished).code == 0 and cli("status", finished, "--costs").code == 0
+    assert f"{finished.name}/arms/replace/seed-0/environment.json" in (finished / "report.html").read_text()
+    ended = cli("verify", finished)
+    assert ended.code == 2 and f"{path} is not what was written" in ended.out

@@ -15,7 +15,7 @@ from typing import Any
 
 from entropick.run import LEDGER, find_runs
 
-_BESIDES = ("environment.json", ".lock")
+_BESIDES = ("environment.json", ".lock", ".seal.json")
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """The command line. Thin: it parses, calls, prints and chooses the exit code; the only place that prints.
 
 Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 75 the budget is spent
-(repeat the command), 130 interrupted.
+or a signal asked to stop (repeat the command), 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -19,10 +20,11 @@ from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
-from entropick.cli.terminal import print_anything
+from entropick.cli.terminal import steady_output
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
+from entropick.work import stoppable
 
 EXIT_MISTAKE = 2
 EXIT_BUDGET = 75
@@ -43,11 +45,11 @@ Command = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    print_anything()
     warnings.formatwarning = plain_warning
     try:
-        with joined() as ranks:
+        with steady_output(), joined() as ranks:
             exit_code = _lead(arguments, ranks) if ranks.rank == 0 else _follow(ranks)
+            sys.stdout.flush()
         ranks.leave(exit_code)
         return exit_code
     except BrokenPipeError:
@@ -89,7 +91,8 @@ def _run(arguments: Sequence[str], ranks: Ranks) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
-        return int(command.execute(ranks) if isinstance(command, Run) else command.execute())
+        with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
+            return int(command.execute(ranks) if isinstance(command, Run) else command.execute())
     except BudgetSpent as stop:
         print(f"entropick: {stop}", file=sys.stderr)
         return EXIT_BUDGET

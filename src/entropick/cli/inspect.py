@@ -26,7 +26,7 @@ from entropick.run import (
     read_config,
     read_study_file,
     repair_run,
-    verify_run,
+    verify,
 )
 
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
@@ -59,7 +59,7 @@ class Status:
 
 @dataclass
 class Verify:
-    """Hash every file and check every ledger line again; damage is named.
+    """Hash every file and check every ledger line and seal again; damage is named.
 
     Exit code 2 where there is damage.
     """
@@ -67,22 +67,27 @@ class Verify:
     folder: Folder
     """A run or study directory."""
     repair: bool = False
-    """Cut each damaged ledger before its first damage; the run command then computes the rest anew."""
+    """Restore what has a sealed copy, and cut each damaged ledger before its first damage; the run command then
+    computes the rest anew."""
 
     def execute(self) -> int:
         """Print what was found."""
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
-        found = [verify_run(path) for path in find_runs(self.folder)]
+        found = verify(self.folder)
         damaged = [verification for verification in found if verification.damages]
         for verification in damaged:
             for damage in verification.damages:
                 console.print(damage)
             if self.repair:
                 repair_run(verification)
-                console.print(f"{verification.folder}: kept {verification.n_intact} intact ledger lines.")
+                if verification.is_run:
+                    console.print(f"{verification.folder}: kept {verification.n_intact} intact ledger lines.")
+        for verification in found:
+            if verification.unfinished:
+                console.print(f"{verification.folder}: {verification.unfinished}")
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
         verdict = _verdict(len(damaged), repaired=self.repair)
-        console.print(f"{len(found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
+        console.print(f"{sum(v.is_run for v in found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
         return 0 if not damaged or self.repair else 2
 
 
@@ -96,6 +101,8 @@ class Report:
     """Run or study directories, finished or not; of several, each has its own page."""
     figures: Annotated[Path | None, says("no such files", metavar="DIR")] = None
     """A directory for the figures as single files; of several studies, a folder in it for each."""
+    out: Annotated[Path | None, says("the study's directory", metavar="DIR")] = None
+    """A directory for the page; of several studies, a folder in it for each."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
 
@@ -105,6 +112,8 @@ class Report:
             check_choice(name, ("svg", "pdf", "png"), name="--format")
         if self.figures is not None:
             check_directory(self.figures, flag="--figures")
+        if self.out is not None:
+            check_directory(self.out, flag="--out")
         if not self.folders:
             raise ConfigError("expected at least one run or study directory.")
         for folder in self.folders:
@@ -117,9 +126,11 @@ class Report:
 
         console = Terminal(soft_wrap=True, highlight=False, markup=False)
         for folder in self.folders:
-            console.print(f"page: {report.write_page(folder)}")
+            below = "" if len(self.folders) == 1 else folder.resolve().name
+            path = None if self.out is None else self.out / below / "report.html"
+            console.print(f"page: {report.write_page(folder, path)}")
             if self.figures is not None:
-                out = self.figures if len(self.folders) == 1 else self.figures / folder.resolve().name
+                out = self.figures / below
                 written = report.write_figures(folder, out, formats=self.format)
                 console.print(f"{len(written)} figure files in {out}")
         return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,11 +22,57 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
-def print_anything() -> None:
-    """Print letters that the terminal's encoding does not have as escapes, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+@contextlib.contextmanager
+def steady_output() -> Iterator[None]:
+    """Within, no output stops the work: letters that an encoding does not have are printed as escapes, and what cannot
+    be written (a full disk, a closed file) is said once on stderr. A broken pipe stays an error.
+    """
+    with contextlib.ExitStack() as stack:
+        for redirect, stream in ((contextlib.redirect_stderr, sys.stderr), (contextlib.redirect_stdout, sys.stdout)):
+            # A closed stream is None; its number must not go to the next file that is opened, where others print too.
+            stream = stream or stack.enter_context(open(os.devnull, "w"))
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+            stack.enter_context(redirect(_Steady(stream)))
+        yield
+
+
+class _Steady:
+    """A stream of text that leaves off writing once it cannot."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible."""
+        self._attempt(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, act: Callable[..., Any], *args: Any) -> None:
+        if self._is_lost:
+            return
+        try:
+            act(*args)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._is_lost = True
+            # What is buffered still has to go somewhere when Python ends.
+            with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            if sys.stderr is not self:
+                why = error.strerror or error
+                print(
+                    f"entropick: warning: the output cannot be written ({why}); going on without it.", file=sys.stderr
+                )
 
 
 def print_columns(lines: Sequence[Sequence[str]], console: Console) -> None:

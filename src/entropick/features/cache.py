@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
@@ -22,10 +20,10 @@ from entropick.run.files import (
     hash_file,
     read_content,
     read_json,
-    storage_errors,
     write_content,
     write_json,
 )
+from entropick.run.work_folder import waiting_lock
 from entropick.work import Work
 
 # Images kept together, and images between two signs of life.
@@ -54,7 +52,7 @@ class FeatureCache:
         """Features of `n` images, part by part, each with the rows that have none and why; `read` gives the images."""
         folder = self.folder / fingerprint({"encoder": encoder.identity(), "content": content})[:16]
         found = []
-        with _held(folder):
+        with waiting_lock(folder / ".lock"):
             for start in range(0, n, _PART):
                 rows = range(start, min(start + _PART, n))
                 path = folder / f"{start:09d}.npy"
@@ -76,7 +74,7 @@ class FeatureCache:
         encoder = dataclasses.replace(encoder)
         folder = self.folder / f"learned-{fingerprint(encoder.identity())[:16]}"
         weights, known = folder / "weights.safetensors", folder / "known.json"
-        with _held(folder):
+        with waiting_lock(folder / ".lock"):
             if not known.exists():
                 encoder.fit(*lessons_of(encoder), work=work)
                 arrays, state = encoder.state()
@@ -139,12 +137,3 @@ def _is_intact(path: Path) -> bool:
 
 def _notes(path: Path) -> Path:
     return path.with_suffix(".json")
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Another process that wants the same features waits here for those of this one."""
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -24,16 +25,17 @@ from entropick.run import (
     History,
     Pace,
     Place,
+    Seal,
     Shared,
     check_config,
     locked,
     places,
-    read_json,
     read_study_file,
-    write_json,
+    remove_partial,
 )
 
 WORK = "work"
+_OF_OTHERS = ("report.html", "selection.json", "score.json", "score.html", LEDGER)
 _MOST_THREADS = 1024
 # An interrupted study's processes may take a moment to die.
 _ARM_WAIT_SECONDS = 10.0
@@ -196,7 +198,13 @@ class Study:
         folder = Path(folder)
         deadline = None if budget_seconds is None else time.time() + budget_seconds
         others = [self._reusable(Path(other)) for other in reuse]
+        if not os.access(folder, os.W_OK) and all(_is_finished(folder / run.path, run.loop) for run in self.arm_runs()):
+            # Nothing is to be written, so a read-only disk is no hindrance.
+            self._check_arms(folder)
+            return 0
+        _check_folder(folder)
         with locked(folder):
+            remove_partial(folder)
             self._register(folder)
             for other in others:
                 Shared(folder / WORK).adopt(other)
@@ -208,6 +216,7 @@ class Study:
             problems = _run_here(here, task, count)
             gpus = n_gpus(self) if elsewhere else 0
             problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads, gpus=gpus)
+            _promise_runs(folder)
             _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()
             return count.computed
@@ -223,12 +232,15 @@ class Study:
             )
         return Shared(other / WORK)
 
+    def _check_arms(self, folder: Path) -> None:
+        for arm_run in self.arm_runs():
+            check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
+
     def _register(self, folder: Path) -> None:
         """Refuse changed arms, then write down what the directory is about."""
-        path = folder / STUDY
-        described = self.describe()
-        if path.exists():
-            before = read_study_file(folder)
+        seal, described = Seal(folder), self.describe()
+        if (folder / STUDY).exists() or STUDY in seal.copies:
+            before = seal.copies.get(STUDY) or read_study_file(folder)
             is_begun = any((folder / place.path / LEDGER).exists() for place in places(before))
             if is_begun and before["threads"] != self.threads:
                 raise RunChanged(
@@ -241,10 +253,26 @@ class Study:
             described["arms"] = {**before["arms"], **described["arms"]}
             for name in ("seeds", "sizes"):
                 described[name] = list(dict.fromkeys([*before[name], *described[name]]))
-        for arm_run in self.arm_runs():
-            check_config(folder / arm_run.path, arm_run.loop.describe(), may_grow=MAY_GROW)
-        if not path.exists() or read_json(path) != described:
-            write_json(path, described)
+        self._check_arms(folder)
+        seal.write(STUDY, described)
+        _promise_runs(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with results of something else: a page, a selection, a score, a single run."""
+    others = [name for name in _OF_OTHERS if (folder / name).exists()]
+    if others and not any((folder / name).exists() for name in (STUDY, "arms")):
+        raise InputError(
+            f"out: expected a new folder or one of an earlier study, but {folder} holds {others[0]} of something else. "
+            "Give another --out."
+        )
+
+
+def _promise_runs(folder: Path) -> None:
+    """Seal which runs of the study have begun, so that a lost one is missed."""
+    seal = Seal(folder)
+    begun = {place.path for place in places(seal.copies[STUDY]) if (folder / place.path / LEDGER).exists()}
+    seal.promise_runs({*seal.runs, *begun})
 
 
 def n_gpus(study: Study) -> int:

@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed
 from entropick.processes.hardware import limited_threads
-from entropick.work import Passing, State, Work
+from entropick.work import SIGNALS, Passing, State, Work
 
 # Helpers wait while the leader selects, measures and draws; a connection that breaks is noticed at once.
 _PATIENCE = timedelta(days=365)
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_SAVE = 25.0
 
 
 class Connections(Protocol):
@@ -251,7 +252,8 @@ class _Sharing(Passing):
 def joined() -> Iterator[Ranks]:
     """The ranks of this run: what ``torchrun`` started, else this process alone.
 
-    A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C to the leader.
+    A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C and every signal
+    that asks to stop to the leader.
     """
     size = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if size == 1:
@@ -259,7 +261,8 @@ def joined() -> Iterator[Ranks]:
         return
     rank = int(os.environ["RANK"])
     if rank:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, *SIGNALS):
+            signal.signal(number, signal.SIG_IGN)
         warnings.simplefilter("ignore")
     with _dying_with_parent():
         connections = _TorchDistributed()
@@ -312,12 +315,14 @@ class _TorchDistributed:
 
 @contextlib.contextmanager
 def _dying_with_parent() -> Iterator[None]:
-    """End this process once torchrun is gone without having ended it."""
+    """End this process once torchrun is gone without having ended it; the leader saves what it has."""
     parent, is_over = os.getppid(), threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
             if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                is_over.wait(_SECONDS_TO_SAVE)
                 os._exit(1)
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
-from entropick.errors import EntropickError, StudyFailed
+from entropick.errors import BudgetSpent, EntropickError, StudyFailed
+from entropick.work import stoppable, telling
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Progress more often than this cannot be seen, but costs time to send.
@@ -100,12 +101,20 @@ def _started(n: int, task: Callable[[Any, Observer], None], threads: int, gpus: 
         processes.append(process)
         connections.append(here)
     try:
-        yield connections
+        with telling(lambda: _ask_to_stop(processes)):
+            yield connections
     finally:
         for process in processes:
-            process.terminate()
+            process.kill()
         for process in processes:
             process.join()
+
+
+def _ask_to_stop(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        if process.pid is not None and process.exitcode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
 
 
 def _visible_gpus(n: int) -> list[str]:
@@ -121,7 +130,7 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
     threading.Thread(target=_die_with_parent, daemon=True).start()
     warnings.formatwarning = plain_warning
     tell = _Throttled(connection)
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, BudgetSpent), stoppable(is_helper=True):
         while True:
             item = connection.recv()
             try:

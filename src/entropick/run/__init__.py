@@ -1,8 +1,9 @@
 """The run directory: what a command leaves on the disk, how it is written, resumed, locked, verified and read.
 
 Knows no machine learning. `inputs.py` is what a stage depends on, `directory.py` passes stages, `ledger.py` says which
-are done; `folder.py` is the folder that they work in, `work_folder.py` what lies beside it and can be computed again,
-`history.py` reads all of it, `files.py` writes whole files or none.
+are done, `seal.py` that the small files beside it are as they were; `folder.py` is the folder that they work in,
+`work_folder.py` what lies beside it and can be computed again, `history.py` reads all of it, `files.py` writes whole
+files or none.
 
 Files are written aside, fsynced, hashed and renamed; then, and only then, one line in the ledger says that the stage
 is done. A process can be killed at any moment: what has its ledger line is kept, everything else is computed again from
@@ -10,7 +11,7 @@ the last checkpoint inside its stage.
 """
 
 from entropick.run.directory import Event, Observer, Outcome, Run, ignore
-from entropick.run.files import fingerprint, read_content, read_json, write_atomic, write_json
+from entropick.run.files import fingerprint, read_content, read_json, remove_partial, write_atomic, write_json
 from entropick.run.folder import (
     MAY_GROW,
     check_config,
@@ -22,7 +23,6 @@ from entropick.run.folder import (
     record_environment,
 )
 from entropick.run.history import (
-    STUDY,
     History,
     Place,
     Verification,
@@ -30,10 +30,12 @@ from entropick.run.history import (
     places,
     read_study_file,
     repair_run,
+    verify,
     verify_run,
 )
 from entropick.run.inputs import NUMERICS, Content, Given, Inputs
 from entropick.run.ledger import LEDGER, Entry, Ledger
+from entropick.run.seal import STUDY, Seal
 from entropick.run.work_folder import Pace, Shared
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "Pace",
     "Place",
     "Run",
+    "Seal",
     "Shared",
     "Verification",
     "check_config",
@@ -69,7 +72,9 @@ __all__ = [
     "read_json",
     "read_study_file",
     "record_environment",
+    "remove_partial",
     "repair_run",
+    "verify",
     "verify_run",
     "write_atomic",
     "write_json",

@@ -18,14 +18,13 @@ from entropick.run.files import (
     hash_file,
     link_or_copy,
     read_content,
-    read_json,
     remove_partial,
     write_content,
-    write_json,
 )
-from entropick.run.folder import CONFIG, MAY_GROW, check_config, locked, record_environment
+from entropick.run.folder import MAY_GROW, check_config, locked, record_environment
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry, Ledger
+from entropick.run.seal import CONFIG, Seal
 from entropick.run.work_folder import Pace, Shared, StageWork
 from entropick.work import Work
 
@@ -71,15 +70,16 @@ class Run:
 
     def __init__(
         self,
-        folder: Path,
+        seal: Seal,
         shared: Shared,
         pace: Pace,
         observer: Observer,
         by_iteration: bool,
         sharing: Callable[[Work], Work],
     ) -> None:
-        self.folder = folder
-        self.ledger = Ledger(folder)
+        self.folder = seal.folder
+        self.ledger = Ledger(seal.folder)
+        self._seal = seal
         self._by_iteration = by_iteration
         self._sharing = sharing
         self._shared = shared
@@ -87,6 +87,8 @@ class Run:
         self._observer = observer
         self._verified: set[str] = set()
         self._check_files()
+        if self.ledger.n_bytes > seal.ledger["bytes"]:
+            seal.promise_ledger(self.ledger.n_bytes)
 
     @classmethod
     @contextlib.contextmanager
@@ -133,12 +135,12 @@ class Run:
         """
         with locked(folder, wait_seconds=wait_seconds):
             check_config(folder, config, may_grow=MAY_GROW)
-            if not (folder / CONFIG).exists() or read_json(folder / CONFIG) != config:
-                write_json(folder / CONFIG, config)
-            record_environment(folder)
             remove_partial(folder)
+            seal = Seal(folder)
+            seal.write(CONFIG, config)
+            record_environment(seal)
             index = Shared(folder / "work" if shared is None else shared)
-            yield cls(folder, index, pace or Pace(), observer, by_iteration, sharing)
+            yield cls(seal, index, pace or Pace(), observer, by_iteration, sharing)
             if shared is None:
                 index.tidy()
 
@@ -158,6 +160,7 @@ class Run:
         """
         key = inputs.key(iteration, stage)
         if (entry := self.ledger.find(iteration, stage)) and entry.key != key and may_change:
+            self._seal.promise_ledger(0)
             self.ledger.cut(entry)
         if entry := self.ledger.find(iteration, stage):
             if entry.key != key:
@@ -210,9 +213,14 @@ class Run:
         }
         self._verified.update(files)
         timing = {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
-        entry = self.ledger.append(replace(entry, files=files, values=dict(outcome.values), timing=timing))
+        entry = self._append(replace(entry, files=files, values=dict(outcome.values), timing=timing))
         work.clear()
         self._observer(Event(entry.iteration, entry.stage, status="done"))
+        return entry
+
+    def _append(self, entry: Entry) -> Entry:
+        entry = self.ledger.append(entry)
+        self._seal.promise_ledger(self.ledger.n_bytes)
         return entry
 
     def _settle(self, key: str) -> None:
@@ -229,7 +237,7 @@ class Run:
         # Nothing was computed here; what the result took elsewhere goes along, so that arms can be compared at it.
         took = entry.timing.get("took", entry.timing.get("seconds"))
         timing = {"finished": _now(), "seconds": 0.0, "shared_from": other.name, "took": took}
-        entry = self.ledger.append(replace(entry, timing=timing))
+        entry = self._append(replace(entry, timing=timing))
         self._observer(Event(entry.iteration, entry.stage, status="linked"))
         return entry
 

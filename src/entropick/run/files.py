@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -19,6 +20,8 @@ from entropick.errors import EntropickError, RunDamaged, StorageError
 
 _READ_BYTES = 1 << 20
 _PARTIAL = ".partial"
+# What file systems say that cannot do a thing at all, such as to lock a file or to fsync a folder.
+UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def write_atomic(path: Path, write: Callable[[Any], None]) -> FileRecord:
                 writer = _HashingWriter(file)
                 write(writer)
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -95,11 +98,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def sync(descriptor: int) -> None:
+    """fsync; a file system that has none for this (FUSE, some NFS) promises less at a power cut, and nothing else."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -143,7 +155,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise RunDamaged(f"{path} is not readable as JSON ({error}). Restore it, or use a new directory.") from error
+        raise RunDamaged(
+            f"{path} is not readable as JSON ({error}). `entropick verify {path.parent} --repair` restores what it can."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> FileRecord:

@@ -14,10 +14,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked
-from entropick.run.files import read_json, storage_errors, write_json
+from entropick.run.files import UNABLE, read_json, storage_errors
 from entropick.run.ledger import LEDGER
+from entropick.run.seal import CONFIG, ENVIRONMENT, Seal
 
-CONFIG, ENVIRONMENT = "config.json", "environment.json"
 # More iterations than before leave all earlier ones as they are.
 MAY_GROW = ("n_iterations",)
 _LOCK = ".lock"
@@ -50,6 +50,13 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             raise RunLocked(
                 f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another --out."
             ) from None
+        except OSError as error:
+            if error.errno not in UNABLE:
+                raise
+            raise RunError(
+                f"{folder}: expected a file system on which files can be locked, but: {error.strerror}. Without a lock "
+                "two processes could spoil each other's results. Give an --out on another file system."
+            ) from error
     try:
         with contextlib.suppress(OSError):
             (folder / _HOLDER).write_text(str(os.getpid()))
@@ -69,6 +76,8 @@ def is_locked(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # who cannot lock it, as on a read-only disk, cannot work in it
+        return False
     lock.release()
     return False
 
@@ -101,7 +110,8 @@ def check_config(
     # A run that never finished a stage has nothing that another config could spoil.
     if not path.exists() or not (folder / done).exists():
         return
-    before, now = flatten(read_config(folder)), flatten(config)
+    # A file that somebody has changed is no reason to blame what is asked now.
+    before, now = flatten(Seal(folder).copies.get(CONFIG) or read_config(folder)), flatten(config)
     changed = [name for name in sorted({*before, *now}) if before.get(name, ...) != now.get(name, ...)]
     # A part of another kind has other parameters altogether: its kind says it all.
     replaced = tuple(name.removesuffix("kind") for name in changed if name.endswith(".kind"))
@@ -144,11 +154,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def record_environment(folder: Path) -> None:
+def record_environment(seal: Seal) -> None:
     """Add this environment to ``environment.json`` unless its newest record is the same."""
-    known, current = recorded_environments(folder), environment()
-    if not known or known[-1] != current:
-        write_json(folder / ENVIRONMENT, {"environments": [*known, current]})
+    known = seal.copies.get(ENVIRONMENT, {}).get("environments") or recorded_environments(seal.folder)
+    current = environment()
+    seal.write(ENVIRONMENT, {"environments": known if known and known[-1] == current else [*known, current]})
 
 
 def recorded_environments(folder: Path) -> list[dict[str, Any]]:
@@ -158,8 +168,9 @@ def recorded_environments(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / ENVIRONMENT
     try:
-        return list(read_json(path)["environments"]) if path.exists() else []
-    except (RunDamaged, TypeError, KeyError):
+        known = read_json(path)["environments"] if path.exists() else []
+        return [record for record in known if isinstance(record, dict)]
+    except (OSError, RunDamaged, TypeError, KeyError):
         return []
 
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from entropick.errors import RunDamaged, RunError
 from entropick.run.files import hash_file, read_content, read_json, write_atomic
-from entropick.run.folder import CONFIG, locked, read_config, recorded_environments
+from entropick.run.folder import locked, read_config, recorded_environments
 from entropick.run.ledger import LEDGER, Entry, Ledger, intact_entries
-
-STUDY = "study.json"
+from entropick.run.seal import CONFIG, ENVIRONMENT, SEAL, STUDY, Seal
 
 
 class History:
@@ -136,8 +135,10 @@ class History:
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """The files that `intact` was asked for and that are not what the ledger names."""
-        return tuple(sorted(path for path, intact in self._intact.items() if not intact))
+        """The files that `intact` was asked for and that are not what the ledger names; config and environment too."""
+        broken = {path for path, intact in self._intact.items() if not intact}
+        lost = {ENVIRONMENT} if (self.folder / ENVIRONMENT).exists() and not self.environments else set()
+        return tuple(sorted({*broken, *lost, *Seal(self.folder).changed()}))
 
 
 class Place(NamedTuple):
@@ -163,7 +164,7 @@ def read_study_file(folder: Path) -> dict[str, Any]:
         study.setdefault("sizes", [])
     if not isinstance(study, dict) or any(not isinstance(study.get(name), kind) for name, kind in kinds.items()):
         raise RunDamaged(
-            f"{path}: expected arms, seeds and threads of a study. Remove it: the run command writes it anew."
+            f"{path}: expected arms, seeds and threads of a study. `entropick verify {folder} --repair` restores it."
         )
     return study
 
@@ -194,18 +195,20 @@ def find_runs(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in one run directory.
+    """What was found in one folder: a run directory, or the study's own.
 
     Attributes
     ----------
     folder
-        The run directory.
+        The folder.
     n_entries, n_files
         Intact ledger lines, and files that they name.
     damages
         One sentence per damaged line or file; empty when all is well.
     n_intact
         How many leading ledger lines are intact together with all their files.
+    unfinished
+        What is not done yet, in words; empty where all that was asked for is done.
     """
 
     folder: Path
@@ -213,10 +216,28 @@ class Verification:
     n_files: int
     damages: tuple[str, ...]
     n_intact: int
+    unfinished: str = ""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run directory."""
+        return self.n_entries > 0 or not (self.folder / STUDY).exists()
+
+
+def verify(folder: Path) -> list[Verification]:
+    """Compare all folders at or below `folder` with what their ledgers and seals say.
+
+    Raises
+    ------
+    RunError
+        There is no run in it, and none that a seal knows of.
+    """
+    folders = sorted({path.parent for name in (LEDGER, SEAL) for path in folder.rglob(name)})
+    return [verify_run(place) for place in folders or find_runs(folder)]
 
 
 def verify_run(folder: Path) -> Verification:
-    """Hash everything that the ledger of `folder` names and compare."""
+    """Hash everything that the ledger of `folder` names, and compare it and the small files with the seal."""
     entries, _, damage = intact_entries(folder / LEDGER)
     damages: list[str] = []
     n_intact = 0
@@ -226,23 +247,44 @@ def verify_run(folder: Path) -> Verification:
             n_intact += 1
         damages += found
     damages += [damage] if damage else []
+    seal, unfinished = Seal(folder), ""
+    damages += seal.damages()
     try:
-        read_config(folder)
+        if (folder / LEDGER).exists() and CONFIG not in seal.copies:
+            read_config(folder)
+        if not damages:
+            unfinished = _unfinished(folder)
     except RunDamaged as error:
         damages.append(str(error))
-    return Verification(folder, len(entries), sum(len(e.files) for e in entries), tuple(damages), n_intact)
+    return Verification(folder, len(entries), sum(len(e.files) for e in entries), tuple(damages), n_intact, unfinished)
 
 
 def repair_run(found: Verification) -> None:
-    """Cut the ledger before its first damage, so that the same command computes the rest anew."""
+    """Cut the ledger before its first damage, so that the same command computes the rest anew; heal what has a copy."""
     with locked(found.folder):
-        entries, _, _ = intact_entries(found.folder / LEDGER)
-        kept = "".join(entry.to_line() for entry in entries[: found.n_intact]).encode()
-        for path in (found.folder / name for entry in entries[found.n_intact :] for name in entry.files):
-            if path.is_dir():
-                # It would be in the way of the file that has to be written again.
-                path.rename(path.with_name(f"{path.name}.damaged"))
-        write_atomic(found.folder / LEDGER, lambda stream: stream.write(kept))
+        seal = Seal(found.folder)
+        entries, length, damage = intact_entries(found.folder / LEDGER)
+        if damage or found.n_intact < len(entries):
+            kept = "".join(entry.to_line() for entry in entries[: found.n_intact]).encode()
+            for path in (found.folder / name for entry in entries[found.n_intact :] for name in entry.files):
+                if path.is_dir():
+                    # It would be in the way of the file that has to be written again.
+                    path.rename(path.with_name(f"{path.name}.damaged"))
+            length = len(kept)
+            write_atomic(found.folder / LEDGER, lambda stream: stream.write(kept))
+        seal.repair(length)
+
+
+def _unfinished(folder: Path) -> str:
+    """What a sound folder still lacks: iterations of a run, runs of a study."""
+    if (folder / STUDY).exists():
+        waiting = [
+            place.path for place in places(read_study_file(folder)) if not (folder / place.path / LEDGER).exists()
+        ]
+        return f"not begun: {', '.join(waiting)}" if waiting else ""
+    if not (folder / LEDGER).exists() or (history := History(folder)).n_planned is None or history.is_finished:
+        return ""
+    return f"{history.n_done} of {history.n_planned} {'stages' if history.n_iterations is None else 'iterations'} done"
 
 
 def _damages(folder: Path, entry: Entry) -> list[str]:

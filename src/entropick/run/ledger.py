@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunDamaged
-from entropick.run.files import FileRecord, canonical_json, storage_errors, sync_folder, write_atomic
+from entropick.run.files import FileRecord, canonical_json, storage_errors, sync, sync_folder, write_atomic
 
 LEDGER = "ledger.jsonl"
 
@@ -87,7 +87,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LEDGER
-        self._entries, self._length = _read(self.path)
+        self._entries, self.n_bytes = _read(self.path)
         self._by_name = {(entry.iteration, entry.stage): entry for entry in self._entries}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -110,18 +110,18 @@ class Ledger:
         line = Entry(**{**vars(entry), "check": entry.sealed(self.seal)}).to_line().encode()
         entry = Entry.from_line(line.decode())
         with storage_errors(self.path), open(self.path, "ab", buffering=0) as file:
-            file.truncate(self._length)
+            file.truncate(self.n_bytes)
             try:
                 if file.write(line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
-                if not self._length:
+                sync(file.fileno())
+                if not self.n_bytes:
                     sync_folder(self.path.parent)
             except OSError:
                 # A full disk may have taken half of the line: leave the ledger as it was.
-                file.truncate(self._length)
+                file.truncate(self.n_bytes)
                 raise
-        self._length += len(line)
+        self.n_bytes += len(line)
         self._entries.append(entry)
         self._by_name[entry.iteration, entry.stage] = entry
         return entry
@@ -131,7 +131,7 @@ class Ledger:
         kept = self._entries[: self._entries.index(entry)]
         lines = "".join(of.to_line() for of in kept).encode()
         write_atomic(self.path, lambda stream: stream.write(lines))
-        self._entries, self._length = kept, len(lines)
+        self._entries, self.n_bytes = kept, len(lines)
         self._by_name = {(of.iteration, of.stage): of for of in kept}
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from entropick.errors import BudgetSpent, RunDamaged
 from entropick.run.files import canonical_json, hash_file, read_json, storage_errors, write_atomic, write_json
 from entropick.run.ledger import LEDGER, Entry, intact_entries
-from entropick.work import Arrays, State, Work
+from entropick.work import Arrays, State, Work, asked_to_stop, stopped
 
 _KEPT = 2
 
@@ -46,8 +46,8 @@ class Pace:
         return self.spent() or time.monotonic() - self._saved_at >= self.checkpoint_seconds
 
     def spent(self) -> bool:
-        """Whether the budget is spent."""
-        return self.deadline is not None and time.time() >= self.deadline
+        """Whether the budget is spent, or a signal has asked to stop."""
+        return bool(asked_to_stop()) or (self.deadline is not None and time.time() >= self.deadline)
 
     def saved(self) -> None:
         """A checkpoint is safe: start counting anew, and end here if the budget is spent."""
@@ -55,7 +55,9 @@ class Pace:
         self.stop_if_spent()
 
     def stop_if_spent(self) -> None:
-        """Raise BudgetSpent if the budget is spent."""
+        """Raise BudgetSpent if it is time to stop."""
+        if asked_to_stop():
+            raise BudgetSpent(stopped("everything so far is saved"))
         if self.spent():
             raise BudgetSpent("the time budget is spent; everything so far is saved. Repeat the same command to go on.")
 
@@ -124,6 +126,17 @@ def _digest(arrays: Arrays, state: State) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Wait for a lock that only spares work: equal results may be computed twice, so where none can be had, go on."""
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(FileLock(path))
+        yield
+
+
 class Shared:
     """An index ``key -> run directory`` in a folder beside the runs.
 
@@ -137,9 +150,7 @@ class Shared:
     @contextlib.contextmanager
     def held(self, key: str) -> Iterator[None]:
         """Hold the right to compute `key`: another process that wants the same result waits for it here."""
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{key}.lock"):
+        with waiting_lock(self.folder / f"{key}.lock"):
             yield
 
     def find(self, key: str) -> tuple[Path, Entry] | None:
@@ -163,7 +174,8 @@ class Shared:
     def tidy(self) -> None:
         """Remove the locks, once nobody else can hold one."""
         for lock in self.folder.glob("*.lock"):
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                lock.unlink(missing_ok=True)
 
     def adopt(self, other: Shared) -> None:
         """Take over what another index points to, where this one knows nothing of its own."""

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from entropick.errors import InputError
 from entropick.run.directory import Run
 from entropick.run.files import read_json, storage_errors
-from entropick.run.folder import CONFIG, check_config, locked
+from entropick.run.folder import check_config, locked
 from entropick.run.history import repair_run, verify_run
 from entropick.run.ledger import LEDGER, Entry, Ledger
+from entropick.run.seal import CONFIG, Seal
 from entropick.run.work_folder import Pace
 from entropick.sources.candidates import Contents, Space, Survey, check_files, survey
 from entropick.sources.source import Source, readable
@@ -166,6 +167,7 @@ class FilesCommand(ABC):
             return
         if not (out / self.result).exists() and read_json(out / CONFIG) != config:
             with locked(out):
+                Seal(out).promise_ledger(0)
                 (out / LEDGER).unlink()
         elif (found := verify_run(out)).damages:
             repair_run(found)

@@ -1,0 +1,102 @@
+"""Folders that are somebody else's, cannot be written, or lie on file systems that lack something."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from entropick.cli import main
+from entropick.errors import RunError
+from entropick.run import Shared, is_locked, locked
+from entropick.run.files import sync_folder, write_json
+
+STUDY = """
+name = "tiny"
+n_images = 32
+[loop]
+n_iterations = 1
+dataset = "digits"
+generator = { kind = "kde", bandwidth = 4 }
+[arms.one]
+paradigm = "replace"
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    return ["run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "out"), "--workers", "1"]
+
+
+@pytest.mark.parametrize("name", ["report.html", "selection.json", "score.json", "ledger.jsonl"])
+def test_run_refuses_a_folder_with_results_of_something_else(tmp_path, capsys, command, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    assert main(command) == 2 and f"holds {name} of something else" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_finished_run_on_a_read_only_disk_is_no_error_and_its_page_goes_elsewhere(
+    tmp_path, capsys, command, monkeypatch
+):
+    assert main(command) == 0
+    out = tmp_path / "out"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    # Root may write anywhere, and a read-only mount needs root: os.access says what it would say on one.
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == out and mode & os.W_OK))
+    assert main(command) == 0 and "finished before" in capsys.readouterr().out
+    assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / "report.html").read_text() == (out / "report.html").read_text()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_what_a_killed_study_was_writing_is_swept(tmp_path, command):
+    assert main(command) == 0
+    left = [tmp_path / "out" / name for name in (".study.json.partial", "work/.x.json.partial", "work/k/.y.partial")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    assert main(command) == 0 and not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EINVAL, errno.ENOTSUP])
+def test_without_locks_a_run_is_refused_in_one_line_and_what_may_be_done_twice_goes_on(tmp_path, monkeypatch, number):
+    def fails(lock, *args, **named):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(FileLock, "acquire", fails)
+    with pytest.raises(RunError, match=r"on which files can be locked.*another file system"), locked(tmp_path):
+        pass
+    assert not is_locked(tmp_path)
+    with Shared(tmp_path).held("key"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPERM, errno.ENOLCK, errno.EROFS])
+def test_a_lock_that_only_spares_work_stops_nothing(tmp_path, monkeypatch, number):
+    def fails(*args, **named):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "x.lock").touch()
+    monkeypatch.setattr(FileLock, "acquire", fails)
+    monkeypatch.setattr(Path, "unlink", fails)
+    with Shared(tmp_path).held("key"):
+        pass
+    Shared(tmp_path).tidy()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_fsynced_is_no_hindrance(tmp_path, monkeypatch, number):
+    def fails(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    write_json(tmp_path / "x.json", {})
+    sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        sync_folder(tmp_path)
