@@ -14,6 +14,10 @@ Features = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Beyond it no count is meant: NumPy, torch and Parquet count with 64 bits.
+MOST = 2**63 - 1
+# Letters of a value in a message.
+_SHOWN = 200
 # Rows checked at once, so that a memory map larger than memory can be checked.
 _BLOCK_ROWS = 65_536
 
@@ -126,11 +130,22 @@ def check_labels(labels: ArrayLike | None, n: int, *, name: str = "labels") -> I
     return None if labels is None else check_sources(labels, n, name=name)
 
 
-def check_count(value: Any, *, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int that is at least `minimum`; bools and fractions are refused."""
+def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int = MOST) -> int:
+    """Return `value` as an int from `minimum` to `maximum`; bools and fractions are refused."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < minimum:
-        raise InputError(f"{name}: expected a whole number of at least {minimum}, got {value!r}.")
+        raise InputError(f"{name}: expected a whole number of at least {minimum}, got {shown(value)}.")
+    if value > maximum:
+        raise InputError(f"{name}: expected a whole number of at most {maximum:,}, got {shown(value)}.")
     return int(value)
+
+
+def shown(value: Any) -> str:
+    """A value as messages have it: of a long one its first 200 letters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_real(
@@ -142,7 +157,7 @@ def check_real(
     if not np.isfinite(number) or not above < number < below or number < minimum:
         least = f"of at least {minimum:g}" + (f" and below {below:g}" if np.isfinite(below) else "")
         wanted = least if minimum > above else f"between {above:g} and {below:g} (both excluded)"
-        raise InputError(f"{name}: expected a number {wanted}, got {value!r}.")
+        raise InputError(f"{name}: expected a number {wanted}, got {shown(value)}.")
     return number
 
 
@@ -156,12 +171,12 @@ def _float(value: Any) -> float:
 def check_flag(value: Any, *, name: str) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: expected true or false, got {value!r}.")
+        raise InputError(f"{name}: expected true or false, got {shown(value)}.")
     return bool(value)
 
 
 def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
     """Return `value` if it is one of `choices`."""
     if value not in choices:
-        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {value!r}.")
+        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {shown(value)}.")
     return str(value)

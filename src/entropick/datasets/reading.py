@@ -158,7 +158,8 @@ def _loaded(path: Path, mmap_mode: Any = None) -> Any:
             if isinstance(loaded, np.ndarray):
                 return loaded
             with loaded:
-                return {name: loaded[name] for name in loaded.files}
+                # An array that nobody needs may be large, or a lie about its size.
+                return {name: loaded[name] if name in ("images", "labels") else None for name in loaded.files}
     except Exception as error:
         raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
 

@@ -35,6 +35,8 @@ from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
+# Far beyond any network that was ever trained, and well before memory or time run out for want of a digit.
+_MOST = {"width": 65_536, "depth": 1_000, "batch_size": 10_000_000, "sampling_chunk": 10_000_000}
 _DEFAULT_STEPS = 128_000
 
 
@@ -129,7 +131,7 @@ class DDPM(Generator):
         check_choice(self.sampler, SAMPLERS, name="sampler")
         check_choice(self.label_shares, LABEL_SHARES, name="label_shares")
         for name in ("width", "depth", "steps", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
-            check_count(getattr(self, name), name=name)
+            check_count(getattr(self, name), name=name, maximum=_MOST.get(name, 10**9))
         check_count(self.warmup_steps, name="warmup_steps", minimum=0)
         for name in ("learning_rate", "clip_norm"):
             check_real(getattr(self, name), name=name, above=0.0)
