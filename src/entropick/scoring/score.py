@@ -36,6 +36,7 @@ from entropick.sources import (
     Survey,
     check_problems,
     csv_text,
+    passed_over,
     readable_columns,
     skipped,
 )
@@ -255,6 +256,7 @@ def _judge(given: Given, work: Work) -> Outcome:
         },
         "left_out": given["left_out"],
         "skipped": [bad for source in sources for (name, _), bad in sorted(gone.items()) if name == source.name],
+        "passed_over": passed_over(sources),
         "config": given["config"],
     }
     conditions = [Condition.parse(text) for text in given["conditions"]]

@@ -34,6 +34,7 @@ from entropick.sources import (
     Space,
     Survey,
     check_problems,
+    passed_over,
     skipped,
     source_number,
 )
@@ -214,6 +215,7 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
         "sources": output.counts(chosen, aside),
         "classes": output.class_counts(chosen),
         "skipped": skipped(sources, candidates.problems),
+        "passed_over": passed_over(sources),
     }
     say(f"writing {out}")
     files = output.files(chosen, aside)

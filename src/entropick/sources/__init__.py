@@ -8,7 +8,7 @@ commands that go from files into files (`output.py`), and `cost.py` forecasts wh
 from entropick.sources.candidates import Candidates, Contents, Space, Survey, check_problems, given, skipped
 from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
 from entropick.sources.output import FilesCommand, Say, csv_text, encoded, fitted, readable_columns
-from entropick.sources.source import Source, open_sources, readable, source_number
+from entropick.sources.source import Source, open_sources, passed_over, readable, source_number
 
 __all__ = [
     "EMBEDDING_FILES",
@@ -25,6 +25,7 @@ __all__ = [
     "fitted",
     "given",
     "open_sources",
+    "passed_over",
     "read_embeddings",
     "readable",
     "readable_columns",

@@ -59,10 +59,13 @@ class Survey:
         ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
     problems
         Of each source, in order: row -> why its file cannot be used.
+    n_frames
+        Of each source, in order: row -> how many frames or pages its file has, where there are several.
     """
 
     shape: tuple[int, ...] | None
     problems: tuple[dict[int, str], ...]
+    n_frames: tuple[dict[int, int], ...] = ()
 
     @property
     def mode(self) -> str:
@@ -204,14 +207,15 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
             except InputError as error:
                 known[row] = str(error)
             work.progress(row + 1, len(source.files), f"looking at {source.name}")
+    n_frames = tuple({row: head.n_frames for row, head in of.items() if head.n_frames > 1} for of in heads)
     if not one_size:
-        return Survey(None, problems)
+        return Survey(None, problems, n_frames)
     shape = _one_shape(sources, [list(of.values()) for of in heads], problems)
     for of, known in zip(heads, problems, strict=True):
-        for row, (size, _) in of.items():
+        for row, (size, *_) in of.items():
             if size != shape[:2]:
                 known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
-    return Survey(shape, problems)
+    return Survey(shape, problems, n_frames)
 
 
 def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
@@ -273,7 +277,7 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
     if not arrays_shapes and not usual:
         lines = ["sources: expected readable images, but not one file can be read:", *_listing(sources, problems)]
         raise InputError("\n  ".join(lines))
-    all_grey = all(is_grey for of in usable for _, is_grey in of)
+    all_grey = all(head.is_grey for of in usable for head in of)
     loses_colour = not all_grey and any(shape[-1] == 1 for shape in arrays_shapes)
     if len(set(arrays_shapes)) > 1 or len({*usual, *(shape[:2] for shape in arrays_shapes)}) > 1 or loses_colour:
         listed = ", ".join(
@@ -284,7 +288,7 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
 
 
 def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
-    return Counter(size for size, _ in usable).most_common(1)[0][0]
+    return Counter(head.size for head in usable).most_common(1)[0][0]
 
 
 def _described(source: Source, usable: Sequence[Head]) -> str:
@@ -294,7 +298,7 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     if not usable:
         return "none that can be read"
     height, width = _usual_size(usable)
-    colour = "" if all(is_grey for _, is_grey in usable) else " in colour"
+    colour = "" if all(head.is_grey for head in usable) else " in colour"
     return f"mostly {width}x{height} pixels{colour}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import check_features, check_images, check_same_width
-from entropick.datasets.reading import class_folders, hash_folder, image_files, map_array, read_array_file, read_picture
+from entropick.arrays import check_features, check_same_width
+from entropick.datasets.reading import (
+    array_of_images,
+    class_folders,
+    find_images,
+    hash_folder,
+    map_array,
+    read_array_file,
+    read_picture,
+)
 from entropick.errors import InputError
 from entropick.run.files import hash_file
 from entropick.sources.embeddings import read_classes, read_embeddings
@@ -32,13 +40,15 @@ class Source:
     kind
         "folder" of image files, array of "images", or array of "embeddings".
     files
-        The image files of a folder, sorted; else empty.
+        The image files of a folder, in the order of ``sorted`` of their relative POSIX paths; else empty.
     array
         uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
         folder.
     classes
         The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
         way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
+    passed_over
+        How many other entries a folder has, by the reason why they are no candidates.
     """
 
     name: str
@@ -47,6 +57,7 @@ class Source:
     files: tuple[Path, ...] = ()
     array: NDArray[Any] | None = field(default=None, repr=False)
     classes: tuple[str, ...] | None = field(default=None, repr=False)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -67,6 +78,15 @@ class Source:
     def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
         return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
+
+
+def passed_over(sources: Sequence[Source]) -> dict[str, dict[str, int]]:
+    """What the folders hold that is no candidate, by source and reason."""
+    return {
+        source.name: {readable(reason): count for reason, count in source.passed_over.items()}
+        for source in sources
+        if source.passed_over
+    }
 
 
 def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
@@ -144,8 +164,9 @@ def _open(name: str, path: Path) -> Source:
 
 def _opened(name: str, path: Path) -> Source:
     if path.is_dir():
-        files = tuple(image_files(path))
-        return Source(name, path, "folder", files=files, classes=class_folders(path, files))
+        files, passed_over = find_images(path)
+        classes = class_folders(path, files)
+        return Source(name, path, "folder", files=tuple(files), classes=classes, passed_over=passed_over)
     if not path.is_file():
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
@@ -159,4 +180,4 @@ def _opened(name: str, path: Path) -> Source:
     array = map_array(path)
     if array.ndim == 2:
         return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
-    return Source(name, path, "images", array=check_images(array, name=str(path)))
+    return Source(name, path, "images", array=array_of_images(array, name=str(path)))
