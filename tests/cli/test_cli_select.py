@@ -30,8 +30,8 @@ from entropick.features import cache as feature_cache
 from entropick.run import LEDGER, Ledger
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
+from entropick.sources import candidates as files_command
 from entropick.sources import open_sources
-from entropick.sources import output as files_command
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 # What is in a folder before anything is finished.

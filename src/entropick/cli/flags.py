@@ -80,6 +80,10 @@ class FilesFlags:
     """The output folder."""
     skip_bad: bool = False
     """Go on without images that cannot be used, and record them."""
+    columns: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATTERN", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Columns of parquet files that are features, for instance 'f*'; else all but names, indices, whole numbers."""
     seed: int = 0
     """What every random number depends on."""
     budget: Annotated[str | None, says("none", metavar="TIME")] = None

@@ -67,6 +67,8 @@ class Choice(FilesCommand):
         Whether all classes get equally many places, as far as they have rows.
     files
         Whether the chosen image files are to be linked or copied into the output folder.
+    columns
+        Columns of a parquet file in `embeddings` that are features; none leaves out what cannot be one.
     skip_bad
         Go on without unreadable images, and record them.
     seed
@@ -83,11 +85,12 @@ class Choice(FilesCommand):
     quotas: Mapping[str, float] = field(default_factory=dict)
     balance: bool = False
     files: Files = "none"
+    columns: tuple[str, ...] = ()
 
     @property
     def compared(self) -> tuple[Space]:
         """The one space that the selector sees."""
-        return (Space("features", encoder=self.encoder, file=self.embeddings),)
+        return (Space("features", encoder=self.encoder, file=self.embeddings, columns=self.columns),)
 
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""

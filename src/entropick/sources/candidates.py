@@ -18,9 +18,12 @@ from entropick.datasets.reading import Head
 from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Read, check_encoder
 from entropick.run.files import fingerprint, hash_file
-from entropick.sources.embeddings import read_embeddings
+from entropick.sources.embeddings import as_features, open_embeddings, rows_of_files
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
+
+# Names that are told at most.
+_LISTED = 10
 
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
@@ -86,8 +89,11 @@ class Space:
     file
         A ``.npy`` or ``.parquet`` file with an embedding of each image, the sources in order; None if there is an
         encoder or the sources are embeddings themselves.
-    embedded, content
-        What is in the file, and its hash, once it is `opened`.
+    columns
+        Of a parquet file, the columns that are features, see `entropick.sources.embeddings.open_embeddings`.
+    embedded, content, problems, notes
+        Once the file is `opened`: a row for each image, its hash, of each source which rows cannot be used and why, and
+        what is worth a line.
     """
 
     name: str
@@ -95,6 +101,9 @@ class Space:
     file: Path | None = None
     embedded: arrays.Features | None = field(default=None, repr=False, compare=False)
     content: str | None = None
+    columns: tuple[str, ...] = ()
+    problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
@@ -107,22 +116,66 @@ class Space:
             check_encoder(self.encoder)
 
     def opened(self, sources: Sequence[Source]) -> Self:
-        """The space with what is in its file; InputError unless that has one row for each image of all sources."""
+        """The space with what is in its file; InputError unless its rows can be told to be those of the images."""
         if self.file is None:
             return self
-        X = read_embeddings(self.file)
+        found = open_embeddings(self.file, self.columns)
+        (X,), (bad,) = as_features({str(self.file): found})
+        content, notes = hash_file(self.file).sha256, _unused(str(self.file), found.unused)
+        if found.names is not None and all(source.kind == "folder" for source in sources):
+            return self._joined(X, bad, found.names, sources, content=content, notes=notes)
         if len(X) != (n := sum(map(len, sources))):
             listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
             raise InputError(
                 f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again."
             )
-        return replace(self, embedded=X, content=hash_file(self.file).sha256)
+        ends = np.cumsum([len(source) for source in sources]).tolist()
+        problems = tuple(
+            {row - end + len(source): reason for row, reason in bad.items() if end - len(source) <= row < end}
+            for source, end in zip(sources, ends, strict=True)
+        )
+        return replace(self, embedded=X, content=content, problems=problems, notes=notes)
+
+    def _joined(
+        self,
+        X: arrays.Features,
+        bad: Mapping[int, str],
+        names: Sequence[str],
+        sources: Sequence[Source],
+        *,
+        content: str,
+        notes: tuple[str, ...],
+    ) -> Self:
+        """Rows in the order of the files that they name."""
+        files = [(source.path, file.relative_to(source.path)) for source in sources for file in source.files]
+        rows, strays = rows_of_files(names, files)
+        if not any(row is not None for row in rows):
+            raise InputError(
+                f"features: expected names of the images in {self.file}, but {names[0]!r} and all others are of none. "
+                "If its rows are in the order of the files, sorted by path, leave the column with the names out."
+            )
+        if strays:
+            listed = ", ".join(map(on_one_line, strays[:_LISTED])) + (", …" if len(strays) > _LISTED else "")
+            notes += (f"{self.file}: {len(strays):,} rows are of no image, or of several: {listed}.",)
+        given_rows, problems = iter(rows), []
+        for source in sources:
+            problems.append(dict[int, str]())
+            for number, row in zip(range(len(source)), given_rows, strict=False):
+                if row is None:
+                    problems[-1][number] = f"expected one row with its name in {self.file}, got none or several"
+                elif row in bad:
+                    problems[-1][number] = bad[row]
+        order = np.array([0 if row is None else row for row in rows])
+        return replace(self, embedded=X[order], content=content, problems=tuple(problems), notes=notes)
 
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
             return self.encoder.identity()
-        return "embeddings" if self.file is None else {"file": readable(str(self.file)), "content": self.content}
+        if self.file is None:
+            return "embeddings"
+        columns = {"columns": list(self.columns)} if self.columns else {}
+        return {"file": readable(str(self.file)), "content": self.content, **columns}
 
     def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
         """The number of features, before there are any."""
@@ -147,6 +200,22 @@ class Contents:
         """Open the spaces, and hash the sources."""
         opened = [space.opened(sources) for space in spaces]
         return cls(sources, [source.content_hash(work) for source in sources], opened)
+
+    def survey(self, work: Work) -> Survey:
+        """What can be used; image files are looked at only where an encoder needs their pixels."""
+        found = Survey(None, tuple({} for _ in self.sources))
+        if any(space.encoder for space in self.spaces):
+            found = survey(self.sources, one_size=True, work=work)
+        known = [[source.problems for source in self.sources], *(space.problems for space in self.spaces)]
+        for of_sources in known:
+            for problems, more in zip(found.problems, of_sources, strict=False):
+                problems.update(more)
+        return found
+
+    def notes(self) -> list[str]:
+        """What was found in files of embeddings that is worth a line."""
+        of_sources = [_unused(readable(str(source.path)), source.unused) for source in self.sources]
+        return [note for notes in (*of_sources, *(space.notes for space in self.spaces)) for note in notes]
 
     def described(self) -> dict[str, dict[str, str]]:
         """Path and hash of each source, by its name."""
@@ -236,11 +305,15 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
     """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
     if X is None:
-        matrices = [source.array for source in sources if source.array is not None]
+        # A memory map of which all rows are used is not copied.
+        matrices = [
+            source.array[_usable(source, bad)] if bad else source.array
+            for source, bad in zip(sources, problems, strict=True)
+            if source.array is not None
+        ]
         return _align(sources, matrices, tuple(problems))
     n = sum(map(len, sources))
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
-    # A memory map of which all rows are used is not copied.
     return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
 
 
@@ -260,6 +333,11 @@ def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any
         for source, bad in zip(sources, problems, strict=True)
         for row, reason in sorted(bad.items())
     ]
+
+
+def _unused(place: str, columns: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(columns[:_LISTED]) + (", …" if len(columns) > _LISTED else "")
+    return (f"{place}: columns that are no features: {listed}; --columns says otherwise.",) if columns else ()
 
 
 def _listing(sources: Sequence[Source], problems: Problems) -> list[str]:

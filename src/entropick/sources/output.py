@@ -21,7 +21,7 @@ from entropick.run.history import repair_run, verify_run
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.seal import CONFIG, Seal
 from entropick.run.work_folder import Pace
-from entropick.sources.candidates import Contents, Space, Survey, check_files, survey
+from entropick.sources.candidates import Contents, Space, Survey, check_files
 from entropick.sources.source import Source, readable
 from entropick.work import Work
 
@@ -112,8 +112,9 @@ class FilesCommand(ABC):
         if self._holds(out, config):
             say(f"{self.done} before: {out} is complete.")
         else:
-            one_size = any(space.encoder for space in self.compared)
-            found = survey(self.sources, one_size=one_size, work=work)
+            for note in contents.notes():
+                say(note)
+            found = contents.survey(work)
             _tell(self.sources, found, say)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self.foretell(contents, found, say)
