@@ -83,8 +83,11 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
     # Two halves each time: as many queries, and half as many points where these are split, too.
     seconds *= 1 + n_splits
     n_spectra = sum(record.n_spectra for record in records)
-    seconds += seconds_per_spectrum(width) * n_spectra
-    squares = 8 * width * width * 3 if n_spectra else 0
+    # Of rows by rows where there are fewer of them than columns.
+    side = min(width, max(sizes.values()))
+    if n_spectra:
+        seconds += seconds_per_spectrum(side) * n_spectra
+    squares = 8 * side * side * 3 if n_spectra else 0
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
     return Forecast(seconds, held + squares + _WORKING_BYTES)
