@@ -40,7 +40,7 @@ from entropick.sources import (
     readable_columns,
     skipped,
 )
-from entropick.sources.cost import score_forecast
+from entropick.sources.cost import Forecast, check_affordable, score_forecast
 from entropick.work import Work
 
 PAGE = "score.html"
@@ -192,6 +192,7 @@ class Score(FilesCommand):
             f"{words.duration(sum(cost.seconds for cost in costs))}, "
             f"{max(cost.bytes for cost in costs) / 2**30:.1f} GiB of memory."
         )
+        check_affordable(Forecast(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs)))
 
 
 def _stage(space: Space) -> str:

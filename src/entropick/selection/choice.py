@@ -38,7 +38,7 @@ from entropick.sources import (
     skipped,
     source_number,
 )
-from entropick.sources.cost import selection_forecast
+from entropick.sources.cost import check_affordable, selection_forecast
 from entropick.work import Work
 
 _STAGE = "select"
@@ -182,6 +182,7 @@ class Choice(FilesCommand):
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
+        check_affordable(cost)
 
 
 def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out: Path, say: Say) -> Outcome:
