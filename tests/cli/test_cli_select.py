@@ -235,11 +235,11 @@ def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     monkeypatch.setattr(feature_cache, "_PART", 16)
     read, calls = reading.read_image, []
 
-    def interrupted(file, *, mode):
+    def interrupted(file, **looks):
         calls.append(file)
         if len(calls) == 40:
             raise KeyboardInterrupt
-        return read(file, mode=mode)
+        return read(file, **looks)
 
     monkeypatch.setattr(reading, "read_image", interrupted)
     assert cli(*line).code == 130

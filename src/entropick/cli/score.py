@@ -69,7 +69,7 @@ class Score(FilesFlags):
         metrics = tuple(all_of(self.metrics, flag="--metrics"))
         return scoring.Score(
             sources=sources,
-            spaces=_spaces(all_of(self.features, flag="--features"), sources, self.columns),
+            spaces=_spaces(all_of(self.features, flag="--features"), sources, self.columns, self.resize),
             metrics=metrics or None,
             conditions=conditions,
             allow_same=self.allow_same,
@@ -79,16 +79,18 @@ class Score(FilesFlags):
         )
 
 
-def _spaces(given: Sequence[str], sources: Sequence[Source], columns: tuple[str, ...]) -> list[scoring.Space]:
+def _spaces(
+    given: Sequence[str], sources: Sequence[Source], columns: tuple[str, ...], resize: int | None
+) -> list[scoring.Space]:
     if not given and sources[0].kind == "embeddings":
-        return [scoring.Space("embeddings")]
+        return [scoring.Space("embeddings", resize=resize)]
     spaces = []
     for text in given or ["pixels"]:
         if text.endswith(EMBEDDING_FILES):
-            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text), columns=columns))
+            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text), columns=columns, resize=resize))
         else:
             encoder = build("features", parse_value(text), where="--features")
-            spaces.append(scoring.Space(encoder.name, encoder=encoder))
+            spaces.append(scoring.Space(encoder.name, encoder=encoder, resize=resize))
     return spaces
 
 

@@ -103,6 +103,7 @@ class Select(FilesFlags):
             quotas=_quotas(self.quota),
             balance=self.balance,
             columns=self.columns,
+            resize=self.resize,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,

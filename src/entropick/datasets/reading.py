@@ -194,15 +194,18 @@ def image_head(file: Path) -> Head:
         return Head(size, image.mode in _GREY, n_frames)
 
 
-def read_image(file: Path, *, mode: str = "as-is") -> NDArray[np.uint8]:
+def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> NDArray[np.uint8]:
     """Decode one image file into uint8 ``(h, w)`` or ``(h, w, 3)``; InputError, with the reason, if it cannot be used.
 
     It is as a viewer shows it: turned as its EXIF says, what is transparent on white, the first of several frames.
-    `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is".
+    `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is". With `side` the shorter side becomes so long, and
+    the square in the middle is what comes back.
     """
     with _opened(file) as image:
         turn = _turn(image)
         image.load()
+        if side is not None and mode != "as-is" and image.mode in _CONVERTED:
+            return np.asarray(_square(_shown(image, _MODES[mode], turn), side), np.uint8)
         if mode != "as-is" and image.mode in _CONVERTED:
             return np.asarray(_shown(image, _MODES[mode], turn), np.uint8)
         if image.mode in _MODES.values():
@@ -218,6 +221,22 @@ def read_picture(file: Path) -> Any:
 
     with _long_texts(), Image.open(file) as image:
         return _shown(image, "RGB", _turn(image))
+
+
+def resized(images: Images, side: int) -> Images:
+    """Each of uint8 ``(n, h, w, c)`` as `read_image` would give it with this `side`, ``(n, side, side, c)``."""
+    from PIL import Image
+
+    pictures = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in images)
+    return check_images(np.stack([np.asarray(_square(picture, side), np.uint8) for picture in pictures]))
+
+
+def _square(picture: Any, side: int) -> Any:
+    from PIL import Image, ImageOps
+
+    if picture.size == (side, side):
+        return picture
+    return ImageOps.fit(picture, (side, side), method=Image.Resampling.BICUBIC)
 
 
 def _shown(image: Any, mode: str, turn: Any) -> Any:

@@ -69,6 +69,8 @@ class Choice(FilesCommand):
         Whether the chosen image files are to be linked or copied into the output folder.
     columns
         Columns of a parquet file in `embeddings` that are features; none leaves out what cannot be one.
+    resize
+        To which height and width images are brought before they are compared, see `entropick.sources.Space`.
     skip_bad
         Go on without unreadable images, and record them.
     seed
@@ -86,11 +88,14 @@ class Choice(FilesCommand):
     balance: bool = False
     files: Files = "none"
     columns: tuple[str, ...] = ()
+    resize: int | None = None
 
     @property
     def compared(self) -> tuple[Space]:
         """The one space that the selector sees."""
-        return (Space("features", encoder=self.encoder, file=self.embeddings, columns=self.columns),)
+        return (
+            Space("features", encoder=self.encoder, file=self.embeddings, columns=self.columns, resize=self.resize),
+        )
 
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""

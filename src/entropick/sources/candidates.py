@@ -24,6 +24,8 @@ from entropick.work import Work
 
 # Names that are told at most.
 _LISTED = 10
+# Where fewer files than this share have one size, none is the odd one, and cheap spaces compare at this size.
+_USUAL, _SIDE = 0.9, 32
 
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
@@ -62,12 +64,15 @@ class Survey:
         ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
     problems
         Of each source, in order: row -> why its file cannot be used.
+    side
+        To which height and width images are brought; None where they are of one size as they are.
     n_frames
         Of each source, in order: row -> how many frames or pages its file has, where there are several.
     """
 
     shape: tuple[int, ...] | None
     problems: tuple[dict[int, str], ...]
+    side: int | None = None
     n_frames: tuple[dict[int, int], ...] = ()
 
     @property
@@ -91,6 +96,8 @@ class Space:
         encoder or the sources are embeddings themselves.
     columns
         Of a parquet file, the columns that are features, see `entropick.sources.embeddings.open_embeddings`.
+    resize
+        To which height and width images are brought for the encoder; None only does it where sizes differ widely.
     embedded, content, problems, notes
         Once the file is `opened`: a row for each image, its hash, of each source which rows cannot be used and why, and
         what is worth a line.
@@ -102,6 +109,7 @@ class Space:
     embedded: arrays.Features | None = field(default=None, repr=False, compare=False)
     content: str | None = None
     columns: tuple[str, ...] = ()
+    resize: int | None = None
     problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
@@ -114,6 +122,10 @@ class Space:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         if self.encoder is not None:
             check_encoder(self.encoder)
+        if self.resize is not None:
+            arrays.check_count(self.resize, name="resize")
+            if self.encoder is None:
+                raise InputError("resize: expected an encoder of images, but there are embeddings. Leave it out.")
 
     def opened(self, sources: Sequence[Source]) -> Self:
         """The space with what is in its file; InputError unless its rows can be told to be those of the images."""
@@ -171,7 +183,7 @@ class Space:
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
-            return self.encoder.identity()
+            return {**self.encoder.identity(), **({} if self.resize is None else {"resize": self.resize})}
         if self.file is None:
             return "embeddings"
         columns = {"columns": list(self.columns)} if self.columns else {}
@@ -204,8 +216,11 @@ class Contents:
     def survey(self, work: Work) -> Survey:
         """What can be used; image files are looked at only where an encoder needs their pixels."""
         found = Survey(None, tuple({} for _ in self.sources))
-        if any(space.encoder for space in self.spaces):
-            found = survey(self.sources, one_size=True, work=work)
+        if encoders := [space.encoder for space in self.spaces if space.encoder is not None]:
+            # What an encoder would see of 32 x 32 pixels is not what it was made for.
+            side = None if any(encoder.has_resize for encoder in encoders) else _SIDE
+            asked = next((space.resize for space in self.spaces if space.resize is not None), None)
+            found = survey(self.sources, one_size=True, work=work, resize=asked, where_mixed=side)
         known = [[source.problems for source in self.sources], *(space.problems for space in self.spaces)]
         for of_sources in known:
             for problems, more in zip(found.problems, of_sources, strict=False):
@@ -236,11 +251,14 @@ class Contents:
         parts: list[arrays.Features] = []
         for source, content, bad in zip(self.sources, self.hashes, problems, strict=True):
             note = f"features of {source.name}"
+            if found.side is not None:
+                content = fingerprint({"content": content, "side": found.side})
             if source.array is not None:
-                parts.append(kept.matrix(encoder, content, source.array, work, note))
+                images = source.array if found.side is None else reading.resized(source.array, found.side)
+                parts.append(kept.matrix(encoder, content, images, work, note))
                 continue
             content = fingerprint({"content": content, "shape": list(found.shape or ())})
-            read = _decoder(source, found.mode, dict(bad))
+            read = _decoder(source, found, dict(bad))
             for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
                 parts.append(X)
                 bad.update(undecoded)
@@ -252,14 +270,23 @@ class Contents:
         for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
             rows = None if space.embedded is None else space.embedded[start : start + len(source)]
             alone = Contents([source], [content], ())
-            of_source = Survey(found.shape, (problems,))
+            of_source = Survey(found.shape, (problems,), found.side)
             parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
             start += len(source)
         return parts
 
 
-def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
+def survey(
+    sources: Sequence[Source],
+    *,
+    one_size: bool,
+    work: Work,
+    resize: int | None = None,
+    where_mixed: int | None = None,
+) -> Survey:
     """Look at the head of every image file; with `one_size`, those of an unusual size are problems.
+
+    With `resize` none is; with `where_mixed`, images are brought to that size where too few have the usual one.
 
     Raises
     ------
@@ -278,13 +305,22 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
             work.progress(row + 1, len(source.files), f"looking at {source.name}")
     n_frames = tuple({row: head.n_frames for row, head in of.items() if head.n_frames > 1} for of in heads)
     if not one_size:
-        return Survey(None, problems, n_frames)
+        return Survey(None, problems, n_frames=n_frames)
+    sizes = Counter(head.size for of in heads for head in of.values())
+    if resize is None and sizes and sizes.most_common(1)[0][1] < _USUAL * sizes.total():
+        resize = where_mixed
+    if resize is not None and (sizes or any(source.array is not None for source in sources)):
+        is_grey = all(head.is_grey for of in heads for head in of.values())
+        is_grey &= all(source.array is None or source.array.shape[-1] == 1 for source in sources)
+        channels = {source.array.shape[-1] for source in sources if source.array is not None}
+        if len(channels | {1 if is_grey else 3}) == 1:
+            return Survey((resize, resize, 1 if is_grey else 3), problems, resize, n_frames)
     shape = _one_shape(sources, [list(of.values()) for of in heads], problems)
     for of, known in zip(heads, problems, strict=True):
         for row, (size, *_) in of.items():
             if size != shape[:2]:
                 known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
-    return Survey(shape, problems, n_frames)
+    return Survey(shape, problems, n_frames=n_frames)
 
 
 def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
@@ -295,7 +331,7 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
     problems = [dict(known) for known in found.problems]
     if found.shape is not None and any(problems) and not skip_bad:
         for source, known in zip(sources, problems, strict=True):
-            read = _decoder(source, found.mode, dict(known))
+            read = _decoder(source, found, dict(known))
             for row in range(len(source.files)):
                 known.update(read(range(row, row + 1))[1])
                 work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
@@ -361,7 +397,9 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
         listed = ", ".join(
             f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
-        raise InputError(f"sources: expected images of one shape, but {listed}. Make them alike, or give embeddings.")
+        raise InputError(
+            f"sources: expected images of one shape, but {listed}. Make them alike, give --resize, or embeddings."
+        )
     return arrays_shapes[0] if arrays_shapes else (*usual[0], 1 if all_grey else 3)
 
 
@@ -380,7 +418,7 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     return f"mostly {width}x{height} pixels{colour}"
 
 
-def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
+def _decoder(source: Source, looks: Survey, known: Mapping[int, str]) -> Read:
     """How to read a folder's images: those of rows in `known` are left out, what does not decode is told."""
 
     def read(rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
@@ -388,7 +426,7 @@ def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
         for row in rows:
             if row not in known:
                 try:
-                    images.append(reading.read_image(source.files[row], mode=mode))
+                    images.append(reading.read_image(source.files[row], mode=looks.mode, side=looks.side))
                 except InputError as error:
                     found[row] = str(error)
         return (np.stack(images) if images else None), found

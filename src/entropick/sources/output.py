@@ -181,6 +181,8 @@ def _tell(sources: Sequence[Source], found: Survey, say: Say) -> None:
     for source in sources:
         if source.passed_over:
             say(f"{source.name}: passed over {readable(words_of(source.passed_over))}.")
+    if found.side is not None:
+        say(f"images are compared at {found.side} x {found.side}: shorter side so long, then the centre (--resize).")
     for source, n_frames in zip(sources, found.n_frames, strict=False):
         if n_frames:
             say(
