@@ -53,10 +53,10 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     return array
 
 
-def check_features(X: ArrayLike, *, name: str = "X") -> Features:
+def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Features:
     """Return `X` as float32 ``(n, d)``; a float32 array, also a memory map, comes back uncopied.
 
-    Integers are cast, never wrapped; float64 is rounded to float32.
+    Integers are cast, never wrapped; float64 is rounded to float32. Without `finite`, values are not looked at.
 
     Raises
     ------
@@ -77,7 +77,10 @@ def check_features(X: ArrayLike, *, name: str = "X") -> Features:
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
-    _check_finite(array, name)
+    if finite and (odd := non_finite_rows(array, first=True)):
+        raise InputError(
+            f"{name}: {next(iter(odd.values()))} of shape {array.shape}. Remove or repair such rows first."
+        )
     return array
 
 
@@ -91,17 +94,17 @@ def _as_array(value: Any, name: str) -> NDArray[Any]:
         raise InputError(f"{name}: expected an array, or lists of equal length ({error}).") from error
 
 
-def _check_finite(array: NDArray[Any], name: str) -> None:
+def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:
+    """Rows of a matrix with values that are NaN or infinite -> which; with `first`, one is enough."""
+    found: dict[int, str] = {}
     for start in range(0, len(array), _BLOCK_ROWS):
         finite = np.isfinite(array[start : start + _BLOCK_ROWS]).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            values = array[row]
-            column = int(np.argmin(np.isfinite(values)))
-            raise InputError(
-                f"{name}: expected finite float32 values, got {values[column]} in row {row}, column {column} "
-                f"of shape {array.shape}. Remove or repair such rows first."
-            )
+        for row in (start + np.flatnonzero(~finite)).tolist():
+            column = int(np.argmin(np.isfinite(array[row])))
+            found[row] = f"expected finite float32 values, got {array[row, column]} in row {row}, column {column}"
+            if first:
+                return found
+    return found
 
 
 def check_same_width(*named: tuple[str, Features]) -> None:

@@ -159,3 +159,16 @@ def test_a_changed_study_is_refused_with_a_diff(cli, finished, study_file):
 def test_a_report_of_a_copied_arm_alone(cli, finished, tmp_path):
     shutil.copytree(finished / "arms" / "replace" / "seed-0", tmp_path / "alone")
     assert cli("report", tmp_path / "alone").code == 0 and (tmp_path / "alone" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 864 GiB"), ZeroDivisionError("two\nlines")])
+def test_what_nobody_expected_is_one_line_and_never_a_failed_condition(cli, monkeypatch, tmp_path, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("entropick.cli.score.open_sources", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = cli("score", "--training", "a", "--generated", "b", "--out", tmp_path / "out")
+    (file,) = tmp_path.glob("entropick-*.txt")
+    assert ended.code == 70 and ended.err.count("\n") == 1 and str(file) in ended.err
+    assert "Traceback" not in ended.err and "Traceback" in file.read_text() and type(error).__name__ in ended.err

@@ -268,7 +268,9 @@ def test_unreadable_images_are_all_named_or_skipped_and_recorded(cli, place):
 
 
 def bad_files(place):
-    np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
+    holed = np.ones((2, 64), np.float32)
+    holed[0, 1] = np.nan
+    np.save("nan.npy", holed)
     np.save("wide.npy", np.zeros((7, 65), np.float32) + np.arange(7, dtype=np.float32)[:, None])
     np.save("turned.npy", np.load("t.npy")[::-1].astype(np.float64))
     np.save("few.npy", np.load("g.npy")[:3])

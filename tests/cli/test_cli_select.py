@@ -30,8 +30,8 @@ from entropick.features import cache as feature_cache
 from entropick.run import LEDGER, Ledger
 from entropick.selection import choice, output
 from entropick.selectors import DensityGreedy, Greedy
+from entropick.sources import candidates as files_command
 from entropick.sources import open_sources
-from entropick.sources import output as files_command
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 # What is in a folder before anything is finished.
@@ -235,11 +235,11 @@ def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
     monkeypatch.setattr(feature_cache, "_PART", 16)
     read, calls = reading.read_image, []
 
-    def interrupted(file, *, mode):
+    def interrupted(file, **looks):
         calls.append(file)
         if len(calls) == 40:
             raise KeyboardInterrupt
-        return read(file, mode=mode)
+        return read(file, **looks)
 
     monkeypatch.setattr(reading, "read_image", interrupted)
     assert cli(*line).code == 130

@@ -1,6 +1,8 @@
 """frechet_distance against analytic values and a dual formula that needs no covariance; kernel_distance against closed
 forms and a brute force over all pairs."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
@@ -53,6 +55,26 @@ def test_features_of_any_rank(n_generated, n_reference, d):
     X = rng.normal(size=(n_generated, d)).astype(np.float32)
     Y = (2 * rng.normal(size=(n_reference, d)) + 1).astype(np.float32)
     assert frechet_distance(generated=X, reference=Y) == pytest.approx(oracle(X, Y), rel=1e-10)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 7), (39, 39), (30, 2)])
+def test_few_rows_give_what_their_covariances_give(n, m, monkeypatch):
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, 40)).astype(np.float32)
+    Y = (2 * rng.normal(size=(m, 40)) + 1).astype(np.float32)
+    whole = frechet_distance(generated=GaussianStatistics.of(X), reference=GaussianStatistics.of(Y))
+    assert frechet_distance(generated=X, reference=Y) == pytest.approx(whole, rel=1e-12)
+    monkeypatch.setattr("entropick.metrics.fidelity._TILE_ROWS", 3)
+    assert frechet_distance(generated=X, reference=Y) == pytest.approx(whole, rel=1e-12)
+
+
+def test_few_rows_of_many_columns_need_no_matrix_of_columns():
+    X = np.random.default_rng(0).normal(size=(6, 200_000)).astype(np.float32)
+    tracemalloc.start()
+    distance = frechet_distance(generated=X[:3], reference=X[3:])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20 and distance > 0
 
 
 @pytest.mark.parametrize("shape", [(200, 8), (10, 300)])

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from entropick.errors import InputError
-from entropick.sources import given, open_sources, read_embeddings
+from entropick.sources import given, open_embeddings, open_sources
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
@@ -21,7 +21,7 @@ def test_a_memory_map_goes_through_uncopied(tmp_path):
     images = np.zeros((20, 4, 4), np.uint8)
     np.save(tmp_path / "images.npy", images)
     sources = open_sources([f"a={tmp_path / 'images.npy'}"])
-    embedded = read_embeddings(tmp_path / "X.npy")
+    embedded = open_embeddings(tmp_path / "X.npy").matrix
     assert np.shares_memory(given(sources, embedded, ({},)).X, embedded)
 
 
@@ -47,7 +47,7 @@ def test_parquet_of_every_shape(tmp_path, kind):
         "float64 lists": {"e": list(X.astype(np.float64))},
     }
     pq.write_table(pa.table(tables[kind]), tmp_path / "X.parquet", row_group_size=7)
-    np.testing.assert_array_equal(read_embeddings(tmp_path / "X.parquet"), X)
+    np.testing.assert_array_equal(open_embeddings(tmp_path / "X.parquet").matrix, X)
 
 
 def test_rows_of_skipped_images_are_left_out_of_their_embeddings(tmp_path):

@@ -1,7 +1,8 @@
 """The command line. Thin: it parses, calls, prints and chooses the exit code; the only place that prints.
 
-Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 75 the budget is spent
-or a signal asked to stop (repeat the command), 130 interrupted.
+Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 70 what nobody expected
+(the traceback is in a file that the message names), 75 the budget is spent or a signal asked to stop (repeat the
+command), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -27,6 +30,7 @@ from entropick.processes.spread import plain_warning
 from entropick.work import stoppable
 
 EXIT_MISTAKE = 2
+EXIT_UNEXPECTED = 70
 EXIT_BUDGET = 75
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -56,11 +60,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output has ended (`entropick --help | head`): print nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except Exception as error:
+        return _tell_unexpected(error)
+
+
+def _tell_unexpected(error: Exception) -> int:
+    """One line; the traceback goes into a file, because it helps nobody but who mends it."""
+    text = "".join(traceback.format_exception(error))
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="entropick-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+        where = f"The traceback is in {file.name}; please report it"
+    except OSError:
+        where = "Its traceback could not be written"
+    advice = " Compare fewer or smaller images, or in an encoder's space." if isinstance(error, MemoryError) else ""
+    print(f"entropick: error: something unexpected, {what}. {where}.{advice}", file=sys.stderr)
+    return EXIT_UNEXPECTED
 
 
 def _lead(arguments: Sequence[str], ranks: Ranks) -> int:
     """Run the command; processes that `ranks` has beside this one end with the same exit code."""
-    exit_code = 1
+    exit_code = EXIT_UNEXPECTED
     try:
         exit_code = _run(arguments, ranks)
     except SystemExit as leaving:  # as tyro leaves

@@ -80,6 +80,12 @@ class FilesFlags:
     """The output folder."""
     skip_bad: bool = False
     """Go on without images that cannot be used, and record them."""
+    columns: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATTERN", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Columns of parquet files that are features, for instance 'f*'; else all but names, indices, whole numbers."""
+    resize: Annotated[int | None, says("none, or 32 where sizes differ widely", metavar="N")] = None
+    """Compare images at N x N: the shorter side becomes N, then the centre is cut out."""
     seed: int = 0
     """What every random number depends on."""
     budget: Annotated[str | None, says("none", metavar="TIME")] = None

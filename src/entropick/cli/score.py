@@ -63,11 +63,13 @@ class Score(FilesFlags):
     def _score(self) -> scoring.Score:
         conditions = tuple(scoring.Condition.parse(text) for text in all_of(self.fail_if, flag="--fail-if"))
         roles = {"training": self.training, "generated": self.generated, "reference": self.reference}
-        sources = open_sources([f"{role}={path}" for role, path in roles.items() if path is not None])
+        sources = open_sources(
+            [f"{role}={path}" for role, path in roles.items() if path is not None], columns=self.columns
+        )
         metrics = tuple(all_of(self.metrics, flag="--metrics"))
         return scoring.Score(
             sources=sources,
-            spaces=_spaces(all_of(self.features, flag="--features"), sources),
+            spaces=_spaces(all_of(self.features, flag="--features"), sources, self.columns, self.resize),
             metrics=metrics or None,
             conditions=conditions,
             allow_same=self.allow_same,
@@ -77,16 +79,18 @@ class Score(FilesFlags):
         )
 
 
-def _spaces(given: Sequence[str], sources: Sequence[Source]) -> list[scoring.Space]:
+def _spaces(
+    given: Sequence[str], sources: Sequence[Source], columns: tuple[str, ...], resize: int | None
+) -> list[scoring.Space]:
     if not given and sources[0].kind == "embeddings":
-        return [scoring.Space("embeddings")]
+        return [scoring.Space("embeddings", resize=resize)]
     spaces = []
     for text in given or ["pixels"]:
         if text.endswith(EMBEDDING_FILES):
-            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text)))
+            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text), columns=columns, resize=resize))
         else:
             encoder = build("features", parse_value(text), where="--features")
-            spaces.append(scoring.Space(encoder.name, encoder=encoder))
+            spaces.append(scoring.Space(encoder.name, encoder=encoder, resize=resize))
     return spaces
 
 

@@ -75,7 +75,7 @@ class Select(FilesFlags):
     def _choice(self) -> Choice:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
-        sources = open_sources(self.sources)
+        sources = open_sources(self.sources, columns=self.columns)
         given = self.features
         if given is None and sources[0].kind != "embeddings":
             given = "pixels"
@@ -102,6 +102,8 @@ class Select(FilesFlags):
             guard=build("guard", parts["guard"], where="--guard") if "guard" in parts else None,
             quotas=_quotas(self.quota),
             balance=self.balance,
+            columns=self.columns,
+            resize=self.resize,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,

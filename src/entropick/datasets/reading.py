@@ -6,12 +6,13 @@ Pillow is imported when the first image file is opened.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +21,136 @@ from entropick.arrays import Images, Integers, check_images, check_labels
 from entropick.errors import InputError
 from entropick.work import Work
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _LISTED = 10
+# Part of every hash of image files: raised when the same bytes become other pixels, or come in another order.
+_READING = b"2"
+# What these call an image is none of pixels, or is drawn by another program.
+_NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+# Folders that systems and programs put beside pictures, as hidden as names that begin with a dot.
+_SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "@Recycle", "@__thumb", "$RECYCLE.BIN", "System Volume Information")
 # What Pillow turns into grey or RGB without a choice to be made.
-_CONVERTED = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
-_GREY = ("1", "L", "LA")
+_CONVERTED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")
+_GREY = ("1", "L", "LA", "La")
 _MODES = {"grey": "L", "rgb": "RGB"}
+# Some tools put a whole workflow, or a colour profile of megabytes, into a PNG; Pillow refuses more than 1 MiB.
+_TEXT_BYTES = 64 << 20
+# EXIF's tag of the orientation, and what its values ask for; 1 is as it is.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 
-Head = tuple[tuple[int, int], bool]
-"""``(height, width)`` of an image file, and whether it is grey."""
+
+class Head(NamedTuple):
+    """What an image file says before it is decoded: ``(height, width)`` as shown, whether it is grey, its frames."""
+
+    size: tuple[int, int]
+    is_grey: bool
+    n_frames: int
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All image files at and below `folder`, sorted by path; InputError if there is none."""
+    """All image files at and below `folder`, in the order of `find_images`; InputError if there is none."""
+    return find_images(folder)[0]
+
+
+def find_images(folder: Path) -> tuple[list[Path], dict[str, int]]:
+    """The image files at and below `folder`, and how many other entries were passed over, by reason.
+
+    Files are in the order of ``sorted`` of their relative POSIX paths. An image is what the installed Pillow opens, by
+    suffix or by content. Hidden files and the folders of systems are none. Links are followed, and each real folder is
+    searched once, under its own path where that is below `folder`; what is no regular file is never opened.
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or no image in it.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
-    # A link that leads nowhere is an image that cannot be read, and is named as such; a folder or a pipe is no image.
-    files = sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
+    files: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    # Links last, so that a folder that is there twice has its own path.
+    folders, links = [folder], list[Path]()
+    while folders or links:
+        place = folders.pop() if folders else links.pop(links.index(min(links)))
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            status = place.stat()
+        except OSError:
+            passed_over["unreadable folder"] += 1
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            passed_over["link to a folder that is there already"] += 1
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            path = place / entry.name
+            if entry.name[0] == "." or entry.name in _SYSTEM:
+                passed_over["hidden"] += 1
+            elif _is_directory(entry):
+                (links if entry.is_symlink() else folders).append(path)
+            elif path.exists() and not path.is_file():
+                passed_over["no regular file"] += 1
+            elif _is_image(path):
+                files.append(path)
+            else:
+                passed_over[f"no image ({path.suffix.lower() or 'without a suffix'})"] += 1
     if not files:
-        raise InputError(f"{folder}: expected image files ({', '.join(_SUFFIXES)}), found none.")
-    return files
+        found = f", only {words_of(passed_over)}" if passed_over else ""
+        raise InputError(f"{folder}: expected image files (.png, .jpg and what else Pillow opens), found none{found}.")
+    return sorted(files, key=lambda file: file.relative_to(folder).as_posix()), dict(sorted(passed_over.items()))
+
+
+def words_of(passed_over: Mapping[str, int]) -> str:
+    """Reasons and their numbers on one line.
+
+    Examples
+    --------
+    >>> words_of({"hidden": 2, "no image (.txt)": 1})
+    '2 hidden, 1 no image (.txt)'
+    """
+    return ", ".join(f"{count:,} {reason}" for reason, count in passed_over.items())
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_image(path: Path) -> bool:
+    """Whether Pillow would open it: by suffix, which is not looked behind, or else by content."""
+    if path.suffix.lower() in _suffixes():
+        return True
+    from PIL import Image
+
+    # A format that does not say how its files begin may take anything for its own.
+    formats = [name for name, (_, accept) in Image.OPEN.items() if accept is not None and name not in _NO_PIXELS]
+    try:
+        with Image.open(path, formats=formats):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:
+        return False
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NO_PIXELS)
 
 
 def class_folders(folder: Path, files: Sequence[Path]) -> tuple[str, ...] | None:
@@ -59,7 +169,7 @@ def hash_files(files: Sequence[Path]) -> str:
 
 def hash_folder(folder: Path, files: Sequence[Path], work: Work | None = None) -> str:
     """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`."""
-    digest, work = hashlib.sha256(), work or Work()
+    digest, work = hashlib.sha256(_READING), work or Work()
     for done, file in enumerate(files, start=1):
         # That a file cannot be read is said by whoever decodes it, with all others of that kind.
         content = b"unreadable"
@@ -75,20 +185,31 @@ def image_head(file: Path) -> Head:
     with _opened(file) as image:
         if image.mode not in _CONVERTED:
             raise InputError(f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}")
-        return (image.height, image.width), image.mode in _GREY
+        turn = _turn(image)
+        is_on_its_side = turn is not None and turn.name not in ("FLIP_LEFT_RIGHT", "FLIP_TOP_BOTTOM", "ROTATE_180")
+        size = image.size if is_on_its_side else image.size[::-1]
+        n_frames = 1
+        with contextlib.suppress(Exception):  # of a file that is torn after its first frame
+            n_frames = int(image.n_frames)
+        return Head(size, image.mode in _GREY, n_frames)
 
 
-def read_image(file: Path, *, mode: str = "as-is") -> NDArray[np.uint8]:
+def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> NDArray[np.uint8]:
     """Decode one image file into uint8 ``(h, w)`` or ``(h, w, 3)``; InputError, with the reason, if it cannot be used.
 
-    `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is".
+    It is as a viewer shows it: turned as its EXIF says, what is transparent on white, the first of several frames.
+    `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is". With `side` the shorter side becomes so long, and
+    the square in the middle is what comes back.
     """
     with _opened(file) as image:
+        turn = _turn(image)
         image.load()
+        if side is not None and mode != "as-is" and image.mode in _CONVERTED:
+            return np.asarray(_square(_shown(image, _MODES[mode], turn), side), np.uint8)
         if mode != "as-is" and image.mode in _CONVERTED:
-            return np.asarray(image.convert(_MODES[mode]), np.uint8)
+            return np.asarray(_shown(image, _MODES[mode], turn), np.uint8)
         if image.mode in _MODES.values():
-            return np.asarray(image, np.uint8)
+            return np.asarray(_shown(image, image.mode, turn), np.uint8)
         deep = image.mode.startswith(("I", "F"))
         advice = "bring it to 8 bits first" if deep else "mode='rgb' or mode='grey' converts it"
         raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}; {advice}")
@@ -98,8 +219,51 @@ def read_picture(file: Path) -> Any:
     """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode."""
     from PIL import Image
 
-    with Image.open(file) as image:
-        return image.convert("RGB")
+    with _long_texts(), Image.open(file) as image:
+        return _shown(image, "RGB", _turn(image))
+
+
+def resized(images: Images, side: int) -> Images:
+    """Each of uint8 ``(n, h, w, c)`` as `read_image` would give it with this `side`, ``(n, side, side, c)``."""
+    from PIL import Image
+
+    pictures = (Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in images)
+    return check_images(np.stack([np.asarray(_square(picture, side), np.uint8) for picture in pictures]))
+
+
+def _square(picture: Any, side: int) -> Any:
+    from PIL import Image, ImageOps
+
+    if picture.size == (side, side):
+        return picture
+    return ImageOps.fit(picture, (side, side), method=Image.Resampling.BICUBIC)
+
+
+def _shown(image: Any, mode: str, turn: Any) -> Any:
+    """A Pillow image in mode "L" or "RGB", with what is transparent on white, turned."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        # What lies under transparent pixels is whatever a program has left there, and nobody sees it.
+        paper = Image.new("RGBA", image.size, "white")
+        paper.alpha_composite(image.convert("RGBA"))
+        image = paper
+    image = image.convert(mode)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Any) -> Any:
+    """How a viewer would turn or mirror the image, by its EXIF; None for as it is, and where there is no EXIF."""
+    from PIL import Image
+
+    # Pillow turns TIFF by itself. A head must do without what stands behind the pixels of a PNG.
+    if image.format == "TIFF" or "exif" not in image.info:
+        return None
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        exif.load(image.info["exif"])
+    number = exif.get(_ORIENTATION)
+    return Image.Transpose[_TURNS[number]] if number in _TURNS else None
 
 
 def read_images(files: Sequence[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
@@ -145,8 +309,18 @@ def read_array_file(path: Path) -> tuple[Images, Integers | None]:
     arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else loaded
     if "images" not in arrays:
         raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(arrays)) or 'none'}.")
-    images = check_images(arrays["images"], name=f"{path}: images")
+    images = array_of_images(arrays["images"], name=f"{path}: images")
     return images, check_labels(arrays.get("labels"), len(images), name=f"{path}: labels")
+
+
+def array_of_images(array: Any, *, name: str) -> Images:
+    """The array of a file as uint8 ``(n, h, w, c)``, by `check_images`; InputError for what may be one RGB image."""
+    if array.ndim == 3 and array.shape[-1] == 3:
+        raise InputError(
+            f"{name}: expected an array of images, but shape {array.shape} is that of one RGB image. Save images[None] "
+            "for one image, or images[..., None] for grey ones of 3 pixels a row."
+        )
+    return check_images(array, name=name)
 
 
 def _loaded(path: Path, mmap_mode: Any = None) -> Any:
@@ -170,7 +344,7 @@ def _opened(file: Path) -> Iterator[Any]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with _long_texts(), Image.open(file) as image:
             yield image
     except InputError:
         raise
@@ -178,6 +352,19 @@ def _opened(file: Path) -> Iterator[Any]:
         # Pillow names a file that it does not know at all; whoever tells of it has done so already.
         reason = type(error).__name__ if file.name in str(error) else error
         raise InputError(f"does not decode ({reason})") from error
+
+
+@contextlib.contextmanager
+def _long_texts() -> Iterator[None]:
+    from PIL import PngImagePlugin
+
+    png: Any = PngImagePlugin
+    before = png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY
+    png.MAX_TEXT_CHUNK = png.MAX_TEXT_MEMORY = _TEXT_BYTES
+    try:
+        yield
+    finally:
+        png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY = before
 
 
 def _hash_file(file: Path) -> bytes:

@@ -27,6 +27,9 @@ class Features(Component, ABC):
     cheap: ClassVar[bool] = False
     """Whether to extract again costs less than to store the features and read them back."""
 
+    has_resize: ClassVar[bool] = False
+    """Whether images of every size are brought to one that it was made for."""
+
     @property
     @abstractmethod
     def name(self) -> str:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class NetworkFeatures(Features, ABC):
         "cpu", "cuda", or "auto" for a GPU where there is one.
     """
 
+    has_resize: ClassVar[bool] = True
     device: str = "auto"
 
     def check(self) -> None:

@@ -89,7 +89,7 @@ class Measure(Words):
     products
         Which rows are multiplied with which, in float64 and in full, likewise.
     n_spectra
-        How many square matrices as wide as the features are decomposed, likewise.
+        How many square matrices, as wide as the features or as there are rows, if fewer, are decomposed, likewise.
     on_request
         Whether loops measure it only where it is asked for: what is not cheap beside training a generator. What other
         packages bring always is.

@@ -85,7 +85,7 @@ def frechet_distance(*, generated: ArrayLike | GaussianStatistics, reference: Ar
     The distance is called FID only with Inception features of the original weights; in any other space name the
     space. It falls as either set grows, at equal distributions too: compare only at equal n on both sides and in the
     same feature space. Fewer rows than columns are allowed - the formula holds for a singular covariance - but then
-    the value is mostly that bias.
+    the value is mostly that bias. It then takes a matrix of rows by rows instead of columns by columns.
 
     Parameters
     ----------
@@ -113,6 +113,11 @@ def frechet_distance(*, generated: ArrayLike | GaussianStatistics, reference: Ar
     >>> round(frechet_distance(generated=X + np.float32(0.5), reference=X), 4)  # moved by 0.5 along four axes
     1.0
     """
+    if not isinstance(generated, GaussianStatistics) and not isinstance(reference, GaussianStatistics):
+        X, Y = check_features(generated, name="generated"), check_features(reference, name="reference")
+        check_same_width(("generated", X), ("reference", Y))
+        if min(len(X), len(Y)) > 1 and max(len(X), len(Y)) < X.shape[1]:
+            return _between_few_rows(X, Y)
     G = _statistics(generated, "generated")
     R = _statistics(reference, "reference")
     check_same_width(("generated", _row(G)), ("reference", _row(R)))
@@ -139,6 +144,23 @@ FRECHET_DISTANCE = Measure(
     least_rows={"generated": 2, "reference": 2},
     n_spectra=2,
 )
+
+
+def _between_few_rows(X: Features, Y: Features) -> float:
+    """The distance of two sets with fewer rows than columns, of which no ``(d, d)`` is made."""
+    # With S1 = A^T A and S2 = B^T B, A and B the centred rows over the root of n - 1, the trace of the root is the sum
+    # of the singular values of A B^T; added up over columns, a few at a time.
+    overlap, shift, traces = np.zeros((len(X), len(Y))), [], []
+    columns = max(1, _TILE_ROWS**2 // max(len(X), len(Y)))
+    for start in range(0, X.shape[1], columns):
+        A, B = (Z[:, start : start + columns].astype(np.float64) for Z in (X, Y))
+        means = A.mean(axis=0), B.mean(axis=0)
+        A, B = (A - means[0]) / math.sqrt(len(X) - 1), (B - means[1]) / math.sqrt(len(Y) - 1)
+        overlap += A @ B.T
+        shift.append(float(np.square(means[0] - means[1]).sum()))
+        traces += [float(np.square(A).sum()), float(np.square(B).sum())]
+    singular = np.linalg.svd(overlap, compute_uv=False)
+    return max(0.0, math.fsum(shift) + math.fsum(traces) - 2 * float(singular.sum()))
 
 
 def _overlap(A: Matrix, B: Matrix) -> float:

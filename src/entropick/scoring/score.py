@@ -36,10 +36,11 @@ from entropick.sources import (
     Survey,
     check_problems,
     csv_text,
+    passed_over,
     readable_columns,
     skipped,
 )
-from entropick.sources.cost import score_forecast
+from entropick.sources.cost import Forecast, check_affordable, score_forecast
 from entropick.work import Work
 
 PAGE = "score.html"
@@ -191,6 +192,7 @@ class Score(FilesCommand):
             f"{words.duration(sum(cost.seconds for cost in costs))}, "
             f"{max(cost.bytes for cost in costs) / 2**30:.1f} GiB of memory."
         )
+        check_affordable(Forecast(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs)))
 
 
 def _stage(space: Space) -> str:
@@ -255,6 +257,7 @@ def _judge(given: Given, work: Work) -> Outcome:
         },
         "left_out": given["left_out"],
         "skipped": [bad for source in sources for (name, _), bad in sorted(gone.items()) if name == source.name],
+        "passed_over": passed_over(sources),
         "config": given["config"],
     }
     conditions = [Condition.parse(text) for text in given["conditions"]]

@@ -34,10 +34,11 @@ from entropick.sources import (
     Space,
     Survey,
     check_problems,
+    passed_over,
     skipped,
     source_number,
 )
-from entropick.sources.cost import selection_forecast
+from entropick.sources.cost import check_affordable, selection_forecast
 from entropick.work import Work
 
 _STAGE = "select"
@@ -66,6 +67,10 @@ class Choice(FilesCommand):
         Whether all classes get equally many places, as far as they have rows.
     files
         Whether the chosen image files are to be linked or copied into the output folder.
+    columns
+        Columns of a parquet file in `embeddings` that are features; none leaves out what cannot be one.
+    resize
+        To which height and width images are brought before they are compared, see `entropick.sources.Space`.
     skip_bad
         Go on without unreadable images, and record them.
     seed
@@ -82,11 +87,15 @@ class Choice(FilesCommand):
     quotas: Mapping[str, float] = field(default_factory=dict)
     balance: bool = False
     files: Files = "none"
+    columns: tuple[str, ...] = ()
+    resize: int | None = None
 
     @property
     def compared(self) -> tuple[Space]:
         """The one space that the selector sees."""
-        return (Space("features", encoder=self.encoder, file=self.embeddings),)
+        return (
+            Space("features", encoder=self.encoder, file=self.embeddings, columns=self.columns, resize=self.resize),
+        )
 
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
@@ -178,6 +187,7 @@ class Choice(FilesCommand):
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
+        check_affordable(cost)
 
 
 def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out: Path, say: Say) -> Outcome:
@@ -214,6 +224,7 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out:
         "sources": output.counts(chosen, aside),
         "classes": output.class_counts(chosen),
         "skipped": skipped(sources, candidates.problems),
+        "passed_over": passed_over(sources),
     }
     say(f"writing {out}")
     files = output.files(chosen, aside)

@@ -6,9 +6,9 @@ commands that go from files into files (`output.py`), and `cost.py` forecasts wh
 """
 
 from entropick.sources.candidates import Candidates, Contents, Space, Survey, check_problems, given, skipped
-from entropick.sources.embeddings import EMBEDDING_FILES, read_embeddings
+from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
 from entropick.sources.output import FilesCommand, Say, csv_text, encoded, fitted, readable_columns
-from entropick.sources.source import Source, open_sources, readable, source_number
+from entropick.sources.source import Source, open_sources, passed_over, readable, source_number
 
 __all__ = [
     "EMBEDDING_FILES",
@@ -24,8 +24,9 @@ __all__ = [
     "encoded",
     "fitted",
     "given",
+    "open_embeddings",
     "open_sources",
-    "read_embeddings",
+    "passed_over",
     "readable",
     "readable_columns",
     "skipped",

@@ -18,9 +18,14 @@ from entropick.datasets.reading import Head
 from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Read, check_encoder
 from entropick.run.files import fingerprint, hash_file
-from entropick.sources.embeddings import read_embeddings
+from entropick.sources.embeddings import as_features, open_embeddings, rows_of_files
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
+
+# Names that are told at most.
+_LISTED = 10
+# Where fewer files than this share have one size, none is the odd one, and cheap spaces compare at this size.
+_USUAL, _SIDE = 0.9, 32
 
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
@@ -59,10 +64,16 @@ class Survey:
         ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
     problems
         Of each source, in order: row -> why its file cannot be used.
+    side
+        To which height and width images are brought; None where they are of one size as they are.
+    n_frames
+        Of each source, in order: row -> how many frames or pages its file has, where there are several.
     """
 
     shape: tuple[int, ...] | None
     problems: tuple[dict[int, str], ...]
+    side: int | None = None
+    n_frames: tuple[dict[int, int], ...] = ()
 
     @property
     def mode(self) -> str:
@@ -83,8 +94,13 @@ class Space:
     file
         A ``.npy`` or ``.parquet`` file with an embedding of each image, the sources in order; None if there is an
         encoder or the sources are embeddings themselves.
-    embedded, content
-        What is in the file, and its hash, once it is `opened`.
+    columns
+        Of a parquet file, the columns that are features, see `entropick.sources.embeddings.open_embeddings`.
+    resize
+        To which height and width images are brought for the encoder; None only does it where sizes differ widely.
+    embedded, content, problems, notes
+        Once the file is `opened`: a row for each image, its hash, of each source which rows cannot be used and why, and
+        what is worth a line.
     """
 
     name: str
@@ -92,6 +108,10 @@ class Space:
     file: Path | None = None
     embedded: arrays.Features | None = field(default=None, repr=False, compare=False)
     content: str | None = None
+    columns: tuple[str, ...] = ()
+    resize: int | None = None
+    problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
@@ -102,24 +122,72 @@ class Space:
             raise InputError("features: expected a name or a file of embeddings, because the sources are images.")
         if self.encoder is not None:
             check_encoder(self.encoder)
+        if self.resize is not None:
+            arrays.check_count(self.resize, name="resize")
+            if self.encoder is None:
+                raise InputError("resize: expected an encoder of images, but there are embeddings. Leave it out.")
 
     def opened(self, sources: Sequence[Source]) -> Self:
-        """The space with what is in its file; InputError unless that has one row for each image of all sources."""
+        """The space with what is in its file; InputError unless its rows can be told to be those of the images."""
         if self.file is None:
             return self
-        X = read_embeddings(self.file)
+        found = open_embeddings(self.file, self.columns)
+        (X,), (bad,) = as_features({str(self.file): found})
+        content, notes = hash_file(self.file).sha256, _unused(str(self.file), found.unused)
+        if found.names is not None and all(source.kind == "folder" for source in sources):
+            return self._joined(X, bad, found.names, sources, content=content, notes=notes)
         if len(X) != (n := sum(map(len, sources))):
             listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
             raise InputError(
                 f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again."
             )
-        return replace(self, embedded=X, content=hash_file(self.file).sha256)
+        ends = np.cumsum([len(source) for source in sources]).tolist()
+        problems = tuple(
+            {row - end + len(source): reason for row, reason in bad.items() if end - len(source) <= row < end}
+            for source, end in zip(sources, ends, strict=True)
+        )
+        return replace(self, embedded=X, content=content, problems=problems, notes=notes)
+
+    def _joined(
+        self,
+        X: arrays.Features,
+        bad: Mapping[int, str],
+        names: Sequence[str],
+        sources: Sequence[Source],
+        *,
+        content: str,
+        notes: tuple[str, ...],
+    ) -> Self:
+        """Rows in the order of the files that they name."""
+        files = [(source.path, file.relative_to(source.path)) for source in sources for file in source.files]
+        rows, strays = rows_of_files(names, files)
+        if not any(row is not None for row in rows):
+            raise InputError(
+                f"features: expected names of the images in {self.file}, but {names[0]!r} and all others are of none. "
+                "If its rows are in the order of the files, sorted by path, leave the column with the names out."
+            )
+        if strays:
+            listed = ", ".join(map(on_one_line, strays[:_LISTED])) + (", …" if len(strays) > _LISTED else "")
+            notes += (f"{self.file}: {len(strays):,} rows are of no image, or of several: {listed}.",)
+        given_rows, problems = iter(rows), []
+        for source in sources:
+            problems.append(dict[int, str]())
+            for number, row in zip(range(len(source)), given_rows, strict=False):
+                if row is None:
+                    problems[-1][number] = f"expected one row with its name in {self.file}, got none or several"
+                elif row in bad:
+                    problems[-1][number] = bad[row]
+        order = np.array([0 if row is None else row for row in rows])
+        return replace(self, embedded=X[order], content=content, problems=tuple(problems), notes=notes)
 
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""
         if self.encoder is not None:
-            return self.encoder.identity()
-        return "embeddings" if self.file is None else {"file": readable(str(self.file)), "content": self.content}
+            return {**self.encoder.identity(), **({} if self.resize is None else {"resize": self.resize})}
+        if self.file is None:
+            return "embeddings"
+        columns = {"columns": list(self.columns)} if self.columns else {}
+        return {"file": readable(str(self.file)), "content": self.content, **columns}
 
     def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
         """The number of features, before there are any."""
@@ -145,6 +213,25 @@ class Contents:
         opened = [space.opened(sources) for space in spaces]
         return cls(sources, [source.content_hash(work) for source in sources], opened)
 
+    def survey(self, work: Work) -> Survey:
+        """What can be used; image files are looked at only where an encoder needs their pixels."""
+        found = Survey(None, tuple({} for _ in self.sources))
+        if encoders := [space.encoder for space in self.spaces if space.encoder is not None]:
+            # What an encoder would see of 32 x 32 pixels is not what it was made for.
+            side = None if any(encoder.has_resize for encoder in encoders) else _SIDE
+            asked = next((space.resize for space in self.spaces if space.resize is not None), None)
+            found = survey(self.sources, one_size=True, work=work, resize=asked, where_mixed=side)
+        known = [[source.problems for source in self.sources], *(space.problems for space in self.spaces)]
+        for of_sources in known:
+            for problems, more in zip(found.problems, of_sources, strict=False):
+                problems.update(more)
+        return found
+
+    def notes(self) -> list[str]:
+        """What was found in files of embeddings that is worth a line."""
+        of_sources = [_unused(readable(str(source.path)), source.unused) for source in self.sources]
+        return [note for notes in (*of_sources, *(space.notes for space in self.spaces)) for note in notes]
+
     def described(self) -> dict[str, dict[str, str]]:
         """Path and hash of each source, by its name."""
         pairs = zip(self.sources, self.hashes, strict=True)
@@ -164,11 +251,14 @@ class Contents:
         parts: list[arrays.Features] = []
         for source, content, bad in zip(self.sources, self.hashes, problems, strict=True):
             note = f"features of {source.name}"
+            if found.side is not None:
+                content = fingerprint({"content": content, "side": found.side})
             if source.array is not None:
-                parts.append(kept.matrix(encoder, content, source.array, work, note))
+                images = source.array if found.side is None else reading.resized(source.array, found.side)
+                parts.append(kept.matrix(encoder, content, images, work, note))
                 continue
             content = fingerprint({"content": content, "shape": list(found.shape or ())})
-            read = _decoder(source, found.mode, dict(bad))
+            read = _decoder(source, found, dict(bad))
             for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
                 parts.append(X)
                 bad.update(undecoded)
@@ -180,14 +270,23 @@ class Contents:
         for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
             rows = None if space.embedded is None else space.embedded[start : start + len(source)]
             alone = Contents([source], [content], ())
-            of_source = Survey(found.shape, (problems,))
+            of_source = Survey(found.shape, (problems,), found.side)
             parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
             start += len(source)
         return parts
 
 
-def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
+def survey(
+    sources: Sequence[Source],
+    *,
+    one_size: bool,
+    work: Work,
+    resize: int | None = None,
+    where_mixed: int | None = None,
+) -> Survey:
     """Look at the head of every image file; with `one_size`, those of an unusual size are problems.
+
+    With `resize` none is; with `where_mixed`, images are brought to that size where too few have the usual one.
 
     Raises
     ------
@@ -204,14 +303,24 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work) -> Survey:
             except InputError as error:
                 known[row] = str(error)
             work.progress(row + 1, len(source.files), f"looking at {source.name}")
+    n_frames = tuple({row: head.n_frames for row, head in of.items() if head.n_frames > 1} for of in heads)
     if not one_size:
-        return Survey(None, problems)
+        return Survey(None, problems, n_frames=n_frames)
+    sizes = Counter(head.size for of in heads for head in of.values())
+    if resize is None and sizes and sizes.most_common(1)[0][1] < _USUAL * sizes.total():
+        resize = where_mixed
+    if resize is not None and (sizes or any(source.array is not None for source in sources)):
+        is_grey = all(head.is_grey for of in heads for head in of.values())
+        is_grey &= all(source.array is None or source.array.shape[-1] == 1 for source in sources)
+        channels = {source.array.shape[-1] for source in sources if source.array is not None}
+        if len(channels | {1 if is_grey else 3}) == 1:
+            return Survey((resize, resize, 1 if is_grey else 3), problems, resize, n_frames)
     shape = _one_shape(sources, [list(of.values()) for of in heads], problems)
     for of, known in zip(heads, problems, strict=True):
-        for row, (size, _) in of.items():
+        for row, (size, *_) in of.items():
             if size != shape[:2]:
                 known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
-    return Survey(shape, problems)
+    return Survey(shape, problems, n_frames=n_frames)
 
 
 def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
@@ -222,7 +331,7 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
     problems = [dict(known) for known in found.problems]
     if found.shape is not None and any(problems) and not skip_bad:
         for source, known in zip(sources, problems, strict=True):
-            read = _decoder(source, found.mode, dict(known))
+            read = _decoder(source, found, dict(known))
             for row in range(len(source.files)):
                 known.update(read(range(row, row + 1))[1])
                 work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
@@ -232,11 +341,15 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
     """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
     if X is None:
-        matrices = [source.array for source in sources if source.array is not None]
+        # A memory map of which all rows are used is not copied.
+        matrices = [
+            source.array[_usable(source, bad)] if bad else source.array
+            for source, bad in zip(sources, problems, strict=True)
+            if source.array is not None
+        ]
         return _align(sources, matrices, tuple(problems))
     n = sum(map(len, sources))
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
-    # A memory map of which all rows are used is not copied.
     return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
 
 
@@ -258,6 +371,11 @@ def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any
     ]
 
 
+def _unused(place: str, columns: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(columns[:_LISTED]) + (", …" if len(columns) > _LISTED else "")
+    return (f"{place}: columns that are no features: {listed}; --columns says otherwise.",) if columns else ()
+
+
 def _listing(sources: Sequence[Source], problems: Problems) -> list[str]:
     return [
         f"{on_one_line(source.place(row))}: {on_one_line(reason)}"
@@ -273,18 +391,20 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
     if not arrays_shapes and not usual:
         lines = ["sources: expected readable images, but not one file can be read:", *_listing(sources, problems)]
         raise InputError("\n  ".join(lines))
-    all_grey = all(is_grey for of in usable for _, is_grey in of)
+    all_grey = all(head.is_grey for of in usable for head in of)
     loses_colour = not all_grey and any(shape[-1] == 1 for shape in arrays_shapes)
     if len(set(arrays_shapes)) > 1 or len({*usual, *(shape[:2] for shape in arrays_shapes)}) > 1 or loses_colour:
         listed = ", ".join(
             f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
-        raise InputError(f"sources: expected images of one shape, but {listed}. Make them alike, or give embeddings.")
+        raise InputError(
+            f"sources: expected images of one shape, but {listed}. Make them alike, give --resize, or embeddings."
+        )
     return arrays_shapes[0] if arrays_shapes else (*usual[0], 1 if all_grey else 3)
 
 
 def _usual_size(usable: Sequence[Head]) -> tuple[int, int]:
-    return Counter(size for size, _ in usable).most_common(1)[0][0]
+    return Counter(head.size for head in usable).most_common(1)[0][0]
 
 
 def _described(source: Source, usable: Sequence[Head]) -> str:
@@ -294,11 +414,11 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     if not usable:
         return "none that can be read"
     height, width = _usual_size(usable)
-    colour = "" if all(is_grey for _, is_grey in usable) else " in colour"
+    colour = "" if all(head.is_grey for head in usable) else " in colour"
     return f"mostly {width}x{height} pixels{colour}"
 
 
-def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
+def _decoder(source: Source, looks: Survey, known: Mapping[int, str]) -> Read:
     """How to read a folder's images: those of rows in `known` are left out, what does not decode is told."""
 
     def read(rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
@@ -306,7 +426,7 @@ def _decoder(source: Source, mode: str, known: Mapping[int, str]) -> Read:
         for row in rows:
             if row not in known:
                 try:
-                    images.append(reading.read_image(source.files[row], mode=mode))
+                    images.append(reading.read_image(source.files[row], mode=looks.mode, side=looks.side))
                 except InputError as error:
                     found[row] = str(error)
         return (np.stack(images) if images else None), found

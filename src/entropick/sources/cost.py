@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES
 from entropick.neighbors import seconds_per_pair
 
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
 _PROBE_COLUMNS = 256
+# A forecast times products of rows with so many columns at most, and goes on in proportion.
+_TIMED_COLUMNS = 2048
+_DAY = 86_400.0
 # Times what tiles take alone, and seconds of each row of a search or a growing set beside them: placing it, and
 # deciding in float64 what tiles leave open. As measured on CIFAR-10 pixels and a Gaussian.
 _RECHECKS, _PER_ROW = 1.3, 2e-5
@@ -51,7 +56,7 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     # The radius of the control, of a random choice too, both entropies, and the guard.
     radii = n_pool * n_samples * (2 if method == "random" else 1)
     searched = radii + 2 * n_samples * n_samples + n_pool * n_trusted
-    _, pair = seconds_per_pair(width)
+    _, pair = _per_pair(width)
     rows = 3 * n_pool + 4 * n_samples + n_trusted
     seconds = _RECHECKS * pair * (growing + searched) + _PER_ROW * rows
     return Forecast(seconds, 4 * n_pool * width * _COPIES + _WORKING_BYTES)
@@ -71,7 +76,7 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
     n_splits
         How often the sets are split into halves, which are measured as well.
     """
-    product, pair = seconds_per_pair(width)
+    product, pair = _per_pair(width)
     records = [MEASURES[name] for name in metrics]
     searches = [search for record in records for search in record.searches if search not in _SHARED]
     # For the gallery, in any case.
@@ -83,11 +88,32 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
     # Two halves each time: as many queries, and half as many points where these are split, too.
     seconds *= 1 + n_splits
     n_spectra = sum(record.n_spectra for record in records)
-    seconds += seconds_per_spectrum(width) * n_spectra
-    squares = 8 * width * width * 3 if n_spectra else 0
+    # Of rows by rows where there are fewer of them than columns.
+    side = min(width, max(sizes.values()))
+    if n_spectra:
+        seconds += seconds_per_spectrum(side) * n_spectra
+    squares = 8 * side * side * 3 if n_spectra else 0
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
     return Forecast(seconds, held + squares + _WORKING_BYTES)
+
+
+def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
+    """Refuse what would end without memory, or after more than a day; `memory` in bytes, None for this machine's."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if memory is None else memory
+    if cost.bytes <= memory and cost.seconds <= _DAY:
+        return
+    raise InputError(
+        f"forecast: expected what fits into {memory / 2**30:.1f} GiB of memory and a day, got "
+        f"{cost.bytes / 2**30:,.1f} GiB and {cost.seconds / 3600:,.1f} hours. Compare in a space with fewer columns "
+        "(--features NAME, or embeddings), give smaller or fewer images, or ask for less."
+    )
+
+
+def _per_pair(width: int) -> tuple[float, float]:
+    timed = min(width, _TIMED_COLUMNS)
+    product, pair = seconds_per_pair(timed)
+    return product * width / timed, pair * width / timed
 
 
 def seconds_per_spectrum(width: int) -> float:

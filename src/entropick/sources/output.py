@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from entropick.datasets.reading import words_of
 from entropick.errors import InputError
 from entropick.run.directory import Run
 from entropick.run.files import read_json, storage_errors
@@ -20,7 +21,7 @@ from entropick.run.history import repair_run, verify_run
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.seal import CONFIG, Seal
 from entropick.run.work_folder import Pace
-from entropick.sources.candidates import Contents, Space, Survey, check_files, survey
+from entropick.sources.candidates import Contents, Space, Survey, check_files
 from entropick.sources.source import Source, readable
 from entropick.work import Work
 
@@ -111,8 +112,10 @@ class FilesCommand(ABC):
         if self._holds(out, config):
             say(f"{self.done} before: {out} is complete.")
         else:
-            one_size = any(space.encoder for space in self.compared)
-            found = survey(self.sources, one_size=one_size, work=work)
+            for note in contents.notes():
+                say(note)
+            found = contents.survey(work)
+            _tell(self.sources, found, say)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self.foretell(contents, found, say)
         self._clear_the_way(out, config)
@@ -171,6 +174,21 @@ class FilesCommand(ABC):
                 (out / LEDGER).unlink()
         elif (found := verify_run(out)).damages:
             repair_run(found)
+
+
+def _tell(sources: Sequence[Source], found: Survey, say: Say) -> None:
+    """What folders hold beside one picture in each file."""
+    for source in sources:
+        if source.passed_over:
+            say(f"{source.name}: passed over {readable(words_of(source.passed_over))}.")
+    if found.side is not None:
+        say(f"images are compared at {found.side} x {found.side}: shorter side so long, then the centre (--resize).")
+    for source, n_frames in zip(sources, found.n_frames, strict=False):
+        if n_frames:
+            say(
+                f"{source.name}: {len(n_frames):,} of {len(source):,} files have several frames or pages "
+                f"({sum(n_frames.values()):,} in all); the first of each is used."
+            )
 
 
 def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

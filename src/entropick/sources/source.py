@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import check_features, check_images, check_same_width
-from entropick.datasets.reading import class_folders, hash_folder, image_files, map_array, read_array_file, read_picture
+from entropick.arrays import check_same_width
+from entropick.datasets.reading import (
+    array_of_images,
+    class_folders,
+    find_images,
+    hash_folder,
+    map_array,
+    read_array_file,
+    read_picture,
+)
 from entropick.errors import InputError
-from entropick.run.files import hash_file
-from entropick.sources.embeddings import read_classes, read_embeddings
+from entropick.run.files import fingerprint, hash_file
+from entropick.sources.embeddings import Embeddings, as_features, open_embeddings, read_classes
 from entropick.work import Work
 
 Kind = Literal["folder", "images", "embeddings"]
@@ -32,13 +40,19 @@ class Source:
     kind
         "folder" of image files, array of "images", or array of "embeddings".
     files
-        The image files of a folder, sorted; else empty.
+        The image files of a folder, in the order of ``sorted`` of their relative POSIX paths; else empty.
     array
         uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
         folder.
     classes
         The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
         way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
+    passed_over
+        How many other entries a folder has, by the reason why they are no candidates.
+    problems
+        Row of embeddings -> why it cannot be used.
+    columns, unused
+        Of a parquet file, the columns that were asked for, and those that are no features.
     """
 
     name: str
@@ -47,6 +61,10 @@ class Source:
     files: tuple[Path, ...] = ()
     array: NDArray[Any] | None = field(default=None, repr=False)
     classes: tuple[str, ...] | None = field(default=None, repr=False)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[int, str] = field(default_factory=dict, repr=False)
+    columns: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -66,7 +84,19 @@ class Source:
 
     def content_hash(self, work: Work) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
-        return hash_folder(self.path, self.files, work) if self.files else hash_file(self.path).sha256
+        if self.files:
+            return hash_folder(self.path, self.files, work)
+        content = hash_file(self.path).sha256
+        return fingerprint({"content": content, "columns": list(self.columns)}) if self.columns else content
+
+
+def passed_over(sources: Sequence[Source]) -> dict[str, dict[str, int]]:
+    """What the folders hold that is no candidate, by source and reason."""
+    return {
+        source.name: {readable(reason): count for reason, count in source.passed_over.items()}
+        for source in sources
+        if source.passed_over
+    }
 
 
 def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
@@ -101,8 +131,8 @@ def on_one_line(path: str) -> str:
     )
 
 
-def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
-    """Open sources given as ``name=path``.
+def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) -> tuple[Source, ...]:
+    """Open sources given as ``name=path``; `columns` of parquet files are features, see `open_embeddings`.
 
     Raises
     ------
@@ -116,7 +146,8 @@ def open_sources(specifications: Sequence[str]) -> tuple[Source, ...]:
     names = Counter(name for name, _ in pairs)
     if twice := [name for name, count in names.items() if count > 1]:
         raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
-    sources = tuple(_open(name, path) for name, path in pairs)
+    opened = [_open(name, path, tuple(columns)) for name, path in pairs]
+    sources = _finished(opened)
     if {source.kind for source in sources} > {"embeddings"}:
         listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
         raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
@@ -132,9 +163,23 @@ def _name_and_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _open(name: str, path: Path) -> Source:
+def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
+    """Embeddings as float32, all by the same rule, and which of their rows cannot be used."""
+    raw = {
+        f"{source.name}: {source.path}": Embeddings(source.array, dict(source.problems))
+        for source in opened
+        if source.kind == "embeddings" and source.array is not None
+    }
+    made = zip(*as_features(raw), strict=True)
+    return tuple(
+        source if source.kind != "embeddings" else replace(source, array=(of := next(made))[0], problems=of[1])
+        for source in opened
+    )
+
+
+def _open(name: str, path: Path, columns: tuple[str, ...]) -> Source:
     try:
-        return _opened(name, path)
+        return _opened(name, path, columns)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
@@ -142,10 +187,11 @@ def _open(name: str, path: Path) -> Source:
         ) from error
 
 
-def _opened(name: str, path: Path) -> Source:
+def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
     if path.is_dir():
-        files = tuple(image_files(path))
-        return Source(name, path, "folder", files=files, classes=class_folders(path, files))
+        files, passed_over = find_images(path)
+        classes = class_folders(path, files)
+        return Source(name, path, "folder", files=tuple(files), classes=classes, passed_over=passed_over)
     if not path.is_file():
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
     if path.suffix == ".npz":
@@ -153,10 +199,12 @@ def _opened(name: str, path: Path) -> Source:
         classes = None if labels is None else tuple(map(str, labels.tolist()))
         return Source(name, path, "images", array=images, classes=classes)
     if path.suffix == ".parquet":
-        return Source(name, path, "embeddings", array=read_embeddings(path), classes=read_classes(path))
+        found, classes = open_embeddings(path, columns), read_classes(path)
+        source = Source(name, path, "embeddings", array=found.matrix, classes=classes, problems=found.problems)
+        return replace(source, columns=columns, unused=found.unused)
     if path.suffix != ".npy":
         raise InputError(f"{path}: expected a folder of images, or a .npy, .npz or .parquet file.")
     array = map_array(path)
     if array.ndim == 2:
-        return Source(name, path, "embeddings", array=check_features(array, name=str(path)))
-    return Source(name, path, "images", array=check_images(array, name=str(path)))
+        return Source(name, path, "embeddings", array=array)
+    return Source(name, path, "images", array=array_of_images(array, name=str(path)))
