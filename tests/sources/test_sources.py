@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from entropick.errors import InputError
-from entropick.sources import given, open_embeddings, open_sources
+from entropick.features import Pixels
+from entropick.sources import Contents, Space, given, open_embeddings, open_sources
+from entropick.work import Work
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
@@ -56,3 +62,32 @@ def test_rows_of_skipped_images_are_left_out_of_their_embeddings(tmp_path):
     found = given(sources, X, ({3: "torn", 7: "torn"},))
     assert found.row.tolist() == [row for row in range(20) if row not in (3, 7)]
     np.testing.assert_array_equal(found.X, X[found.row])
+
+
+@pytest.mark.parametrize("kind", ["folder", "array", "embeddings"])
+def test_a_source_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is_kept(tmp_path, monkeypatch, kind):
+    rng, encoder = np.random.default_rng(0), Dear()
+    (tmp_path / "photos").mkdir()
+    images = rng.integers(0, 256, (20, 8, 8), np.uint8)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{i:02d}.png")
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "X.npy", X)
+    path = tmp_path / {"folder": "photos", "array": "images.npy", "embeddings": "X.npy"}[kind]
+    space = Space("embeddings") if kind == "embeddings" else Space("dear", encoder=encoder)
+    contents = Contents.of(open_sources([f"a={path}"]), [space], Work())
+    found = contents.survey(Work())
+    changed = path / "07.png" if kind == "folder" else path
+    kept = changed.read_bytes()
+    changed.write_bytes(kept[:-1] + b"?")
+    with pytest.raises(InputError, match=f"{changed.name}: expected a file that stays as it is"):
+        contents.candidates(contents.spaces[0], found, tmp_path / "kept", Work())
+    assert not list((tmp_path / "kept").rglob("*.npy"))
+
+
+@dataclass(kw_only=True)
+class Dear(Pixels):
+    """Pixels whose features are kept, as those of an encoder are."""
+
+    kind: ClassVar[str] = "dear"
+    cheap: ClassVar[bool] = False

@@ -70,7 +70,9 @@ _SETS = {
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raise InputError if one of `names` is no measure."""
+    """Raise InputError if one of `names` is no measure, or is there twice."""
+    if twice := [name for name in names if list(names).count(name) > 1]:
+        raise InputError(f"metrics: expected each measure once, got {twice[0]!r} more than once.")
     for name in names:
         if name not in MEASURES:
             check_known(name, tuple(MEASURES), "metrics")

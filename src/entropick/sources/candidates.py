@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -206,12 +207,24 @@ class Contents:
     sources: Sequence[Source]
     hashes: Sequence[str]
     spaces: Sequence[Space]
+    states: Mapping[Path, tuple[int, int] | None]
 
     @classmethod
     def of(cls, sources: Sequence[Source], spaces: Sequence[Space], work: Work) -> Self:
         """Open the spaces, and hash the sources."""
+        # Before they are hashed: what changes in between is another content than the hash says.
+        states = {path: _state(path) for source in sources for path in source.files or (source.path,)}
         opened = [space.opened(sources) for space in spaces]
-        return cls(sources, [source.content_hash(work) for source in sources], opened)
+        return cls(sources, [source.content_hash(work) for source in sources], opened, states)
+
+    def check_unchanged(self, paths: Iterable[Path]) -> None:
+        """Raise InputError if one of these files is not as it was when it was hashed."""
+        for path in paths:
+            if self.states[path] != _state(path):
+                raise InputError(
+                    f"{readable(str(path))}: expected a file that stays as it is, but it changed while this command "
+                    "worked. Repeat the command."
+                )
 
     def survey(self, work: Work) -> Survey:
         """What can be used; image files are looked at only where an encoder needs their pixels."""
@@ -244,7 +257,9 @@ class Contents:
     def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
         if space.encoder is None:
-            return given(self.sources, space.embedded, found.problems)
+            candidates = given(self.sources, space.embedded, found.problems)
+            self.check_unchanged(source.path for source in self.sources if not source.files)
+            return candidates
         kept = FeatureCache(cache)
         encoder = kept.taught(space.encoder, work)
         problems = tuple(dict(known) for known in found.problems)
@@ -255,25 +270,44 @@ class Contents:
                 content = fingerprint({"content": content, "side": found.side})
             if source.array is not None:
                 images = source.array if found.side is None else reading.resized(source.array, found.side)
-                parts.append(kept.matrix(encoder, content, images, work, note))
-                continue
-            content = fingerprint({"content": content, "shape": list(found.shape or ())})
-            read = _decoder(source, found, dict(bad))
-            for X, undecoded in kept.parts(encoder, content, read, len(source), work, note):
+                if encoder.cheap:
+                    parts.append(encoder.extract(images))
+                    self.check_unchanged([source.path])
+                    continue
+                read: Read = partial(_rows_of, images)
+            else:
+                content = fingerprint({"content": content, "shape": list(found.shape or ())})
+                read = _decoder(source, found, dict(bad))
+            unchanged = partial(self._read, source, read)
+            for X, undecoded in kept.parts(encoder, content, unchanged, len(source), work, note):
                 parts.append(X)
                 bad.update(undecoded)
         return _align(self.sources, [part for part in parts if len(part)], problems)
+
+    def _read(self, source: Source, read: Read, rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
+        found = read(rows)
+        self.check_unchanged([source.files[row] for row in rows] if source.files else [source.path])
+        return found
 
     def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
         """The candidates of each source, by its name."""
         start, parts = 0, {}
         for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
             rows = None if space.embedded is None else space.embedded[start : start + len(source)]
-            alone = Contents([source], [content], ())
+            alone = Contents([source], [content], (), self.states)
             of_source = Survey(found.shape, (problems,), found.side)
             parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
             start += len(source)
         return parts
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; None where there is no file to be read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def survey(
@@ -416,6 +450,10 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     height, width = _usual_size(usable)
     colour = "" if all(head.is_grey for head in usable) else " in colour"
     return f"mostly {width}x{height} pixels{colour}"
+
+
+def _rows_of(images: arrays.Images, rows: range) -> tuple[arrays.Images, dict[int, str]]:
+    return images[rows.start : rows.stop], {}
 
 
 def _decoder(source: Source, looks: Survey, known: Mapping[int, str]) -> Read:
