@@ -64,7 +64,7 @@ def test_rows_of_skipped_images_are_left_out_of_their_embeddings(tmp_path):
     np.testing.assert_array_equal(found.X, X[found.row])
 
 
-@pytest.mark.parametrize("kind", ["folder", "array", "embeddings"])
+@pytest.mark.parametrize("kind", ["folder", "array", "embeddings", "file of embeddings"])
 def test_a_source_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is_kept(tmp_path, monkeypatch, kind):
     rng, encoder = np.random.default_rng(0), Dear()
     (tmp_path / "photos").mkdir()
@@ -73,11 +73,13 @@ def test_a_source_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_
         Image.fromarray(image).save(tmp_path / "photos" / f"{i:02d}.png")
     np.save(tmp_path / "images.npy", images)
     np.save(tmp_path / "X.npy", X)
-    path = tmp_path / {"folder": "photos", "array": "images.npy", "embeddings": "X.npy"}[kind]
+    path = tmp_path / {"folder": "photos", "array": "images.npy", "embeddings": "X.npy"}.get(kind, "X.npy")
     space = Space("embeddings") if kind == "embeddings" else Space("dear", encoder=encoder)
+    if kind == "file of embeddings":
+        path, space = tmp_path / "photos", Space("X", file=tmp_path / "X.npy")
     contents = Contents.of(open_sources([f"a={path}"]), [space], Work())
     found = contents.survey(Work())
-    changed = path / "07.png" if kind == "folder" else path
+    changed = space.file or (path / "07.png" if kind == "folder" else path)
     kept = changed.read_bytes()
     changed.write_bytes(kept[:-1] + b"?")
     with pytest.raises(InputError, match=f"{changed.name}: expected a file that stays as it is"):

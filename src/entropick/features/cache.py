@@ -39,17 +39,41 @@ class FeatureCache:
 
     folder: Path
 
-    def matrix(self, encoder: Features, content: str, images: Images, work: Work, note: str) -> FeatureMatrix:
-        """Features of an array of images with this content hash; nothing is kept where extraction is cheap."""
+    def matrix(
+        self,
+        encoder: Features,
+        content: str,
+        images: Images,
+        work: Work,
+        note: str,
+        check: Callable[[range], None] = lambda rows: None,
+    ) -> FeatureMatrix:
+        """Features of an array of images with this content hash; nothing is kept where extraction is cheap.
+
+        `check` may refuse rows that were read, before anything of them is kept.
+        """
+        n = len(images)
         if encoder.cheap:
-            return encoder.extract(images)
-        parts = self.parts(encoder, content, lambda rows: (images[rows.start : rows.stop], {}), len(images), work, note)
+            X = encoder.extract(images)
+            check(range(n))
+            return X
+        parts = self.parts(encoder, content, lambda rows: (images[rows.start : rows.stop], {}), n, work, note, check)
         return np.concatenate([X for X, _ in parts])
 
     def parts(
-        self, encoder: Features, content: str, read: Read, n: int, work: Work, note: str
+        self,
+        encoder: Features,
+        content: str,
+        read: Read,
+        n: int,
+        work: Work,
+        note: str,
+        check: Callable[[range], None] = lambda rows: None,
     ) -> list[tuple[FeatureMatrix, dict[int, str]]]:
-        """Features of `n` images, part by part, each with the rows that have none and why; `read` gives the images."""
+        """Features of `n` images, part by part, each with the rows that have none and why; `read` gives the images.
+
+        `check` may refuse rows that were read, before anything of them is kept.
+        """
         folder = self.folder / fingerprint({"encoder": encoder.identity(), "content": content})[:16]
         found = []
         with waiting_lock(folder / ".lock"):
@@ -59,6 +83,7 @@ class FeatureCache:
                 if not _is_intact(path):
                     images, problems = read(rows)
                     X = _extract(encoder, images, rows.start, n, note, work)
+                    check(rows)
                     _keep(path, X, problems)
                     if work.due():
                         work.save("features", {}, {})  # all is kept already: a moment at which the budget may end

@@ -213,7 +213,8 @@ class Contents:
     def of(cls, sources: Sequence[Source], spaces: Sequence[Space], work: Work) -> Self:
         """Open the spaces, and hash the sources."""
         # Before they are hashed: what changes in between is another content than the hash says.
-        states = {path: _state(path) for source in sources for path in source.files or (source.path,)}
+        files = [path for source in sources for path in source.files or (source.path,)]
+        states = {path: _state(path) for path in (*files, *(space.file for space in spaces if space.file))}
         opened = [space.opened(sources) for space in spaces]
         return cls(sources, [source.content_hash(work) for source in sources], opened, states)
 
@@ -258,7 +259,8 @@ class Contents:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
         if space.encoder is None:
             candidates = given(self.sources, space.embedded, found.problems)
-            self.check_unchanged(source.path for source in self.sources if not source.files)
+            # A memory map is read again by whoever compares its rows: later changes of its file are not seen.
+            self.check_unchanged([space.file] if space.file else [source.path for source in self.sources])
             return candidates
         kept = FeatureCache(cache)
         encoder = kept.taught(space.encoder, work)
@@ -270,24 +272,17 @@ class Contents:
                 content = fingerprint({"content": content, "side": found.side})
             if source.array is not None:
                 images = source.array if found.side is None else reading.resized(source.array, found.side)
-                if encoder.cheap:
-                    parts.append(encoder.extract(images))
-                    self.check_unchanged([source.path])
-                    continue
-                read: Read = partial(_rows_of, images)
-            else:
-                content = fingerprint({"content": content, "shape": list(found.shape or ())})
-                read = _decoder(source, found, dict(bad))
-            unchanged = partial(self._read, source, read)
-            for X, undecoded in kept.parts(encoder, content, unchanged, len(source), work, note):
+                parts.append(kept.matrix(encoder, content, images, work, note, partial(self._check_rows, source)))
+                continue
+            content = fingerprint({"content": content, "shape": list(found.shape or ())})
+            read, check = _decoder(source, found, dict(bad)), partial(self._check_rows, source)
+            for X, undecoded in kept.parts(encoder, content, read, len(source), work, note, check):
                 parts.append(X)
                 bad.update(undecoded)
         return _align(self.sources, [part for part in parts if len(part)], problems)
 
-    def _read(self, source: Source, read: Read, rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
-        found = read(rows)
+    def _check_rows(self, source: Source, rows: range) -> None:
         self.check_unchanged([source.files[row] for row in rows] if source.files else [source.path])
-        return found
 
     def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
         """The candidates of each source, by its name."""
@@ -450,10 +445,6 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     height, width = _usual_size(usable)
     colour = "" if all(head.is_grey for head in usable) else " in colour"
     return f"mostly {width}x{height} pixels{colour}"
-
-
-def _rows_of(images: arrays.Images, rows: range) -> tuple[arrays.Images, dict[int, str]]:
-    return images[rows.start : rows.stop], {}
 
 
 def _decoder(source: Source, looks: Survey, known: Mapping[int, str]) -> Read:
