@@ -16,3 +16,9 @@ def test_the_plan_is_printed_and_nothing_is_done(tmp_path, capsys):
     assert lines["kde-random"][1:6] == ["128", "768", "-", "-", "-"]
     assert re.search(r"replace .* \d+ s +0 MB", said)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_by_rule_is_planned_from_least_to_most(capsys):
+    by_rule = ["--set", "loop.generator.steps=auto", "--set", "loop.generator.max_steps=2000"]
+    assert main(["run", "smoke", "--plan", "--arms", "replace", *by_rule]) == 0
+    assert "3,300 to 6,000" in capsys.readouterr().out

@@ -30,3 +30,12 @@ def test_guidance_asks_the_network_twice():
     plain = estimate_cost(tiny(conditional=True), **sizes)
     guided = estimate_cost(tiny(conditional=True, guidance=2.0), **sizes)
     assert guided.sampling_flops == 2 * plain.sampling_flops
+
+
+def test_a_budget_by_rule_has_bounds():
+    sizes = {"image_shape": (6, 6, 1), "n_training": 31, "n_generated": 8}
+    cost = estimate_cost(tiny(steps="auto", max_steps=50_000), **sizes)
+    assert (cost.least_steps, cost.n_steps) == (1100, 50_000)
+    assert 0 < cost.least_seconds < cost.seconds
+    given = estimate_cost(tiny(steps=100), **sizes)
+    assert (given.least_steps, given.least_seconds) == (given.n_steps, given.seconds)

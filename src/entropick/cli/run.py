@@ -169,20 +169,25 @@ def _print_plan(study: Study, console: Console) -> None:
             plan.arm,
             f"{plan.n_training:,}",
             f"{plan.n_generated:,}",
-            "-" if plan.n_steps is None else f"{plan.n_steps:,}",
+            "-" if plan.n_steps is None else _span(f"{plan.least_steps:,}", f"{plan.n_steps:,}"),
             "-" if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
-            "-" if plan.seconds is None else _duration(plan.seconds),
+            "-" if plan.seconds is None else _span(_duration(plan.least_seconds or 0.0), _duration(plan.seconds)),
             f"{plan.n_bytes / 1e6:,.0f} MB",
         ]
         for plan in plan_study(study)
     ]
     print_columns([["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"], *lines], console)
     console.print(
-        "Sizes at the last iteration; all iterations and seeds. Time: a few steps measured now, on one arm at a time; "
-        "what arms share is computed once, so the whole takes less.",
+        "Sizes at the last iteration; all iterations and seeds; operations at most. Time: a few steps measured now, on "
+        "one arm at a time; what arms share is computed once, so the whole takes less.",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _span(least: str, most: str) -> str:
+    """Both ends, where a rule chooses between them (`steps = "auto"`)."""
+    return most if least == most else f"{least} to {most}"
 
 
 def _duration(seconds: float) -> str:

@@ -13,34 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from entropick.arrays import Images, Integers
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, roughen, seconds_of
+from entropick.diffusion.held_out import EVERY, HeldOutLoss, TrainingSet
 from entropick.diffusion.optimization import are_finite
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import InputError, TrainingDiverged
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
-# Reading the loss makes a GPU wait; every so many steps is enough to watch it.
-_LOSS_EVERY = 50
+# Reading the loss makes a GPU wait; every so many steps is enough to watch it, and where held-out images are looked at.
+_LOSS_EVERY = EVERY
 _CHECKPOINT = "training"
 # Chunks 0 and 1 of the stream are the first weights and the noise.
 _FIRST_CHUNK = 2
 # Of a trial, fixed: no gradient overflows or vanishes in float16.
 _SCALE = 1024.0
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """uint8 images ``(n, h, w, c)`` and, for a conditional network, their class numbers below `n_classes`."""
-
-    images: Images
-    classes: Integers | None = None
-    n_classes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,11 @@ class Epochs:
 
 
 class Training:
-    """One training from scratch, resumable at any step."""
+    """One training from scratch, resumable at any step.
+
+    With `held_out` it ends where that says so, at the latest after all steps, and its weights are those that denoised
+    the held-out images best.
+    """
 
     def __init__(
         self,
@@ -79,9 +71,11 @@ class Training:
         *,
         stream: RandomStream,
         execution: Execution,
+        held_out: HeldOutLoss | None = None,
     ) -> None:
         self.settings = settings
         self.network = network
+        self.held_out = held_out
         self.final_loss = math.nan
         self.passage = Passage(execution)
         device = execution.device
@@ -107,6 +101,7 @@ class Training:
         left = Left(last_step - before.get("step", 0), self._seconds)
         self.passage = pass_gate(wanted, self._probe, what="training", before=before, work=work, left=left)
         self._begin(self.passage.execution)
+        looked_at = copy.deepcopy(self.network) if self.held_out else None
         first_step = self._restore(*saved) if saved else 0
         for step, rows in enumerate(self._epochs.batches(first_step, last_step), start=first_step + 1):
             loss = self._step(torch.from_numpy(rows), work.sum).loss
@@ -115,14 +110,19 @@ class Training:
             if len(self._unread) == _LOSS_EVERY or step == last_step:
                 self._read_loss(step)
                 work.progress(step, last_step, f"loss {self.final_loss:.4f}")
+                if self.held_out and looked_at and self.held_out.is_due(step):
+                    weights = self._step.optimization.weights()
+                    if self.held_out.look(step, looked_at, weights, work):
+                        break
             if work.due() and step < last_step:
                 self._save(work, step)
 
     def averaged_network(self) -> nn.Module:
-        """The network to sample from: the moving average where there is one."""
+        """The network to sample from: the moving average where there is one, of the step that is kept."""
         network = copy.deepcopy(self.network)
+        weights = self.held_out.best_weights() if self.held_out else self._step.optimization.weights()
         with torch.no_grad():
-            for parameter, weight in zip(network.parameters(), self._step.optimization.weights(), strict=True):
+            for parameter, weight in zip(network.parameters(), weights, strict=True):
                 parameter.copy_(weight)
         return network.eval().requires_grad_(False)
 
@@ -181,10 +181,14 @@ class Training:
         if not (all(map(math.isfinite, losses)) and are_finite(arrays)):
             self._diverged(f"loss or weights became NaN or infinite before step {step}")
         self._saved_step = step
-        work.save(_CHECKPOINT, arrays, {**state, **self.passage.state(), "losses": losses})
+        seen, remembered = self.held_out.state() if self.held_out else ({}, {})
+        whole = {**state, **remembered, **self.passage.state(), "losses": losses}
+        work.save(_CHECKPOINT, {**arrays, **seen}, whole)
 
     def _restore(self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> int:
         self._step.restore(arrays, state)
+        if self.held_out:
+            self.held_out.restore(arrays, state)
         self._unread = [torch.tensor(loss, device=self._data.images.device) for loss in state["losses"]]
         self._saved_step = int(state["step"])
         return self._saved_step

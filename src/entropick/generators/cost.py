@@ -28,21 +28,23 @@ class Cost:
 
     Attributes
     ----------
-    n_steps
-        Gradient steps.
+    n_steps, least_steps
+        Gradient steps, and how few there may be: they differ for ``steps="auto"``.
     n_parameters
         Weights of the network.
     training_flops, sampling_flops
         Floating-point operations of matrix products and convolutions, a multiply-add counting as two.
-    seconds
+    seconds, least_seconds
         Estimated time of both, from a few measured steps on this machine.
     """
 
     n_steps: int
+    least_steps: int
     n_parameters: int
     training_flops: int
     sampling_flops: int
     seconds: float
+    least_seconds: float
 
 
 def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training: int, n_generated: int) -> Cost:
@@ -50,19 +52,22 @@ def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training:
     model.check()
     labels = np.arange(n_training) % 2 if model.conditional else None
     n_parameters, flops = model.size(image_shape)
-    n_steps, batch_size = model.n_steps(n_training), model.batch_size
+    n_steps, least_steps, batch_size = model.n_steps(n_training), model.least_steps(n_training), model.batch_size
     chunk_size = min(model.sampling_chunk, n_generated)
     if torch.device(usable_device(model.device, kinds=None)).type == "cpu":
         chunk_size = min(chunk_size, _MOST_ON_PROCESSOR)
     calls_per_image = model.sampling_steps * (2 if model.guidance else 1)
     images = np.zeros((n_training, *image_shape), np.uint8)
     step_seconds, timestep_seconds = _warm_up(model, images, labels, chunk_size)
+    sampling_seconds = n_generated / chunk_size * model.sampling_steps * timestep_seconds
     return Cost(
         n_steps=n_steps,
+        least_steps=least_steps,
         n_parameters=n_parameters,
         training_flops=_TRAINING_FACTOR * flops * n_steps * batch_size,
         sampling_flops=flops * calls_per_image * n_generated,
-        seconds=n_steps * step_seconds + n_generated / chunk_size * model.sampling_steps * timestep_seconds,
+        seconds=n_steps * step_seconds + sampling_seconds,
+        least_seconds=least_steps * step_seconds + sampling_seconds,
     )
 
 
@@ -71,6 +76,7 @@ def _warm_up(model: DDPM, images: np.ndarray, labels: np.ndarray | None, chunk_s
     short = dataclasses.replace(
         model,
         steps=_WARM_UP[1],
+        max_steps=None,
         epochs=None,
         sampling_steps=min(_TIMESTEPS, model.timesteps),
         sampling_chunk=chunk_size,

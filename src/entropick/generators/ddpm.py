@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +23,13 @@ from entropick.arrays import (
     check_real,
 )
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
+from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
 from entropick.diffusion.process import SAMPLERS, AncestralTable, SchedulerWalk, Walk, preview_scheduler
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.diffusion.step import TrainingSettings
-from entropick.diffusion.training import Training, TrainingSet
+from entropick.diffusion.training import Training
 from entropick.errors import InputError
 from entropick.generators.base import Generator
 from entropick.processes.hardware import usable_device
@@ -38,6 +39,7 @@ from entropick.work import Arrays, State, Work
 # Far beyond any network that was ever trained, and well before memory or time run out for want of a digit.
 _MOST = {"width": 65_536, "depth": 1_000, "batch_size": 10_000_000, "sampling_chunk": 10_000_000}
 _DEFAULT_STEPS = 128_000
+AUTO = "auto"
 
 
 @dataclass(kw_only=True)
@@ -56,7 +58,15 @@ class DDPM(Generator):
     depth
         Layers per U-Net stage, or residual blocks of the perceptron.
     steps
-        Gradient steps; the same budget at every training-set size, as in the paper.
+        Gradient steps; the same budget at every training-set size, as in the paper. ``"auto"``: as many as held-out
+        images ask for (early stopping). A tenth of the training set (8 to 2,048 images; copies of an image together) is
+        not trained on; its denoising loss, at noise drawn once, is looked at four times per doubling of the steps. The
+        weights with the least loss are kept, and the training ends when that is half of the steps ago, not before 1,000
+        steps and twice the warm-up. No image beside the training set is looked at, so nothing that is measured leaks.
+    max_steps
+        With ``steps="auto"``, and only then: the most steps there may be. The learning rate follows them. The ledger
+        has the steps of the weights that are kept, those taken, the losses, and whether the maximum ended it: then more
+        might have been better.
     epochs
         Passes over the training set, instead of `steps`: a budget that grows with the set. None counts steps.
     batch_size, learning_rate, warmup_steps, weight_decay, clip_norm
@@ -104,7 +114,8 @@ class DDPM(Generator):
     network: str = "unet"
     width: int = 48
     depth: int = 2
-    steps: int = _DEFAULT_STEPS
+    steps: int | Literal["auto"] = _DEFAULT_STEPS
+    max_steps: int | None = None
     epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-4
@@ -130,8 +141,9 @@ class DDPM(Generator):
         check_choice(self.precision, PRECISIONS, name="precision")
         check_choice(self.sampler, SAMPLERS, name="sampler")
         check_choice(self.label_shares, LABEL_SHARES, name="label_shares")
-        for name in ("width", "depth", "steps", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
+        for name in ("width", "depth", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
             check_count(getattr(self, name), name=name, maximum=_MOST.get(name, 10**9))
+        self._check_steps()
         check_count(self.warmup_steps, name="warmup_steps", minimum=0)
         for name in ("learning_rate", "clip_norm"):
             check_real(getattr(self, name), name=name, above=0.0)
@@ -144,6 +156,21 @@ class DDPM(Generator):
         self._check_combinations()
         check_network(self.network, width=self.width)
         check_precision(self.precision, self._device)
+
+    def _check_steps(self) -> None:
+        if isinstance(self.steps, str) and self.steps != AUTO:
+            raise InputError(f"steps: expected a whole number, or 'auto', got {self.steps!r}.")
+        is_auto = self.steps == AUTO
+        check_count(1 if is_auto else self.steps, name="steps", maximum=10**9)
+        if is_auto and self.max_steps is None:
+            raise InputError("max_steps: steps = 'auto' expected the most steps that there may be, got none.")
+        if self.max_steps is not None:
+            check_count(self.max_steps, name="max_steps", maximum=10**9)
+            if not is_auto:
+                raise InputError(
+                    f"max_steps: expected none beside steps = {self.steps}, got {self.max_steps}. It bounds steps = "
+                    "'auto'."
+                )
 
     def _check_combinations(self) -> None:
         if self.epochs is not None:
@@ -174,8 +201,20 @@ class DDPM(Generator):
             unet_stages(image_shape)
 
     def n_steps(self, n_images: int) -> int:
-        """Gradient steps of a training on so many images; the last batch of an epoch counts as one."""
-        return self.steps if self.epochs is None else self.epochs * -(-n_images // self.batch_size)
+        """Gradient steps of a training on so many images, at most; the last batch of an epoch counts as one."""
+        if self.epochs is not None:
+            return self.epochs * -(-n_images // self.batch_size)
+        return int(self.max_steps or 0) if self.steps == AUTO else int(self.steps)
+
+    def least_steps(self, n_images: int) -> int:
+        """Gradient steps of a training on so many images, at least."""
+        most = self.n_steps(n_images)
+        return least_steps(most, self.warmup_steps) if self.steps == AUTO else most
+
+    def describe(self) -> dict[str, Any]:
+        """The parameters as plain data; `max_steps` only where there is one, so that older results keep their names."""
+        described = super().describe()
+        return {name: value for name, value in described.items() if name != "max_steps" or value is not None}
 
     def size(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
         """Parameters of the network, and floating-point operations of one image through it; computes nothing."""
@@ -211,8 +250,14 @@ class DDPM(Generator):
         if self.classes_ and known is not None:
             data = TrainingSet(images, self.classes_.numbers(known), len(self.classes_))
         network = self._build(stream.integer(chunk=0))
-        settings = self._training_settings(len(images))
-        training = Training(settings, network, data, stream=stream, execution=self._execution())
+        settings, execution = self._training_settings(len(images)), self._execution()
+        held_out = None
+        if self.steps == AUTO:
+            data, kept_back = data.split(stream)
+            held_out = HeldOutLoss(
+                kept_back, settings.steps, settings.warmup_steps, settings.timesteps, stream, execution.device
+            )
+        training = Training(settings, network, data, stream=stream, execution=execution, held_out=held_out)
         training.run(work)
         self.network_ = training.averaged_network()
         self.final_loss_ = training.final_loss
@@ -221,6 +266,7 @@ class DDPM(Generator):
             "n_steps": settings.steps,
             "n_parameters": n_parameters,
             "final_loss": training.final_loss,
+            **(held_out.values() if held_out else {}),
             **({"n_processes": work.n_processes} if work.n_processes > 1 else {}),
             **training.passage.values(),
         }

@@ -29,6 +29,8 @@ class ArmPlan:
     n_steps, flops, seconds
         Gradient steps, operations of training and sampling, and their estimated time; None for a generator that takes
         no time.
+    least_steps, least_seconds
+        The same where a rule ends each training as early as it may; equal to them where the number of steps is given.
     n_bytes
         Disk for generated images and models.
     """
@@ -40,6 +42,8 @@ class ArmPlan:
     n_steps: int | None = None
     flops: int | None = None
     seconds: float | None = None
+    least_steps: int | None = None
+    least_seconds: float | None = None
 
 
 def plan_study(study: Study) -> list[ArmPlan]:
@@ -72,6 +76,8 @@ def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | No
         n_steps=n_runs * cost.n_steps,
         flops=n_runs * (cost.training_flops + cost.sampling_flops),
         seconds=n_runs * cost.seconds,
+        least_steps=n_runs * cost.least_steps,
+        least_seconds=n_runs * cost.least_seconds,
     )
 
 

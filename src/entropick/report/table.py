@@ -275,7 +275,10 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
     yield from of("selection", select.get("selection") or {})
     copying = {f"copying_ratio/{space}": ratio for space, ratio in measured.get("copying_ratio", {}).items()}
     of_stages = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
-    of_stages |= {"n_steps": train.get("n_steps"), "n_sampled": sample.get("n_images")}
+    # What a training took, and, where held-out images chose, the steps of the weights that were kept.
+    chosen = train.get("n_steps") if "n_steps_taken" in train else None
+    of_stages |= {"n_steps": train.get("n_steps_taken", train.get("n_steps")), "n_steps_chosen": chosen}
+    of_stages |= {"n_sampled": sample.get("n_images")}
     of_stages |= {"n_training": measured.get("n_training"), **copying}
     yield from of("stages", {name: value for name, value in of_stages.items() if value is not None})
     for entry in (entry for entry in run.entries if entry.iteration == iteration):
