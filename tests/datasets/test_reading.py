@@ -1,5 +1,6 @@
 """The one reader of image files and array files: heads and pixels agree, reasons do not repeat the path."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -10,11 +11,15 @@ from PIL import Image, ImageOps, PngImagePlugin
 from entropick.datasets.reading import (
     class_folders,
     find_images,
+    hash_folder,
+    hash_image,
+    hash_images,
     image_files,
     image_head,
     map_array,
     read_array_file,
     read_image,
+    read_images,
     read_picture,
 )
 from entropick.errors import InputError
@@ -193,3 +198,38 @@ def test_one_image_in_an_array_is_not_many_grey_ones(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros((30, 40, 3), np.uint8))
     with pytest.raises(InputError, match=r"one\.npy.*\(30, 40, 3\).*one RGB image.*images\[None\]"):
         read_array_file(tmp_path / "one.npy")
+
+
+def test_a_jpeg_that_becomes_much_smaller_is_decoded_smaller(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((640, 480), Image.Resampling.BICUBIC)
+    decoded = []
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda image: decoded.append(image.size) or load(image))
+    for name, side, expected in (("a.jpg", 30, (80, 60)), ("a.jpg", 61, (320, 240)), ("a.jpg", 121, (640, 480))):
+        smooth.save(tmp_path / name, quality=95)
+        smooth.save(tmp_path / "whole.png")
+        decoded.clear()
+        small = read_image(tmp_path / name, mode="rgb", side=side)
+        assert decoded[0] == expected and small.shape == (side, side, 3)
+        whole = read_image(tmp_path / "whole.png", mode="rgb", side=side)
+        assert np.abs(small.astype(int) - whole).mean() < 2
+    decoded.clear()
+    assert read_image(tmp_path / "a.jpg", mode="rgb").shape == (480, 640, 3) and decoded[0] == (640, 480)
+
+
+def test_long_texts_are_read_on_several_threads_at_once(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * (3 << 20), zip=True)
+    Image.fromarray(GREY).save(tmp_path / "comfy.png", pnginfo=text)
+    before = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    assert len(read_images([tmp_path / "comfy.png"] * 50)) == 50
+    assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+def test_the_content_of_files_is_known_by_their_bytes(tmp_path):
+    write(tmp_path, "1.png", "2.png")
+    files = [tmp_path / "1.png", tmp_path / "2.png", tmp_path / "gone.png"]
+    one, two, none = hash_images(files)
+    assert one == two == hash_image(files[0]) == hashlib.sha256(files[0].read_bytes()).digest() and none is None
+    assert hash_folder(tmp_path, files[:1]) == hash_folder(tmp_path, files[:1], [one]) != hash_folder(tmp_path, files)

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Images, Integers, check_images, check_labels
 from entropick.errors import InputError
+from entropick.processes.ahead import ahead
 from entropick.work import Work
 
 _LISTED = 10
 # Part of every hash of image files: raised when the same bytes become other pixels, or come in another order.
-_READING = b"2"
+READING = 3
 # What these call an image is none of pixels, or is drawn by another program.
 _NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 # Folders that systems and programs put beside pictures, as hidden as names that begin with a dot.
@@ -34,6 +36,8 @@ _GREY = ("1", "L", "LA", "La")
 _MODES = {"grey": "L", "rgb": "RGB"}
 # Some tools put a whole workflow, or a colour profile of megabytes, into a PNG; Pillow refuses more than 1 MiB.
 _TEXT_BYTES = 64 << 20
+# How many times the side that is asked for a JPEG keeps, at least, when it is decoded smaller.
+_DRAFTED = 2
 # EXIF's tag of the orientation, and what its values ask for; 1 is as it is.
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -167,17 +171,33 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def hash_folder(folder: Path, files: Sequence[Path], work: Work | None = None) -> str:
-    """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`."""
-    digest, work = hashlib.sha256(_READING), work or Work()
-    for done, file in enumerate(files, start=1):
-        # That a file cannot be read is said by whoever decodes it, with all others of that kind.
-        content = b"unreadable"
-        with contextlib.suppress(OSError):
-            content = _hash_file(file)
-        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + content)
-        work.progress(done, len(files), f"reading {folder}")
+def hash_folder(folder: Path, files: Sequence[Path], contents: Sequence[bytes | None] | None = None) -> str:
+    """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`, whose `hash_images` may be given."""
+    digest = hashlib.sha256(str(READING).encode())
+    for file, content in zip(files, hash_images(files) if contents is None else contents, strict=True):
+        digest.update(os.fsencode(f"{file.relative_to(folder)}\0") + (content or b"unreadable"))
     return digest.hexdigest()
+
+
+def hash_images(files: Sequence[Path], work: Work | None = None, note: str = "") -> list[bytes | None]:
+    """`hash_image` of each file; None for one that cannot be read, of which whoever decodes it tells."""
+    work, hashes = work or Work(), list[bytes | None]()
+    for content in ahead(_hash_or_none, files):
+        hashes.append(content)
+        work.progress(len(hashes), len(files), note)
+    return hashes
+
+
+def hash_image(file: Path) -> bytes:
+    """sha256 of the bytes of one image file, 32 bytes; OSError if it cannot be read."""
+    return _hash_file(file)
+
+
+def _hash_or_none(file: Path) -> bytes | None:
+    try:
+        return hash_image(file)
+    except OSError:
+        return None
 
 
 def image_head(file: Path) -> Head:
@@ -199,10 +219,14 @@ def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> N
 
     It is as a viewer shows it: turned as its EXIF says, what is transparent on white, the first of several frames.
     `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is". With `side` the shorter side becomes so long, and
-    the square in the middle is what comes back.
+    the square in the middle is what comes back. A JPEG whose shorter side is 4 times as long or more is then decoded at
+    a half, a quarter or an eighth of its size, never below twice `side`: several times as fast, and of other pixels
+    than the full image would give, by a grey level or so.
     """
     with _opened(file) as image:
         turn = _turn(image)
+        if side is not None and mode != "as-is":
+            image.draft(None, (_DRAFTED * side, _DRAFTED * side))
         image.load()
         if side is not None and mode != "as-is" and image.mode in _CONVERTED:
             return np.asarray(_square(_shown(image, _MODES[mode], turn), side), np.uint8)
@@ -219,7 +243,7 @@ def read_picture(file: Path) -> Any:
     """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode."""
     from PIL import Image
 
-    with _long_texts(), Image.open(file) as image:
+    with _long_texts, Image.open(file) as image:
         return _shown(image, "RGB", _turn(image))
 
 
@@ -278,11 +302,12 @@ def read_images(files: Sequence[Path], *, mode: str = "as-is", work: Work | None
     work = work or Work()
     decoded: list[NDArray[np.uint8]] = []
     problems: list[str] = []
-    for number, file in enumerate(files, start=1):
-        try:
-            decoded.append(read_image(file, mode=mode))
-        except InputError as error:
-            problems.append(f"{file}: {error}")
+    read = functools.partial(_image_or_reason, mode=mode)
+    for number, (file, image) in enumerate(zip(files, ahead(read, files), strict=True), start=1):
+        if isinstance(image, str):
+            problems.append(f"{file}: {image}")
+        else:
+            decoded.append(image)
         work.progress(number, len(files))
     if problems:
         raise InputError(_listing(f"{len(problems)} of {len(files)} image files cannot be used", problems))
@@ -293,6 +318,13 @@ def read_images(files: Sequence[Path], *, mode: str = "as-is", work: Work | None
             _listing(f"expected images of one size and kind; {n_usual} have shape {usual}, these differ", odd)
         )
     return check_images(np.stack(decoded))
+
+
+def _image_or_reason(file: Path, *, mode: str) -> NDArray[np.uint8] | str:
+    try:
+        return read_image(file, mode=mode)
+    except InputError as error:
+        return str(error)
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -344,7 +376,7 @@ def _opened(file: Path) -> Iterator[Any]:
     from PIL import Image
 
     try:
-        with _long_texts(), Image.open(file) as image:
+        with _long_texts, Image.open(file) as image:
             yield image
     except InputError:
         raise
@@ -354,17 +386,33 @@ def _opened(file: Path) -> Iterator[Any]:
         raise InputError(f"does not decode ({reason})") from error
 
 
-@contextlib.contextmanager
-def _long_texts() -> Iterator[None]:
-    from PIL import PngImagePlugin
+class _LongTexts:
+    """Within it, on however many threads, Pillow reads long texts of a PNG; outside, its own limits hold."""
 
-    png: Any = PngImagePlugin
-    before = png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY
-    png.MAX_TEXT_CHUNK = png.MAX_TEXT_MEMORY = _TEXT_BYTES
-    try:
-        yield
-    finally:
-        png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY = before
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, (0, 0)
+
+    def __enter__(self) -> None:
+        from PIL import PngImagePlugin
+
+        png: Any = PngImagePlugin
+        with self._lock:
+            if not self._inside:
+                self._before = png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY
+                png.MAX_TEXT_CHUNK = png.MAX_TEXT_MEMORY = _TEXT_BYTES
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        from PIL import PngImagePlugin
+
+        png: Any = PngImagePlugin
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                png.MAX_TEXT_CHUNK, png.MAX_TEXT_MEMORY = self._before
+
+
+_long_texts = _LongTexts()
 
 
 def _hash_file(file: Path) -> bytes:

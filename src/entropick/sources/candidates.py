@@ -216,7 +216,9 @@ class Contents:
         files = [path for source in sources for path in source.files or (source.path,)]
         states = {path: _state(path) for path in (*files, *(space.file for space in spaces if space.file))}
         opened = [space.opened(sources) for space in spaces]
-        return cls(sources, [source.content_hash(work) for source in sources], opened, states)
+        images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
+        hashes = [source.content_hash(of) for source, of in zip(sources, images, strict=True)]
+        return cls(sources, hashes, opened, states)
 
     def check_unchanged(self, paths: Iterable[Path]) -> None:
         """Raise InputError if one of these files is not as it was when it was hashed."""

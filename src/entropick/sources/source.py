@@ -24,7 +24,6 @@ from entropick.datasets.reading import (
 from entropick.errors import InputError
 from entropick.run.files import fingerprint, hash_file
 from entropick.sources.embeddings import Embeddings, as_features, open_embeddings, read_classes
-from entropick.work import Work
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -82,10 +81,10 @@ class Source:
         pixels = np.asarray(self.array[row])
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
 
-    def content_hash(self, work: Work) -> str:
-        """sha256 (hexadecimal) of the content; for a folder of relative paths and bytes."""
+    def content_hash(self, images: Sequence[bytes | None]) -> str:
+        """sha256 (hexadecimal) of the content; for a folder of relative paths and `images`, the hash of each file."""
         if self.files:
-            return hash_folder(self.path, self.files, work)
+            return hash_folder(self.path, self.files, images)
         content = hash_file(self.path).sha256
         return fingerprint({"content": content, "columns": list(self.columns)}) if self.columns else content
 
