@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.metrics import source_shares, total_variance, vendi_score
+from entropick.metrics import source_shares, total_variance, variance_ratio, vendi_score
 from entropick.metrics.diversity import density_map, principal_plane
 
 
@@ -35,6 +35,24 @@ def test_constant_set_has_none():
 def test_one_row_has_no_variance():
     with pytest.raises(InputError, match="X: expected at least 2 rows"):
         total_variance([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_variance_ratio_is_that_of_the_traces(scale):
+    rng = np.random.default_rng(0)
+    T, G = (rng.normal(50, 1, size=(n, 6)).astype(np.float32) for n in (60, 45))
+    G = (scale * G).astype(np.float32)
+    expected = np.trace(np.cov(G.astype(np.float64).T)) / np.trace(np.cov(T.astype(np.float64).T))
+    assert variance_ratio(generated=G, training=T) == pytest.approx(expected, rel=1e-12)
+
+
+def test_variance_ratio_of_sets_that_have_none():
+    same, other = np.full((7, 3), 0.1), [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    assert variance_ratio(generated=same, training=same + 1) == 1
+    assert variance_ratio(generated=same, training=other) == pytest.approx(0, abs=1e-12)
+    assert variance_ratio(generated=other, training=same) == np.inf
+    with pytest.raises(InputError, match="generated: expected at least 2 rows"):
+        variance_ratio(generated=[[1.0]], training=[[1.0], [2.0]])
 
 
 def vendi_oracle(X):

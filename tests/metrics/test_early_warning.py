@@ -131,3 +131,35 @@ def test_values_that_are_missing_are_left_out():
 def test_mistakes(arguments, message):
     with pytest.raises(InputError, match=message):
         arrival(**({"iterations": ITERATIONS, "scores": 0.9**ITERATIONS, "level": 0.2} | arguments))
+
+
+def told_of(ratios, spaced):
+    rows = [row | {"spacing_ratio/pixels": value} for row, value in zip(ledger(ratios), spaced, strict=True)]
+    return early_warning(rows, copying_ratio=0.2, space="pixels")
+
+
+@pytest.mark.parametrize(
+    ("copied", "shrunk", "what"),
+    [
+        (0.8, 1.0, "copying"),
+        (1.0, 0.8, "contraction"),
+        (0.9, 0.9, "contraction and copying"),
+        (1.05, 0.8, "contraction"),
+        (0.8, 1.05, "copying"),
+        (1.1, 1.1, ""),
+    ],
+)
+def test_it_says_what_is_coming(copied, shrunk, what):
+    n = np.arange(1, 7)
+    found = told_of(0.9 * (copied * shrunk) ** n, copied**n)
+    assert found.what == what
+    assert found.copying.slope == pytest.approx(math.log(copied), abs=1e-12)
+    assert found.contraction.slope == pytest.approx(math.log(shrunk), abs=1e-12)
+    assert found.copying.slope + found.contraction.slope == pytest.approx(found.log_score.slope)
+
+
+@pytest.mark.parametrize("spaced", [[None] * 6, [0.9, 0.8, None, 0.0, 0.5, 0.4]])
+def test_where_score_over_spacing_is_missing_it_says_so_by_silence(spaced):
+    found = told_of(0.9 ** np.arange(1, 7), spaced)
+    assert (found.what == "") == (spaced[0] is None)
+    assert found.log_score.n == 6 and (found.copying is None or found.copying.n == 4)

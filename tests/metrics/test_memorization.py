@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from entropick.errors import InputError
-from entropick.metrics import generalization_score
+from entropick.metrics import generalization_score, spacing_ratio
 from entropick.neighbors import nearest_neighbors
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -84,3 +84,35 @@ def test_mnist_novel_images_and_copies():
     copies = np.clip(np.rint(training[:500] + noise), 0, 255)
     assert held_out == pytest.approx(baseline, rel=0.1)
     assert 0 < generalization_score(generated=copies, training=training) < 0.1 * baseline
+
+
+def spacing_oracle(G, T):
+    T = np.asarray(T, np.float64)
+    within = np.sqrt(np.square(T[:, None] - T).sum(axis=2))
+    np.fill_diagonal(within, np.inf)
+    return oracle(G, T) / within.min(axis=1).mean()
+
+
+@pytest.mark.parametrize("d", [1, 3, 50])
+def test_score_over_spacing_equals_brute_force(d):
+    rng = np.random.default_rng(d)
+    G, T = rng.normal(size=(70, d)).astype(np.float32), rng.normal(size=(90, d)).astype(np.float32)
+    assert spacing_ratio(generated=G, training=T) == pytest.approx(spacing_oracle(G, T), rel=1e-12)
+
+
+def test_a_set_that_shrinks_keeps_its_score_over_spacing_and_a_copy_loses_it():
+    rng = np.random.default_rng(0)
+    T, G = rng.normal(size=(400, 8)), rng.normal(size=(400, 8))
+    fresh = spacing_ratio(generated=G, training=T)
+    # As far from the training rows as these are from one another.
+    assert fresh == pytest.approx(1, abs=0.05)
+    assert spacing_ratio(generated=0.01 * G + 5, training=0.01 * T + 5) == pytest.approx(fresh, rel=1e-3)
+    assert spacing_ratio(generated=T + rng.normal(scale=0.01, size=T.shape), training=T) < 0.05
+
+
+def test_score_over_spacing_of_sets_without_any():
+    twins = [[0.0], [0.0], [1.0], [1.0]]
+    assert spacing_ratio(generated=[[1.0]], training=twins) == 0
+    assert spacing_ratio(generated=[[2.0]], training=twins) == np.inf
+    with pytest.raises(InputError, match="training: expected at least 2 rows"):
+        spacing_ratio(generated=[[1.0]], training=[[2.0]])

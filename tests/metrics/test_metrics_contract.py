@@ -43,7 +43,7 @@ every = pytest.mark.parametrize("metric", OF_FEATURES, ids=lambda f: f.__name__)
 
 
 def test_what_is_promised_here_is_promised_of_all():
-    assert len(OF_FEATURES) == 13 and len(OF_PAIRS) == 8
+    assert len(OF_FEATURES) == 15 and len(OF_PAIRS) == 10
 
 
 @every

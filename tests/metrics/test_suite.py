@@ -26,7 +26,8 @@ def everything(**changes):
 def test_every_name_is_there():
     assert set(MEASURES) == {
         *("generalization_score", "generalization_score_real", "generalization_score_baseline"),
-        *("generalization_score_ratio", "near_copy_rate", "authpct"),
+        *("generalization_score_ratio", "spacing_ratio", "near_copy_rate", "authpct"),
+        *("variance_ratio", "variance_ratio_real"),
         *("knn_entropy", "duplicate_share", "total_variance", "vendi_score", "intrinsic_dimension"),
         *("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"),
     }
@@ -65,7 +66,10 @@ def test_values_are_those_of_the_functions():
         "generalization_score_baseline": found.baseline,
         "generalization_score_ratio": found.ratio,
         "near_copy_rate": found.near_copy_rate,
+        "spacing_ratio": metrics.spacing_ratio(generated=G, training=T),
         "authpct": metrics.authpct(generated=G, training=T),
+        "variance_ratio": metrics.variance_ratio(generated=G, training=T),
+        "variance_ratio_real": metrics.variance_ratio(generated=G, training=real),
         **{name: getattr(metrics, name)(T) for name in of_training},
         **{name: getattr(metrics, name)(generated=G, reference=R) for name in fidelity},
     }

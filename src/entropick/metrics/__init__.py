@@ -6,7 +6,9 @@ out, computed in float64. Nothing is drawn, nothing kept.
 ============  ===============================================================
 asks          functions
 ============  ===============================================================
-copied?       `copying`, `generalization_score`, `authpct`
+copied?       `copying`, `generalization_score`, `spacing_ratio`
+..            `authpct`
+contracted?   `variance_ratio`
 varied?       `knn_entropy` with `duplicate_share`, `intrinsic_dimension`
 ..            `vendi_score`, `total_variance`
 like real?    `frechet_distance`, `kernel_distance`, `precision`, `density`
@@ -21,12 +23,12 @@ where to?     `early_warning`, from the ledger of a loop
 """
 
 from entropick.metrics.base import Measure, Roles
-from entropick.metrics.diversity import source_shares, total_variance, vendi_score
+from entropick.metrics.diversity import source_shares, total_variance, variance_ratio, vendi_score
 from entropick.metrics.early_warning import Arrival, EarlyWarning, Trend, early_warning
 from entropick.metrics.entropy import duplicate_share, intrinsic_dimension, knn_entropy
 from entropick.metrics.fidelity import GaussianStatistics, frechet_distance, kernel_distance
 from entropick.metrics.manifold import coverage, density, precision, recall
-from entropick.metrics.memorization import authpct, generalization_score
+from entropick.metrics.memorization import authpct, generalization_score, spacing_ratio
 from entropick.metrics.near_copies import Copying, copying
 from entropick.metrics.suite import MEASURES, interval, measure
 
@@ -55,6 +57,8 @@ __all__ = [
     "precision",
     "recall",
     "source_shares",
+    "spacing_ratio",
     "total_variance",
+    "variance_ratio",
     "vendi_score",
 ]

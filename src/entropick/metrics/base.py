@@ -7,7 +7,7 @@ own, an entry point ``name = "module:RECORD"`` of the group ``entropick.metrics`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features
-from entropick.metrics.near_copies import Copying, held_out_distances, nearest_training
+from entropick.metrics.near_copies import Copying, held_out_distances, leave_one_out, nearest_training
 from entropick.neighbors import Neighbors
 
 # Rows are looked up among rows: the roles of the two.
@@ -147,6 +147,11 @@ class Roles:
         return nearest_training(**self._of("generated", "training"), allow_same=True)
 
     @cached_property
+    def within_training(self) -> Neighbors:
+        """The nearest other training row of each training row."""
+        return leave_one_out(**self._of("training"))
+
+    @cached_property
     def copying(self) -> Copying:
         """Every generated row beside fresh real ones."""
         found = self.nearest_training
@@ -158,6 +163,13 @@ class Roles:
         assert self.training is not None
         real = self.training if self.real is None else self.real
         return held_out_distances(**self._of("reference"), real=real, n_training=len(self.training))
+
+    def exchanged(self, **sets: Features) -> Roles:
+        """These roles with other `sets` in some; what was found within a training set that stays is kept."""
+        other = replace(self, **sets)
+        if "training" not in sets and "within_training" in self.__dict__:
+            other.__dict__["within_training"] = self.within_training
+        return other
 
     def _of(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}

@@ -3,6 +3,7 @@ collapsed set stands as spikes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -68,6 +69,78 @@ TOTAL_VARIANCE = Measure(
     range=(0.0, None),
     short="variance",
     least_rows={"training": 2},
+)
+
+
+def variance_ratio(*, generated: ArrayLike, training: ArrayLike) -> float:
+    """Contraction: the total variance of the generated rows over that of the training rows.
+
+    A model that has learned the distribution has about 1, one that emits its mean 0. In a self-consuming loop what is
+    lost is lost for the next iteration too: against the *real* rows in the role of the training rows the losses of all
+    iterations so far multiply.
+
+    Parameters
+    ----------
+    generated, training
+        Features ``(n, d)``, at least 2 rows each, taken as float32. Sets of different size may be compared.
+
+    Returns
+    -------
+    float
+        At least 0; of training rows that are all the same, 1 for generated rows that are all the same, else infinite.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, or fewer than 2 rows in a set.
+
+    Examples
+    --------
+    >>> variance_ratio(generated=[[0.0], [1.0]], training=[[0.0], [2.0]])
+    0.25
+    """
+    G, T = check_features(generated, name="generated"), check_features(training, name="training")
+    check_same_width(("generated", G), ("training", T))
+    for name, X in (("generated", G), ("training", T)):
+        if len(X) < 2:
+            raise InputError(f"{name}: expected at least 2 rows for a variance, got {len(X)}.")
+    # By comparison: the mean of equal numbers is rounded, so that their variance may be a tiny number.
+    if not _differ(T):
+        return math.inf if _differ(G) else 1.0
+    return total_variance(G) / total_variance(T)
+
+
+def _differ(X: Features) -> bool:
+    return any(bool((block != X[0]).any()) for block in blocks(X))
+
+
+VARIANCE_RATIO = Measure(
+    name="variance_ratio",
+    roles=("generated", "training"),
+    function=lambda roles: variance_ratio(generated=roles.generated, training=roles.training),
+    reads="1 keeps the spread, 0 is all alike; above 1 there is noise",
+    label="Variance kept in one step",
+    meaning="Variance of the generated images over that of their training set: contraction. 1 keeps the spread, "
+    "0 is one image.",
+    trap="A mean over all directions: copies keep the variance, and noise adds to it.",
+    range=(0.0, None),
+    axis=(0.0, 1.0),
+    least_rows={"generated": 2, "training": 2},
+)
+VARIANCE_RATIO_REAL = Measure(
+    name="variance_ratio_real",
+    roles=("generated", "real"),
+    function=lambda roles: variance_ratio(generated=roles.generated, training=roles.real),
+    reads="1 is as wide as the real data, 0 is all alike; above 1 there is noise",
+    label="Variance kept of the real data",
+    meaning="Variance of the generated images over that of the original real images: contraction since the start. "
+    "1 is as wide as the real data, 0 is one image.",
+    trap="A mean over all directions: copies keep the variance, and noise adds to it.",
+    range=(0.0, None),
+    axis=(0.0, 1.0),
+    is_main=True,
+    short="variance kept",
+    least_rows={"generated": 2, "real": 2},
 )
 
 

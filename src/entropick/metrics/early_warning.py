@@ -1,4 +1,5 @@
-"""Where a loop is heading: the slope of entropy and of the score, and the iteration at which it will be copying.
+"""Where a loop is heading: the slope of entropy and of the score, the iteration at which the score meets the level of
+copies, and what brings it there, contraction or copying.
 
 Straight lines are fitted by least squares, and nothing is said where the data does not support it.
 """
@@ -18,6 +19,8 @@ from entropick.errors import InputError
 _LEAST_POINTS = 4
 # A line through n iterations says little about what lies this many times their span beyond them.
 _HORIZON = 3
+# Above this share of the fall of the score one cause alone is named.
+_MOSTLY = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,33 @@ class EarlyWarning:
         Trend of the logarithm of the generalization score: -0.1 is a loss of about 10 % per iteration.
     arrival
         When the score reaches the copying level.
+    copying
+        The part of `log_score` that is copying: the trend of the logarithm of the score over the spacing of the
+        training set; None with too few values.
+    contraction
+        The other part: the trend of the logarithm of the spacing itself, over that of real data. As lines are fitted
+        to the same iterations, the two slopes add up to that of the score.
     """
 
     entropy: Trend | None
     log_score: Trend | None
     arrival: Arrival
+    copying: Trend | None = None
+    contraction: Trend | None = None
+
+    @property
+    def what(self) -> str:
+        """What lowers the score: "contraction", "copying" or "contraction and copying"; empty where that is not known.
+
+        One of them alone where it makes up more than two thirds of the fall.
+        """
+        if self.copying is None or self.contraction is None:
+            return ""
+        fall = self.copying.slope + self.contraction.slope
+        if fall >= 0:
+            return ""
+        share = self.copying.slope / fall
+        return "copying" if share > _MOSTLY else "contraction" if share < 1 - _MOSTLY else "contraction and copying"
 
 
 def early_warning(
@@ -91,8 +116,8 @@ def early_warning(
     Parameters
     ----------
     metrics
-        One row per iteration: ``iteration``, ``knn_entropy/SPACE``, ``generalization_score_ratio/SPACE``, as
-        ``History.metrics`` has them. Values that are missing or None are left out.
+        One row per iteration: ``iteration``, ``knn_entropy/SPACE``, ``generalization_score_ratio/SPACE``,
+        ``spacing_ratio/SPACE``, as ``History.metrics`` has them. Values that are missing or None are left out.
     copying_ratio
         The ratio that counts as copying, `Copying.copying_ratio`; in a ledger a value of the stage *baseline*. At it
         the mean generated image is as near to its training image as only 1 % of fresh real images are to theirs.
@@ -117,7 +142,23 @@ def early_warning(
         entropy=trend(*entropies, confidence=confidence),
         log_score=trend(iterations[positive], np.log(ratios[positive]), confidence=confidence),
         arrival=arrival(iterations, ratios, level=copying_ratio, confidence=confidence),
+        **_parts(rows, space, confidence),
     )
+
+
+def _parts(rows: Sequence[Mapping[str, float | None]], space: str, confidence: float) -> dict[str, Trend | None]:
+    """The trends of the two factors of the ratio, score over spacing and spacing over real data's, where both are."""
+    both = [
+        (row["iteration"], row.get(f"generalization_score_ratio/{space}"), row.get(f"spacing_ratio/{space}"))
+        for row in rows
+    ]
+    found = np.array([of for of in both if of[1] and of[2]], np.float64).reshape(-1, 3)
+    iterations, ratios, spaced = found.T
+    copied, contracted = np.log(spaced), np.log(ratios / spaced)
+    return {
+        "copying": trend(iterations, copied, confidence=confidence),
+        "contraction": trend(iterations, contracted, confidence=confidence),
+    }
 
 
 def trend(iterations: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) -> Trend | None:

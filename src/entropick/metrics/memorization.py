@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+import math
 
-from entropick.arrays import check_features
-from entropick.errors import InputError
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from entropick.metrics.base import Measure
-from entropick.metrics.near_copies import mean_distance, nearest_training
-from entropick.neighbors import nearest_neighbors
+from entropick.metrics.near_copies import leave_one_out, mean_distance, nearest_training
+from entropick.neighbors import Neighbors
 
 
 def generalization_score(*, generated: ArrayLike, training: ArrayLike, allow_same: bool = False) -> float:
@@ -120,6 +120,80 @@ GENERALIZATION_SCORE_RATIO = Measure(
     moves_with=("training",),
     searches=(("generated", "training"), ("reference", "training")),
 )
+
+
+def spacing_ratio(*, generated: ArrayLike, training: ArrayLike, allow_same: bool = False) -> float:
+    """The generalization score over the spacing of the training set: copying, whatever the set's scale.
+
+    ::
+
+        mean over x in G of min over z in D of ||x - z||   /   mean over z in D of min over z' != z in D of ||z - z'||
+
+    A generator that has learned what its training set was drawn from emits images that are as far from the training
+    images as these are from one another, so it has about 1: exactly 1 in expectation, but that a training image has
+    one neighbour less to be near to. The features' unit and scale cancel. So a set that merely shrinks keeps its value,
+    while the score falls with it; a generator that copies has 0. Which of the two happens is what this tells.
+
+    Parameters
+    ----------
+    generated
+        Features, ``(n_generated, d)``, taken as float32.
+    training
+        Features, ``(n_training, d)``, at least 2 rows, taken as float32. Their number moves the value of copies.
+    allow_same
+        Accept the same array on both sides; the value is then 0.
+
+    Returns
+    -------
+    float
+        At least 0; of a training set without any spacing, all its rows being alike in pairs, 0 for copies of it and
+        infinite for anything else.
+
+    Raises
+    ------
+    InputError
+        For unusable features, differing widths, fewer than 2 training rows, or the same array on both sides.
+
+    References
+    ----------
+    The score: Shi et al. 2025, arXiv 2509.16499. Beside distances within the training set, row by row: `authpct`.
+
+    Examples
+    --------
+    >>> spacing_ratio(generated=[[0.5], [2.5]], training=[[0.0], [1.0], [3.0]])
+    0.375
+    >>> spacing_ratio(generated=[[5.0], [25.0]], training=[[0.0], [10.0], [30.0]])  # ten times as large
+    0.375
+    """
+    found = nearest_training(generated=generated, training=training, allow_same=allow_same)
+    return _over_spacing(found, leave_one_out(training))
+
+
+def _over_spacing(found: Neighbors, within: Neighbors) -> float:
+    score, spacing = mean_distance(found.distances[:, 0]), mean_distance(within.distances[:, 0])
+    if spacing:
+        return score / spacing
+    return math.inf if score else 0.0
+
+
+SPACING_RATIO = Measure(
+    name="spacing_ratio",
+    roles=("generated", "training"),
+    function=lambda roles: _over_spacing(roles.nearest_training, roles.within_training),
+    reads="1 is as new as a fresh draw, 0 is a copy, whatever the scale",
+    label="Score over spacing",
+    meaning="The generalization score over the mean distance of a training image to its nearest other training image: "
+    "copying, whatever the scale. A training set that merely shrinks keeps its value, about 1; copies have 0.",
+    trap="Near-identical training images make the spacing small and hide copies. Noise is far above 1.",
+    range=(0.0, None),
+    axis=(0.0, 1.0),
+    better=1,
+    is_main=True,
+    short="score/spacing",
+    moves_with=("training",),
+    least_rows={"training": 2},
+    searches=(("generated", "training"), ("training", "training")),
+)
 NEAR_COPY_RATE = Measure(
     name="near_copy_rate",
     roles=("generated", "training", "reference"),
@@ -174,18 +248,19 @@ def authpct(*, generated: ArrayLike, training: ArrayLike, allow_same: bool = Fal
     >>> authpct(generated=[[0.1], [5.0]], training=[[0.0], [1.0], [3.0]])
     0.5
     """
-    training = check_features(training, name="training")
-    if len(training) < 2:
-        raise InputError(f"training: expected at least 2 rows, so that each has a neighbour, got {len(training)}.")
     found = nearest_training(generated=generated, training=training, allow_same=allow_same)
-    own = nearest_neighbors(training, training, exclude_self=True).distances[:, 0]
+    return _authentic_share(found, leave_one_out(training))
+
+
+def _authentic_share(found: Neighbors, within: Neighbors) -> float:
+    own: NDArray[np.float64] = within.distances[:, 0]
     return float(np.mean(found.distances[:, 0] >= own[found.indices[:, 0]]))
 
 
 AUTHPCT = Measure(
     name="authpct",
     roles=("generated", "training"),
-    function=lambda roles: authpct(generated=roles.generated, training=roles.training, allow_same=True),
+    function=lambda roles: _authentic_share(roles.nearest_training, roles.within_training),
     reads="high is novel, 0 is all copies; compare with the reference's",
     label="Authentic share",
     meaning="Share of generated images that are farther from their nearest training image than that one is from its "

@@ -160,6 +160,14 @@ def nearest_training(
     return nearest_neighbors(G, T, device=device)
 
 
+def leave_one_out(training: ArrayLike, *, device: str = "cpu") -> Neighbors:
+    """The nearest *other* training row of each training row; InputError for fewer than 2 rows."""
+    T = check_features(training, name="training")
+    if len(T) < 2:
+        raise InputError(f"training: expected at least 2 rows, so that each has a neighbour, got {len(T)}.")
+    return nearest_neighbors(T, T, exclude_self=True, device=device)
+
+
 def held_out_distances(
     *, reference: ArrayLike, real: ArrayLike, n_training: int, device: str = "cpu"
 ) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,11 +20,14 @@ REGISTRY = Registry(
         "generalization_score_real": "entropick.metrics.memorization:GENERALIZATION_SCORE_REAL",
         "generalization_score_baseline": "entropick.metrics.memorization:GENERALIZATION_SCORE_BASELINE",
         "generalization_score_ratio": "entropick.metrics.memorization:GENERALIZATION_SCORE_RATIO",
+        "spacing_ratio": "entropick.metrics.memorization:SPACING_RATIO",
         "near_copy_rate": "entropick.metrics.memorization:NEAR_COPY_RATE",
         "authpct": "entropick.metrics.memorization:AUTHPCT",
         "knn_entropy": "entropick.metrics.entropy:KNN_ENTROPY",
         "duplicate_share": "entropick.metrics.entropy:DUPLICATE_SHARE",
         "total_variance": "entropick.metrics.diversity:TOTAL_VARIANCE",
+        "variance_ratio": "entropick.metrics.diversity:VARIANCE_RATIO",
+        "variance_ratio_real": "entropick.metrics.diversity:VARIANCE_RATIO_REAL",
         "vendi_score": "entropick.metrics.diversity:VENDI_SCORE",
         "intrinsic_dimension": "entropick.metrics.entropy:INTRINSIC_DIMENSION",
         "frechet_distance": "entropick.metrics.fidelity:FRECHET_DISTANCE",
@@ -201,5 +203,5 @@ def _difference(measure: Measure, roles: Roles, rng: np.random.Generator) -> flo
         half = len(X) // 2
         # Ascending, so that a memory map is read in order.
         first[role], second[role] = (X[np.sort(part)] for part in (order[:half], order[half : 2 * half]))
-    values = [_number(measure, dataclasses.replace(roles, **half)) for half in (first, second)]
+    values = [_number(measure, roles.exchanged(**half)) for half in (first, second)]
     return values[0] - values[1]
