@@ -282,3 +282,31 @@ def test_a_wrong_arm_is_named(images):
         study = make_study(images, a={}, b={})
         study.arms["b"].n_iterations = 0
         study.check()
+
+
+def test_a_study_of_an_earlier_version_goes_on_with_its_measures(tmp_path, images, monkeypatch):
+    """Measures that came since are not in its keys, and change nothing of what it trains."""
+    from entropick.loop import loop as loop_module
+
+    arms = {"replace": {"paradigm": Replace()}}
+    earlier = loop_module.LOOP_MEASURES[:-1]
+    monkeypatch.setattr(loop_module, "LOOP_MEASURES", earlier)
+    make_study(images, **{"replace": {**arms["replace"], "metrics": earlier}}).run(tmp_path / "study")
+    before = seals(tmp_path / "study")
+    monkeypatch.undo()
+    study = make_study(images, **arms)
+    assert study.run(tmp_path / "study") == 0 and seals(tmp_path / "study") == before
+    longer = dataclasses.replace(study, arms={"replace": dataclasses.replace(study.arms["replace"], n_iterations=3)})
+    assert longer.run(tmp_path / "study") == 4
+    assert History(tmp_path / "study/arms/replace/seed-0").metrics[2].keys() >= {f"{name}/pixels" for name in earlier}
+    asked = dataclasses.replace(study.arms["replace"], metrics=("recall",))
+    with pytest.raises(RunChanged, match=r"metrics: was .*, now"):
+        dataclasses.replace(study, arms={"replace": asked}).run(tmp_path / "study")
+
+
+def test_a_new_directory_that_reuses_an_earlier_one_has_all_measures_and_trains_nothing(tmp_path, images):
+    make_study(images, replace={"metrics": ("recall",)}).run(tmp_path / "old")
+    make_study(images, replace={}).run(tmp_path / "new", reuse=[tmp_path / "old"])
+    run = tmp_path / "new/arms/replace/seed-0"
+    assert {stage for _, stage in shared(run)} >= {"data", "select", "train", "sample"}
+    assert "spacing_ratio/pixels" in History(run).metrics[-1]

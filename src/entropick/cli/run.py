@@ -100,8 +100,9 @@ class Run:
         study.check()
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
-        workers = self._n_workers(study, ranks)
         console = Terminal()
+        study = _as_begun(study, out, console)
+        workers = self._n_workers(study, ranks)
         # Only for someone at a terminal, and once: measuring what a plan tells takes a moment.
         if self.plan or (console.is_terminal and not (out / STUDY).exists()):
             _print_plan(study, console)
@@ -147,6 +148,21 @@ class Run:
         given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items() if getattr(self, flag) is not None]
         of_flags = [(key, list(value) if isinstance(value, tuple) else value) for key, value in given]
         return of_flags + assignments(self.set, example="loop.generator.ema=0.99")
+
+
+def _as_begun(study: Study, out: Path, console: Console) -> Study:
+    """The study with the measures that it began with in `out`; it is said which newer ones are left out."""
+    begun = study.as_begun(out)
+    newer = {name for arm, loop in study.arms.items() for name in {*loop.metrics} - {*begun.arms[arm].metrics}}
+    if newer:
+        console.print(
+            f"{out} goes on with the measures that it began with, without {', '.join(sorted(newer))}. To have these as "
+            f"well: another --out and --reuse {out}, which trains nothing again.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return begun
 
 
 def _is_up_to_date(page: Path, out: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from entropick.loop import stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.ranks import ALONE, Ranks
-from entropick.run import Event, History, Observer, Pace, Run, free_bytes, ignore
+from entropick.run import Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ class Loop:
         ProcessLost
             One of the ranks has ended; the same call goes on.
         """
+        if (begun := self.as_begun(begun_with(Path(folder)))) is not self:
+            return begun.run(
+                folder, pace=pace, observer=observer, shared=shared, wait_seconds=wait_seconds, ranks=ranks
+            )
         self.check()
         open_run = Run.open(
             Path(folder),
@@ -210,6 +215,16 @@ class Loop:
             "garbage_share": float(self.garbage_share),
             "seed": int(self.seed),
         }
+
+    def as_begun(self, config: Mapping[str, Any] | None) -> Loop:
+        """The loop with the measures of `config`, what it began with, where these are fewer than all by default.
+
+        So a run that an earlier version began goes on: measures that came since change nothing of what it trains. Those
+        that are asked for by name are left as they are.
+        """
+        began = tuple((config or {}).get("metrics") or ())
+        is_earlier = self.metrics == LOOP_MEASURES and 0 < len(began) < len(LOOP_MEASURES)
+        return dataclasses.replace(self, metrics=began) if is_earlier and set(began) < set(LOOP_MEASURES) else self
 
     def spaces(self) -> tuple[Features, ...]:
         """The feature spaces that the metrics are computed in."""

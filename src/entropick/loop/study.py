@@ -27,6 +27,7 @@ from entropick.run import (
     Place,
     Seal,
     Shared,
+    begun_with,
     check_config,
     locked,
     places,
@@ -149,6 +150,13 @@ class Study:
             for arm, loop in self.arms.items()
         ]
 
+    def as_begun(self, folder: Path) -> Study:
+        """The study with the measures that it began with in `folder`; see `Loop.as_begun`."""
+        before = (begun_with(folder, STUDY) or {}).get("arms", {})
+        arms = {name: loop.as_begun(before.get(name)) for name, loop in self.arms.items()}
+        is_same = all(arms[name] is loop for name, loop in self.arms.items())
+        return self if is_same else dataclasses.replace(self, arms=arms)
+
     def run(
         self,
         folder: str | Path,
@@ -189,6 +197,10 @@ class Study:
             As in `Loop.run`.
         """
         self.check()
+        if (begun := self.as_begun(Path(folder))) is not self:
+            return begun.run(
+                folder, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=reuse, ranks=ranks
+            )
         check_count(workers, name="workers")
         if ranks.size > 1 and workers > 1:
             raise InputError(

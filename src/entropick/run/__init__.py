@@ -14,6 +14,7 @@ from entropick.run.directory import Event, Observer, Outcome, Run, ignore
 from entropick.run.files import fingerprint, read_content, read_json, remove_partial, write_atomic, write_json
 from entropick.run.folder import (
     MAY_GROW,
+    begun_with,
     check_config,
     flatten,
     free_bytes,
@@ -58,6 +59,7 @@ __all__ = [
     "Seal",
     "Shared",
     "Verification",
+    "begun_with",
     "check_config",
     "find_runs",
     "fingerprint",

@@ -98,6 +98,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def begun_with(folder: Path, name: str = CONFIG) -> dict[str, Any] | None:
+    """The config that `folder` was made with; None where nothing has been made there, or it cannot be read."""
+    path = folder / name
+    try:
+        copy = Seal(folder).copies.get(name) or (read_json(path) if path.exists() else None)
+    except RunDamaged:  # opening the folder tells more
+        return None
+    return copy if isinstance(copy, dict) else None
+
+
 def check_config(
     folder: Path, config: Mapping[str, Any], *, may_grow: tuple[str, ...] = (), done: str = LEDGER
 ) -> None:
