@@ -122,11 +122,12 @@ def test_images_of_two_sources(cli, place):
     rows = manifest()
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(20)]
     table = pq.read_table("out/manifest.parquet").to_pydict()
-    assert list(table) == ["rank", "source", "path", "row", "distance"]
+    assert list(table) == ["rank", "source", "path", "row", "distance", "base", "file_name", "class"]
     assert [str(row) for row in table["row"]] == [row["row"] for row in rows]
     assert {row["source"] for row in rows} == {"real", "made"}
     files = sorted((place / "real").rglob("*.png"))
-    assert all(row["path"] == "made.npy" or place / row["path"] == files[int(row["row"])] for row in rows)
+    made = str(place / "made.npy")
+    assert all(row["path"] == made or Path(row["path"]) == files[int(row["row"])] for row in rows)
     told = result()
     assert told["guard"]["n_set_aside"] >= 5 and told["sources"]["made"]["set_aside"] >= 5
     assert not {("made", str(row)) for row in range(40, 45)} & {(row["source"], row["row"]) for row in rows}
@@ -162,6 +163,21 @@ def test_sources_of_embeddings(cli, place):
     assert ended.code == 0, ended.err
     assert result()["sources"]["a"]["chosen"] >= 24
     assert not (place / "out" / "contact-sheet.png").exists()
+
+
+def test_what_is_given_is_not_chosen_again(cli, place):
+    line = ["select", "real=real", "made=made.npy", "--n", "12", "--given", "real", "--out", "out"]
+    ended = cli(*line, "--seed", "3", "--copy")
+    assert ended.code == 2 and "copy: expected folders of image files, but 'made' is one file" in ended.err
+    ended = cli(*line, "--seed", "3")
+    assert ended.code == 0, ended.err
+    assert "given: 60 rows of real are picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
+    X = np.concatenate([DIGITS[:60:2], DIGITS[1:60:2], np.load("made.npy")]).reshape(105, -1).astype(np.float32)
+    expected = Greedy(n_samples=72, initial=np.arange(60), random_state=3).fit(X)
+    rows = [(row["source"], int(row["row"])) for row in manifest() if row["given"] == "False"]
+    assert rows == [("made", row - 60) for row in expected.indices_[60:].tolist()]
+    # No file of those that are there already is linked, copied or listed again.
+    assert not Path("out/filenames.txt").exists() and len(manifest()) == 72
 
 
 LABELS = np.repeat([0, 1, 2], [80, 20, 5])
@@ -266,7 +282,7 @@ def test_interrupted_while_copying_nothing_half_written_is_left(cli, place, monk
     monkeypatch.setattr(output, "place", interrupted)
     assert cli(*line).code == 130
     assert not (place / "out" / "selection.json").exists() and not list((place / "out").glob("selected*"))
-    assert cli(*line).code == 0 and len(hashes(place / "out" / "selected")) == 10
+    assert cli(*line).code == 0 and len(hashes(place / "out" / "selected" / "real")) == 10
 
 
 def test_copies_are_said(cli, place):
@@ -463,6 +479,9 @@ def test_hostile_file_and_folder_names(cli, place):
     assert sorted(p.name for p in Path("out/selected").rglob("*.png")) == sorted(HOSTILE)
     assert "caf\\xe9.png" in "".join(pq.read_table("out/manifest.parquet")["path"].to_pylist())
     assert b"caf\xe9.png" in Path("out/manifest.csv").read_bytes()
+    Path(f"out/selected/a/{folder.name}/{HOSTILE[-1]}").write_text("spoilt")
+    ended = cli("verify", "out")
+    assert ended.code == 2 and "caf" in ended.out and "is damaged" in ended.out and "Traceback" not in ended.err
     for name in HOSTILE:
         (folder / name).write_text("no image")
     ended = cli(*line, "--out", "other")

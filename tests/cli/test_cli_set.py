@@ -84,3 +84,10 @@ FLAGS = {"selector.n_samples=3": "--n", "guard.trusted=1": "--guard", "selector.
 def test_what_a_flag_gives_is_not_set_beside_it(cli, place, text):
     ended = cli(*LINE, "--guard", "real", *sets(text))
     assert ended.code == 2 and f"Use {FLAGS[text]}." in ended.err and not (place / "out").exists()
+
+
+def test_a_wrong_parameter_is_named_as_it_was_set(cli, place):
+    ended = cli(*LINE, "--guard", "real", *sets("guard.k=many"))
+    assert ended.code == 2 and "error: guard.k: expected int, got 'many'" in " ".join(ended.err.split())
+    ended = cli(*LINE, "--method", "threshold-decay", *sets("selector.decay=fast"))
+    assert ended.code == 2 and "error: selector.decay: expected float, got 'fast'" in " ".join(ended.err.split())

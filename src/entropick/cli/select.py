@@ -55,6 +55,10 @@ class Select(FilesFlags):
     """Least share of a source, for instance real=0.5."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
+    given: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Rows of this source are picked already: choose N more, far from them too; they count for no share."""
     balance: bool = False
     """All classes get equally many places, as far as they have rows: folders below a folder, labels of a file."""
     link: bool = False
@@ -94,14 +98,19 @@ class Select(FilesFlags):
             if key in _FLAGS:
                 raise ConfigError(f"--set: expected a parameter that no flag gives, got {key!r}. Use {_FLAGS[key]}.")
             set_parameter({"--set": parts}, key, value, prefix="--set ")
+        encoder, guard = (
+            _built(section, parts[section], flag=f"--{section}") if section in parts else None
+            for section in ("features", "guard")
+        )
         return Choice(
             sources=sources,
-            selector=build("selector", parts["selector"], where="--method"),
-            encoder=build("features", parts["features"], where="--features") if "features" in parts else None,
+            selector=_built("selector", parts["selector"], flag="--method"),
+            encoder=encoder,
             embeddings=Path(given) if given is not None and is_file else None,
-            guard=build("guard", parts["guard"], where="--guard") if "guard" in parts else None,
+            guard=guard,
             quotas=_quotas(self.quota),
             balance=self.balance,
+            given=tuple(self.given),
             columns=self.columns,
             resize=self.resize,
             files=files,
@@ -133,6 +142,14 @@ _FLAGS = {
     "selector.trusted": "--trusted",
     "guard.trusted": "--guard",
 }
+
+
+def _built(section: str, value: Any, *, flag: str) -> Any:
+    """A component; what is wrong with its kind is said of the flag, a parameter as in `--set`."""
+    kind = value.get("kind") if isinstance(value, dict) else value
+    if isinstance(kind, str):
+        component_class(section, kind, flag)
+    return build(section, value, where=section if isinstance(kind, str) else flag)
 
 
 def _quotas(texts: Sequence[str]) -> dict[str, float]:

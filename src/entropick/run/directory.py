@@ -36,7 +36,8 @@ _HASHED_AT_ONCE = 1 << 29
 class Outcome:
     """What a stage computed: files by name (see `write_content` for the formats) and numbers.
 
-    A name may have folders in it, ``chosen/0001.png``.
+    A name may have folders in it, ``chosen/0001.png``. The content may be the record of a file that the stage has put
+    there itself, such as a copy.
     """
 
     files: Mapping[str, Any] = field(default_factory=dict)

@@ -142,7 +142,9 @@ def hash_file(path: Path) -> FileRecord:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces, so that equal values are equal text; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # Bytes of file names that are no UTF-8 are surrogates in Python, and escapes in JSON.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def fingerprint(value: Any) -> str:
@@ -174,7 +176,8 @@ def write_content(path: Path, content: Any) -> FileRecord:
     """Write `content` in the format that the suffix of `path` names.
 
     ``.npy`` takes an array, ``.safetensors`` a mapping of arrays, ``.parquet`` a mapping of columns of equal length,
-    ``.json`` anything JSON-able; any other takes text. Bytes are written as they are under any name.
+    ``.json`` anything JSON-able; any other takes text. Bytes are written as they are under any name. A `FileRecord`
+    says that the file is there already.
     """
     writers: dict[str, Callable[[Any], None]] = {
         ".npy": lambda stream: np.save(stream, content, allow_pickle=False),
@@ -182,6 +185,8 @@ def write_content(path: Path, content: Any) -> FileRecord:
         ".parquet": lambda stream: _write_parquet(stream, content),
         ".json": lambda stream: stream.write(canonical_json(content).encode()),
     }
+    if isinstance(content, FileRecord):
+        return content
     if isinstance(content, bytes):
         return write_atomic(path, lambda stream: stream.write(content))
     return write_atomic(

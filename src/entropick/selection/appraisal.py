@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from entropick.arrays import Features, Integers, check_features
+from entropick.arrays import Features, check_features
 from entropick.errors import DuplicateWarning, InputError
 from entropick.metrics.entropy import duplicate_share, knn_entropy
 from entropick.neighbors import nearest_neighbors
@@ -102,8 +102,11 @@ class Appraisal:
         return None if chosen is None or control is None else chosen - control
 
 
-def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0) -> Appraisal:
+def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0, control: Selector | None = None) -> Appraisal:
     """Measure what `selector`, fitted on `X` (n, d), has chosen, and a random choice of the same size.
+
+    Rows that were given to the selector as `initial` are the first of the random choice as well. `control` is that
+    choice where it is there already, see `random_control`.
 
     Raises
     ------
@@ -133,33 +136,37 @@ def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0) -> Appr
             f"X: expected the rows that the selector was fitted on, got {len(features)} rows where it chose row "
             f"{int(selector.indices_.max())}."
         )
-    # Some selectors know it as they end; it is what would be measured.
-    radius = vars(selector).get("covering_radius_")
-    chosen = _measure(features, selector.indices_, selector.min_distance_, radius)
+    chosen = _measured(features, selector)
     return Appraisal(
         n_pool=len(features),
         n_samples=len(selector.indices_),
         selection=chosen,
-        control=_control(features, len(selector.indices_), control_seed),
+        control=_measured(features, control or random_control(selector, features, seed=control_seed)),
         control_seed=control_seed,
         certificate=_certificate(chosen, selector),
     )
 
 
-def _control(X: Features, n: int, seed: int) -> Measures:
-    control = Random(n_samples=n, random_state=RandomStream(seed, stage="random control").rng())
+def random_control(selector: Selector, X: Features, *, seed: int) -> Random:
+    """A random choice from `X` of as many rows as `selector` chose, after the same `initial` ones."""
+    control = Random(
+        n_samples=len(selector.indices_),
+        initial=selector.initial,
+        random_state=RandomStream(seed, stage="random control").rng(),
+    )
     with warnings.catch_warnings():
         # That the pool has copies has been said of the selection.
         warnings.simplefilter("ignore", DuplicateWarning)
-        control.fit(X)
-    return _measure(X, control.indices_, control.min_distance_, None)
+        return control.fit(X)
 
 
-def _measure(X: Features, rows: Integers, min_distance: float, radius: float | None) -> Measures:
-    points = X[rows]
+def _measured(X: Features, selector: Selector) -> Measures:
+    points = X[selector.indices_]
+    # Some selectors know it as they end; it is what would be measured.
+    radius = vars(selector).get("covering_radius_")
     radius = float(nearest_neighbors(X, points).distances.max() if radius is None else radius)
-    entropy = knn_entropy(points) if len(rows) > 1 else math.inf
-    return Measures(radius, _finite(min_distance), _finite(entropy), duplicate_share(points))
+    entropy = knn_entropy(points) if len(points) > 1 else math.inf
+    return Measures(radius, _finite(selector.min_distance_), _finite(entropy), duplicate_share(points))
 
 
 def _certificate(chosen: Measures, selector: Selector) -> Certificate:

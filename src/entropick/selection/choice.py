@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick import features
 from entropick.arrays import Integers
@@ -21,10 +23,10 @@ from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
-from entropick.selection.appraisal import appraise
-from entropick.selection.output import MANIFEST, Files, Output, Rows, place_files, remove_written
+from entropick.selection import output
+from entropick.selection.appraisal import appraise, random_control
 from entropick.selectors.base import Guard, Rule, Selector
-from entropick.selectors.quotas import BALANCED
+from entropick.selectors.quotas import BALANCED, even_shares, owed_rows
 from entropick.sources import (
     Candidates,
     Contents,
@@ -35,13 +37,17 @@ from entropick.sources import (
     Survey,
     check_problems,
     passed_over,
+    readable,
     skipped,
     source_number,
 )
 from entropick.sources.cost import check_affordable, selection_forecast
 from entropick.work import Work
 
-_STAGE = "select"
+# The stages: what is chosen and measured, and all that is written for people and other programs.
+_SELECT, _PRESENT = "select", "present"
+# What the first leaves to the second.
+_PICKS, _FOUND = "select/picks.parquet", "select/found.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,10 @@ class Choice(FilesCommand):
         Name of a source -> its least share of the choice.
     balance
         Whether all classes get equally many places, as far as they have rows.
+    given
+        Names of sources whose rows are picked already: the others are chosen to lie far from them too. They come before
+        the `n_samples` of the selector and count neither for these nor for shares and classes; no guard sets them
+        aside. The rows are those of the selector's `initial`.
     files
         Whether the chosen image files are to be linked or copied into the output folder.
     columns
@@ -86,7 +96,8 @@ class Choice(FilesCommand):
     guard: Guard | None = None
     quotas: Mapping[str, float] = field(default_factory=dict)
     balance: bool = False
-    files: Files = "none"
+    given: tuple[str, ...] = ()
+    files: output.Files = "none"
     columns: tuple[str, ...] = ()
     resize: int | None = None
 
@@ -100,6 +111,7 @@ class Choice(FilesCommand):
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
         self.compared[0].check(self.sources)
+        self._check_given()
         self._check_classes()
         self._rule().check()
         if self.guard is not None:
@@ -107,12 +119,11 @@ class Choice(FilesCommand):
         # Not only when features, which may have taken hours, are there.
         usable_device(self.selector.get_params().get("device", "cpu"))
         _check_trusted(self.sources, self._rules())
-        if self.files != "none" and (others := [s.name for s in self.sources if s.kind != "folder"]):
-            raise InputError(
-                f"{self.files}: expected folders of image files, but {others[0]!r} is one file; the manifest names its "
-                "chosen rows."
-            )
-        n = sum(map(len, self.sources))
+        try:
+            output.check_placeable([source for source in self.sources if source.name not in self.given], self.files)
+        except ValueError as error:
+            raise InputError(f"{self.files}: expected {error}") from None
+        n = sum(len(source) for source in self.sources if source.name not in self.given)
         if self.selector.n_samples > n:
             raise InputError(
                 f"n: expected at most {n}, as many as there are candidates, got {self.selector.n_samples}."
@@ -122,7 +133,7 @@ class Choice(FilesCommand):
         """The choice as plain data: equal for equal results."""
         named = contents.described()
         return {
-            "stages": [_STAGE],
+            "stages": [_SELECT, _PRESENT],
             "sources": named,
             # Numbers of sources and of rows follow it.
             "order": list(named),
@@ -130,6 +141,7 @@ class Choice(FilesCommand):
             "selector": self._rule().describe(),
             "guard": None if self.guard is None else self.guard.describe(),
             "balance": self.balance,
+            "given": list(self.given),
             "files": self.files,
             "skip_bad": self.skip_bad,
             "seed": self.seed,
@@ -138,20 +150,34 @@ class Choice(FilesCommand):
     def stages(
         self, run: Run, contents: Contents, config: dict[str, Any], found: Survey | None, work: Work, say: Say
     ) -> Entry:
-        """The one stage; chosen files that have gone since are placed again."""
-        if run.ledger.find(0, _STAGE) is None:
-            remove_written(run.folder)
+        """Choose, then write it down; where sources lie elsewhere than before, the latter is done again."""
+        if run.ledger.find(0, _SELECT) is None:
+            output.remove_written(run.folder)
         guard = None if self.guard is None else dataclasses.replace(self.guard)
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
-        compute = partial(_choose, found=found, cache=run.work / "features", out=run.folder, say=say)
-        entry = run.stage(0, _STAGE, Inputs(settings={**settings, "config": config}), compute)
-        if self.files != "none":
-            place_files(run.folder, self.sources, run.load(entry, MANIFEST), link=self.files == "link", work=work)
-        return entry
+        settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
+        compute = partial(_choose, found=found, cache=run.work / "features", say=say)
+        chosen = run.stage(0, _SELECT, Inputs(settings=settings), compute)
+        shown = {"contents": contents, "config": config, "bases": output.bases(self.sources)}
+        inputs = Inputs(settings=shown, files={"picks": (chosen, _PICKS), "found": (chosen, _FOUND)})
+        return run.stage(0, _PRESENT, inputs, partial(_present, out=run.folder, say=say), may_change=True)
 
     def _rule(self) -> Selector:
         minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
+
+    def _check_given(self) -> None:
+        for name in self.given:
+            source_number(self.sources, name, role="given")
+        if self.given and len(self.selector.get_params()["initial"] or ()):
+            raise InputError("given: expected sources whose rows are picked already, or initial of the selector.")
+        if both := sorted({*self.given} & {*self.quotas}):
+            raise InputError(
+                f"given: expected no quota of {both[0]}, whose rows are picked already and count for no share."
+            )
+        if self.given:
+            # Here already: not every rule takes rows that are picked.
+            dataclasses.replace(self.selector, n_samples=self.selector.n_samples + 1, initial=[0]).check()
 
     def _check_classes(self) -> None:
         if self.balance and self.selector.trusts:
@@ -161,7 +187,7 @@ class Choice(FilesCommand):
             )
         if self.balance and self.quotas:
             raise InputError("balance: expected a balance of classes or quotas of sources, got both.")
-        unknown = [source for source in self.sources if source.classes is None]
+        unknown = [source for source in self.sources if source.classes is None and source.name not in self.given]
         if self.balance and unknown:
             raise InputError(
                 f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) has none. "
@@ -175,14 +201,19 @@ class Choice(FilesCommand):
 
     def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
         """Say which sources are trusted, how much there is to choose from, and what that will take."""
-        n = sum(map(len, self.sources)) - sum(map(len, found.problems))
+        usable = {s.name: len(s) - len(bad) for s, bad in zip(self.sources, found.problems, strict=True)}
+        n_given = sum(usable[name] for name in self.given)
+        n = sum(usable.values()) - n_given
         width = contents.spaces[0].width(self.sources, found.shape)
         wanted, trusted = self.selector.n_samples, 0
         for rule in self._rules():
             if numbers := rule.trusts:
                 trusted += sum(len(self.sources[number]) for number in numbers)
                 say(f"{rule.kind} trusts {', '.join(self.sources[number].name for number in numbers)}.")
-        cost = selection_forecast(n, width, wanted, method=self.selector.kind, n_trusted=trusted)
+        if self.given:
+            say(f"given: {n_given:,} rows of {', '.join(self.given)} are picked already.")
+        method = self.selector.kind
+        cost = selection_forecast(n + n_given, width, wanted + n_given, method=method, n_trusted=trusted)
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
@@ -190,53 +221,135 @@ class Choice(FilesCommand):
         check_affordable(cost)
 
 
-def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, out: Path, say: Say) -> Outcome:
-    """The stage: candidates, the guard, the choice, and what it tells; chosen files are placed last."""
+def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:
+    """The stage that chooses: candidates, the guard, the choice, and what it tells."""
     assert found is not None, "only a choice that is not finished is made"
-    contents, config, guard, rule = (given[name] for name in ("contents", "config", "guard", "rule"))
+    contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
     sources = contents.sources
     candidates = contents.candidates(given["space"], found, cache, work)
-    check_problems(sources, candidates.problems, skip_bad=config["skip_bad"])
-    kept, aside, guarding = np.arange(len(candidates)), None, None
+    check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
+    n, names = len(candidates), [source.name for source in sources]
+    is_given = np.isin(candidates.source, [names.index(name) for name in given["given"]])
+    aside, guarding = np.empty(0, np.int64), None
     if guard is not None:
         guard.fit(candidates.X, candidates.source, work=work.part("guard"))
-        kept, guarding = guard.kept_, guard.summary()
-        aside = Rows(guard.set_aside_, guard.distances_[guard.set_aside_])
-        say(f"guard: {len(aside.rows):,} rows are set aside, {len(kept):,} kept.")
-    X = candidates.X if len(kept) == len(candidates) else candidates.X[kept]
+        aside = guard.set_aside_[~is_given[guard.set_aside_]]
+        guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
+        say(f"guard: {len(aside):,} rows are set aside, {n - len(aside):,} kept.")
+    kept = np.setdiff1d(np.arange(n), aside)
+    X = candidates.X if len(kept) == n else candidates.X[kept]
     _check_trusted(sources, [rule] if guard is None else [guard, rule], candidates.source[kept])
-    classes = _classes(sources, candidates) if config["balance"] else None
-    groups = candidates.source if classes is None else np.unique(np.array(classes), return_inverse=True)[1]
-    if rule.n_samples > len(X):
-        raise InputError(f"n: expected at most the {len(X)} rows that are usable and kept, got {rule.n_samples}.")
+    if rule.n_samples > (n_free := len(kept) - np.count_nonzero(is_given)):
+        raise InputError(f"n: expected at most the {n_free} rows that are usable and kept, got {rule.n_samples}.")
+    groups = _classes(sources, candidates, is_given)[0] if given["balance"] else candidates.source
+    rule = _after(rule, np.flatnonzero(is_given[kept]), groups[kept])
     with warnings.catch_warnings():
         # The result says how many are distinct.
         warnings.simplefilter("ignore", DuplicateWarning)
-        rule.fit(X, groups[kept].astype(np.int64), work=work)
+        rule.fit(X, groups[kept], work=work)
     say("measuring the choice beside a random one")
-    appraisal = appraise(rule, X, control_seed=config["seed"]).summary()
-    chosen = Rows(kept[rule.indices_], rule.distances_)
-    output = Output(sources, candidates, classes)
+    control = random_control(rule, X, seed=given["seed"])
+    appraisal = appraise(rule, X, control_seed=given["seed"], control=control).summary()
+    n_given = int(np.count_nonzero(is_given))
+    chosen = kept[rule.indices_]
+    fates = {"given": chosen[:n_given], "set_aside": aside, "chosen": chosen[n_given:]}
     values = {
         **appraisal,
         "n_distinct": rule.n_distinct_,
+        "n_given": n_given,
         "guard": guarding,
-        "sources": output.counts(chosen, aside),
-        "classes": output.class_counts(chosen),
+        "sources": _counts(sources, candidates, fates, with_given=bool(given["given"])),
+        "classes": _class_counts(sources, candidates, is_given, fates["chosen"]) if given["balance"] else None,
         "skipped": skipped(sources, candidates.problems),
         "passed_over": passed_over(sources),
     }
+    told = np.concatenate([chosen, aside])
+    distances = [rule.distances_, *([] if guard is None else [guard.distances_[aside]])]
+    picks = {
+        "source": candidates.source[told],
+        "row": candidates.row[told],
+        "distance": np.concatenate(distances),
+        "fate": ["given"] * n_given + ["chosen"] * (len(chosen) - n_given) + ["set aside"] * len(aside),
+    }
+    return Outcome({_PICKS: picks, _FOUND: readable_json(values)}, values)
+
+
+def _present(given: Given, work: Work, *, out: Path, say: Say) -> Outcome:
+    """The stage that writes what was chosen for people and other programs; chosen files are placed last."""
+    sources, config = given["contents"].sources, given["config"]
+    picks = [column.tolist() for column in given.load("picks").values()]
+    ranks: Counter[bool] = Counter()
+    picked: list[output.Row] = []
+    aside: list[output.Row] = []
+    for source, row, distance, fate in zip(*picks, strict=True):
+        is_aside = fate == "set aside"
+        of = output.Row(sources[source], row, ranks[is_aside], distance, fate == "given")
+        (aside if is_aside else picked).append(of)
+        ranks[is_aside] += 1
+    chosen = [row for row in picked if not row.is_given]
+    guarded = None if config["guard"] is None else aside
     say(f"writing {out}")
-    files = output.files(chosen, aside)
+    files = output.manifests(picked, guarded, sources)
+    if sources[0].kind != "embeddings":
+        files |= output.sheets(chosen, guarded)
+    files |= output.lists(chosen, placed=config["files"] != "none")
+    result = {**given.load("found"), "bases": given["bases"], "config": config}
+    files[Choice.result] = readable_json(result)
     if config["files"] != "none":
-        place_files(out, sources, files[MANIFEST], link=config["files"] == "link", work=work)
-    return Outcome({**files, Choice.result: readable_json({**values, "config": config})}, values)
+        files |= output.place_files(out, chosen, link=config["files"] == "link", work=work)
+    return Outcome(files)
 
 
-def _classes(sources: Sequence[Source], candidates: Candidates) -> list[str]:
+def _after(rule: Selector, first: Integers, groups: Integers) -> Selector:
+    """The rule that goes on from the positions `first`, which count for no share; itself if there are none."""
+    if not len(first):
+        return rule
+    n, n_all, minimum = rule.n_samples, rule.n_samples + len(first), rule.minimum
+    if isinstance(minimum, str):
+        free = np.ones(len(groups), bool)
+        free[first] = False
+        values, sizes = np.unique(groups[free], return_counts=True)
+        owed = dict(zip(values.tolist(), even_shares(sizes, n).tolist(), strict=True))
+    else:
+        owed = owed_rows(minimum or {}, groups, n)
+    # Whole rows of n as shares of more.
+    shares = {number: rows / n_all for number, rows in owed.items()}
+    return dataclasses.replace(rule, n_samples=n_all, initial=first, minimum=shares or None)
+
+
+def _counts(
+    sources: Sequence[Source], candidates: Candidates, fates: Mapping[str, Integers], *, with_given: bool
+) -> dict[str, dict[str, int]]:
+    """Of each source, how many rows it has and what became of them."""
+    columns = {"files_or_rows": [len(source) for source in sources], "skipped": list(map(len, candidates.problems))}
+    for fate, rows in fates.items():
+        if fate != "given" or with_given:
+            columns[fate] = np.bincount(candidates.source[rows], minlength=len(sources)).tolist()
+    return {source.name: {key: of[i] for key, of in columns.items()} for i, source in enumerate(sources)}
+
+
+def _classes(
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_]
+) -> tuple[Integers, list[str]]:
+    """The number of each candidate's class, and what the classes are called; what is given is of no class."""
     of_sources = [source.classes or () for source in sources]
-    places = zip(candidates.source.tolist(), candidates.row.tolist(), strict=True)
-    return [of_sources[number][row] for number, row in places]
+    places = zip(candidates.source.tolist(), candidates.row.tolist(), is_given.tolist(), strict=True)
+    classes = [None if known else of_sources[number][row] for number, row, known in places]
+    names = sorted({name for name in classes if name is not None})
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([len(names) if name is None else numbers[name] for name in classes], np.int64), names
+
+
+def _class_counts(
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], chosen: Integers
+) -> dict[str, dict[str, int]]:
+    """Of each class, how many candidates it has and how many were chosen."""
+    numbers, names = _classes(sources, candidates, is_given)
+    n_candidates, n_chosen = (np.bincount(of, minlength=len(names)).tolist() for of in (numbers, numbers[chosen]))
+    return {
+        readable(name): {"candidates": n_candidates[number], "chosen": n_chosen[number]}
+        for number, name in enumerate(names)
+    }
 
 
 def _check_trusted(sources: Sequence[Source], rules: Sequence[Rule], kept: Integers | None = None) -> None:

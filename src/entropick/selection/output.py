@@ -1,26 +1,26 @@
-"""What a choice leaves in its folder: manifests, contact sheets and, where wanted, the chosen files themselves."""
+"""What a choice leaves in its folder: manifests, contact sheets, the chosen files, and lists that other tools open."""
 
 from __future__ import annotations
 
 import contextlib
 import filecmp
+import json
+import math
 import os
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from entropick.arrays import Floats, Integers
-from entropick.run.files import storage_errors
-from entropick.sources import Candidates, Source, csv_text, encoded, fitted, readable, readable_columns
+from entropick.run.files import FileRecord, hash_file, storage_errors
+from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
 
-MANIFEST, MANIFEST_CSV, ASIDE = "manifest.parquet", "manifest.csv", "set-aside.csv"
+MANIFEST, MANIFEST_CSV, ASIDE, ORDER = "manifest.parquet", "manifest.csv", "set-aside.csv", "order.csv"
+DUPLICATES = "duplicates.csv"
 SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
+FIFTYONE, FILENAMES, METADATA, CARD = "fiftyone.csv", "filenames.txt", "metadata.jsonl", "README.md"
 CHOSEN = "selected"
 _UNFINISHED = "selected.unfinished"
 # Pictures of a contact sheet, and how they lie on it.
@@ -31,106 +31,207 @@ Files = Literal["none", "link", "copy"]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of the candidates, in order, and a distance of each."""
+class Row:
+    """A row of a source, and what was found of it.
 
-    rows: Integers
-    distances: Floats
-
-
-@dataclass(frozen=True)
-class Output:
-    """What is to be told of a choice from `candidates` of `sources`.
-
-    `classes` are those of the candidates, for a column of the manifest; None leaves it out.
+    Attributes
+    ----------
+    source, row
+        Where it is.
+    rank
+        Its place among the chosen ones, or among those that are set aside.
+    distance
+        When it was picked, to the nearest of the picks before it; of one that is set aside, how extreme it is.
+    is_given
+        Whether it was picked already, see `entropick.selection.Choice`.
     """
 
-    sources: Sequence[Source]
-    candidates: Candidates
-    classes: Sequence[str] | None = None
+    source: Source
+    row: int
+    rank: int
+    distance: float
+    is_given: bool = False
 
-    def files(self, chosen: Rows, aside: Rows | None) -> dict[str, Any]:
-        """What is in each of the files, by its name; `aside` is None without a guard."""
-        table = self._table(chosen)
-        files: dict[str, Any] = {MANIFEST: readable_columns(table), MANIFEST_CSV: csv_text(table)}
-        if aside is not None:
-            files[ASIDE] = csv_text(self._table(aside))
-        if self.sources[0].kind != "embeddings":
-            for name, shown in ((SHEET, chosen), (ASIDE_SHEET, aside)):
-                if shown is not None and len(shown.rows):
-                    files[name] = _sheet(self._places(shown.rows[:_N_PICTURES]))
-        return files
+    @property
+    def label(self) -> str | None:
+        """Its class, where that is known."""
+        return None if self.source.classes is None else self.source.classes[self.row]
 
-    def counts(self, chosen: Rows, aside: Rows | None) -> dict[str, dict[str, int]]:
-        """Of each source, how many rows it has and what became of them."""
-        columns = {
-            "files_or_rows": [len(source) for source in self.sources],
-            "skipped": [len(bad) for bad in self.candidates.problems],
-            "set_aside": [0] * len(self.sources) if aside is None else self._by_source(aside),
-            "chosen": self._by_source(chosen),
-        }
-        names = [source.name for source in self.sources]
-        return {name: {key: values[i] for key, values in columns.items()} for i, name in enumerate(names)}
+    @property
+    def base(self) -> Path:
+        """The folder, absolute, below which its file lies."""
+        place = self.source.path.absolute()
+        return place if self.source.files else place.parent
 
-    def class_counts(self, chosen: Rows) -> dict[str, dict[str, int]] | None:
-        """Of each class, how many candidates it has and how many were chosen; None where classes do not count."""
-        if self.classes is None:
-            return None
-        candidates = Counter(self.classes)
-        taken = Counter(self.classes[row] for row in chosen.rows.tolist())
-        return {readable(name): {"candidates": candidates[name], "chosen": taken[name]} for name in sorted(candidates)}
+    @property
+    def file_name(self) -> str:
+        """Its file below `base`: an image, or that of an array."""
+        source = self.source
+        return source.files[self.row].relative_to(source.path).as_posix() if source.files else source.path.name
 
-    def _by_source(self, shown: Rows) -> list[int]:
-        counts: list[int] = np.bincount(self.candidates.source[shown.rows], minlength=len(self.sources)).tolist()
-        return counts
-
-    def _table(self, shown: Rows) -> dict[str, list[Any]]:
-        places = self._places(shown.rows)
-        table: dict[str, list[Any]] = {
-            "rank": list(range(len(places))),
-            "source": [source.name for source, _ in places],
-            "path": [source.place(row) for source, row in places],
-            "row": [row for _, row in places],
-            "distance": shown.distances.tolist(),
-        }
-        if self.classes is not None:
-            table["class"] = [self.classes[row] for row in shown.rows.tolist()]
-        return table
-
-    def _places(self, rows: Integers) -> list[tuple[Source, int]]:
-        numbers, places = self.candidates.source[rows].tolist(), self.candidates.row[rows].tolist()
-        return [(self.sources[number], row) for number, row in zip(numbers, places, strict=True)]
+    @property
+    def path(self) -> str:
+        """Its file, absolute."""
+        return str(self.base / self.file_name)
 
 
-def place_files(out: Path, sources: Sequence[Source], manifest: Mapping[str, Any], *, link: bool, work: Work) -> None:
-    """Link or copy the files that a manifest names into a folder; it is built aside and renamed when it is whole.
+def bases(sources: Sequence[Source]) -> dict[str, str]:
+    """Where sources lie: of each, the absolute folder that the names of its files begin in."""
+    return {source.name: readable(str(Row(source, 0, 0, 0.0).base)) for source in sources}
 
-    A folder that holds all of them, byte for byte, is left as it is.
+
+def manifests(chosen: Sequence[Row], aside: Sequence[Row] | None, sources: Sequence[Source]) -> dict[str, Any]:
+    """What was chosen and set aside, as tables, and the order of all files, by the names of their files."""
+    table = _table(chosen, sources)
+    files: dict[str, Any] = {MANIFEST: readable_columns(table), MANIFEST_CSV: csv_text(table)}
+    if aside is not None:
+        files[ASIDE] = csv_text({name: column for name, column in _table(aside, sources).items() if name != "given"})
+    if listed := [Row(source, row, 0, 0.0) for source in sources for row in range(len(source.files))]:
+        order = _table(listed, sources)
+        files[ORDER] = csv_text({name: order[name] for name in ("source", "row", "path", "file_name")})
+    return files
+
+
+def sheets(chosen: Sequence[Row], aside: Sequence[Row] | None) -> dict[str, Any]:
+    """Contact sheets of the first of both, in order, by the names of their files."""
+    shown = {SHEET: chosen, ASIDE_SHEET: aside or ()}
+    return {name: _sheet(rows[:_N_PICTURES]) for name, rows in shown.items() if rows}
+
+
+def lists(chosen: Sequence[Row], *, placed: bool) -> dict[str, Any]:
+    """The chosen image files as other tools read them, by the names of their files; `docs/selection-folder.md`.
+
+    Where the files are `placed`, a data set of Hugging Face is made of their folder; else its table tells where they
+    lie. A name that is no UTF-8 cannot stand in some of these files and is left out there.
     """
-    by_name = {source.name: source for source in sources}
-    rows = zip(manifest["source"], manifest["row"], strict=True)
-    files = [(by_name[name], by_name[name].files[row]) for name, row in rows]
-    aside = out / _UNFINISHED
-    with storage_errors(out / CHOSEN):
-        if all(_is_placed(file, out / CHOSEN / source.name / file.relative_to(source.path)) for source, file in files):
-            return
-        for old in (aside, out / CHOSEN):
-            if old.exists():
-                shutil.rmtree(old)
-        try:
-            for done, (source, file) in enumerate(files, start=1):
-                place(file, aside / source.name / file.relative_to(source.path), link=link)
-                work.progress(done, len(files), "files")
-            aside.rename(out / CHOSEN)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+    files = [row for row in chosen if row.source.files]
+    if not files:
+        return {}
+    named = [row for row in files if _is_utf8(row.path)]
+    columns: dict[str, list[Any]] = {
+        "filepath": [row.path for row in files],
+        "source": [row.source.name for row in files],
+        "rank": [row.rank for row in files],
+        "distance": [_finite(row.distance) for row in files],
+    }
+    if any(row.label is not None for row in files):
+        columns["label"] = [row.label for row in files]
+    found: dict[str, Any] = {FIFTYONE: csv_text(columns), FILENAMES: "".join(f"{_line(row)}\n" for row in files)}
+    lines = "".join(_metadata(row, placed=placed, with_label="label" in columns) for row in named)
+    found[f"{CHOSEN}/{METADATA}" if placed else METADATA] = lines
+    if placed:
+        found[f"{CHOSEN}/{CARD}"] = _card(files, n_unnamed=len(files) - len(named))
+    return found
+
+
+def _table(rows: Sequence[Row], sources: Sequence[Source]) -> dict[str, list[Any]]:
+    table: dict[str, list[Any]] = {
+        "rank": [row.rank for row in rows],
+        "source": [row.source.name for row in rows],
+        "path": [row.path for row in rows],
+        "row": [row.row for row in rows],
+        "distance": [row.distance for row in rows],
+        "base": [str(row.base) for row in rows],
+        "file_name": [row.file_name for row in rows],
+    }
+    if any(source.classes is not None for source in sources):
+        table["class"] = [row.label for row in rows]
+    if any(row.is_given for row in rows):
+        table["given"] = [row.is_given for row in rows]
+    return table
+
+
+def _metadata(row: Row, *, placed: bool, with_label: bool) -> str:
+    name = f"{row.source.name}/{row.file_name}" if placed else row.path
+    facts = {"file_name": name, "source": row.source.name, "rank": row.rank, "distance": _finite(row.distance)}
+    if with_label:
+        facts["label"] = None if row.label is None else readable(row.label)
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _card(rows: Sequence[Row], *, n_unnamed: int) -> str:
+    """The card of the folder of chosen files: its front matter tells Hugging Face that all of it is one split."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.source.name] = counts.get(row.source.name, 0) + 1
+    listed = "\n".join(f"- `{name.replace('`', '')}`: {count:,}" for name, count in counts.items())
+    unnamed = f"\n\n{n_unnamed:,} files whose names are no UTF-8 are here, and not in the table." if n_unnamed else ""
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "**"
+---
+
+# A selection by entropick
+
+{len(rows):,} images, each with its source, its rank, its distance to the nearest image picked before it (none for the
+first) and, where it is known, its label, in `{METADATA}`:
+
+{listed}{unnamed}
+
+```python
+from datasets import load_dataset
+
+images = load_dataset("path/to/this/folder", split="train")
+```
+
+`load_dataset("imagefolder", data_dir="path/to/this/folder")` does the same, unless a folder in here is called train,
+test or validation: then it makes splits of these and leaves the table out.
+"""
+
+
+def _line(row: Row) -> str:
+    """The name of a row's file on a line of its own."""
+    return row.file_name.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _is_utf8(text: str) -> bool:
+    return readable(text) == text
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def check_placeable(sources: Iterable[Source], files: Files) -> None:
+    """Raise ValueError, which says why, if chosen files cannot be placed in a folder of their own."""
+    for source in sources:
+        if files != "none" and not source.files:
+            raise ValueError(f"folders of image files, but {source.name!r} is one file; the manifest names its rows.")
+        if files != "none" and source.name in (METADATA, CARD):
+            raise ValueError(f"another name for the source {source.name!r}: {CHOSEN}/ has a file of that name.")
+
+
+def place_files(out: Path, chosen: Sequence[Row], *, link: bool, work: Work) -> dict[str, FileRecord]:
+    """Link or copy the files of rows into a folder; it is built aside and renamed when it is whole.
+
+    A folder that holds all of them, byte for byte, is left as it is. Returns what is in it.
+    """
+    files = {f"{row.source.name}/{row.file_name}": row.source.files[row.row] for row in chosen}
+    aside, folder = out / _UNFINISHED, out / CHOSEN
+    with storage_errors(folder):
+        if not all(_is_placed(file, folder / name) for name, file in files.items()):
+            for old in (aside, folder):
+                if old.exists():
+                    shutil.rmtree(old)
+            try:
+                for done, (name, file) in enumerate(files.items(), start=1):
+                    place(file, aside / name, link=link)
+                    work.progress(done, len(files), "files")
+                aside.rename(folder)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
+        return {f"{CHOSEN}/{name}": hash_file(folder / name) for name in files}
 
 
 def remove_written(out: Path) -> None:
     """Remove what an unfinished choice, perhaps with other settings, has left."""
+    names = (MANIFEST, MANIFEST_CSV, ASIDE, ORDER, DUPLICATES, SHEET, ASIDE_SHEET, FIFTYONE, FILENAMES, METADATA)
     with storage_errors(out):
-        for name in (MANIFEST, MANIFEST_CSV, ASIDE, SHEET, ASIDE_SHEET):
+        for name in names:
             (out / name).unlink(missing_ok=True)
         for folder in (out / CHOSEN, out / _UNFINISHED):
             if folder.exists():
@@ -154,16 +255,16 @@ def place(file: Path, target: Path, *, link: bool) -> None:
     shutil.copyfile(file, target)
 
 
-def _sheet(shown: Sequence[tuple[Source, int]]) -> bytes:
+def _sheet(shown: Sequence[Row]) -> bytes:
     """A PNG of rows of sources, in reading order, each fitted into a square; what fails stays blank."""
     from PIL import Image
 
     columns = min(_N_COLUMNS, len(shown))
     cell = _SIDE + _MARGIN
     sheet = Image.new("RGB", (columns * cell + _MARGIN, -(-len(shown) // columns) * cell + _MARGIN), _PAPER)
-    for number, (source, row) in enumerate(shown):
+    for number, of in enumerate(shown):
         with contextlib.suppress(Exception):
-            picture = fitted(source.picture(row), _SIDE)
+            picture = fitted(of.source.picture(of.row), _SIDE)
             left, top = number % columns * cell + _MARGIN, number // columns * cell + _MARGIN
             sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
     return encoded(sheet, "PNG")
