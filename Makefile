@@ -5,12 +5,21 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test install lint types unit clean
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: demo test docs notebooks install lint types unit clean
 
 demo: install  ## run the digits study and say where its page is
 	$(BIN)/entropick run digits
 
 test: lint types unit  ## everything that CI checks
+
+docs: install  ## the documentation site, into site/
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site is in site/: open site/index.html, or, for its search, python3 -m http.server --directory site"
+
+notebooks: install  ## execute the tutorials, and keep what they show
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace docs/tutorials/*.ipynb
 
 install: $(INSTALLED)
 
@@ -31,4 +40,4 @@ unit: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site dist .pytest_cache .mypy_cache .ruff_cache
