@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import entropick
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = ("src", "tests", "docs", "tools", "examples", "benchmarks", "experiments")
@@ -48,6 +50,12 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("#"):
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_version_is_the_same_wherever_it_must_be_told():
+    citation, changes = ((ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md"))
+    assert f"\nversion: {entropick.__version__}\n" in citation
+    assert re.findall(r"(?m)^## (\S+)", changes)[0] == entropick.__version__
 
 
 def test_the_checks_would_notice():

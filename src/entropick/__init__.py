@@ -15,7 +15,7 @@ from entropick.paradigms import Accumulate, FixedRealShare, FreshData, Replace
 if TYPE_CHECKING:
     from entropick import generators, report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Accumulate",
