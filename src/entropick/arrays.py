@@ -1,7 +1,12 @@
-"""Checks at the border: what comes in from a user is made regular here, once, or refused with a clear message."""
+"""Checks at the border: what comes in from a user is made regular here, once, or refused with a clear message.
+
+Beside arrays and lists come in: torch tensors, frames of pandas and polars, data sets of Hugging Face, lists of Pillow
+images. They are known by the packages of their classes, so that none of these is imported for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,9 @@ _BLOCK_ROWS = 65_536
 def check_images(images: Any, *, name: str = "images") -> Images:
     """Return `images` as uint8 ``(n, h, w, c)`` with c = 1 or 3; grey ``(n, h, w)`` gets its channel axis.
 
+    A torch tensor ``(n, c, h, w)`` gets its channels last. Pillow images of one size, in a list or in the one column of
+    images of a Hugging Face data set, become grey if all of them are, else RGB, as a viewer shows them.
+
     Raises
     ------
     InputError
@@ -35,7 +43,9 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     >>> check_images(np.zeros((5, 8, 8), np.uint8)).shape
     (5, 8, 8, 1)
     """
-    array = _as_array(images, name)
+    array = as_array(images, name)
+    if array.ndim == 4 and array.shape[-1] not in (1, 3) and array.shape[1] in (1, 3) and package_of(images) == "torch":
+        array = np.moveaxis(array, 1, -1)
     if array.dtype != np.uint8:
         raise InputError(
             f"{name}: expected uint8 values 0..255, got dtype {array.dtype}. "
@@ -54,9 +64,10 @@ def check_images(images: Any, *, name: str = "images") -> Images:
 
 
 def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Features:
-    """Return `X` as float32 ``(n, d)``; a float32 array, also a memory map, comes back uncopied.
+    """Return `X` as float32 ``(n, d)``; a float32 array, tensor or memory map comes back uncopied.
 
-    Integers are cast, never wrapped; float64 is rounded to float32. Without `finite`, values are not looked at.
+    Of a frame all columns are features; of a Hugging Face data set its one column of lists. Integers are cast, never
+    wrapped; float64 is rounded to float32. Without `finite`, values are not looked at.
 
     Raises
     ------
@@ -64,7 +75,7 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Fea
         For another number of axes, an empty array, a non-numeric dtype, or values that are NaN, infinite or beyond
         float32.
     """
-    array = _as_array(X, name)
+    array = as_array(X, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.")
     if array.ndim != 2:
@@ -84,14 +95,115 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Fea
     return array
 
 
-def _as_array(value: Any, name: str) -> NDArray[Any]:
+def package_of(value: Any) -> str:
+    """The package that the class of a value comes from, for instance ``"torch"``; of a list, that of its first item."""
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    return type(value).__module__.partition(".")[0]
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """A value as an array, whatever it holds; of a memory map or a tensor not a copy. InputError if it is none."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise InputError(f"{name}: expected plain numbers, got a masked array. Fill or drop the masked values first.")
     try:
         # A memory map stays what it is on the disk; a matrix or another subclass becomes a plain array.
-        return value if type(value) in (np.ndarray, np.memmap) else np.asarray(value)
+        is_plain, convert = type(value) in (np.ndarray, np.memmap), _CONVERTED.get(package_of(value))
+        array: NDArray[Any] = value if is_plain else np.asarray(convert(value, name) if convert else value)
+        return array
+    except InputError:
+        raise
     except (ValueError, TypeError) as error:
         raise InputError(f"{name}: expected an array, or lists of equal length ({error}).") from error
+
+
+def _of_torch(value: Any, name: str) -> Any:
+    """A tensor as an array over the same memory, where it is on the processor and NumPy has its numbers."""
+    if isinstance(value, list | tuple):
+        return np.stack([_of_torch(tensor, name) for tensor in value])
+    tensor = value.detach()
+    return (tensor.float() if str(tensor.dtype) in ("torch.bfloat16", "torch.float8_e4m3fn") else tensor).cpu().numpy()
+
+
+def _of_frame(value: Any, name: str) -> Any:
+    """The columns of a frame of pandas or polars side by side, missing numbers as NaN; a series as it is."""
+    if hasattr(value, "collect"):  # a lazy frame of polars
+        value = value.collect()
+    if isinstance(value, list | tuple) or not hasattr(value, "columns"):
+        return value
+    columns = {str(column): value[column].to_numpy() for column in value.columns}
+    columns = {column: _without_objects(of) for column, of in columns.items()}
+    if odd := [f"{column!r} ({of.dtype})" for column, of in columns.items() if of.dtype.kind not in "fiub"]:
+        raise InputError(
+            f"{name}: expected a frame of numbers, got the column {odd[0]}. Drop what is no feature first."
+        )
+    return np.stack(list(columns.values()), axis=1) if columns else np.empty((len(value), 0))
+
+
+def _without_objects(column: NDArray[Any]) -> NDArray[Any]:
+    """Numbers and gaps, which pandas has as objects where a type has no NaN, as float64."""
+    if column.dtype.kind != "O" or any(isinstance(item, str | bytes | list | dict) for item in column.tolist()):
+        return column
+    numbers = [np.nan if item is None or str(item) == "<NA>" else item for item in column.tolist()]
+    try:
+        return np.array(numbers, np.float64)
+    except (TypeError, ValueError):
+        return column
+
+
+def _of_data_set(value: Any, name: str) -> Any:
+    """The one column of images, or else of lists, of a Hugging Face data set."""
+    if isinstance(value, list | tuple) or not hasattr(value, "features"):
+        came = f"{type(value).__name__} of {', '.join(value)}" if isinstance(value, dict) else type(value).__name__
+        raise InputError(f"{name}: expected one split of a data set, got {came}. Take one, such as data['train'].")
+    if not hasattr(value, "with_format") or not hasattr(value, "__len__"):
+        raise InputError(f"{name}: expected a data set of known length, got a stream. Take a part: list(data.take(n)).")
+    kinds = {column: type(feature).__name__ for column, feature in value.features.items()}
+    images = [column for column, kind in kinds.items() if kind == "Image"]
+    lists = [
+        column for column, kind in kinds.items() if kind in ("List", "LargeList", "Sequence", "Array2D", "Array3D")
+    ]
+    if len(found := images or lists) != 1:
+        listed = ", ".join(f"{column} ({kind})" for column, kind in kinds.items())
+        raise InputError(f"{name}: expected one column of images or of lists, got {listed}. Select it first.")
+    plain = value.with_format(None)
+    return _of_pictures(list(plain[found[0]]), name) if images else list(plain.with_format("numpy")[found[0]])
+
+
+def _of_pictures(value: Any, name: str) -> Any:
+    """Pillow images as they are shown: turned as EXIF says, what is transparent on white, grey if all of them are."""
+    pictures: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    from PIL import Image, ImageOps
+
+    if odd := [number for number, picture in enumerate(pictures) if not isinstance(picture, Image.Image)]:
+        raise InputError(f"{name}: expected Pillow images, got {shown(pictures[odd[0]])} at place {odd[0]}.")
+    if deep := [picture.mode for picture in pictures if picture.mode.startswith(("I", "F"))]:
+        raise InputError(f"{name}: expected images of 8 bits, got Pillow mode {deep[0]!r}. Bring them to 8 bits first.")
+    if len(sizes := sorted({picture.size for picture in pictures})) > 1:
+        raise InputError(
+            f"{name}: expected images of one size, got {len(sizes)} sizes, {sizes[0]} and {sizes[-1]} (width, height) "
+            "among them. Resize them first."
+        )
+    mode = "L" if all(picture.mode in ("1", "L", "LA", "La") for picture in pictures) else "RGB"
+    whole = []
+    for picture in pictures:
+        turned = ImageOps.exif_transpose(picture)
+        if turned.has_transparency_data:
+            paper = Image.new("RGBA", turned.size, "white")
+            paper.alpha_composite(turned.convert("RGBA"))
+            turned = paper
+        whole.append(np.asarray(turned.convert(mode), np.uint8))
+    return np.stack(whole)
+
+
+# Package of a class -> what makes an array of its values.
+_CONVERTED: dict[str, Callable[[Any, str], Any]] = {
+    "torch": _of_torch,
+    "pandas": _of_frame,
+    "polars": _of_frame,
+    "datasets": _of_data_set,
+    "PIL": _of_pictures,
+}
 
 
 def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:
@@ -119,7 +231,7 @@ def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
     """Return the source column as int64 ``(n,)``; None means that all rows are of source 0."""
     if y is None:
         return np.zeros(n, np.int64)
-    array = _as_array(y, name)
+    array = as_array(y, name)
     if array.shape != (n,) or array.dtype.kind not in "iu":
         raise InputError(f"{name}: expected {n} integers, one per row, got shape {array.shape}, dtype {array.dtype}.")
     numbers: Integers = array.astype(np.int64)

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from entropick import notebook
 from entropick.errors import RunDamaged, RunError
 from entropick.run.files import hash_file, read_content, read_json, write_atomic
 from entropick.run.folder import locked, read_config, recorded_environments
 from entropick.run.ledger import LEDGER, Entry, Ledger, intact_entries
 from entropick.run.seal import CONFIG, ENVIRONMENT, SEAL, STUDY, Seal
+
+# Measures that a notebook draws; its table has all.
+_DRAWN = 2
 
 
 class History:
@@ -43,6 +47,24 @@ class History:
         of = "stages" if self.n_iterations is None else "iterations"
         done = f"{self.n_done} of {self.n_planned or 'any number of'} {of}"
         return f"History({str(self.folder)!r}: {done}, seal {self.seal or 'none'})"
+
+    def _repr_html_(self) -> str:
+        """How far it is, and what each iteration measured, as a table and charts."""
+        title = repr(self).removeprefix("History(").removesuffix(")")
+        if not (measured := self.metrics):
+            rows = [
+                [entry.iteration, entry.stage, len(entry.files), entry.timing.get("seconds", "-")]
+                for entry in self.entries
+            ]
+            return notebook.block(title, notebook.table(["iteration", "stage", "files", "seconds"], rows))
+        keys = [key for key in dict.fromkeys(key for of in measured for key in of) if key != "iteration"]
+        curves = {key: [(of["iteration"], of[key]) for of in measured if of.get(key) is not None] for key in keys}
+        rows = [[key, *(_shown(of.get(key)) for of in measured)] for key in keys]
+        return notebook.block(
+            title,
+            *(notebook.lines({key: curves[key]}, x="iteration", y=key) for key in keys[:_DRAWN]),
+            notebook.table(["measure / iteration", *(str(of["iteration"]) for of in measured)], rows),
+        )
 
     @property
     def entries(self) -> list[Entry]:
@@ -139,6 +161,10 @@ class History:
         broken = {path for path, intact in self._intact.items() if not intact}
         lost = {ENVIRONMENT} if (self.folder / ENVIRONMENT).exists() and not self.environments else set()
         return tuple(sorted({*broken, *lost, *Seal(self.folder).changed()}))
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 class Place(NamedTuple):

@@ -1,12 +1,14 @@
 """Images and embeddings as people have them: folders, arrays and tables under names, and the features of their rows.
 
-What a *source* is, is in `source.py`, what a file of embeddings holds in `embeddings.py`; `candidates.py` looks at
-image files before any is decoded and turns sources into aligned columns of candidates. Selections and scores are both
-commands that go from files into files (`output.py`), and `cost.py` forecasts what they take.
+What a *source* is, is in `source.py`, what a file of embeddings holds in `embeddings.py`; `memory.py` takes arrays,
+tensors, frames and pictures that are in memory. `candidates.py` looks at image files before any is decoded and turns
+sources into aligned columns of candidates. Selections and scores are both commands that go from files into files
+(`output.py`), and `cost.py` forecasts what they take.
 """
 
 from entropick.sources.candidates import Candidates, Contents, Space, Survey, check_problems, given, skipped
 from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
+from entropick.sources.memory import sources_of
 from entropick.sources.output import FilesCommand, Say, csv_text, encoded, fitted, readable_columns
 from entropick.sources.source import Source, open_sources, passed_over, readable, source_number
 
@@ -31,4 +33,5 @@ __all__ = [
     "readable_columns",
     "skipped",
     "source_number",
+    "sources_of",
 ]

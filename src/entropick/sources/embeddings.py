@@ -130,8 +130,12 @@ class _Index:
 
 def read_classes(path: Path) -> tuple[str, ...] | None:
     """The column ``label`` of a parquet file as text, None if it has none; InputError if a value is missing."""
-    table = _table(path, columns=[CLASSES])
-    if not table.num_columns:
+    return classes_of(path, _table(path, columns=[CLASSES]))
+
+
+def classes_of(path: Path, table: Any) -> tuple[str, ...] | None:
+    """The same of a table, `path` being what messages call it."""
+    if CLASSES not in table.column_names:
         return None
     if table.column(CLASSES).null_count:
         raise InputError(f"{path}: expected no missing values, but column {CLASSES!r} has some.")
@@ -163,9 +167,13 @@ def _table(path: Path, columns: list[str] | None = None) -> Any:
 
 
 def _from_parquet(path: Path, columns: Sequence[str]) -> Embeddings:
+    return embeddings_of(path, _table(path), columns)
+
+
+def embeddings_of(path: Path, table: Any, columns: Sequence[str] = ()) -> Embeddings:
+    """What a table of pyarrow holds, as of a parquet file, `path` being what messages call it."""
     import pyarrow as pa
 
-    table = _table(path)
     kinds = {field.name: field.type for field in table.schema}
     names = next((name for name in _NAMES if name in kinds and _is_text(kinds[name])), None)
     used = _used(path, table, columns)

@@ -52,6 +52,8 @@ class Source:
         Row of embeddings -> why it cannot be used.
     columns, unused
         Of a parquet file, the columns that were asked for, and those that are no features.
+    digest
+        Of what is in memory, the hash of its content; "" where it is in files.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Source:
     problems: Mapping[int, str] = field(default_factory=dict, repr=False)
     columns: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -83,6 +86,8 @@ class Source:
 
     def content_hash(self, images: Sequence[bytes | None]) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and `images`, the hash of each file."""
+        if self.digest:
+            return self.digest
         if self.files:
             return hash_folder(self.path, self.files, images)
         content = hash_file(self.path).sha256
@@ -145,7 +150,11 @@ def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) 
     names = Counter(name for name, _ in pairs)
     if twice := [name for name, count in names.items() if count > 1]:
         raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
-    opened = [_open(name, path, tuple(columns)) for name, path in pairs]
+    return alike([open_source(name, path, tuple(columns)) for name, path in pairs])
+
+
+def alike(opened: Sequence[Source]) -> tuple[Source, ...]:
+    """Opened sources with embeddings as float32; InputError unless all are images, or embeddings of one width."""
     sources = _finished(opened)
     if {source.kind for source in sources} > {"embeddings"}:
         listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
@@ -156,10 +165,14 @@ def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) 
 
 def _name_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
-    usable = name.strip() == name and name.isprintable() and name not in ("", ".", "..") and not set("/\\") & set(name)
-    if not equals or not usable or not path:
+    if not equals or not is_name(name) or not path:
         raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
     return name, Path(path)
+
+
+def is_name(text: str) -> bool:
+    """Whether a source can be called so: manifests and folders are written with it."""
+    return text.strip() == text and text.isprintable() and text not in ("", ".", "..") and not set("/\\") & set(text)
 
 
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
@@ -176,7 +189,8 @@ def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
     )
 
 
-def _open(name: str, path: Path, columns: tuple[str, ...]) -> Source:
+def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
+    """One source, embeddings as they are in the file; InputError if nothing usable is at the path."""
     try:
         return _opened(name, path, columns)
     except OSError as error:

@@ -1,0 +1,294 @@
+"""`entropick.select`: what ``entropick select`` does, from Python, with files or with what is in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from entropick import notebook
+from entropick.api.folder import call
+from entropick.arrays import Integers
+from entropick.component import check_known
+from entropick.config import build, component_class
+from entropick.errors import InputError
+from entropick.features.base import Features
+from entropick.page.words import DASH
+from entropick.run.files import read_content
+from entropick.selection import Choice
+from entropick.selection.output import MANIFEST, SHEET
+from entropick.selectors.base import Guard, Selector
+from entropick.sources import EMBEDDING_FILES, Say, Source, source_number, sources_of
+
+# Rows of the table that a notebook shows.
+_SHOWN = 10
+# Points of a curve that a notebook draws.
+_DRAWN = 400
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What was chosen.
+
+    Attributes
+    ----------
+    summary
+        All that the choice tells, as in ``selection.json``: entropy, covering radius and smallest distance of the
+        choice and of a random one of the same size, counts by source and class, what was skipped and why.
+    table
+        The manifest, a column each: rank, source, path, row, distance and more; ``pandas.DataFrame(selected.table)``.
+    sizes
+        Rows of each source, by its name, in order.
+    contact_sheet
+        A PNG of the first 100; None where there are no pictures.
+    folder
+        Where all of it was written; None for what was only kept in memory.
+    """
+
+    summary: Mapping[str, Any] = field(repr=False)
+    table: Mapping[str, Sequence[Any]] = field(repr=False)
+    sizes: Mapping[str, int]
+    contact_sheet: bytes | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.table["row"])
+
+    @property
+    def indices(self) -> Integers:
+        """The chosen rows in order of choice, those that were given first, counted through all sources: of one array,
+        its rows."""
+        starts = dict(zip(self.sizes, np.cumsum([0, *self.sizes.values()]).tolist(), strict=False))
+        of = zip(self.table["source"], self.table["row"], strict=True)
+        return np.array([starts[name] + row for name, row in of], np.int64)
+
+    @property
+    def rows(self) -> dict[str, Integers]:
+        """Of each source, its chosen rows in order of choice."""
+        names, rows = np.array(self.table["source"], object), np.array(self.table["row"], np.int64)
+        return {name: rows[names == name] for name in self.sizes}
+
+    @property
+    def paths(self) -> list[str]:
+        """The file of each chosen row; of an array, where that is."""
+        return list(self.table["path"])
+
+    def _repr_html_(self) -> str:
+        measures = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius"}
+        measures["smallest distance"] = "min_distance"
+        told = [
+            [label, *(_number(self.summary[of].get(key)) for of in ("selection", "control"))]
+            for label, key in measures.items()
+        ]
+        counts = self.summary["sources"]
+        columns = list(next(iter(counts.values()), {}))
+        by_source = [[name, *(of[column] for column in columns)] for name, of in counts.items()]
+        distances = np.asarray(self.table["distance"], float)
+        drawn = np.unique(np.linspace(0, len(distances) - 1, min(len(distances), _DRAWN)).astype(int))
+        curve = [(float(rank), float(distances[rank])) for rank in drawn]
+        shown = [name for name in ("rank", "source", "path", "row", "distance") if name in self.table]
+        first = [[_cell(self.table[name][rank]) for name in shown] for rank in range(min(len(self), _SHOWN))]
+        rest = f"… and {len(self) - _SHOWN:,} more rows in .table" if len(self) > _SHOWN else ""
+        sheet = self.contact_sheet
+        return notebook.block(
+            f"{len(self):,} of {sum(self.sizes.values()):,} rows chosen",
+            notebook.table(["", "selection", "random"], told),
+            notebook.table(["source", *(column.replace("_", " ") for column in columns)], by_source),
+            notebook.lines({"distance": curve}, x="rank", y="distance to the nearest earlier pick"),
+            "" if sheet is None else notebook.picture(sheet, "the first of the chosen images"),
+            notebook.table(shown, first),
+            notebook.paragraph(rest) if rest else "",
+        )
+
+
+def select(
+    sources: Any,
+    n: int,
+    *,
+    method: str | Selector = "greedy",
+    features: str | Mapping[str, Any] | Features | os.PathLike[str] | None = None,
+    guard: str | Guard | None = None,
+    trusted: str | None = None,
+    quotas: Mapping[str, float] | None = None,
+    balance: bool = False,
+    given: Sequence[str] = (),
+    labels: Any = None,
+    columns: Sequence[str] = (),
+    resize: int | None = None,
+    skip_bad: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    files: Literal["none", "link", "copy"] = "none",
+    out: str | os.PathLike[str] | None = None,
+    work: str | os.PathLike[str] | None = None,
+    budget_seconds: float | None = None,
+    say: Say = lambda line: None,
+    **parameters: Any,
+) -> Selected:
+    """Choose `n` diverse rows of images or embeddings, and say what the choice tells beside a random one.
+
+    Parameters
+    ----------
+    sources
+        What to choose from: one thing, or a mapping of names to things, each a path, an array, a tensor, a frame, a
+        list of Pillow images or a Hugging Face data set; see `entropick.sources.sources_of`.
+    n
+        How many to choose.
+    method
+        A selector's name, such as "greedy", "threshold-decay", "density-greedy", "random", or a selector of your own.
+    features
+        How images are compared: a name ("pixels", "dinov2"), a table with ``kind``, a `Features`, or the path of a
+        file with an embedding of each image; None compares pixels, or the embeddings that the sources are.
+    guard
+        The name of a source to trust, so that what is extremely far from it is set aside first; or a `Guard`.
+    trusted
+        The source whose density counts for "density-greedy"; None: the first.
+    quotas
+        Name of a source -> its least share.
+    balance
+        All classes get equally many places, as far as they have rows.
+    given
+        Names of sources whose rows are picked already: `n` more are chosen, far from them too.
+    labels, columns
+        See `entropick.sources.sources_of`.
+    resize
+        Compare images at this height and width.
+    skip_bad
+        Go on without images that cannot be used; they are in ``summary["skipped"]``.
+    seed
+        What every random number depends on.
+    device
+        Where distances are computed: "auto", "cpu", "cuda".
+    files
+        "link" or "copy" the chosen image files into ``out/selected``.
+    out
+        A folder for all that the command writes; the same call goes on or reads what is there. None writes nothing:
+        results are in memory, and whatever was needed on the way was in a temporary folder that is gone.
+    work
+        Where features and checkpoints are kept, for several calls; None: in `out`.
+    budget_seconds
+        Stop after this time, at the next checkpoint, with BudgetSpent.
+    say
+        Called with each line that is worth telling, for instance ``print``.
+    **parameters
+        Any other parameter of the selector, for instance ``decay=0.9``.
+
+    Raises
+    ------
+    InputError
+        For what cannot be used; the message says what to do.
+    RunChanged
+        `out` holds another selection.
+    BudgetSpent, RunLocked, StorageError
+        See `entropick.sources.FilesCommand.run`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> points = np.array([[0.0], [0.1], [5.0], [9.0]])
+    >>> sorted(select(points, 3, initial=[0]).indices.tolist())
+    [0, 2, 3]
+    """
+    opened = sources_of(sources, labels=labels, columns=columns)
+    choice = Choice(
+        sources=opened,
+        selector=_selector(opened, method, n, seed, device, trusted, parameters),
+        guard=_guard(opened, guard),
+        quotas=dict(quotas or {}),
+        balance=balance,
+        given=tuple(given),
+        columns=tuple(columns),
+        resize=resize,
+        files=files,
+        skip_bad=skip_bad,
+        seed=seed,
+        **_space(opened, features),
+    )
+    if files != "none" and out is None:
+        raise InputError(f"files: expected a folder in out= to {files} them into, got none.")
+
+    def read(folder: Path, summary: dict[str, Any]) -> Selected:
+        sheet = folder / SHEET
+        return Selected(
+            summary,
+            _told({name: _listed(column) for name, column in read_content(folder / MANIFEST).items()}, opened),
+            {source.name: len(source) for source in opened},
+            sheet.read_bytes() if sheet.is_file() else None,
+            None if out is None else folder,
+        )
+
+    return call(choice, read, out=out, work=work, budget_seconds=budget_seconds, say=say)
+
+
+def _selector(
+    sources: Sequence[Source],
+    method: str | Selector,
+    n: int,
+    seed: int,
+    device: str,
+    trusted: str | None,
+    parameters: Mapping[str, Any],
+) -> Selector:
+    given: dict[str, Any] = {"n_samples": n}
+    if trusted is not None:
+        given["trusted"] = source_number(sources, trusted, role="trusted")
+    if isinstance(method, Selector):
+        if getattr(method, "random_state", 0) is None:
+            given["random_state"] = seed
+        return replace(method).set_params(**{**given, **parameters})
+    if not isinstance(method, str):
+        raise InputError(f"method: expected a selector's name or a Selector, got {method!r}.")
+    # Not every selector draws random numbers or computes on a device.
+    names = component_class("selector", method, "method").parameter_names()
+    common = {"random_state": seed, "device": device}
+    given |= {name: value for name, value in common.items() if name in names}
+    if method == "threshold-decay":
+        given["threshold"] = "auto"
+    for name in (*given, *parameters):
+        check_known(name, names, f"method {method!r}", noun="parameter ")
+    made: Selector = component_class("selector", method, "method")(**given, **parameters)
+    return made
+
+
+def _guard(sources: Sequence[Source], guard: str | Guard | None) -> Guard | None:
+    if not isinstance(guard, str):
+        return guard
+    table = {"kind": "outlier-guard", "trusted": source_number(sources, guard, role="guard")}
+    made: Guard = build("guard", table, where="guard")
+    return made
+
+
+def _space(sources: Sequence[Source], features: Any) -> dict[str, Any]:
+    """The encoder, or the file of embeddings, that a choice is given."""
+    if isinstance(features, Features):
+        return {"encoder": features}
+    if isinstance(features, os.PathLike) or (isinstance(features, str) and features.endswith(EMBEDDING_FILES)):
+        return {"embeddings": Path(features)}
+    if features is None and sources[0].kind == "embeddings":
+        return {}
+    return {"encoder": build("features", "pixels" if features is None else features, where="features")}
+
+
+def _told(table: dict[str, list[Any]], sources: Sequence[Source]) -> dict[str, list[Any]]:
+    """The manifest, without places on the disk for what is in memory."""
+    in_memory = {source.name: str(source.path) for source in sources if source.digest}
+    if in_memory:
+        table["path"] = [in_memory.get(of, path) for of, path in zip(table["source"], table["path"], strict=True)]
+        table.pop("base", None)
+    return table
+
+
+def _listed(column: Any) -> list[Any]:
+    return list(column.tolist() if hasattr(column, "tolist") else column)
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else f"{value:,.4g}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

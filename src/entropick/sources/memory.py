@@ -1,0 +1,136 @@
+"""Sources that are in memory: arrays, tensors, frames, pictures, data sets, each as if it had been read from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick.arrays import as_array, check_images, package_of
+from entropick.datasets.reading import array_of_images
+from entropick.errors import InputError
+from entropick.run.files import fingerprint
+from entropick.sources.embeddings import classes_of, embeddings_of
+from entropick.sources.source import Source, alike, is_name, open_source
+
+# Rows that are hashed at once, of a memory map too.
+_BLOCK_ROWS = 4096
+
+
+def sources_of(
+    given: Any, *, name: str = "pool", labels: Any = None, columns: Sequence[str] = ()
+) -> tuple[Source, ...]:
+    """Open what a caller has: one thing, which is then called `name`, or a mapping of names to things.
+
+    Parameters
+    ----------
+    given
+        A thing is a path (folder, array or table, see `entropick.sources.open_sources`); an array or tensor, uint8
+        images ``(n, h, w)`` or ``(n, h, w, c)``, or embeddings ``(n, d)``; a frame of pandas or polars with an
+        embedding in each row; Pillow images in a list; or a split of a Hugging Face data set, images or embeddings. Of
+        frames and data sets the column ``label`` is the class of each row, and columns of names are no features.
+    name
+        What a single thing is called.
+    labels
+        The class of each row, for the thing, or by the same names.
+    columns
+        Of tables and frames, the columns that are features; none leaves out what cannot be one.
+
+    Raises
+    ------
+    InputError
+        For no source, a name that cannot be one, a thing that is none of these, images beside embeddings, embeddings of
+        different widths, or another number of labels than of rows.
+    """
+    is_named = isinstance(given, Mapping)
+    named = dict(given) if is_named else {name: given}
+    if not named:
+        raise InputError("sources: expected at least one, got an empty mapping.")
+    if odd := [key for key in named if not (isinstance(key, str) and is_name(key))]:
+        raise InputError(f"sources: expected names that a folder can have, got {odd[0]!r}.")
+    opened = [_opened(key, value, tuple(columns)) for key, value in named.items()]
+    of_names = {} if labels is None else labels if is_named else {name: labels}
+    if not isinstance(of_names, Mapping) or of_names.keys() - named.keys():
+        raise InputError(
+            f"labels: expected a mapping with names among {', '.join(named)}, got {type(labels).__name__}."
+        )
+    return tuple(
+        replace(source, classes=_classes(source, of_names[source.name])) if source.name in of_names else source
+        for source in alike(opened)
+    )
+
+
+def _opened(name: str, value: Any, columns: tuple[str, ...]) -> Source:
+    if isinstance(value, Source):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return open_source(name, Path(value).expanduser(), columns)
+    place = Path(f"{name} (in memory)")
+    if (table := _table(value)) is not None:
+        found, classes = embeddings_of(place, table, columns), classes_of(place, table)
+        source = Source(name, place, "embeddings", array=found.matrix, classes=classes, problems=found.problems)
+        digest = fingerprint({"content": _digest(found.matrix), "columns": list(columns)})
+        return replace(source, columns=columns, unused=found.unused, digest=digest)
+    array = as_array(value, name)
+    if array.ndim == 2 and array.dtype.kind in "fiub":
+        return Source(name, place, "embeddings", array=array, digest=_digest(array))
+    if array.ndim not in (3, 4):
+        raise InputError(
+            f"{name}: expected a path, images (n, h, w) or (n, h, w, c), or embeddings (n, d), got {_kind(value)} of "
+            f"shape {array.shape}, dtype {array.dtype}."
+        )
+    images = check_images(value, name=name) if package_of(value) == "torch" else array_of_images(array, name=name)
+    return Source(name, place, "images", array=images, classes=_classes_beside(value), digest=_digest(images))
+
+
+def _table(value: Any) -> Any:
+    """A frame, or a data set without images, as a table of pyarrow; None for anything else."""
+    package = package_of(value)
+    if package == "pyarrow" and hasattr(value, "column_names"):
+        return value
+    if package == "pandas" and hasattr(value, "columns"):
+        import pyarrow as pa
+
+        return pa.Table.from_pandas(value)
+    whole = value.collect() if package == "polars" and hasattr(value, "collect") else value
+    if package == "polars" and hasattr(whole, "columns"):
+        polars = sys.modules["polars"]
+        return whole.to_arrow(compat_level=polars.CompatLevel.oldest())
+    if package == "datasets" and hasattr(value, "with_format") and hasattr(value, "__len__"):
+        kinds = {type(feature).__name__ for feature in (getattr(value, "features", None) or {}).values()}
+        return None if "Image" in kinds or not kinds else value.with_format("arrow")[:]
+    return None
+
+
+def _classes_beside(value: Any) -> tuple[str, ...] | None:
+    """The column ``label`` of a data set of images, by the names of its classes."""
+    if package_of(value) != "datasets" or "label" not in getattr(value, "features", {}):
+        return None
+    numbers, names = list(value.with_format(None)["label"]), getattr(value.features["label"], "names", None)
+    return tuple(str(number) if names is None or number is None else names[number] for number in numbers)
+
+
+def _classes(source: Source, labels: Any) -> tuple[str, ...]:
+    found = as_array(labels, f"labels of {source.name}")
+    if found.shape != (len(source),):
+        raise InputError(f"labels of {source.name}: expected {len(source)}, one per row, got shape {found.shape}.")
+    return tuple(map(str, found.tolist()))
+
+
+def _digest(array: NDArray[Any]) -> str:
+    """sha256 (hexadecimal) of the numbers of an array and what they are."""
+    hashed = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    for start in range(0, len(array), _BLOCK_ROWS):
+        hashed.update(np.ascontiguousarray(array[start : start + _BLOCK_ROWS]).data)
+    return hashed.hexdigest()
+
+
+def _kind(value: Any) -> str:
+    return f"{package_of(value)}.{type(value).__name__}".removeprefix("builtins.")

@@ -1,0 +1,221 @@
+"""``entropick.select`` and ``entropick.score``: what the commands do, with files and with what is in memory."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fresh_python import run_python
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import entropick as ep
+from entropick.cli import main
+from entropick.errors import InputError, RunChanged
+from entropick.run import History
+from entropick.selectors import Greedy
+
+DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
+X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of 30 digits in two classes, 20 as an array; temporary folders are made below it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for row, image in enumerate(DIGITS[:30]):
+        folder = tmp_path / "real" / f"class {row % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{row:02d}.png")
+    np.save("made.npy", DIGITS[30:50])
+    return tmp_path
+
+
+def test_the_same_as_the_command(place):
+    assert main(["select", "real=real", "made=made.npy", "--n", "12", "--seed", "3", "--out", "out"]) == 0
+    found = ep.select({"real": "real", "made": "made.npy"}, 12, seed=3)
+    with open("out/manifest.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == list(found.table["source"])
+    assert [int(row["row"]) for row in rows] == list(found.table["row"])
+    told = json.loads((place / "out" / "selection.json").read_text())
+    assert found.summary["selection"] == told["selection"] and found.summary["sources"] == told["sources"]
+    # With the same folder it reads what the command has left.
+    lines = []
+    again = ep.select({"real": "real", "made": "made.npy"}, 12, seed=3, out="out", say=lines.append)
+    assert (again.indices == found.indices).all() and any("chosen before" in line for line in lines)
+
+
+def test_without_a_folder_nothing_is_left(place):
+    before = sorted(path.name for path in place.iterdir())
+    found = ep.select("real", 5)
+    assert sorted(path.name for path in place.iterdir()) == before
+    assert found.folder is None and found.contact_sheet.startswith(b"\x89PNG")
+    assert len(found) == 5 and all(Path(path).is_file() for path in found.paths)
+
+
+def test_rows_of_several_sources(place):
+    found = ep.select({"a": DIGITS[:30], "b": DIGITS[30:50]}, 10, quotas={"b": 0.5})
+    assert found.sizes == {"a": 30, "b": 20} and len(found.rows["b"]) >= 5
+    counted = np.concatenate([found.rows["a"], found.rows["b"] + 30])
+    assert sorted(counted) == sorted(found.indices)
+    whole = ep.select(DIGITS[:50], 10)
+    assert whole.rows["pool"].tolist() == whole.indices.tolist()
+
+
+def test_the_selector_picks_the_same_rows():
+    found = ep.select(X, 9, seed=5)
+    assert found.indices.tolist() == Greedy(n_samples=9, random_state=5).fit(X).indices_.tolist()
+    own = ep.select(X, 9, method=Greedy(n_samples=1, initial=[7, 8]), seed=5)
+    assert own.indices[:2].tolist() == [7, 8] and len(own) == 9
+    assert ep.select(X, 9, method="threshold-decay", decay=0.9).summary["config"]["selector"]["decay"] == 0.9
+
+
+def things():
+    """The same rows and the same images as other packages have them."""
+    torch, pandas, polars, datasets = map(pytest.importorskip, ("torch", "pandas", "polars", "datasets"))
+    named = {f"f{place}": X[:, place] for place in range(4)}
+    pictures = [Image.fromarray(image) for image in DIGITS[:20]]
+    kinds = datasets.Features(picture=datasets.Image(), label=datasets.ClassLabel(names=["even", "odd"]))
+    of_images = {"picture": pictures, "label": [row % 2 for row in range(20)]}
+    rows = {
+        "tensor": torch.from_numpy(X),
+        "pandas": pandas.DataFrame(named),
+        "polars": polars.DataFrame(named),
+        "lazy": polars.LazyFrame(named),
+        "data set": datasets.Dataset.from_dict({"embedding": X.tolist(), "label": ["a"] * 60}),
+        "list": X.tolist(),
+    }
+    images = {
+        "tensor": torch.from_numpy(DIGITS[:20])[:, None],
+        "pictures": pictures,
+        "data set": datasets.Dataset.from_dict(of_images, features=kinds),
+    }
+    return rows, images
+
+
+def test_everything_is_taken_wherever_arrays_are():
+    rows, images = things()
+    for given, (array, n) in ((rows, (X, 9)), (images, (DIGITS[:20], 5))):
+        expected = ep.select(array, n).indices.tolist()
+        for name, thing in given.items():
+            assert ep.select(thing, n).indices.tolist() == expected, name
+    assert ep.select(images["data set"], 5, balance=True).summary["classes"].keys() == {"even", "odd"}
+    assert set(ep.select(DIGITS[:20], 4, labels=["x", "y"] * 10, balance=True).summary["classes"]) == {"x", "y"}
+    named = ep.select({"a": X[:30], "b": X[30:]}, 4, labels={"a": [1] * 30, "b": [2] * 30}, balance=True)
+    assert {name: of["chosen"] for name, of in named.summary["classes"].items()} == {"1": 2, "2": 2}
+
+
+def test_columns_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"f0": X[:, 0], "f1": X[:, 1], "g": X[:, 2], "label": ["a", "b"] * 30, "id": range(60)})
+    assert ep.select(frame, 5).indices.tolist() == ep.select(X[:, :3], 5).indices.tolist()
+    assert ep.select(frame, 5, columns=["f*"]).indices.tolist() == ep.select(X[:, :2], 5).indices.tolist()
+
+
+def test_rows_that_are_picked_already():
+    found = ep.select({"had": X[:10], "more": X[10:]}, 5, given=["had"])
+    expected = Greedy(n_samples=15, initial=range(10)).fit(X).indices_[10:]
+    assert found.indices.tolist() == [*range(10), *expected] and found.rows["more"].tolist() == (expected - 10).tolist()
+    assert set(found.paths) == {"had (in memory)", "more (in memory)"}
+
+
+def test_a_guard_sets_aside():
+    far = np.concatenate([X, [[1e3] * 4]])
+    found = ep.select({"real": X, "more": far[50:]}, 5, guard="real")
+    assert found.summary["guard"]["n_set_aside"] == 1 and 70 not in found.indices
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ep.select({}, 3), "sources: expected at least one"),
+        (lambda: ep.select({"a/b": X}, 3), "expected names that a folder can have, got 'a/b'"),
+        (lambda: ep.select({"a": X, "b": DIGITS}, 3), "a has embeddings, b has images"),
+        (lambda: ep.select({"a": X, "b": X[:, :2]}, 3), "a has 4, b has 2"),
+        (lambda: ep.select("nowhere", 3), "pool: expected a folder or a file at nowhere"),
+        (lambda: ep.select(3.5, 3), "pool: expected a path, images .* got float of shape"),
+        (lambda: ep.select(X, 61), "n: expected at most 60"),
+        (lambda: ep.select(X, 3, method="gredy"), "Did you mean 'greedy'"),
+        (lambda: ep.select(X, 3, decay=0.5), "method 'greedy': there is no parameter 'decay'"),
+        (lambda: ep.select(X, 3, method=3), "method: expected a selector's name or a Selector, got 3"),
+        (
+            lambda: ep.select(X, 3, trusted="b", method="density-greedy"),
+            r"trusted: expected the name of a source \(pool",
+        ),
+        (lambda: ep.select(X, 3, labels=[1, 2]), "labels of pool: expected 60, one per row, got shape"),
+        (lambda: ep.select({"a": X}, 3, labels=[1, 2]), "labels: expected a mapping with names among a"),
+        (lambda: ep.select(DIGITS, 3, files="copy"), "files: expected a folder in out="),
+        (lambda: ep.select(X, 3, budget_seconds=5), "budget_seconds: expected out= or work="),
+        (lambda: ep.select(np.where(X[3, 1] == X, np.nan, X), 3), "1 images? cannot be used|1 row"),
+        (lambda: ep.score(training=X[:30], generated=X[:30]), "have the same content"),
+        (lambda: ep.score(training=X, generated=X + 1, fail_if="nonsense<1"), "nonsense"),
+    ],
+)
+def test_mistakes(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_a_folder_of_another_selection(place):
+    ep.select(X, 4, out="out")
+    with pytest.raises(RunChanged, match="n_samples: was 4, now 5"):
+        ep.select(X, 5, out="out")
+    with pytest.raises(RunChanged, match=r"sources\.pool\.content"):
+        ep.select(X + 1, 4, out="out")
+
+
+def test_a_score_is_that_of_the_command(place):
+    for name, rows in (("training", slice(0, 40)), ("generated", slice(30, 70)), ("reference", slice(70, 120))):
+        np.save(f"{name}.npy", DIGITS[rows])
+    roles = ("training", "generated", "reference")
+    flags = [part for role in roles for part in (f"--{role}", f"{role}.npy")]
+    assert main(["score", *flags, "--fail-if", "near_copy_rate>0.1", "--out", "out"]) == 1
+    told = json.loads((place / "out" / "score.json").read_text())
+    found = ep.score(**{role: np.load(f"{role}.npy") for role in roles}, fail_if="near_copy_rate>0.1")
+    assert found.values == told["values"] and found.failed is True and found.folder is None
+    assert found.verdicts[0].is_alarming and "copies" in repr(found)
+    assert found.nearest["pixels"]["distance"][0] == 0.0 and len(found.nearest["pixels"]["row"]) == 40
+    assert found.write_page("page.html").read_text() == found.page and "<html" in found.page
+    assert ep.score(**{role: f"{role}.npy" for role in roles}, metrics=["precision"]).values.keys() == {
+        "precision/pixels"
+    }
+
+
+def test_a_score_of_embeddings_without_a_reference():
+    found = ep.score(training=X[:30], generated=X[30:], interval=False)
+    assert found.verdicts[0].level == "open" and found.failed is False
+    assert all(key.endswith("/embeddings") for key in found.values)
+
+
+def test_what_a_notebook_shows(place):
+    chosen = ep.select("real", 12)._repr_html_()
+    assert "12 of 30 rows chosen" in chosen and chosen.count("<svg") == 1 and "data:image/png" in chosen
+    assert "… and 2 more rows" in chosen and re.search("entropy.*covering radius.*smallest distance", chosen)
+    scored = ep.score(training=DIGITS[:40], generated=DIGITS[30:70], reference=DIGITS[70:120])._repr_html_()
+    assert "40 training, 40 generated, 50 reference" in scored and scored.count("<svg") == 1
+    assert "<script" not in chosen + scored and "http" not in (chosen + scored).replace("http://www.w3.org", "")
+
+
+def test_hostile_names_are_escaped(place):
+    name = "<img src=x onerror=alert(1)>"
+    html = ep.select({name: X}, 3)._repr_html_()
+    assert "<img" not in html and "&lt;img" in html
+
+
+def test_a_history_in_a_notebook(place):
+    loop = ep.Loop(dataset=ep.datasets.Digits(n_images=32), generator=ep.generators.KDE(bandwidth=4), n_iterations=2)
+    html = loop.run(place / "run")._repr_html_()
+    assert "2 of 2 iterations" in html and html.count("<svg") == 2 and "generalization_score/pixels" in html
+    ep.select(X, 3, out="out")
+    html = History("out")._repr_html_()
+    assert "2 of 2 stages" in html and "<td" in html and "select" in html
+
+
+def test_the_front_door_is_light():
+    code = "import sys, entropick as ep; ep.select; ep.score; ep.sources; ep.scoring; print(*sys.modules)"
+    loaded = set(run_python("-c", code).stdout.split())
+    assert not loaded & {"torch", "altair", "PIL", "pyarrow", "scipy", "sklearn", "pandas", "polars", "datasets"}
