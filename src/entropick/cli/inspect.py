@@ -206,14 +206,16 @@ def _cost_lines(folder: Path) -> list[list[str]]:
     from entropick.report import read_table
     from entropick.report.study import STAGES
 
-    head = ["arm", "runs", "steps", "images", *STAGES, "all", "own work", "shared"]
+    costs = read_table(folder).costs()
+    stages = list(next((cost.seconds for cost in costs), STAGES))
+    head = ["arm", "runs", "steps", "images", *stages, "all", "own work", "shared"]
     lines = [
         [
             *(cost.arm.name, str(cost.n_runs), f"{cost.steps:,}", f"{cost.images:,}"),
-            *(duration(cost.seconds[stage]) for stage in STAGES),
+            *(duration(cost.seconds[stage]) for stage in stages),
             *(duration(cost.total_seconds), duration(cost.own_seconds), str(cost.n_shared)),
         ]
-        for cost in read_table(folder).costs()
+        for cost in costs
     ]
     return [head, *lines]
 

@@ -33,6 +33,7 @@ _FLAGS = {
     "iterations": "loop.n_iterations",
     "data": "loop.dataset.path",
     "steps": "loop.generator.steps",
+    "probe_steps": "loop.probe_steps",
     "width": "loop.generator.width",
     "sampling_steps": "loop.generator.sampling_steps",
     "device": "loop.generator.device",
@@ -70,6 +71,8 @@ class Run:
     """Path of the dataset, for kinds that have one."""
     steps: Annotated[int | None, says(_STUDYS)] = None
     """Gradient steps of each training."""
+    probe_steps: Annotated[tuple[int, ...] | None, says("none", metavar="INT ...")] = None
+    """Sample and measure the model after these steps of each training, too."""
     width: Annotated[int | None, says(_STUDYS)] = None
     """Width of the network."""
     sampling_steps: Annotated[int | None, says(_STUDYS)] = None
@@ -93,9 +96,9 @@ class Run:
         """Run the study, shared by the processes of `ranks`, and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
-        for flag in ("arms", "seeds", "sizes", "reuse"):
+        for flag in ("arms", "seeds", "sizes", "probe_steps", "reuse"):
             if getattr(self, flag) == ():
-                raise ConfigError(f"--{flag}: expected at least one value after it, got none.")
+                raise ConfigError(f"--{flag.replace('_', '-')}: expected at least one value after it, got none.")
         study = load_study(self.study, self._overrides(), arms=self.arms or ())
         study.check()
         out = self.out or default_directory(study.name)

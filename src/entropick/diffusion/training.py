@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, roughen, seconds_of
 from entropick.diffusion.held_out import EVERY, HeldOutLoss, TrainingSet
-from entropick.diffusion.optimization import are_finite
+from entropick.diffusion.optimization import are_finite, to_numpy
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import InputError, TrainingDiverged
 from entropick.random_stream import RandomStream
@@ -60,7 +60,7 @@ class Training:
     """One training from scratch, resumable at any step.
 
     With `held_out` it ends where that says so, at the latest after all steps, and its weights are those that denoised
-    the held-out images best.
+    the held-out images best. The weights that would be sampled from after each of the `probe_steps` are remembered.
     """
 
     def __init__(
@@ -72,10 +72,13 @@ class Training:
         stream: RandomStream,
         execution: Execution,
         held_out: HeldOutLoss | None = None,
+        probe_steps: Sequence[int] = (),
     ) -> None:
         self.settings = settings
         self.network = network
         self.held_out = held_out
+        self._probe_steps = frozenset(probe_steps)
+        self._probed: dict[int, list[NDArray[Any]]] = {}
         self.final_loss = math.nan
         self.passage = Passage(execution)
         device = execution.device
@@ -114,13 +117,23 @@ class Training:
                     weights = self._step.optimization.weights()
                     if self.held_out.look(step, looked_at, weights, work):
                         break
+            if step in self._probe_steps:
+                self._probed[step] = [to_numpy(weight).copy() for weight in self._step.optimization.weights()]
             if work.due() and step < last_step:
                 self._save(work, step)
 
     def averaged_network(self) -> nn.Module:
         """The network to sample from: the moving average where there is one, of the step that is kept."""
+        return self._with(self.held_out.best_weights() if self.held_out else self._step.optimization.weights())
+
+    def probed_networks(self) -> Iterator[tuple[int, nn.Module]]:
+        """Each probe step with the network to sample from as it was then."""
+        for step, weights in sorted(self._probed.items()):
+            yield step, self._with([torch.from_numpy(weight) for weight in weights])
+
+    def _with(self, weights: Sequence[Tensor]) -> nn.Module:
+        """A copy of the network with these weights, to sample from."""
         network = copy.deepcopy(self.network)
-        weights = self.held_out.best_weights() if self.held_out else self._step.optimization.weights()
         with torch.no_grad():
             for parameter, weight in zip(network.parameters(), weights, strict=True):
                 parameter.copy_(weight)
@@ -182,13 +195,18 @@ class Training:
             self._diverged(f"loss or weights became NaN or infinite before step {step}")
         self._saved_step = step
         seen, remembered = self.held_out.state() if self.held_out else ({}, {})
+        probed = {f"{i}.probe-{at}": each for at, of in self._probed.items() for i, each in enumerate(of)}
+        remembered |= {"probed": sorted(self._probed)} if self._probed else {}
         whole = {**state, **remembered, **self.passage.state(), "losses": losses}
-        work.save(_CHECKPOINT, {**arrays, **seen}, whole)
+        work.save(_CHECKPOINT, {**arrays, **seen, **probed}, whole)
 
     def _restore(self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> int:
         self._step.restore(arrays, state)
         if self.held_out:
             self.held_out.restore(arrays, state)
+        n_weights = len(self._step.optimization.weights())
+        for at in state.get("probed", ()):
+            self._probed[at] = [arrays[f"{i}.probe-{at}"] for i in range(n_weights)]
         self._unread = [torch.tensor(loss, device=self._data.images.device) for loss in state["losses"]]
         self._saved_step = int(state["step"])
         return self._saved_step

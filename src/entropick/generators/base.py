@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -65,6 +66,21 @@ class Generator(Component, ABC):
     def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:
         """The labels of the images that `sample` makes of the same stream; None for a generator without classes."""
         return None
+
+    def check_probes(self, probe_steps: Sequence[int]) -> None:
+        """Raise InputError if the model cannot be looked at after these steps of its training.
+
+        A generator that can is given ``fit(..., probe_steps=...)``, which must not change what it learns, and has the
+        models in `probed` then.
+        """
+        raise InputError(
+            f"probe_steps: expected a generator that learns step by step, got {self.kind or type(self).__name__!r}. "
+            "Leave them out."
+        )
+
+    def probed(self) -> dict[int, Arrays]:
+        """By probe step, the arrays of the model as it was then; they fit the state that `state` has."""
+        return {}
 
     def training_values(self) -> dict[str, Any]:
         """Numbers of the training for the ledger, such as the final loss."""

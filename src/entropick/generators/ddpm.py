@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -233,8 +233,11 @@ class DDPM(Generator):
         *,
         stream: RandomStream | None = None,
         work: Work | None = None,
+        probe_steps: Sequence[int] = (),
     ) -> Self:
         """Train on uint8 images ``(n, h, w, c)``; see `Generator.fit`. Labels are looked at if `conditional`.
+
+        The model as it is after each of the `probe_steps` is in `probed`; they change nothing.
 
         Raises
         ------
@@ -243,6 +246,8 @@ class DDPM(Generator):
         """
         self.check()
         images = check_images(images)
+        if probe_steps:
+            self.check_probes(probe_steps, n_images=len(images))
         stream, work = stream or RandomStream(stage="train"), work or Work()
         known = check_labels(labels, len(images))
         data = TrainingSet(images)
@@ -257,9 +262,12 @@ class DDPM(Generator):
             held_out = HeldOutLoss(
                 kept_back, settings.steps, settings.warmup_steps, settings.timesteps, stream, execution.device
             )
-        training = Training(settings, network, data, stream=stream, execution=execution, held_out=held_out)
+        training = Training(
+            settings, network, data, stream=stream, execution=execution, held_out=held_out, probe_steps=probe_steps
+        )
         training.run(work)
         self.network_ = training.averaged_network()
+        self.probed_: dict[int, Arrays] = {step: _arrays(then) for step, then in training.probed_networks()}
         self.final_loss_ = training.final_loss
         n_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.training_values_ = {
@@ -298,8 +306,10 @@ class DDPM(Generator):
     def state(self) -> tuple[Arrays, State]:
         """The weights that are sampled from, the image shape, and the classes of a conditional model."""
         self._require_fitted("network_")
-        weights = {name: value.cpu().numpy() for name, value in self.network_.state_dict().items()}
-        return weights, {"image_shape": list(self.image_shape_), **(self.classes_.state() if self.classes_ else {})}
+        return _arrays(self.network_), {
+            "image_shape": list(self.image_shape_),
+            **(self.classes_.state() if self.classes_ else {}),
+        }
 
     def restore(self, arrays: dict[str, NDArray[Any]], state: State) -> Self:
         """Build the network and take the weights."""
@@ -309,6 +319,26 @@ class DDPM(Generator):
         network.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
         self.network_ = network.to(self._device).eval().requires_grad_(False)
         return self
+
+    def check_probes(self, probe_steps: Sequence[int], *, n_images: int | None = None) -> None:
+        """Raise InputError unless these are steps of the training; with `epochs`, once the number of images is known.
+
+        With ``steps="auto"`` nobody knows beforehand which steps there will be, and there can be no probes.
+        """
+        if self.steps == AUTO:
+            raise InputError("probe_steps: expected generator.steps to be a number, got 'auto'.")
+        steps = [check_count(step, name="probe_steps") for step in probe_steps]
+        if sorted(set(steps)) != steps:
+            raise InputError(f"probe_steps: expected different steps in ascending order, got {steps}.")
+        if self.epochs is not None and n_images is None:
+            return
+        if steps and steps[-1] > (most := self.n_steps(n_images or 1)):
+            raise InputError(f"probe_steps: expected at most the {most:,} steps of a training, got {steps[-1]:,}.")
+
+    def probed(self) -> dict[int, Arrays]:
+        """By probe step, the weights that were sampled from then."""
+        self._require_fitted("network_")
+        return self.probed_
 
     def training_values(self) -> dict[str, Any]:
         """Steps, parameters and the final loss (mean over the last steps); how it was computed, if not plainly."""
@@ -326,6 +356,7 @@ class DDPM(Generator):
     def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
         self.check_fits(image_shape)
         self.image_shape_ = image_shape
+        self.probed_ = {}
         self.classes_ = classes
         self.sampling_values_ = {}
 
@@ -363,3 +394,8 @@ class DDPM(Generator):
         return lambda random: SchedulerWalk(
             preview_scheduler(self.sampler, self.timesteps), self.sampling_steps, random
         )
+
+
+def _arrays(network: nn.Module) -> Arrays:
+    """The network's weights on the host, by their names."""
+    return {name: value.cpu().numpy() for name, value in network.state_dict().items()}

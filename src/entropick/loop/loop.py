@@ -63,6 +63,9 @@ class Loop:
     n_generated
         Images emitted per iteration; None means as many as there are real ones. The measures always take the first as
         many as there are real ones.
+    probe_steps
+        Steps of each training after which the model, as it is then, is sampled and measured as an iteration is. The
+        training itself stays what it is, bit for bit. Ledger lines ``probe-500``, and a figure over steps.
     garbage_share
         A stress test: so many noise images, as a share of what an iteration emitted, are planted beside them in every
         pool. They are not measured as generated images; `n_garbage` in the ledger counts those that were selected.
@@ -80,6 +83,7 @@ class Loop:
     metrics: tuple[str, ...] = LOOP_MEASURES
     n_iterations: int = 5
     n_generated: int | None = None
+    probe_steps: tuple[int, ...] = ()
     garbage_share: float = 0.0
     seed: int = 0
 
@@ -147,6 +151,8 @@ class Loop:
                 stock = stages.stock(run, self, real) if self.paradigm.fresh(n) else None
                 chosen = stages.select(run, n, self, emitted, stock, space, kept)
                 model = stages.train(run, n, self, chosen)
+                for step in self.probe_steps:
+                    stages.probe(run, n, self, step, chosen, model, real, baseline, spaces, kept)
                 sampled = stages.sample(run, n, self, model, self.n_generated or real.values["n_real"])
                 stages.measure(run, n, self, chosen, sampled, real, baseline, spaces, kept)
                 emitted.append(sampled)
@@ -164,6 +170,10 @@ class Loop:
             check_count(self.n_generated, name="n_generated")
         check_real(self.garbage_share, name="garbage_share", minimum=0.0, below=1.0)
         check_measures(self.metrics)
+        if not isinstance(self.probe_steps, tuple | list):
+            raise InputError(f"probe_steps: expected a tuple of steps, got {self.probe_steps!r}.")
+        if self.probe_steps:
+            self.generator.check_probes(self.probe_steps)
         self._check_real_share()
         self._check_trusted()
         names = [features.name for features in self.spaces()]
@@ -212,6 +222,8 @@ class Loop:
             "metrics": list(self.metrics),
             "n_iterations": int(self.n_iterations),
             "n_generated": None if self.n_generated is None else int(self.n_generated),
+            # Only where there are some, so that older results keep their names.
+            **({"probe_steps": [int(step) for step in self.probe_steps]} if self.probe_steps else {}),
             "garbage_share": float(self.garbage_share),
             "seed": int(self.seed),
         }

@@ -61,18 +61,20 @@ def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | No
         of_sources = [loop.paradigm.sources(n) for n in range(1, loop.n_iterations + 1)]
         sizes = [sum(n_generated if source else len(real) for source in sources) for sources in of_sources]
     n_runs = n_seeds * loop.n_iterations
+    # A probe is a sample of as many images as there are real ones; only examples of it are kept.
+    n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, len(real))
     # With `epochs`, steps grow with the set: the mean size stands for all iterations.
     mean = round(sum(sizes) / len(sizes))
-    key = repr((loop.generator.describe(), real.shape, mean, n_generated))
+    key = repr((loop.generator.describe(), real.shape, mean, n_sampled))
     if key not in measured:
-        measured[key] = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_generated)
+        measured[key] = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_sampled)
     cost = measured[key]
-    plan = ArmPlan(name, sizes[-1], n_runs * n_generated, n_runs * n_generated * image_bytes)
+    plan = ArmPlan(name, sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
     if cost is None:
         return plan
     return dataclasses.replace(
         plan,
-        n_bytes=plan.n_bytes + n_runs * cost.n_parameters * _BYTES_PER_WEIGHT,
+        n_bytes=plan.n_bytes + n_runs * (1 + len(loop.probe_steps)) * cost.n_parameters * _BYTES_PER_WEIGHT,
         n_steps=n_runs * cost.n_steps,
         flops=n_runs * (cost.training_flops + cost.sampling_flops),
         seconds=n_runs * cost.seconds,

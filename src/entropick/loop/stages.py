@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from entropick.generators.base import Generator
     from entropick.loop.loop import Loop
 
+# Of the stages that look into a training: "probe-500" after 500 steps.
+PROBE = "probe-"
 _N_EXAMPLES = 64
 _N_PAIRS = 24
 
@@ -300,7 +302,9 @@ def _guarded(
 def train(run: Run, n: int, loop: Loop, chosen: Chosen) -> Entry:
     """Train a new generator on D_n; labels count only for one that needs them."""
     training = chosen.content(labelled=loop.generator.needs_labels)
-    settings = {"generator": loop.generator, "seed": loop.seed}
+    settings: dict[str, Any] = {"generator": loop.generator, "seed": loop.seed}
+    if loop.probe_steps:
+        settings["probe_steps"] = list(loop.probe_steps)
     return run.stage(n, "train", Inputs(settings=settings, content={"training": training}), _train)
 
 
@@ -309,10 +313,12 @@ def _train(given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     labels = training.labels if generator.needs_labels else None
     stream = RandomStream(given["seed"], given.iteration, "train")
-    _caller(generator, work)(generator.fit, training.images, labels, stream=stream)
+    probes = {"probe_steps": given["probe_steps"]} if "probe_steps" in given else {}
+    _caller(generator, work)(generator.fit, training.images, labels, stream=stream, **probes)
     arrays, state = generator.state()
     values = {"n_images": len(training), **generator.training_values()}
-    return Outcome({"model.safetensors": arrays, "model.json": state}, values)
+    models = {_probe_file(step, "model.safetensors"): then for step, then in generator.probed().items()}
+    return Outcome({"model.safetensors": arrays, "model.json": state, **models}, values)
 
 
 def sample(run: Run, n: int, loop: Loop, model: Entry, n_images: int) -> Entry:
@@ -331,6 +337,41 @@ def _sample(given: Given, work: Work) -> Outcome:
     if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
         files["generated_labels.npy"] = labels
     return Outcome(files, {"n_images": len(images), **generator.sampling_values()})
+
+
+def probe(
+    run: Run,
+    n: int,
+    loop: Loop,
+    step: int,
+    chosen: Chosen,
+    model: Entry,
+    real: Entry,
+    baseline: Entry,
+    spaces: Sequence[Features],
+    kept: FeatureCache,
+) -> Entry:
+    """Sample the model as it was after a step of its training, from the noise of iteration n, and measure that."""
+    n_images = min(loop.n_generated or real.values["n_real"], real.values["n_real"])
+    settings = {"generator": loop.generator, "n_images": n_images, "step": step, **_measured(loop, spaces, baseline)}
+    files = _existing(real, "real", "reference") | _existing(baseline, "axes")
+    files |= {"weights": (model, _probe_file(step, "model.safetensors")), "state": (model, "model.json")}
+    inputs = Inputs(settings=settings, files=files, content={"training": chosen.content(labelled=False)})
+    return run.stage(n, f"{PROBE}{step}", inputs, functools.partial(_probe, kept))
+
+
+def _probe(kept: FeatureCache, given: Given, work: Work) -> Outcome:
+    generator: Generator = dataclasses.replace(given["generator"])
+    n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
+    weights, state = given.load("weights"), given.load("state")
+    images = _caller(generator, work)(_restored_sample, generator, weights, state, n_images, stream)
+    outcome = _compare(kept, given, work, Pool.of(images, source=given.iteration))
+    files = {_probe_file(given["step"], name): content for name, content in outcome.files.items()}
+    return Outcome(files, {"step": given["step"], **outcome.values, **generator.sampling_values()})
+
+
+def _probe_file(step: int, name: str) -> str:
+    return f"{PROBE}{step:06d}/{name}"
 
 
 def _restored_sample(
@@ -356,17 +397,27 @@ def measure(
     kept: FeatureCache,
 ) -> Entry:
     """Compare G_n with D_n and with the reference, and keep examples to look at."""
-    settings = {"spaces": list(spaces), "metrics": list(loop.metrics), "seed": loop.seed}
-    settings["extent"] = baseline.values["spread"]["extent"]
+    settings = _measured(loop, spaces, baseline)
     files = _existing(real, "real", "reference") | _existing(baseline, "axes") | _existing(sampled, "generated")
     inputs = Inputs(settings=settings, files=files, content={"training": chosen.content(labelled=False)})
     return run.stage(n, "measure", inputs, functools.partial(_measure, kept))
 
 
+def _measured(loop: Loop, spaces: Sequence[Features], baseline: Entry) -> dict[str, Any]:
+    """The settings that a comparison depends on."""
+    settings = {"spaces": list(spaces), "metrics": list(loop.metrics), "seed": loop.seed}
+    return {**settings, "extent": baseline.values["spread"]["extent"]}
+
+
 def _measure(kept: FeatureCache, given: Given, work: Work) -> Outcome:
+    everything = Pool.of(given.load("generated"), source=given.iteration, sha256=given.sha256("generated"))
+    return _compare(kept, given, work, everything)
+
+
+def _compare(kept: FeatureCache, given: Given, work: Work, everything: Pool) -> Outcome:
+    """Numbers and examples of what a model emitted."""
     real, training = _real(given), given.load("training")
     # Equal numbers everywhere, or most measures could not be compared between arms and iterations.
-    everything = Pool.of(given.load("generated"), source=given.iteration, sha256=given.sha256("generated"))
     generated = everything.take(np.arange(min(len(real), len(everything))))
     metrics: dict[str, float | None] = {}
     for space in given["spaces"]:

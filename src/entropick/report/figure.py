@@ -40,6 +40,7 @@ FIGURES = Registry(
         "ablations": "entropick.report.relations:ablations",
         "sizes": "entropick.report.curves:sizes",
         "relations": "entropick.report.relations:relations",
+        "probes": "entropick.report.probes:probes",
         "images": "entropick.report.images:image_figures",
     },
 )

@@ -129,7 +129,7 @@ def render_page(table: Table) -> str:
         ],
         settings=_settings(study),
         costs=table.costs(),
-        stages=STAGES,
+        stages=list(next((cost.seconds for cost in table.costs()), STAGES)),
         environments=_environments(study),
         damaged=[
             str(run.folder.relative_to(study.folder.parent) / path) for _, run in study.runs() for path in run.damaged

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# What the stages are called that look into a training: "probe-500" after 500 steps.
+PROBE = "probe-"
+
+
 @dataclass(frozen=True)
 class Spread:
     """One number over seeds: its mean and range, and how many seeds have it."""
@@ -75,6 +79,7 @@ class Table:
         not finite), in the order of the study. `part` says what kind of number it is:
 
         ``metrics``    what was measured; ``space`` is the feature space
+        ``probe-500``  the same of the model as it was after 500 steps of its training, and so for every probe
         ``shares``     the share of a source in the training set; ``measure`` is the source's number, 0 the real data
         ``selection``  what the selector says of itself
         ``stages``     what the stages say beside that: ``pool``, ``selected``, ``n_training``, ``copying_ratio``, ...
@@ -141,6 +146,7 @@ class Table:
         """The cost of every arm that has begun, in the study's order."""
         found = self.rows.group_by(["arm", "part", "measure"], use_threads=False).aggregate([("value", "sum")])
         sums: dict[tuple[str, str], dict[str, float]] = {}
+        stages = STAGES if "probe" not in self._timed else (*STAGES, "probe")
         for row in found.to_pylist():
             sums.setdefault((row["arm"], row["part"]), {})[row["measure"]] = row["value_sum"] or 0.0
         return [
@@ -149,13 +155,20 @@ class Table:
                 n_runs=len(arm.runs),
                 steps=int(sums.get((arm.name, "stages"), {}).get("n_steps", 0)),
                 images=int(sums.get((arm.name, "stages"), {}).get("n_sampled", 0)),
-                seconds={stage: sums.get((arm.name, "took"), {}).get(stage, 0.0) for stage in STAGES},
+                seconds={stage: sums.get((arm.name, "took"), {}).get(stage, 0.0) for stage in stages},
                 own_seconds=sum(sums.get((arm.name, "seconds"), {}).values()),
                 n_shared=int(sum(sums.get((arm.name, "shared"), {}).values())),
             )
             for arm in self.study.arms
             if arm.runs
         ]
+
+    @cached_property
+    def _timed(self) -> set[str]:
+        """The stages that took time."""
+        import pyarrow.compute as pc
+
+        return set(self.rows.filter(pc.field("part") == "took")["measure"].to_pylist())
 
     @cached_property
     def _of_runs(self) -> dict[tuple[str, int | None, int | None, int, str], dict[str, float | None]]:
@@ -269,6 +282,9 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
     select, train, sample = (run.values(iteration, stage) for stage in ("select", "train", "sample"))
     measured = run.values(iteration, "measure" if iteration else "baseline")
     yield from of("metrics", measured.get("metrics", {}))
+    probes = [entry for entry in run.entries if entry.iteration == iteration and entry.stage.startswith(PROBE)]
+    for entry in probes:
+        yield from of(entry.stage, entry.values.get("metrics", {}))
     if shares := select.get("shares"):
         sources = {int(source): share for source, share in shares.items() if finite(share) is not None}
         yield from of("shares", {str(source): share for source, share in sorted({0: 0.0, **sources}.items())})
@@ -278,11 +294,13 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
     # What a training took, and, where held-out images chose, the steps of the weights that were kept.
     chosen = train.get("n_steps") if "n_steps_taken" in train else None
     of_stages |= {"n_steps": train.get("n_steps_taken", train.get("n_steps")), "n_steps_chosen": chosen}
-    of_stages |= {"n_sampled": sample.get("n_images")}
+    sampled = [sample.get("n_images"), *(entry.values.get("n_generated") for entry in probes)]
+    of_stages |= {"n_sampled": sum(filter(None, sampled)) or None}
     of_stages |= {"n_training": measured.get("n_training"), **copying}
     yield from of("stages", {name: value for name, value in of_stages.items() if value is not None})
     for entry in (entry for entry in run.entries if entry.iteration == iteration):
-        stage, shared = entry.stage, "shared_from" in entry.timing
+        stage = PROBE.rstrip("-") if entry.stage.startswith(PROBE) else entry.stage
+        shared = "shared_from" in entry.timing
         seconds = entry.timing.get("seconds")
         yield from of("seconds", {stage: seconds})
         yield from of("took", {stage: entry.timing.get("took") if shared else seconds})
