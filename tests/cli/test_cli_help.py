@@ -48,6 +48,7 @@ FLAGS = {
     "--images": "INT",
     "--data": "PATH",
     "--steps": "INT",
+    "--probe-steps": "INT ...",
     "--width": "INT",
     "--sampling-steps": "INT",
     "--device": "DEVICE",
