@@ -4,6 +4,7 @@ from typing import NamedTuple
 import pytest
 
 from entropick.cli import main
+from entropick.features import Pixels
 
 STUDY = """
 name = "tiny"
@@ -67,3 +68,9 @@ def finished_once(tmp_path_factory):
 def finished(finished_once, tmp_path):
     """A copy of a finished study."""
     return shutil.copytree(finished_once, tmp_path / "finished")
+
+
+@pytest.fixture
+def dear_pixels(monkeypatch):
+    """Pixels whose features are kept, as those of an encoder are."""
+    monkeypatch.setattr(Pixels, "cheap", False)

@@ -88,7 +88,7 @@ def test_a_folder_of_an_entropick_without_ledgers_is_refused_in_one_line(cli, pl
 
 
 @commands
-def test_a_budget_ends_it_and_the_same_command_goes_on(cli, place, line, monkeypatch):
+def test_a_budget_ends_it_and_the_same_command_goes_on(cli, place, line, monkeypatch, dear_pixels):
     assert cli(*line[:-1], "undisturbed").code == 0
     ended = cli(*line, "--budget", "0s")
     assert ended.code == 75 and "budget" in ended.err and not list(Path("out").glob("*.csv"))
@@ -125,7 +125,7 @@ def test_conditions_judge_again_and_leave_what_was_measured(cli, place):
     assert judged[0] == measured and len(judged) == 2 and cli("verify", "out").code == 0
 
 
-def test_commands_share_what_they_extract(cli, place, monkeypatch):
+def test_commands_share_what_they_extract(cli, place, monkeypatch, dear_pixels):
     assert cli(*SELECT, "--work", "kept").code == 0 and not Path("out/work").exists()
     monkeypatch.setattr(reading, "read_image", None)
     assert cli(*SCORE[:-1], "scored", "--work", "kept").code == 0

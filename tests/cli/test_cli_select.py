@@ -237,7 +237,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     assert hashes(place / "out") == before
 
 
-def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypatch):
+def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypatch, dear_pixels):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     cli(*line)
     before = hashes(place / "out")
@@ -246,7 +246,7 @@ def test_a_missing_result_is_made_again_from_kept_features(cli, place, monkeypat
     assert cli(*line).code == 0 and hashes(place / "out") == before
 
 
-def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch):
+def test_interrupted_while_extracting_it_goes_on(cli, place, monkeypatch, dear_pixels):
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     monkeypatch.setattr(feature_cache, "_PART", 16)
     read, calls = reading.read_image, []
@@ -341,7 +341,7 @@ def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
     assert [row["path"] for row in manifest()] == [row["path"] for row in manifest("whole")]
 
 
-def test_colour_and_grey_files_are_compared_in_colour(cli, place):
+def test_colour_and_grey_files_are_compared_in_colour(cli, place, dear_pixels):
     Image.fromarray(np.full((8, 8, 4), 200, np.uint8)).save(place / "real" / "rgba.png")
     assert cli("select", "real=real", "--n", "10", "--out", "out").code == 0
     assert np.load(next((place / "out" / "work" / "features").rglob("*.npy"))).shape == (61, 192)
@@ -490,7 +490,7 @@ def test_hostile_file_and_folder_names(cli, place):
     assert len(ended.err.splitlines()) == 1 + len(HOSTILE)
 
 
-def test_links_that_lead_nowhere_are_unreadable_images_and_folders_are_none(cli, place):
+def test_links_that_lead_nowhere_are_unreadable_images_and_folders_are_none(cli, place, dear_pixels):
     (place / "real" / "gone.png").symlink_to("nowhere")
     (place / "real" / "loop.png").symlink_to("loop.png")
     (place / "real" / "folder.png").mkdir()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.features import Classifier, Features, Pixels
+from entropick.features import Classifier, Features, Pixels, parts, stream
 from entropick.features import cache as feature_cache
 from entropick.features.cache import FeatureCache, check_encoder
 from entropick.work import Work
@@ -43,15 +43,15 @@ class Seen(Work):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(feature_cache, "_PART", 32)
-    monkeypatch.setattr(feature_cache, "_BLOCK", 10)
+    monkeypatch.setattr(stream, "_BLOCK", 10)
     Dear.extracted.clear()
 
 
-def matrix(cache, *, encoder=None, content="c", work=None):
-    return cache.matrix(encoder or Dear(), content, IMAGES, work or Work(), "features")
+def matrix(cache, *, encoder=None, images=IMAGES, work=None):
+    return cache.matrix(encoder or Dear(), images, work or Work(), "features")
 
 
-def test_once_for_an_encoder_and_a_content(tmp_path):
+def test_once_for_an_encoder_and_an_image(tmp_path):
     cache, work = FeatureCache(tmp_path), Seen()
     first = matrix(cache, work=work)
     np.testing.assert_array_equal(first, IMAGES.reshape(100, -1).astype(np.float32))
@@ -60,7 +60,7 @@ def test_once_for_an_encoder_and_a_content(tmp_path):
     assert [step[0] for step in work.steps] == sorted(step[0] for step in work.steps)
     np.testing.assert_array_equal(matrix(FeatureCache(tmp_path)), first)
     assert sum(Dear.extracted) == 100
-    matrix(cache, content="other")
+    matrix(cache, images=255 - IMAGES)
     assert sum(Dear.extracted) == 200
     matrix(cache, encoder=Dear(weights="b"))
     assert sum(Dear.extracted) == 300
@@ -114,6 +114,57 @@ def test_a_damaged_part_is_made_again(tmp_path, damage):
 def test_nothing_is_kept_of_a_cheap_space(tmp_path):
     np.testing.assert_array_equal(matrix(FeatureCache(tmp_path), encoder=Pixels()), matrix(FeatureCache(tmp_path)))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_what_is_new_is_extracted(tmp_path):
+    """Whatever stands beside an image, and wherever it stands."""
+    cache = FeatureCache(tmp_path)
+    matrix(cache, images=IMAGES[:60])
+    one = np.full((1, 4, 4, 1), 7, np.uint8)
+    Dear.extracted.clear()
+    images = np.concatenate([IMAGES[59:30:-1], one, IMAGES[5:25]])
+    np.testing.assert_array_equal(matrix(cache, images=images), Pixels().extract(images))
+    assert sum(Dear.extracted) == 1
+
+
+def test_equal_images_are_extracted_once(tmp_path):
+    images = np.concatenate([IMAGES[:20], IMAGES[10:30], IMAGES[:5]])
+    np.testing.assert_array_equal(matrix(FeatureCache(tmp_path), images=images), Pixels().extract(images))
+    assert sum(Dear.extracted) == 30
+
+
+def test_images_that_come_one_by_one_do_not_become_as_many_files(tmp_path, monkeypatch):
+    cache, seen = FeatureCache(tmp_path), Dear()
+    for n in range(1, 101):
+        X = matrix(cache, images=IMAGES[:n])
+    np.testing.assert_array_equal(X, Pixels().extract(IMAGES))
+    assert sum(Dear.extracted) == 100 and len(list(tmp_path.rglob("*.npy"))) <= 100 // 32 + parts._LOOSE + 1
+    assert len(list(tmp_path.rglob("*.npy"))) == len(list(tmp_path.rglob("*.json")))
+    assert matrix(cache, encoder=seen).shape == (100, 16) and sum(Dear.extracted) == 100
+
+
+def test_killed_while_parts_are_put_together_nothing_is_lost(tmp_path, monkeypatch):
+    cache = FeatureCache(tmp_path)
+    for n in range(1, 9):
+        matrix(cache, images=IMAGES[:n])
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "_remove", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            matrix(cache, images=IMAGES[:9])
+    np.testing.assert_array_equal(matrix(cache), Pixels().extract(IMAGES))
+    assert sum(Dear.extracted) == 100
+    for n in range(100):
+        matrix(cache, images=255 - IMAGES[: n + 1])
+    kept = [len(np.load(path)) for path in tmp_path.rglob("*.npy")]
+    assert sum(kept) == 200, "rows that were there twice are there once"
+
+
+def test_images_of_another_size_have_parts_of_their_own(tmp_path):
+    cache, small = FeatureCache(tmp_path), IMAGES[:, :3]
+    for n in range(1, 20):
+        matrix(cache, images=IMAGES[:n])
+        np.testing.assert_array_equal(matrix(cache, images=small[:n]), Pixels().extract(small[:n]))
+    assert sum(Dear.extracted) == 38
 
 
 def in_another_process(folder, queue):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,6 +14,12 @@ from entropick import arrays
 from entropick.component import Component
 from entropick.errors import InputError
 from entropick.work import Arrays, State, Work
+
+Prepare = Callable[[arrays.Images], Any]
+"""One uint8 image ``(h, w, c)`` -> what goes on of it; called on several threads at once."""
+
+Extract = Callable[[Sequence[Any]], arrays.Features]
+"""What goes on of several images -> float32 ``(n, d)``."""
 
 
 @dataclass(kw_only=True)
@@ -49,6 +56,18 @@ class Features(Component, ABC):
         InputError
             For anything else.
         """
+
+    def in_two_steps(self) -> tuple[Prepare | None, Extract]:
+        """`extract` in two steps, so that images can be prepared one by one, on threads, ahead of what is slow.
+
+        A space that `has_resize` is given images of different sizes. None prepares nothing: images go on as they are.
+        """
+        return None, self._extract_each
+
+    def _extract_each(self, images: Sequence[arrays.Images]) -> arrays.Features:
+        if len({image.shape for image in images}) == 1:
+            return self.extract(np.stack(images))
+        return np.concatenate([self.extract(image[None]) for image in images])
 
     def identity(self) -> dict[str, Any]:
         """All that decides about the features besides the images, as plain data: what they are kept and shared by.

@@ -1,36 +1,33 @@
-"""Features kept on the disk by encoder and content, in parts, so that a repeat goes on where it was interrupted."""
+"""Features kept on the disk by encoder and image, so that only what is new is extracted.
+
+An image is known by its content: a file that is renamed is the same image, one that is mended is another.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
 from entropick.datasets.reading import read_array_file
-from entropick.errors import InputError, RunDamaged
+from entropick.errors import InputError
 from entropick.features.base import Features, LearnedFeatures
-from entropick.run.files import (
-    fingerprint,
-    hash_file,
-    read_content,
-    read_json,
-    write_content,
-    write_json,
-)
+from entropick.features.parts import Parts, Place
+from entropick.features.stream import ImageArray, Pictures, extract, stream
+from entropick.run.files import fingerprint, read_content, write_content
 from entropick.run.work_folder import waiting_lock
 from entropick.work import Work
 
-# Images kept together, and images between two signs of life.
-_PART, _BLOCK = 512, 64
+# Images kept together.
+_PART = 512
 
-Read = Callable[[range], tuple[Images | None, dict[int, str]]]
-"""Rows -> the images of those that are usable, None if there is none, and why the others are not."""
+Check = Callable[[Sequence[int]], None]
+"""May refuse rows that were read, before anything of them is kept."""
 
 
 @dataclass(frozen=True)
@@ -39,58 +36,56 @@ class FeatureCache:
 
     folder: Path
 
-    def matrix(
-        self,
-        encoder: Features,
-        content: str,
-        images: Images,
-        work: Work,
-        note: str,
-        check: Callable[[range], None] = lambda rows: None,
-    ) -> FeatureMatrix:
-        """Features of an array of images with this content hash; nothing is kept where extraction is cheap.
-
-        `check` may refuse rows that were read, before anything of them is kept.
-        """
-        n = len(images)
+    def matrix(self, encoder: Features, images: Images, work: Work, note: str) -> FeatureMatrix:
+        """Features of uint8 images ``(n, h, w, c)``, float32 ``(n, d)``; nothing is kept where extraction is cheap."""
         if encoder.cheap:
-            X = encoder.extract(images)
-            check(range(n))
-            return X
-        parts = self.parts(encoder, content, lambda rows: (images[rows.start : rows.stop], {}), n, work, note, check)
-        return np.concatenate([X for X, _ in parts])
+            return encoder.extract(images)
+        rows = Rows(len(images))
+        self.fill(rows.put, encoder, ImageArray(images), work, note)
+        return rows.matrix()
 
-    def parts(
-        self,
-        encoder: Features,
-        content: str,
-        read: Read,
-        n: int,
-        work: Work,
-        note: str,
-        check: Callable[[range], None] = lambda rows: None,
-    ) -> list[tuple[FeatureMatrix, dict[int, str]]]:
-        """Features of `n` images, part by part, each with the rows that have none and why; `read` gives the images.
+    def fill(
+        self, place: Place, encoder: Features, pictures: Pictures, work: Work, note: str, check: Check | None = None
+    ) -> dict[int, str]:
+        """Give `place` the features of all pictures that can be used, in no certain order; the others, and why not.
 
-        `check` may refuse rows that were read, before anything of them is kept.
+        What extraction costs less than to keep is not kept. Of the rest, each part is kept as soon as it is there.
         """
-        folder = self.folder / fingerprint({"encoder": encoder.identity(), "content": content})[:16]
-        found = []
-        with waiting_lock(folder / ".lock"):
-            for start in range(0, n, _PART):
-                rows = range(start, min(start + _PART, n))
-                path = folder / f"{start:09d}.npy"
-                if not _is_intact(path):
-                    images, problems = read(rows)
-                    X = _extract(encoder, images, rows.start, n, note, work)
-                    check(rows)
-                    _keep(path, X, problems)
-                    if work.due():
-                        work.save("features", {}, {})  # all is kept already: a moment at which the budget may end
-                work.progress(rows.stop, n, note)
-                problems = {int(row): reason for row, reason in read_json(_notes(path))["problems"].items()}
-                found.append((read_content(path), problems))
-        return found
+        check = check or (lambda rows: None)
+        if encoder.cheap:
+            return _fill_without_keeping(place, encoder, pictures, work, note, check)
+        n, problems = len(pictures), dict[int, str]()
+        keys = [pictures.key(row) for row in range(n)]
+        parts = Parts(self.folder / fingerprint({"encoder": encoder.identity()})[:16], _PART)
+        with parts.awaited(keys):
+            todo = parts.place(keys, place)
+            done = n - len(todo)
+            if done:
+                work.progress(done, n, note)
+            # Equal images are extracted once.
+            alike: dict[bytes | int, list[int]] = {}
+            for row in todo:
+                alike.setdefault(keys[row] or row, []).append(row)
+            groups = list(alike.values())
+            for start in range(0, len(groups), _PART):
+                part = groups[start : start + _PART]
+                rows = [group[0] for group in part]
+                found = extract(encoder, pictures.take(rows), work, done, n, note)
+                check(rows)
+                kept = [(at, key) for at, number in enumerate(found.rows) if (key := keys[rows[number]]) is not None]
+                if kept:
+                    parts.keep([key for _, key in kept], found.X[[at for at, _ in kept]])
+                twins = [(at, row) for at, number in enumerate(found.rows) for row in part[number]]
+                if twins:
+                    place([row for _, row in twins], found.X[[at for at, _ in twins]])
+                problems |= {row: reason for number, reason in found.problems.items() for row in part[number]}
+                if work.due():
+                    work.save("features", {}, {})  # all is kept already: a moment at which the budget may end
+                done += sum(map(len, part))
+                work.progress(done, n, note)
+            if groups:
+                parts.put_together()
+        return problems
 
     def taught(self, encoder: Features, work: Work) -> Features:
         """The encoder; one that learns from the images at its `path` learns now, or has what was kept of it."""
@@ -127,38 +122,47 @@ def lessons_of(encoder: LearnedFeatures) -> tuple[Images, Integers | None]:
     return read_array_file(Path(encoder.path))
 
 
-def _extract(encoder: Features, images: Images | None, first_row: int, n: int, note: str, work: Work) -> FeatureMatrix:
-    if images is None:
-        return np.empty((0, 0), np.float32)
-    X: FeatureMatrix = work.together(_extract_share, encoder, images, first_row, n, note)
-    return X
+class Rows:
+    """A float32 matrix of `n` rows that come in any order; made when the first do, and say how wide it is."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._X: FeatureMatrix | None = None
+
+    def put(self, rows: Sequence[int], X: FeatureMatrix) -> None:
+        """Take the features of some rows; InputError if they are not as wide as those before."""
+        if self._X is None:
+            self._X = np.empty((self._n, X.shape[1]), np.float32)
+        if X.shape[1] != self._X.shape[1]:
+            raise InputError(
+                f"features: expected as many of each image, got {self._X.shape[1]} of some and {X.shape[1]} of others. "
+                "Give images of one size."
+            )
+        self._X[rows] = X
+
+    def matrix(self, rows: Integers | None = None) -> FeatureMatrix:
+        """All rows, or those of these numbers, ascending; then no longer usable for anything else."""
+        assert self._X is not None, "no row came"
+        if rows is None or len(rows) == self._n:
+            return self._X
+        # In its own place: a copy might not fit beside it.
+        for start in range(0, len(rows), _PART):
+            block = rows[start : start + _PART]
+            self._X[start : start + len(block)] = self._X[block]
+        return self._X[: len(rows)]
 
 
-def _extract_share(
-    encoder: Features, images: Images, first_row: int, n: int, note: str, *, work: Work
-) -> FeatureMatrix:
-    """Features of all images; blocks are dealt to the processes in turn, for a row depends on its image alone."""
-    blocks = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
-    mine = []
-    for number in range(work.rank, len(blocks), work.n_processes):
-        mine.append(encoder.extract(blocks[number]))
-        work.progress(first_row + min((number + 1) * _BLOCK, len(images)), n, note)
-    dealt = work.gather(mine)
-    return np.concatenate([dealt[i % work.n_processes][i // work.n_processes] for i in range(len(blocks))])
-
-
-def _keep(path: Path, X: FeatureMatrix, problems: dict[int, str]) -> None:
-    record = write_content(path, X)
-    write_json(_notes(path), {"sha256": record.sha256, "problems": problems})
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        known: Any = read_json(_notes(path))
-        return bool(known["sha256"] == hash_file(path).sha256)
-    except (OSError, RunDamaged, TypeError, KeyError):
-        return False
-
-
-def _notes(path: Path) -> Path:
-    return path.with_suffix(".json")
+def _fill_without_keeping(
+    place: Place, encoder: Features, pictures: Pictures, work: Work, note: str, check: Check
+) -> dict[int, str]:
+    n, done, problems = len(pictures), 0, dict[int, str]()
+    for part in stream(encoder, pictures, range(n)):
+        check([*part.rows, *part.problems])
+        if part.rows:
+            place(part.rows, part.X)
+        problems |= part.problems
+        done += len(part.rows) + len(part.problems)
+        work.progress(done, n, note)
+        if work.due():
+            work.save("features", {}, {})  # a moment at which the budget may end; what was read is read again then
+    return problems

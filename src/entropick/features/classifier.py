@@ -128,7 +128,7 @@ class Classifier(LearnedFeatures):
                 optimizer.step()
                 work.progress(step, self.steps, "learning to classify")
             self.weights_ = {key: value.detach().numpy() for key, value in network.state_dict().items()}
-            scores = in_batches(lambda batch: network(_as_tensor(batch)), pixels[held_out], size=_EXTRACTED_TOGETHER)
+            scores = self._in_batches(network, pixels[held_out])
         self.accuracy_ = float(np.mean(scores.argmax(axis=1) == targets[held_out]))
         self.n_held_out_ = n_held_out
         return self
@@ -148,8 +148,11 @@ class Classifier(LearnedFeatures):
             raise InputError(f"classifier: learned from images of shape {self.shape_}, got {images.shape[1:]}.")
         network = _network(self.shape_, len(self.classes_), seed=0)
         network.load_state_dict(_tensors(self.weights_))
-        hidden = network[:-1]
-        return in_batches(lambda batch: hidden(_as_tensor(batch)), images, size=_EXTRACTED_TOGETHER)
+        return self._in_batches(network[:-1], images)
+
+    @staticmethod
+    def _in_batches(network: Any, images: arrays.Images) -> arrays.Features:
+        return in_batches(lambda batch: network(_as_tensor(np.stack(batch))), images, size=_EXTRACTED_TOGETHER)
 
     def summary(self) -> dict[str, Any]:
         """Share of held-out images that it classifies rightly, and their number."""

@@ -19,9 +19,8 @@ from entropick.features.network import (
     PROCESSOR,
     WEIGHTS,
     Checkpoint,
-    Forward,
+    Network,
     NetworkFeatures,
-    as_rgb,
     find_checkpoint,
 )
 
@@ -76,13 +75,13 @@ class DINOv2(NetworkFeatures):
         """As the size says, whatever the shape."""
         return _WIDTHS[self.size]
 
-    def load(self, device: Any) -> Forward:
+    def load(self, device: Any) -> Network:
         """The model and its processor."""
         folder = self._checkpoint().folder
         require("transformers", extra="dinov2", wanted_by=self.name)
         model, _ = _load_model(folder, device, who=self.name)
-        prepare = _prepared(_processor(folder), device)
-        return lambda images: model(pixel_values=prepare(images)).last_hidden_state[:, 0]
+        forward = lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0]  # noqa: E731
+        return Network(_prepared(_processor(folder)), forward)
 
     def _checkpoint(self) -> Checkpoint:
         arrays.check_choice(self.size, tuple(_WIDTHS), name="size")
@@ -147,14 +146,14 @@ class Encoder(NetworkFeatures):
         """A hash (hexadecimal) of weights, configuration and preprocessing."""
         return self._checkpoint().sha256()
 
-    def load(self, device: Any) -> Forward:
+    def load(self, device: Any) -> Network:
         """The model and its preprocessing."""
         checkpoint = self._checkpoint()
         library = self._library_of(checkpoint)
         self._require(library)
-        forward = {"timm": _timm, "transformers": _transformers}[library](checkpoint.folder, device, self.name)
-        _check_repeats(forward, self.name)
-        return forward
+        network = {"timm": _timm, "transformers": _transformers}[library](checkpoint.folder, device, self.name)
+        _check_repeats(network, device, self.name)
+        return network
 
     def _is_folder(self) -> bool:
         return Path(self.model).expanduser().is_dir()
@@ -199,9 +198,8 @@ class Encoder(NetworkFeatures):
         return require(library, extra=_EXTRAS[library], wanted_by=f"encoder {self.model}")
 
 
-def _timm(folder: Path, device: Any, who: str) -> Forward:
+def _timm(folder: Path, device: Any, who: str) -> Network:
     import timm
-    import torch
     from PIL import Image
 
     try:
@@ -212,23 +210,16 @@ def _timm(folder: Path, device: Any, who: str) -> Forward:
     transform: Callable[[Any], Any] = timm.data.create_transform(
         **timm.data.resolve_model_data_config(model), is_training=False
     )
-
-    def forward(images: arrays.Images) -> Any:
-        pixels = [transform(Image.fromarray(image)) for image in as_rgb(images)]
-        return model(torch.stack(pixels).to(device))
-
-    return forward
+    return Network(lambda image: transform(Image.fromarray(image)), model)
 
 
-def _transformers(folder: Path, device: Any, who: str) -> Forward:
+def _transformers(folder: Path, device: Any, who: str) -> Network:
     model, missing = _load_model(folder, device, who=who)
     has_pooler = not missing
     if missing and not all("pooler" in name for name in missing):
         raise InputError(f"{who}: expected weights for the whole model in {folder}, but {min(missing)} is missing.")
-    prepare = _prepared(_processor(folder), device)
 
-    def forward(images: arrays.Images) -> Any:
-        pixels = prepare(images)
+    def forward(pixels: Any) -> Any:
         if hasattr(model, "get_image_features"):
             return model.get_image_features(pixel_values=pixels).pooler_output
         found = model(pixel_values=pixels)
@@ -237,15 +228,16 @@ def _transformers(folder: Path, device: Any, who: str) -> Forward:
         tokens = found.last_hidden_state
         return tokens[:, 0] if tokens.ndim == 3 else tokens.mean(dim=(2, 3))
 
-    return forward
+    return Network(_prepared(_processor(folder)), forward)
 
 
-def _check_repeats(forward: Forward, who: str) -> None:
+def _check_repeats(network: Network, device: Any, who: str) -> None:
     import torch
 
-    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
-        same = torch.equal(forward(image), forward(image))
+        batch = network.prepare(image)[None].to(device)
+        same = torch.equal(network.forward(batch), network.forward(batch))
     if not same:
         raise InputError(f"{who}: expected the same features for the same image, but the model draws random numbers.")
 
@@ -273,13 +265,12 @@ def _processor(folder: Path) -> Any:
         return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
 
 
-def _prepared(processor: Any, device: Any) -> Callable[[arrays.Images], Any]:
-    """From uint8 images ``(b, h, w, c)`` to the pixels that a model takes."""
+def _prepared(processor: Any) -> Callable[[arrays.Images], Any]:
+    """From a uint8 image ``(h, w, 3)`` to the pixels that a model takes."""
 
-    def prepare(images: arrays.Images) -> Any:
+    def prepare(image: arrays.Images) -> Any:
         # Said, not guessed: an image of 3 rows, or of 3 columns, could be taken for channels first.
-        found = processor(images=list(as_rgb(images)), return_tensors="pt", input_data_format="channels_last")
-        return found["pixel_values"].to(device)
+        return processor(images=[image], return_tensors="pt", input_data_format="channels_last")["pixel_values"][0]
 
     return prepare
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
+from entropick import arrays
 from entropick.component import require
 from entropick.errors import InputError
-from entropick.features.network import Forward, NetworkFeatures, as_rgb, hash_of
+from entropick.features.network import Network, NetworkFeatures, hash_of
 
 _FILE = "weights-inception-2015-12-05-6726825d.pth"
 # Of the weights that TensorFlow's graph of 2015-12-05 was converted to; the file's name has its first digits.
 _ORIGINAL = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 _LAYER = "2048"
+_PACKAGE = "torch_fidelity"
 _ADVICE = (
     'Where there is a network, run\n  python -c "from torch_fidelity.feature_extractor_inceptionv3 import '
     "FeatureExtractorInceptionV3 as F; F('inception', ['2048'])\"\n"
@@ -65,7 +69,7 @@ class Inception(NetworkFeatures):
         """2048, whatever the shape."""
         return int(_LAYER)
 
-    def load(self, device: Any) -> Forward:
+    def load(self, device: Any) -> Network:
         """torch-fidelity's extractor."""
         import torch
 
@@ -82,7 +86,24 @@ class Inception(NetworkFeatures):
                 f"inception: expected torch-fidelity's weights in {file}, but {error}. {_ADVICE}"
             ) from error
         model = model.to(device)
-        return lambda images: model(torch.from_numpy(as_rgb(images)).permute(0, 3, 1, 2).to(device))[0]
+        resize = require(f"{_PACKAGE}.interpolate_compat_tensorflow", extra="fid", wanted_by="inception")
+        side = model.INPUT_IMAGE_SIZE
+
+        def prepare(image: arrays.Images) -> Any:
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(torch.float32)
+            return resize.interpolate_bilinear_2d_like_tensorflow1x(pixels, size=(side, side), align_corners=False)[0]
+
+        def forward(batch: Any) -> Any:
+            # The extractor takes bytes, of one size, and resizes them itself. These are resized, so they are put in
+            # where its first convolution begins, in the place of what it makes of the bytes.
+            bytes_of_one = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=batch.device)
+            ready = model.Conv2d_1a_3x3.register_forward_pre_hook(lambda module, given: ((batch - 128) / 128,))
+            try:
+                return model(bytes_of_one)[0]
+            finally:
+                ready.remove()
+
+        return Network(prepare, forward)
 
     def _file(self) -> Path:
         import torch
@@ -95,5 +116,5 @@ class Inception(NetworkFeatures):
 
 
 def _extractor() -> Any:
-    module = require("torch_fidelity.feature_extractor_inceptionv3", extra="fid", wanted_by="inception")
+    module = require(f"{_PACKAGE}.feature_extractor_inceptionv3", extra="fid", wanted_by="inception")
     return module.FeatureExtractorInceptionV3

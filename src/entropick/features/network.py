@@ -11,16 +11,16 @@ import functools
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from entropick import arrays
 from entropick.errors import InputError
-from entropick.features.base import Features
+from entropick.features.base import Extract, Features, Prepare
 from entropick.processes.hardware import usable_device
 from entropick.run.files import hash_file
 
@@ -29,21 +29,35 @@ PROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 # Rows per pass through the network. Every pass has exactly so many, the last one padded: kernels for matrices choose
-# their order of additions by shape, and the same image must give the same bits wherever it stands.
-_BATCH = {"cpu": 4, "cuda": 64}
+# their order of additions by shape, and the same image must give the same bits wherever it stands. 16 is where more
+# made two cores no faster that mattered (docs/benchmarks.md); 4 took twice as long per image.
+_BATCH = {"cpu": 16, "cuda": 64}
 # Networks that stay loaded; a loop that selects in one space and measures in two others needs three.
 _KEPT = 4
-_loaded: dict[str, Forward] = {}
+_loaded: dict[str, Network] = {}
 
-Forward = Callable[[arrays.Images], Any]
-"""uint8 images ``(b, h, w, 3)`` -> a torch tensor ``(b, d)``."""
+
+class Network(NamedTuple):
+    """A network on its device, and how one image is prepared for it.
+
+    Attributes
+    ----------
+    prepare
+        One uint8 image ``(h, w, 3)`` of any size -> a tensor in the main memory, of one shape for all images.
+    forward
+        A tensor ``(b, ...)`` of such on the device -> a tensor ``(b, d)``.
+    """
+
+    prepare: Callable[[arrays.Images], Any]
+    forward: Callable[[Any], Any]
 
 
 @dataclass(kw_only=True)
 class NetworkFeatures(Features, ABC):
-    """A network with fixed weights: a subclass gives `name`, `weights`, and `load`, the pass from pixels to features.
+    """A network with fixed weights: a subclass gives `name`, `weights`, and `load`, the way from pixels to features.
 
-    Grey images become RGB by repetition. All is computed in float32, also where TF32 or an autocast is on around it.
+    Grey images become RGB by repetition. All is computed in float32, also where TF32 or an autocast is on around it,
+    unless a subclass has another `precision`.
 
     Parameters
     ----------
@@ -64,8 +78,12 @@ class NetworkFeatures(Features, ABC):
         """A hash (hexadecimal) of the weights and all that comes with them; InputError if they are not there."""
 
     @abstractmethod
-    def load(self, device: Any) -> Forward:
+    def load(self, device: Any) -> Network:
         """Load the network onto the torch device."""
+
+    def autocast(self) -> str | None:
+        """The precision of matrix products, by its name in torch, where that is not float32."""
+        return None
 
     def identity(self) -> dict[str, Any]:
         """`describe`, and a hash of the weights."""
@@ -81,16 +99,48 @@ class NetworkFeatures(Features, ABC):
         MissingDependency
             A package is missing.
         """
+        images = arrays.check_images(images)
+        prepare, extract = self.in_two_steps()
+        size = _BATCH[usable_device(self.device)]
+        passes = (images[start : start + size] for start in range(0, len(images), size))
+        return np.concatenate([extract([prepare(image) for image in batch]) for batch in passes])
+
+    def in_two_steps(self) -> tuple[Prepare, Extract]:
+        """The model's own preprocessing, of an image of any size, and the passes through the network."""
         import torch
 
-        images = arrays.check_images(images)
         device = torch.device(usable_device(self.device))
-        forward = self._forward(device)
-        with _plain_float32(device):
-            X = in_batches(forward, images, size=_BATCH[device.type])
-        return arrays.check_features(X, name=f"features of {self.name}")
+        network = self._network(device)
 
-    def _forward(self, device: Any) -> Forward:
+        def prepare(image: arrays.Images) -> Any:
+            with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+                return network.prepare(as_rgb(image))
+
+        def extract(prepared: Sequence[Any]) -> arrays.Features:
+            shapes = {tuple(one.shape) for one in prepared}
+            if len(shapes) > 1:
+                listed = " and ".join(map(str, sorted(shapes)[:2]))
+                raise InputError(
+                    f"{self.name}: expected a model that brings all images to one size, but they came as {listed}. "
+                    "Give images of one size, or --resize."
+                )
+            with self._arithmetic(device):
+                forward = lambda batch: network.forward(torch.stack(batch).to(device))  # noqa: E731
+                X = in_batches(forward, prepared, size=_BATCH[device.type])
+            return arrays.check_features(X, name=f"features of {self.name}")
+
+        return prepare, extract
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """How many features an image has, whatever its shape ``(h, w, c)``."""
+        import torch
+
+        device = torch.device(usable_device(self.device))
+        network = self._network(device)
+        with self._arithmetic(device), torch.inference_mode():
+            return int(network.forward(network.prepare(np.zeros((8, 8, 3), np.uint8))[None].to(device)).shape[1])
+
+    def _network(self, device: Any) -> Network:
         key = json.dumps([type(self).__qualname__, self.identity(), str(device)])
         if key not in _loaded:
             while len(_loaded) >= _KEPT:
@@ -98,39 +148,40 @@ class NetworkFeatures(Features, ABC):
             _loaded[key] = self.load(device)
         return _loaded[key]
 
+    @contextlib.contextmanager
+    def _arithmetic(self, device: Any) -> Iterator[None]:
+        """No TF32, no autocast but the space's own, and convolutions by the same algorithm every time."""
+        import torch
 
-def in_batches(forward: Forward, images: arrays.Images, *, size: int) -> arrays.Features:
-    """All rows of `forward`, in passes of exactly `size` images; the last one is filled up with its last image."""
+        before, precision = torch.get_float32_matmul_precision(), self.autocast()
+        torch.set_float32_matmul_precision("highest")
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        dtype = None if precision is None else getattr(torch, precision)
+        try:
+            with exact, torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+
+def in_batches(
+    forward: Callable[[list[Any]], Any], items: Sequence[Any] | arrays.Images, *, size: int
+) -> arrays.Features:
+    """All rows of `forward`, in passes of exactly `size` items; the last one is filled up with its last."""
     import torch
 
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(images), size):
-            batch = images[start : start + size]
-            fill = np.repeat(batch[-1:], size - len(batch), axis=0)
-            rows = forward(np.concatenate([batch, fill]))
+        for start in range(0, len(items), size):
+            batch = list(items[start : start + size])
+            rows = forward(batch + batch[-1:] * (size - len(batch)))
             parts.append(rows[: len(batch)].to("cpu", torch.float32).numpy())
     return np.concatenate(parts)
 
 
-def as_rgb(images: arrays.Images) -> arrays.Images:
-    """Grey images with their channel three times, others as they are."""
-    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
-
-
-@contextlib.contextmanager
-def _plain_float32(device: Any) -> Iterator[None]:
-    """No TF32, no autocast, and convolutions by the same algorithm every time."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    try:
-        with exact, torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def as_rgb(image: arrays.Images) -> arrays.Images:
+    """A grey image with its channel three times, another as it is."""
+    return image if image.shape[-1] == 3 else np.repeat(image, 3, axis=-1)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class Pool:
         for source in np.unique(self.source).tolist():
             if (known := self.emitted.get(source)) is None:
                 continue
-            whole = kept.matrix(space, known.sha256, known.images, work, f"{space.name} of iteration {source}")
+            whole = kept.matrix(space, known.images, work, f"{space.name} of iteration {source}")
             X = np.empty((len(self), whole.shape[1]), np.float32) if X is None else X
             rows = (self.source == source) & (self.row < len(known.images))
             X[rows] = whole[self.row[rows]]

@@ -483,5 +483,4 @@ def _real(given: Given) -> Pool:
 
 
 def _reference(given: Given, space: Features, kept: FeatureCache, work: Work) -> FeatureMatrix:
-    images, sha256 = given.load("reference"), given.sha256("reference")
-    return kept.matrix(space, sha256, images, work, f"{space.name} of the reference")
+    return kept.matrix(space, given.load("reference"), work, f"{space.name} of the reference")

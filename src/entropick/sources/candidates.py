@@ -17,16 +17,19 @@ from entropick.arrays import Integers
 from entropick.datasets import reading
 from entropick.datasets.reading import Head
 from entropick.errors import InputError
-from entropick.features.cache import FeatureCache, Read, check_encoder
-from entropick.run.files import fingerprint, hash_file
+from entropick.features.cache import FeatureCache, Rows, check_encoder
+from entropick.features.stream import ImageArray, ImageFiles, Pictures
+from entropick.processes.ahead import ahead
+from entropick.run.files import hash_file
 from entropick.sources.embeddings import as_features, open_embeddings, rows_of_files
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
 
 # Names that are told at most.
 _LISTED = 10
-# Where fewer files than this share have one size, none is the odd one, and cheap spaces compare at this size.
-_USUAL, _SIDE = 0.9, 32
+# Where fewer files than this share have one size, none is the odd one; where it has more pixels than so many, no two
+# images are alike in them. Then spaces that need one size compare at this one.
+_USUAL, _MOST_PIXELS, _SIDE = 0.9, 1 << 20, 32
 
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
@@ -62,11 +65,11 @@ class Survey:
     Attributes
     ----------
     shape
-        ``(h, w, c)`` of the images to compare; None if the sizes do not matter.
+        ``(h, w, c)`` of the images to compare in spaces that need one size; None if no space does.
     problems
         Of each source, in order: row -> why its file cannot be used.
     side
-        To which height and width images are brought; None where they are of one size as they are.
+        To which height and width images are brought for spaces that need one size; None where they have one.
     n_frames
         Of each source, in order: row -> how many frames or pages its file has, where there are several.
     """
@@ -78,7 +81,7 @@ class Survey:
 
     @property
     def mode(self) -> str:
-        """How `entropick.datasets.reading.read_image` should convert files."""
+        """How `entropick.datasets.reading.read_image` should convert files for spaces that need one size."""
         return "grey" if self.shape is not None and self.shape[-1] == 1 else "rgb"
 
 
@@ -98,7 +101,8 @@ class Space:
     columns
         Of a parquet file, the columns that are features, see `entropick.sources.embeddings.open_embeddings`.
     resize
-        To which height and width images are brought for the encoder; None only does it where sizes differ widely.
+        To which height and width images are brought for the encoder; None only does it where the encoder needs one size
+        and they have many, or are large.
     embedded, content, problems, notes
         Once the file is `opened`: a row for each image, its hash, of each source which rows cannot be used and why, and
         what is worth a line.
@@ -194,7 +198,7 @@ class Space:
         """The number of features, before there are any."""
         if self.encoder is not None:
             # An encoder that takes images of every size makes as many features of a small one.
-            return self.encoder.width(shape or (8, 8, 3))
+            return self.encoder.width((8, 8, 3) if self.encoder.has_resize else shape or (8, 8, 3))
         matrix = sources[0].array if self.embedded is None else self.embedded
         assert matrix is not None
         return int(matrix.shape[1])
@@ -202,10 +206,14 @@ class Space:
 
 @dataclass(frozen=True)
 class Contents:
-    """Sources beside the hashes of what they held when they were looked at, and the opened spaces to compare in."""
+    """Sources beside the hashes of what they held when they were looked at, and the opened spaces to compare in.
+
+    `hashes` are of whole sources, `images` of each file of each source, or None where it could not be read.
+    """
 
     sources: Sequence[Source]
     hashes: Sequence[str]
+    images: Sequence[Sequence[bytes | None]]
     spaces: Sequence[Space]
     states: Mapping[Path, tuple[int, int] | None]
 
@@ -218,7 +226,7 @@ class Contents:
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
         hashes = [source.content_hash(of) for source, of in zip(sources, images, strict=True)]
-        return cls(sources, hashes, opened, states)
+        return cls(sources, hashes, images, opened, states)
 
     def check_unchanged(self, paths: Iterable[Path]) -> None:
         """Raise InputError if one of these files is not as it was when it was hashed."""
@@ -233,10 +241,9 @@ class Contents:
         """What can be used; image files are looked at only where an encoder needs their pixels."""
         found = Survey(None, tuple({} for _ in self.sources))
         if encoders := [space.encoder for space in self.spaces if space.encoder is not None]:
-            # What an encoder would see of 32 x 32 pixels is not what it was made for.
-            side = None if any(encoder.has_resize for encoder in encoders) else _SIDE
             asked = next((space.resize for space in self.spaces if space.resize is not None), None)
-            found = survey(self.sources, one_size=True, work=work, resize=asked, where_mixed=side)
+            one_size = not all(encoder.has_resize for encoder in encoders)
+            found = survey(self.sources, one_size=one_size, work=work, resize=asked)
         known = [[source.problems for source in self.sources], *(space.problems for space in self.spaces)]
         for of_sources in known:
             for problems, more in zip(found.problems, of_sources, strict=False):
@@ -267,31 +274,40 @@ class Contents:
         kept = FeatureCache(cache)
         encoder = kept.taught(space.encoder, work)
         problems = tuple(dict(known) for known in found.problems)
-        parts: list[arrays.Features] = []
-        for source, content, bad in zip(self.sources, self.hashes, problems, strict=True):
-            note = f"features of {source.name}"
-            if found.side is not None:
-                content = fingerprint({"content": content, "side": found.side})
-            if source.array is not None:
-                images = source.array if found.side is None else reading.resized(source.array, found.side)
-                parts.append(kept.matrix(encoder, content, images, work, note, partial(self._check_rows, source)))
-                continue
-            content = fingerprint({"content": content, "shape": list(found.shape or ())})
-            read, check = _decoder(source, found, dict(bad)), partial(self._check_rows, source)
-            for X, undecoded in kept.parts(encoder, content, read, len(source), work, note, check):
-                parts.append(X)
-                bad.update(undecoded)
-        return _align(self.sources, [part for part in parts if len(part)], problems)
+        matrix, start = Rows(sum(map(len, self.sources))), 0
+        for number, (source, bad) in enumerate(zip(self.sources, problems, strict=True)):
+            rows = np.flatnonzero(_usable(source, bad))
+            pictures = self._pictures(number, space, found).take(rows.tolist())
 
-    def _check_rows(self, source: Source, rows: range) -> None:
-        self.check_unchanged([source.files[row] for row in rows] if source.files else [source.path])
+            def put(of: Sequence[int], X: arrays.Features, at: Integers = rows + start) -> None:
+                matrix.put(at[of].tolist(), X)
+
+            def check(of: Iterable[int], source: Source = source, rows: Integers = rows) -> None:
+                self.check_unchanged([source.files[rows[row]] for row in of] if source.files else [source.path])
+
+            undecoded = kept.fill(put, encoder, pictures, work, f"features of {source.name}", check)
+            bad.update({int(rows[row]): reason for row, reason in undecoded.items()})
+            start += len(source)
+        good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(self.sources, problems, strict=True)]))
+        return _align(self.sources, [matrix.matrix(good)] if len(good) else [], problems)
+
+    def _pictures(self, number: int, space: Space, found: Survey) -> Pictures:
+        """The images of a source as a space takes them: those that have a resize of their own, as they are."""
+        source, images = self.sources[number], self.images[number]
+        assert space.encoder is not None
+        has_resize = space.encoder.has_resize
+        side, mode = (space.resize, "rgb") if has_resize else (found.side, found.mode)
+        if source.array is not None:
+            return ImageArray(source.array, side)
+        return ImageFiles(source.files, images, mode, side)
 
     def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
         """The candidates of each source, by its name."""
         start, parts = 0, {}
-        for source, content, problems in zip(self.sources, self.hashes, found.problems, strict=True):
+        columns = zip(self.sources, self.hashes, self.images, found.problems, strict=True)
+        for source, content, images, problems in columns:
             rows = None if space.embedded is None else space.embedded[start : start + len(source)]
-            alone = Contents([source], [content], (), self.states)
+            alone = Contents([source], [content], [images], (), self.states)
             of_source = Survey(found.shape, (problems,), found.side)
             parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
             start += len(source)
@@ -307,17 +323,11 @@ def _state(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def survey(
-    sources: Sequence[Source],
-    *,
-    one_size: bool,
-    work: Work,
-    resize: int | None = None,
-    where_mixed: int | None = None,
-) -> Survey:
+def survey(sources: Sequence[Source], *, one_size: bool, work: Work, resize: int | None = None) -> Survey:
     """Look at the head of every image file; with `one_size`, those of an unusual size are problems.
 
-    With `resize` none is; with `where_mixed`, images are brought to that size where too few have the usual one.
+    With `resize` none is; nor where too few have the usual size, or that is very large: then they are brought to a
+    small one.
 
     Raises
     ------
@@ -328,18 +338,22 @@ def survey(
     problems: tuple[dict[int, str], ...] = tuple({} for _ in sources)
     for source, known in zip(sources, problems, strict=True):
         heads.append({})
-        for row, file in enumerate(source.files):
-            try:
-                heads[-1][row] = reading.image_head(file)
-            except InputError as error:
-                known[row] = str(error)
+        for row, head in enumerate(ahead(_head_or_reason, source.files)):
+            if isinstance(head, str):
+                known[row] = head
+            else:
+                heads[-1][row] = head
             work.progress(row + 1, len(source.files), f"looking at {source.name}")
     n_frames = tuple({row: head.n_frames for row, head in of.items() if head.n_frames > 1} for of in heads)
     if not one_size:
-        return Survey(None, problems, n_frames=n_frames)
+        return Survey(None, problems, resize, n_frames)
     sizes = Counter(head.size for of in heads for head in of.values())
-    if resize is None and sizes and sizes.most_common(1)[0][1] < _USUAL * sizes.total():
-        resize = where_mixed
+    if resize is None:
+        usual = [source.array.shape[1:3] for source in sources if source.array is not None]
+        usual += [size for size, _ in sizes.most_common(1)]
+        is_mixed = bool(sizes) and sizes.most_common(1)[0][1] < _USUAL * sizes.total()
+        if is_mixed or any(height * width > _MOST_PIXELS for height, width in usual):
+            resize = _SIDE
     if resize is not None and (sizes or any(source.array is not None for source in sources)):
         is_grey = all(head.is_grey for of in heads for head in of.values())
         is_grey &= all(source.array is None or source.array.shape[-1] == 1 for source in sources)
@@ -354,6 +368,13 @@ def survey(
     return Survey(shape, problems, n_frames=n_frames)
 
 
+def _head_or_reason(file: Path) -> Head | str:
+    try:
+        return reading.image_head(file)
+    except InputError as error:
+        return str(error)
+
+
 def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, work: Work) -> None:
     """Raise InputError if the survey found image files that cannot be used, unless they are to be skipped.
 
@@ -362,11 +383,21 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
     problems = [dict(known) for known in found.problems]
     if found.shape is not None and any(problems) and not skip_bad:
         for source, known in zip(sources, problems, strict=True):
-            read = _decoder(source, found, dict(known))
-            for row in range(len(source.files)):
-                known.update(read(range(row, row + 1))[1])
-                work.progress(row + 1, len(source.files), f"looking for others in {source.name}")
+            rows = [row for row in range(len(source.files)) if row not in known]
+            read = partial(_reason, source.files, found)
+            for done, (row, reason) in enumerate(zip(rows, ahead(read, rows), strict=True), start=1):
+                known.update({row: reason} if reason else {})
+                work.progress(done, len(rows), f"looking for others in {source.name}")
     check_problems(sources, problems, skip_bad=skip_bad)
+
+
+def _reason(files: Sequence[Path], looks: Survey, row: int) -> str:
+    """Why a file does not decode; empty if it does."""
+    try:
+        reading.read_image(files[row], mode=looks.mode, side=looks.side)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
@@ -447,22 +478,6 @@ def _described(source: Source, usable: Sequence[Head]) -> str:
     height, width = _usual_size(usable)
     colour = "" if all(head.is_grey for head in usable) else " in colour"
     return f"mostly {width}x{height} pixels{colour}"
-
-
-def _decoder(source: Source, looks: Survey, known: Mapping[int, str]) -> Read:
-    """How to read a folder's images: those of rows in `known` are left out, what does not decode is told."""
-
-    def read(rows: range) -> tuple[arrays.Images | None, dict[int, str]]:
-        images, found = [], {}
-        for row in rows:
-            if row not in known:
-                try:
-                    images.append(reading.read_image(source.files[row], mode=looks.mode, side=looks.side))
-                except InputError as error:
-                    found[row] = str(error)
-        return (np.stack(images) if images else None), found
-
-    return read
 
 
 def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:

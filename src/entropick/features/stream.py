@@ -1,0 +1,205 @@
+"""Images on their way through a feature space: read and prepared on threads ahead of it, in order, a few at a time.
+
+However many there are and however large, no more of them is in memory than what is under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from entropick.arrays import Features as FeatureMatrix
+from entropick.arrays import Images
+from entropick.datasets import reading
+from entropick.errors import InputError
+from entropick.features.base import Features, Prepare
+from entropick.processes.ahead import ahead
+from entropick.work import Work
+
+# Images extracted at once, of which prepared ones may wait beside them, and the most bytes of these.
+_BLOCK, _BLOCK_BYTES = 64, 64 << 20
+
+
+class Pictures(Protocol):
+    """Images that can be read one by one, on any thread and in another process. Rows are given ascending."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Those of these rows, in their order."""
+
+    def key(self, row: int) -> bytes | None:
+        """What an image is known by, 32 bytes, equal for equal pixels alone; None where nothing is known."""
+
+    def image(self, row: int) -> Images:
+        """uint8 ``(h, w, c)``; InputError, with the reason, if it cannot be used."""
+
+
+@dataclass(frozen=True)
+class ImageArray:
+    """uint8 images ``(n, h, w, c)``, each brought to `side` x `side` unless that is None; see `reading.resized`."""
+
+    images: Images
+    side: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """See `Pictures`."""
+        # Neighbours are not copied.
+        are_neighbors = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
+        images = self.images[rows[0] : rows[-1] + 1] if are_neighbors else self.images[np.asarray(rows, np.int64)]
+        return replace(self, images=images)
+
+    def key(self, row: int) -> bytes:
+        """See `Pictures`."""
+        image = np.ascontiguousarray(self.images[row])
+        return _key(f"pixels {image.shape} {self.side}", image.data)
+
+    def image(self, row: int) -> Images:
+        """See `Pictures`."""
+        one = self.images[row : row + 1]
+        image: Images = (one if self.side is None else reading.resized(one, self.side))[0]
+        return image
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files, read as `reading.read_image` does with `mode` and `side`.
+
+    `contents` are their hashes, `reading.hash_image` of each, or None of one that could not be read.
+    """
+
+    files: Sequence[Any]
+    contents: Sequence[bytes | None]
+    mode: str
+    side: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """See `Pictures`."""
+        files, contents = [self.files[row] for row in rows], [self.contents[row] for row in rows]
+        return replace(self, files=files, contents=contents)
+
+    def key(self, row: int) -> bytes | None:
+        """See `Pictures`."""
+        content = self.contents[row]
+        return None if content is None else _key(f"file {reading.READING} {self.mode} {self.side}", content)
+
+    def image(self, row: int) -> Images:
+        """See `Pictures`."""
+        pixels = reading.read_image(self.files[row], mode=self.mode, side=self.side)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _key(how: str, content: Any) -> bytes:
+    digest = hashlib.sha256(f"{how}\0".encode())
+    digest.update(content)
+    return digest.digest()
+
+
+class Extracted(NamedTuple):
+    """Features of some pictures.
+
+    Attributes
+    ----------
+    rows
+        Of which pictures, ascending.
+    X
+        float32 ``(len(rows), d)``.
+    problems
+        Why others that were tried have none, by row.
+    """
+
+    rows: list[int]
+    X: FeatureMatrix
+    problems: dict[int, str]
+
+
+def stream(encoder: Features, pictures: Pictures, rows: Sequence[int]) -> Iterator[Extracted]:
+    """The features of these rows, ascending, a block at a time."""
+    prepare, extract = encoder.in_two_steps()
+    if prepare is None and isinstance(pictures, ImageArray) and pictures.side is None:
+        # What is in memory as it is to be needs no thread.
+        per_block = min(_BLOCK, max(1, _BLOCK_BYTES // max(1, pictures.images[:1].nbytes)))
+        for start in range(0, len(rows), per_block):
+            block = rows[start : start + per_block]
+            yield Extracted(list(block), encoder.extract(pictures.take(block).images), {})
+        return
+    for prepared in _blocks(prepare, pictures, rows):
+        usable = {row: one for row, one in prepared.items() if not isinstance(one, str)}
+        problems = {row: one for row, one in prepared.items() if isinstance(one, str)}
+        X = extract(list(usable.values())) if usable else np.empty((0, 0), np.float32)
+        yield Extracted(list(usable), X, problems)
+
+
+def extract(encoder: Features, pictures: Pictures, work: Work, first: int, n: int, note: str) -> Extracted:
+    """The features of all the pictures, shared by the processes that can be had.
+
+    They are some of `n`, and `first` of these are done: that is what is reported.
+    """
+    found: Extracted = work.together(_extract_share, encoder, pictures, first, n, note)
+    return found
+
+
+def _extract_share(encoder: Features, pictures: Pictures, first: int, n: int, note: str, *, work: Work) -> Extracted:
+    """Blocks are dealt to the processes in turn, for a row depends on its image alone."""
+    blocks = range(work.rank * _BLOCK, len(pictures), work.n_processes * _BLOCK)
+    mine = [row for start in blocks for row in range(start, min(start + _BLOCK, len(pictures)))]
+    parts: list[Extracted] = []
+    for part in stream(encoder, pictures, mine):
+        parts.append(part)
+        done = max([*part.rows, *part.problems]) + 1
+        work.progress(first + done, n, note)
+    dealt = [part for of_one in work.gather(parts) for part in of_one]
+    problems = {row: reason for part in dealt for row, reason in part.problems.items()}
+    filled = [part for part in dealt if part.rows]
+    if not filled:
+        return Extracted([], np.empty((0, 0), np.float32), problems)
+    order = np.argsort([row for part in filled for row in part.rows])
+    rows = np.array([row for part in filled for row in part.rows])[order]
+    return Extracted(rows.tolist(), np.concatenate([part.X for part in filled])[order], problems)
+
+
+def _blocks(prepare: Prepare | None, pictures: Pictures, rows: Sequence[int]) -> Iterator[dict[int, Any]]:
+    """Prepared images by row, as many as are extracted at once; in the place of an unusable one, the reason."""
+    block: dict[int, Any] = {}
+    n_bytes = 0
+    made = ahead(partial(_prepared, prepare, pictures), rows, room=_room)
+    for row, one in zip(rows, made, strict=True):
+        block[row] = one
+        n_bytes += _nbytes(one)
+        if len(block) == _BLOCK or n_bytes >= _BLOCK_BYTES:
+            yield block
+            block, n_bytes = {}, 0
+    if block:
+        yield block
+
+
+def _prepared(prepare: Prepare | None, pictures: Pictures, row: int) -> Any:
+    try:
+        image = pictures.image(row)
+        return image if prepare is None else prepare(image)
+    except InputError as error:
+        return str(error)
+    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        # One image that no resize can handle, such as a line of pixels, must not end a night's work.
+        return f"cannot be prepared ({error})"
+
+
+def _room(one: Any) -> int:
+    """How many may wait beside it; what an unusable image says nothing about."""
+    return 0 if isinstance(one, str) else min(_BLOCK, _BLOCK_BYTES // max(1, _nbytes(one)))
+
+
+def _nbytes(one: Any) -> int:
+    return int(getattr(one, "nbytes", 0))
