@@ -23,9 +23,9 @@ from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_numb
 class Select(FilesFlags):
     """Choose a diverse subset of images or embeddings.
 
-    Writes manifest.parquet and manifest.csv, selection.json and contact sheets
-    into DIR. The same command resumes; a random choice of the same size is
-    always measured beside the selection.
+    Writes manifest.parquet and manifest.csv, selection.json, a page to look at
+    and lists for other tools into DIR. The same command resumes; a random choice
+    of the same size is always measured beside the selection.
     """
 
     sources: Annotated[
@@ -180,7 +180,11 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
         console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
         console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
+    found = result["duplicates"]
+    if repeats := found["rows"] - found["groups"]:
+        console.print(f"{repeats:,} rows of the pool repeat others: {out / 'duplicates.csv'}")
     console.print(f"manifest: {out / 'manifest.csv'}")
+    console.print(f"page: {out / 'selection.html'}")
 
 
 def _number(value: float | None) -> str:

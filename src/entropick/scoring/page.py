@@ -10,18 +10,14 @@ import altair as alt
 
 from entropick.page import words
 from entropick.page.document import render
-from entropick.page.drawing import PAGE_INK, data_uri, specification
+from entropick.page.drawing import PAGE_INK, specification
 from entropick.page.words import number, percent
 from entropick.scoring.verdict import judge, meaning, notes
-from entropick.sources import Source, encoded, fitted, readable
+from entropick.sources import Picture, Source, picture
 
 # Told apart with any colour vision, legible on light and dark.
 GENERATED_COLOR, REFERENCE_COLOR = "#D55E00", "#0072B2"
 _SETS = {"generated": "generated", "reference": "fresh real images"}
-# Larger pictures are reduced to this side.
-_SIDE = 160
-# Up to this side, pictures are enlarged in the page with their pixels as squares, and stored without loss.
-_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -32,16 +28,6 @@ class MeasureRow:
     label: str
     explained: str
     values: list[tuple[str, float | None, Sequence[float] | None, str]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture: its short name, its path, its data; `uri` is None where it cannot be read, or is no picture."""
-
-    name: str
-    path: str
-    uri: str | None
-    is_small: bool
 
 
 @dataclass(frozen=True)
@@ -120,31 +106,13 @@ def _pairs(nearest: Mapping[str, Sequence[Any]], generated: Source, training: So
         Pair(
             distance=distance,
             kind="exact copy" if distance == 0 else "near copy" if near_copy else "",
-            generated=_picture(generated, row, path),
-            training=_picture(training, training_row, training_path),
+            generated=picture(generated, row, path),
+            training=picture(training, training_row, training_path),
         )
         for distance, near_copy, row, path, training_row, training_path in zip(
             *(nearest[name] for name in columns), strict=True
         )
     ]
-
-
-def _picture(source: Source, row: int, path: str) -> Picture:
-    name = f"row {row:,}"
-    if source.kind == "folder":
-        name = readable(str(source.files[row].relative_to(source.path)))
-    if source.kind == "embeddings":
-        return Picture(name, path, None, False)
-    try:
-        picture = source.picture(row)
-    except Exception:
-        # A file that has gone since: the numbers stand without it.
-        return Picture(name, path, None, False)
-    if max(picture.size) > _SIDE:
-        picture = fitted(picture, _SIDE)
-    if max(picture.size) <= _SMALL:
-        return Picture(name, path, data_uri("png", encoded(picture, "PNG")), True)
-    return Picture(name, path, data_uri("jpeg", encoded(picture, "JPEG", quality=85)), False)
 
 
 def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:

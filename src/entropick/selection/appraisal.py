@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, check_features
@@ -27,7 +28,8 @@ class Measures:
     covering_radius
         The largest distance of any row of the pool to its nearest chosen row; small is good.
     min_distance
-        The smallest distance between two chosen rows; large is good. None if there is only one.
+        The smallest distance between two chosen rows, those left out that were both picked already; large is good. None
+        if there is only one.
     knn_entropy
         In nats, see `entropick.metrics.knn_entropy`; None where it is not finite or cannot be estimated.
     duplicate_share
@@ -137,13 +139,14 @@ def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0, control
             f"{int(selector.indices_.max())}."
         )
     chosen = _measured(features, selector)
+    certificate = _certificate(_finite(selector.min_distance_), chosen.covering_radius, selector)
     return Appraisal(
         n_pool=len(features),
         n_samples=len(selector.indices_),
         selection=chosen,
         control=_measured(features, control or random_control(selector, features, seed=control_seed)),
         control_seed=control_seed,
-        certificate=_certificate(chosen, selector),
+        certificate=certificate,
     )
 
 
@@ -166,20 +169,21 @@ def _measured(X: Features, selector: Selector) -> Measures:
     radius = vars(selector).get("covering_radius_")
     radius = float(nearest_neighbors(X, points).distances.max() if radius is None else radius)
     entropy = knn_entropy(points) if len(points) > 1 else math.inf
-    return Measures(radius, _finite(selector.min_distance_), _finite(entropy), duplicate_share(points))
+    # How far apart rows are that were picked already is no merit of the choice.
+    n_initial = 0 if selector.initial is None else np.size(selector.initial)
+    nearest = float(selector.distances_[n_initial:].min(initial=math.inf))
+    return Measures(radius, _finite(nearest), _finite(entropy), duplicate_share(points))
 
 
-def _certificate(chosen: Measures, selector: Selector) -> Certificate:
-    apart = math.inf if chosen.min_distance is None else chosen.min_distance
-    least = min(apart, chosen.covering_radius) / 2
-    factor = chosen.covering_radius / least if least > 0 else None
+def _certificate(min_distance: float | None, radius: float, selector: Selector) -> Certificate:
+    apart = math.inf if min_distance is None else min_distance
+    least = min(apart, radius) / 2
+    factor = radius / least if least > 0 else None
     threshold = vars(selector).get("threshold_")
     if threshold is None:
         return Certificate(least, factor)
     within = threshold / float(selector.get_params()["decay"])
-    return Certificate(
-        least, factor, threshold, apart > threshold, within if chosen.covering_radius <= within else None
-    )
+    return Certificate(least, factor, threshold, apart > threshold, within if radius <= within else None)
 
 
 def _finite(value: float) -> float | None:

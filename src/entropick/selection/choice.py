@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick import features
-from entropick.arrays import Integers
+from entropick.arrays import Floats, Integers
 from entropick.errors import DuplicateWarning, InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
+from entropick.random_stream import RandomStream
 from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
 from entropick.selection.appraisal import appraise, random_control
+from entropick.selection.duplicates import find_duplicates
+from entropick.selection.overview import overview
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED, even_shares, owed_rows
 from entropick.sources import (
@@ -47,7 +50,8 @@ from entropick.work import Work
 # The stages: what is chosen and measured, and all that is written for people and other programs.
 _SELECT, _PRESENT = "select", "present"
 # What the first leaves to the second.
-_PICKS, _FOUND = "select/picks.parquet", "select/found.json"
+_PICKS, _FOUND, _OVERVIEW = "select/picks.parquet", "select/found.json", "select/overview.json"
+_DUPLICATES = "select/duplicates.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +163,8 @@ class Choice(FilesCommand):
         compute = partial(_choose, found=found, cache=run.work / "features", say=say)
         chosen = run.stage(0, _SELECT, Inputs(settings=settings), compute)
         shown = {"contents": contents, "config": config, "bases": output.bases(self.sources)}
-        inputs = Inputs(settings=shown, files={"picks": (chosen, _PICKS), "found": (chosen, _FOUND)})
+        names = {"picks": _PICKS, "found": _FOUND, "overview": _OVERVIEW, "duplicates": _DUPLICATES}
+        inputs = Inputs(settings=shown, files={name: (chosen, file) for name, file in names.items()})
         return run.stage(0, _PRESENT, inputs, partial(_present, out=run.folder, say=say), may_change=True)
 
     def _rule(self) -> Selector:
@@ -250,38 +255,48 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, say:
     say("measuring the choice beside a random one")
     control = random_control(rule, X, seed=given["seed"])
     appraisal = appraise(rule, X, control_seed=given["seed"], control=control).summary()
-    n_given = int(np.count_nonzero(is_given))
+    n_given, seed = int(np.count_nonzero(is_given)), given["seed"]
     chosen = kept[rule.indices_]
-    fates = {"given": chosen[:n_given], "set_aside": aside, "chosen": chosen[n_given:]}
+    fates = {"given": chosen[:n_given], "set aside": aside, "chosen": chosen[n_given:]}
+    say("looking for duplicates in the pool")
+    repeats = find_duplicates(candidates.X, chosen, RandomStream(seed, stage="duplicates").rng(), work.part("repeats"))
     values = {
         **appraisal,
         "n_distinct": rule.n_distinct_,
         "n_given": n_given,
         "guard": guarding,
+        "duplicates": repeats.summary(),
         "sources": _counts(sources, candidates, fates, with_given=bool(given["given"])),
         "classes": _class_counts(sources, candidates, is_given, fates["chosen"]) if given["balance"] else None,
         "skipped": skipped(sources, candidates.problems),
         "passed_over": passed_over(sources),
     }
-    told = np.concatenate([chosen, aside])
     distances = [rule.distances_, *([] if guard is None else [guard.distances_[aside]])]
-    picks = {
-        "source": candidates.source[told],
-        "row": candidates.row[told],
-        "distance": np.concatenate(distances),
-        "fate": ["given"] * n_given + ["chosen"] * (len(chosen) - n_given) + ["set aside"] * len(aside),
+    files = {
+        _PICKS: _table(candidates, np.concatenate([chosen, aside]), np.concatenate(distances))
+        | {"fate": ["given"] * n_given + ["chosen"] * (len(chosen) - n_given) + ["set aside"] * len(aside)},
+        _FOUND: readable_json(values),
+        _OVERVIEW: overview(candidates, fates, rule, control, seed, work.part("overview")),
+        _DUPLICATES: _table(candidates, repeats.rows, repeats.distances)
+        | {"group": repeats.groups, "keep": repeats.keeps},
     }
-    return Outcome({_PICKS: picks, _FOUND: readable_json(values)}, values)
+    return Outcome(files, values)
+
+
+def _table(candidates: Candidates, rows: Integers, distances: Floats) -> dict[str, Any]:
+    """Where some of the candidates are, and a distance of each, as columns."""
+    return {"source": candidates.source[rows], "row": candidates.row[rows], "distance": distances}
 
 
 def _present(given: Given, work: Work, *, out: Path, say: Say) -> Outcome:
     """The stage that writes what was chosen for people and other programs; chosen files are placed last."""
+    from entropick.selection.page import render_selection
+
     sources, config = given["contents"].sources, given["config"]
-    picks = [column.tolist() for column in given.load("picks").values()]
     ranks: Counter[bool] = Counter()
     picked: list[output.Row] = []
     aside: list[output.Row] = []
-    for source, row, distance, fate in zip(*picks, strict=True):
+    for source, row, distance, fate in zip(*_columns(given.load("picks")), strict=True):
         is_aside = fate == "set aside"
         of = output.Row(sources[source], row, ranks[is_aside], distance, fate == "given")
         (aside if is_aside else picked).append(of)
@@ -293,11 +308,21 @@ def _present(given: Given, work: Work, *, out: Path, say: Say) -> Outcome:
     if sources[0].kind != "embeddings":
         files |= output.sheets(chosen, guarded)
     files |= output.lists(chosen, placed=config["files"] != "none")
+    repeats = [
+        output.Repeat(output.Row(sources[source], row, 0, distance), group, keep)
+        for source, row, distance, group, keep in zip(*_columns(given.load("duplicates")), strict=True)
+    ]
+    files[output.DUPLICATES] = output.duplicates_table(repeats)
     result = {**given.load("found"), "bases": given["bases"], "config": config}
     files[Choice.result] = readable_json(result)
+    files[output.PAGE] = render_selection(result, given.load("overview"), picked, aside, repeats, sources)
     if config["files"] != "none":
         files |= output.place_files(out, chosen, link=config["files"] == "link", work=work)
     return Outcome(files)
+
+
+def _columns(table: Mapping[str, Any]) -> list[list[Any]]:
+    return [column.tolist() for column in table.values()]
 
 
 def _after(rule: Selector, first: Integers, groups: Integers) -> Selector:
@@ -324,7 +349,7 @@ def _counts(
     columns = {"files_or_rows": [len(source) for source in sources], "skipped": list(map(len, candidates.problems))}
     for fate, rows in fates.items():
         if fate != "given" or with_given:
-            columns[fate] = np.bincount(candidates.source[rows], minlength=len(sources)).tolist()
+            columns[fate.replace(" ", "_")] = np.bincount(candidates.source[rows], minlength=len(sources)).tolist()
     return {source.name: {key: of[i] for key, of in columns.items()} for i, source in enumerate(sources)}
 
 

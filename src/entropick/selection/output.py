@@ -18,7 +18,7 @@ from entropick.sources import Source, csv_text, encoded, fitted, readable, reada
 from entropick.work import Work
 
 MANIFEST, MANIFEST_CSV, ASIDE, ORDER = "manifest.parquet", "manifest.csv", "set-aside.csv", "order.csv"
-DUPLICATES = "duplicates.csv"
+DUPLICATES, PAGE = "duplicates.csv", "selection.html"
 SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
 FIFTYONE, FILENAMES, METADATA, CARD = "fiftyone.csv", "filenames.txt", "metadata.jsonl", "README.md"
 CHOSEN = "selected"
@@ -58,10 +58,12 @@ class Row:
         return None if self.source.classes is None else self.source.classes[self.row]
 
     @property
-    def base(self) -> Path:
-        """The folder, absolute, below which its file lies."""
+    def base(self) -> str:
+        """The folder, absolute, below which its file lies; "" if it is in memory."""
+        if self.source.digest:
+            return ""
         place = self.source.path.absolute()
-        return place if self.source.files else place.parent
+        return str(place if self.source.files else place.parent)
 
     @property
     def file_name(self) -> str:
@@ -72,12 +74,26 @@ class Row:
     @property
     def path(self) -> str:
         """Its file, absolute."""
-        return str(self.base / self.file_name)
+        return str(Path(self.base, self.file_name))
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A row that repeats others: which, the number of its group, and whether it is the one of them to keep."""
+
+    of: Row
+    group: int
+    keep: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is, beside the one to keep."""
+        return "kept" if self.keep else "near" if self.of.distance else "exact"
 
 
 def bases(sources: Sequence[Source]) -> dict[str, str]:
     """Where sources lie: of each, the absolute folder that the names of its files begin in."""
-    return {source.name: readable(str(Row(source, 0, 0, 0.0).base)) for source in sources}
+    return {source.name: readable(Row(source, 0, 0, 0.0).base) for source in sources}
 
 
 def manifests(chosen: Sequence[Row], aside: Sequence[Row] | None, sources: Sequence[Source]) -> dict[str, Any]:
@@ -90,6 +106,20 @@ def manifests(chosen: Sequence[Row], aside: Sequence[Row] | None, sources: Seque
         order = _table(listed, sources)
         files[ORDER] = csv_text({name: order[name] for name in ("source", "row", "path", "file_name")})
     return files
+
+
+def duplicates_table(repeats: Sequence[Repeat]) -> str:
+    """Rows that repeat others as CSV, group by group, in each the one to keep first."""
+    columns: dict[str, list[Any]] = {
+        "group": [repeat.group for repeat in repeats],
+        "keep": [repeat.keep for repeat in repeats],
+        "kind": [repeat.kind for repeat in repeats],
+        "source": [repeat.of.source.name for repeat in repeats],
+        "path": [repeat.of.path for repeat in repeats],
+        "row": [repeat.of.row for repeat in repeats],
+        "distance": [repeat.of.distance for repeat in repeats],
+    }
+    return csv_text(columns)
 
 
 def sheets(chosen: Sequence[Row], aside: Sequence[Row] | None) -> dict[str, Any]:
@@ -131,7 +161,7 @@ def _table(rows: Sequence[Row], sources: Sequence[Source]) -> dict[str, list[Any
         "path": [row.path for row in rows],
         "row": [row.row for row in rows],
         "distance": [row.distance for row in rows],
-        "base": [str(row.base) for row in rows],
+        "base": [row.base for row in rows],
         "file_name": [row.file_name for row in rows],
     }
     if any(source.classes is not None for source in sources):
@@ -229,7 +259,7 @@ def place_files(out: Path, chosen: Sequence[Row], *, link: bool, work: Work) -> 
 
 def remove_written(out: Path) -> None:
     """Remove what an unfinished choice, perhaps with other settings, has left."""
-    names = (MANIFEST, MANIFEST_CSV, ASIDE, ORDER, DUPLICATES, SHEET, ASIDE_SHEET, FIFTYONE, FILENAMES, METADATA)
+    names = (MANIFEST, MANIFEST_CSV, ASIDE, ORDER, DUPLICATES, SHEET, ASIDE_SHEET, FIFTYONE, FILENAMES, METADATA, PAGE)
     with storage_errors(out):
         for name in names:
             (out / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ sources into aligned columns of candidates. Selections and scores are both comma
 from entropick.sources.candidates import Candidates, Contents, Space, Survey, check_problems, given, skipped
 from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
 from entropick.sources.memory import sources_of
-from entropick.sources.output import FilesCommand, Say, csv_text, encoded, fitted, readable_columns
+from entropick.sources.output import FilesCommand, Picture, Say, csv_text, encoded, fitted, picture, readable_columns
 from entropick.sources.source import Source, open_sources, passed_over, readable, source_number
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Candidates",
     "Contents",
     "FilesCommand",
+    "Picture",
     "Say",
     "Source",
     "Space",
@@ -29,6 +30,7 @@ __all__ = [
     "open_embeddings",
     "open_sources",
     "passed_over",
+    "picture",
     "readable",
     "readable_columns",
     "skipped",

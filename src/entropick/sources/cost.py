@@ -27,6 +27,8 @@ _WORKING_BYTES = 384 << 20
 _COPIES = 2
 # Searched once for all measures that ask for them; see `entropick.metrics.base.Roles`.
 _SHARED = (("generated", "training"), ("reference", "training"))
+# Multiplications that a search for duplicates in a pool may take: seconds.
+DUPLICATE_PRODUCTS = 5e11
 # Products in float64 cost twice, and a cube on top.
 _KERNEL_PRODUCTS = 3
 
@@ -55,7 +57,9 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     growing = in_order + (0 if method == "random" else n_pool * n_samples)
     # The radius of the control, of a random choice too, both entropies, and the guard.
     radii = n_pool * n_samples * (2 if method == "random" else 1)
-    searched = radii + 2 * n_samples * n_samples + n_pool * n_trusted
+    # For duplicates in the pool, see `entropick.selection.duplicates`.
+    repeats = min(n_pool * n_pool, DUPLICATE_PRODUCTS / width)
+    searched = radii + 2 * n_samples * n_samples + n_pool * n_trusted + repeats
     _, pair = _per_pair(width)
     rows = 3 * n_pool + 4 * n_samples + n_trusted
     seconds = _RECHECKS * pair * (growing + searched) + _PER_ROW * rows

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from entropick.datasets.reading import words_of
 from entropick.errors import InputError
+from entropick.page.drawing import data_uri
 from entropick.run.directory import Run
 from entropick.run.files import read_json, storage_errors
 from entropick.run.folder import check_config, locked
@@ -24,6 +25,9 @@ from entropick.run.work_folder import Pace
 from entropick.sources.candidates import Contents, Space, Survey, check_files
 from entropick.sources.source import Source, readable
 from entropick.work import Work
+
+# Up to this side, pictures are enlarged in a page with their pixels as squares, and stored without loss.
+_SMALL = 64
 
 Say = Callable[[str], None]
 # Between checkpoints.
@@ -215,6 +219,35 @@ def fitted(picture: Any, side: int) -> Any:
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture in a page: its short name, its path, its data; `uri` is None where it cannot be read, or is none."""
+
+    name: str
+    path: str
+    uri: str | None
+    is_small: bool
+
+
+def picture(source: Source, row: int, path: str, *, side: int = 160) -> Picture:
+    """A row of a source for a page: larger ones reduced to `side`, small ones without loss, to be shown enlarged."""
+    name = f"row {row:,}"
+    if source.kind == "folder":
+        name = readable(str(source.files[row].relative_to(source.path)))
+    if source.kind == "embeddings":
+        return Picture(name, path, None, False)
+    try:
+        shown = source.picture(row)
+    except Exception:
+        # A file that has gone since: the numbers stand without it.
+        return Picture(name, path, None, False)
+    if max(shown.size) > side:
+        shown = fitted(shown, side)
+    if max(shown.size) <= _SMALL:
+        return Picture(name, path, data_uri("png", encoded(shown, "PNG")), True)
+    return Picture(name, path, data_uri("jpeg", encoded(shown, "JPEG", quality=85)), False)
 
 
 def encoded(picture: Any, file_format: str, **options: Any) -> bytes:
