@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,37 +26,56 @@ _OVERLAP = 512
 
 
 class GrowingSet:
-    """Some `rows` of X, of which `n_samples` are to be accepted. A *position* counts them; rows of a memory map stay
-    there, and are placed block by block.
+    """Some `rows` of X, and a set of at most `n_samples` members that grows: rows of X that are accepted, or vectors
+    from elsewhere that join. A *position* counts the rows; those of a memory map stay there, and are placed block by
+    block. A *member* is known by its number in the set.
 
-    Distances to a growing set only fall. So the distance of a row to those accepted that it has seen is an upper bound
+    Distances to a growing set only fall. So the distance of a row to those members that it has seen is an upper bound
     of its distance to the whole set: what is near enough does not have to look at the rest. Each pair is computed at
     most about once, many not at all.
+
+    Parameters
+    ----------
+    X, n_samples, rows
+        float32 (n, d), how many members there will be at most, and which rows of X count; None for all.
+    device
+        Where products run.
+    precision
+        float32 for rows and members; None for that of X, where no member is from elsewhere.
 
     Attributes
     ----------
     accepted, at
         Positions in order, and the squared distance of each to those before it.
     squares : float64 (n,)
-        Squared distance of each position to the nearest of the accepted ones that it has seen, or, where a product has
+        Squared distance of each position to the nearest of the members that it has seen, or, where a product has
         said all that was needed, an upper bound that is hardly larger; `settle` makes it exact. Infinite at first.
     """
 
-    def __init__(self, X: Features, n_samples: int, rows: Integers | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        X: Features,
+        n_samples: int,
+        rows: Integers | None = None,
+        *,
+        device: str = "auto",
+        precision: Precision | None = None,
+    ) -> None:
         device = usable_device(device)
         self.X, self.n_samples = X, n_samples
         self.rows = np.arange(len(X)) if rows is None else rows
-        fine, hold = Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
+        fine, hold = precision or Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
         coarse = screen(fine, X, device) if hold else None
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
         self._scale = fine.scale
         self._levels = [kind.reader(X, self.rows, device, hold=hold and kind is kinds[0]) for kind in kinds]
+        self.members = Members(X.shape[1], n_samples, kinds, device)
         self.accepted: list[int] = []
         self.at: list[float] = []
         self.squares = np.full(len(self.rows), np.inf)
         self._lowest = self.squares.copy()
+        # The nearest of the members that each position has seen, and how many these are.
         self._nearest = np.full(len(self.rows), -1)
-        # How many of the accepted ones each position has seen.
         self._seen = np.zeros(len(self.rows), np.int64)
 
     @property
@@ -88,13 +108,19 @@ class GrowingSet:
         """Accept some, in order, each at the given squared distance to those accepted before it."""
         self.accepted += positions
         self.at += squares
-        self._know(np.array(positions, np.int64), 0.0)
+        numbers = np.array(positions, np.int64)
+        self.join(self.X.take(self.rows[numbers], axis=0))
+        self._know(numbers, 0.0)
+
+    def join(self, vectors: Features) -> None:
+        """Let vectors (m, d) be members, whatever rows they are of."""
+        self.members.add(vectors)
 
     def accept_in_order(self, positions: Integers) -> None:
         """Accept the first of all, whose distances to those before them are yet to be found."""
         for start in range(0, len(positions), _BLOCK_ROWS):
             block = positions[start : start + _BLOCK_ROWS]
-            self._approach(block, positions[:start])
+            self._approach(block, len(self.members) - start, len(self.members))
             squares = self.settle(block)
             near = self.among(block, squares)
             near = near[near.column < near.row]
@@ -104,6 +130,10 @@ class GrowingSet:
     def exact(self, positions: Integers, others: Integers) -> Floats:
         """Squared distances (n,) of pairs of positions, in float64."""
         return squared_distances(self.X, self.rows[positions], self.X, self.rows[others])
+
+    def to_members(self, positions: Integers, numbers: Integers) -> Floats:
+        """Squared distances (n,) of positions to members, in float64."""
+        return squared_distances(self.X, self.rows[positions], self.members.rows, numbers)
 
     def among(self, positions: Integers, squares: Floats) -> Pairs:
         """Pairs (row, column) of different places in `positions` of which the column may be within the squared distance
@@ -115,32 +145,31 @@ class GrowingSet:
         return found[found.row != found.column]
 
     def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
-        """Show all accepted ones to the positions of `block` until they are within `limit`, one for all or one each;
+        """Show all members to the positions of `block` until they are within `limit`, one for all or one each;
         return those that may not be. These have seen all, so once settled, their `squares` are the distances to the
         whole set.
         """
-        accepted = np.array(self.accepted)
-        # Stretches of the accepted ones, such that little is seen twice.
+        # Stretches of the members, such that little is seen twice.
         marks: list[int] = []
         for seen in distinct_numbers(self._seen[block]).tolist():
             if not marks or seen - marks[-1] > _OVERLAP:
                 marks.append(seen)
-        for start, stop in itertools.pairwise([*marks, len(accepted)]):
+        for start, stop in itertools.pairwise([*marks, len(self.members)]):
             behind = block[(self._seen[block] < stop) & (self.squares[block] > limit)]
-            self._approach(behind, accepted[start:stop])
+            self._approach(behind, start, stop)
             self._seen[behind] = stop
         return block[self.squares[block] > limit]
 
     def settle(self, positions: Integers) -> Floats:
         """Make the squared distances of `positions` exact, and return them."""
         vague = positions[self._lowest[positions] < self.squares[positions]]
-        self._know(vague, self.exact(vague, self._nearest[vague]))
+        self._know(vague, self.to_members(vague, self._nearest[vague]))
         return self.squares[positions]
 
     def note(self, positions: Integers, squares: Floats) -> None:
         """Note exact squared distances to the whole set."""
         self._know(positions, squares)
-        self._seen[positions] = len(self.accepted)
+        self._seen[positions] = len(self.members)
 
     def lower(self, positions: Integers, bounds: Floats) -> None:
         """Note upper bounds from members that `positions` have yet to see."""
@@ -170,28 +199,28 @@ class GrowingSet:
         """Set exact squared distances."""
         self.squares[positions] = self._lowest[positions] = squares
 
-    def _approach(self, positions: Integers, members: Integers) -> None:
-        """Show `members` of the set to `positions`."""
-        for first in range(0, len(members), _TILE_COLUMNS):
-            columns = members[first : first + _TILE_COLUMNS]
+    def _approach(self, positions: Integers, start: int, stop: int) -> None:
+        """Show the members from number `start` to `stop` to `positions`."""
+        for first in range(start, stop, _TILE_COLUMNS):
+            last = min(first + _TILE_COLUMNS, stop)
             shown: list[Vectors | None] = [None] * len(self._levels)
-            for start in range(0, len(positions), _TILE_ROWS):
-                self._show(positions[start : start + _TILE_ROWS], columns, shown)
+            for begin in range(0, len(positions), _TILE_ROWS):
+                self._show(positions[begin : begin + _TILE_ROWS], first, last, shown)
 
-    def _show(self, positions: Integers, members: Integers, shown: list[Vectors | None]) -> None:
+    def _show(self, positions: Integers, first: int, last: int, shown: list[Vectors | None]) -> None:
         """One tile, by finer and finer products for the rows that are left open, and in the end by differences."""
         for depth, read in enumerate(self._levels):
-            columns = shown[depth] = shown[depth] or as_columns(read(members))
+            columns = shown[depth] = shown[depth] or as_columns(self.members.vectors(depth, first, last))
             near = self._near(as_rows(read(positions)), self.squares[positions], columns, wanted=1).nearest()
-            near = self._note_clear(positions, members, near)
-            crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * len(members))
+            near = self._note_clear(positions, first, near)
+            crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * (last - first))
             if len(near.row) <= crowd or read is self._levels[-1]:
                 break
             positions = positions[distinct_numbers(near.row)]
-        near = self._note_clear(positions, members, self._tighten(positions, members, near))
+        near = self._note_clear(positions, first, self._tighten(positions, first, near))
         rows = positions[near.row]
         self.settle(distinct_numbers(rows))
-        np.minimum.at(self.squares, rows, self.exact(rows, members[near.column]))
+        np.minimum.at(self.squares, rows, self.to_members(rows, first + near.column))
         self._lowest[rows] = self.squares[rows]
 
     def _near(self, rows: Vectors, squares: Floats, columns: Vectors, wanted: int | None = None) -> Pairs:
@@ -202,18 +231,55 @@ class GrowingSet:
         found = compare(rows, limits, columns).near(wanted)[0]
         return Pairs(found.row, found.column, found.lowest / self._scale**2, found.highest / self._scale**2)
 
-    def _tighten(self, positions: Integers, members: Integers, near: Pairs) -> Pairs:
+    def _tighten(self, positions: Integers, first: int, near: Pairs) -> Pairs:
         """The same pairs with bounds by differences, without those that turn out to be farther."""
         rows = positions[near.row]
-        others = self.rows[members[near.column]]
-        lowest, highest = bound_differences(self.X, self.rows[rows], self.X, others, self._scale)
+        lowest, highest = bound_differences(
+            self.X, self.rows[rows], self.members.rows, first + near.column, self._scale
+        )
         return Pairs(near.row, near.column, lowest, highest)[lowest < self.squares[rows]].nearest()
 
-    def _note_clear(self, positions: Integers, members: Integers, near: Pairs) -> Pairs:
+    def _note_clear(self, positions: Integers, first: int, near: Pairs) -> Pairs:
         """Note where one column is surely nearer than all others and than what was known; return what remains."""
         counts, _ = near.per_row()
         clear = (counts == 1) & (near.highest < self._lowest[positions[near.row]])
         noted, rows = near[clear], positions[near.row[clear]]
         self._lowest[rows], self.squares[rows] = noted.lowest, noted.highest
-        self._nearest[rows] = members[noted.column]
+        self._nearest[rows] = first + noted.column
         return near[~clear]
+
+
+class Members:
+    """The members of a set, float32 `rows` (n, d) in the order in which they joined, and as vectors of each precision.
+
+    Those of the first precision, which every tile is of, are placed once and held; of others, when they are asked for.
+    """
+
+    def __init__(self, width: int, n: int, kinds: Sequence[Precision], device: str) -> None:
+        self._all = np.empty((n, width), np.float32)
+        self._kinds, self._device = kinds, device
+        self._held = kinds[0].empty(n, width, device)
+        self._n = self._n_placed = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def rows(self) -> Features:
+        """All that have joined."""
+        return self._all[: self._n]
+
+    def add(self, rows: Features) -> None:
+        """Let some join, (m, d)."""
+        self._all[self._n : self._n + len(rows)] = rows
+        self._n += len(rows)
+
+    def vectors(self, kind: int, first: int, last: int) -> Vectors:
+        """Those from number `first` to `last` in the given of the precisions."""
+        if kind:
+            return self._kinds[kind].place(self._all[first:last], self._device)
+        if self._n_placed < self._n:
+            part = slice(self._n_placed, self._n)
+            self._kinds[0].place_into(self._held, part, self._all[part], self._device)
+            self._n_placed = self._n
+        return self._held[first:last]

@@ -207,20 +207,27 @@ class Precision:
             vectors[:, width + 2 : width + BESIDE] = 1
         return Vectors(vectors, norms, slack, width, self.unit, c)
 
-    def hold(self, X: Features, rows: Integers, device: str) -> Vectors:
-        """Some rows of X as vectors, placed in blocks, so that no second copy of them all ever exists."""
+    def empty(self, n: int, width: int, device: str) -> Vectors:
+        """Room for `n` rows of so many columns."""
         import torch
 
-        n = len(rows)
-        held = replace(
-            self.place(X[:1], device),
-            vectors=torch.empty((n, self._columns(X.shape[1])), dtype=self.dtype, device=device),
+        return replace(
+            self.place(np.zeros((1, width), np.float32), device),
+            vectors=torch.empty((n, self._columns(width)), dtype=self.dtype, device=device),
             norms=torch.empty(n, dtype=torch.float64, device=device),
             slack=torch.empty(n, dtype=torch.float64, device=device),
         )
-        for part in _blocks(n, X.shape[1]):
-            block = self.place(X[rows[part]], device)
-            held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
+
+    def place_into(self, held: Vectors, part: slice, rows: Features, device: str) -> None:
+        """Write the rows as vectors where there is room for them."""
+        block = self.place(rows, device)
+        held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
+
+    def hold(self, X: Features, rows: Integers, device: str) -> Vectors:
+        """Some rows of X as vectors, placed in blocks, so that no second copy of them all ever exists."""
+        held = self.empty(len(rows), X.shape[1], device)
+        for part in _blocks(len(rows), X.shape[1]):
+            self.place_into(held, part, X[rows[part]], device)
         return held
 
     def reader(self, X: Features, rows: Integers, device: str, *, hold: bool) -> Callable[[Integers | slice], Vectors]:
