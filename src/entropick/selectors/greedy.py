@@ -86,7 +86,7 @@ class Greedy(Selector):
                 break
             picks = _look_ahead(growing, weights[top], top, bound)
             # Farther ahead where half of what was looked at was picked, less far where little was.
-            wider = 2 * width if 2 * picks > width else width // 2 if 8 * picks < width else width
+            wider = 2 * width if 3 * picks > width else width // 2 if 8 * picks < width else width
             width = int(np.clip(wider, *_WIDTH[1:]))
             work.progress(len(growing.accepted), self.n_samples, "greedy selection")
             growing.save(work)
