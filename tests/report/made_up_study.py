@@ -128,6 +128,8 @@ def baseline(seed: float) -> Metrics:
     return {
         "generalization_score/pixels": 1.9 + 0.01 * seed,
         "generalization_score_ratio/pixels": 1.0,
+        "spacing_ratio/pixels": 1.01,
+        "variance_ratio_real/pixels": 0.99,
         "frechet_distance/pixels": 0.2,
         "precision/pixels": 0.93,
         "recall/pixels": 0.91,
@@ -142,6 +144,8 @@ def metrics(arm: int, seed: float, n: int) -> Metrics:
     return {
         "generalization_score/pixels": 2.0 * decay + 0.05 * seed,
         "generalization_score_ratio/pixels": decay,
+        "spacing_ratio/pixels": decay**0.2,
+        "variance_ratio_real/pixels": decay**1.5,
         "knn_entropy/pixels": None if arm == 0 and n == 2 else 12 + 30 * decay + seed,
         "total_variance/pixels": 3 * decay**0.3,
         "frechet_distance/pixels": 4 * (1 - decay) + 0.2 + 0.1 * seed,

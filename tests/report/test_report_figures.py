@@ -47,11 +47,14 @@ def _spec(figure: Figure, ink: str = PAGE_INK) -> dict[str, Any]:
 
 def test_every_metric_has_a_figure_and_arms_that_accumulate_have_their_sources(study: Path) -> None:
     assert list(_figures(study)) == [
+        "plane",
         "generalization_score-pixels",
         "generalization_score_ratio-pixels",
+        "spacing_ratio-pixels",
         "knn_entropy-pixels",
         "duplicate_share-pixels",
         "total_variance-pixels",
+        "variance_ratio_real-pixels",
         "frechet_distance-pixels",
         "precision-pixels",
         "recall-pixels",
@@ -110,7 +113,8 @@ def test_a_falling_novelty_has_its_early_warning(sized: Path) -> None:
     figure = _figures(sized)["generalization_score_ratio-pixels-size-96"]
     # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
     told = {row[0]: row[-1] for row in figure.cells[1:]}
-    assert told["replace+random"].startswith("copies from about iteration 7.98 on")
+    assert told["replace+random"].startswith("as near as copies from about iteration 7.98 on")
+    assert told["replace+random"].endswith("what lowers it: contraction")
     assert told["replace"].startswith("the copying level was reached at iteration 3")
     assert any(text.startswith("Dotted: the early warning") for text in figure.caption)
 

@@ -39,7 +39,9 @@ class Words:
     moves_with
         The roles whose number of rows moves its expected value: compare only where these numbers are equal.
     unit
-        Of its values; empty for that of the features, or none.
+        Of its values; empty for one that follows from the features, or none.
+    power
+        Of which power of the features' unit its values are; 0 for none.
     range
         The lowest and the highest value that it can have; None where there is no bound.
     axis
@@ -60,6 +62,7 @@ class Words:
     reads: str = ""
     moves_with: tuple[str, ...] = ()
     unit: str = ""
+    power: int = 0
     range: tuple[float | None, float | None] = (None, None)
     axis: tuple[float | None, float | None] | None = None
     better: int = 0

@@ -64,6 +64,7 @@ TOTAL_VARIANCE = Measure(
     function=lambda roles: total_variance(roles.training),
     reads="high is wide",
     label="Variance of the training set",
+    power=2,
     meaning="Trace of the covariance of the training set: the mean squared distance from its mean.",
     trap="Sees the spread around the mean only: a few far clusters of copies keep a large variance.",
     range=(0.0, None),
@@ -192,6 +193,7 @@ VENDI_SCORE = Measure(
     function=lambda roles: vendi_score(roles.training),
     reads="1 is all alike, high is varied",
     label="Vendi score of the training set",
+    unit="directions",
     meaning="The effective number of different directions among its images, by cosine similarity.",
     trap="Does not see lengths, and stays low in pixels, which have no negative values: read it in embeddings. Compare "
     "at equal size and feature space.",

@@ -202,6 +202,7 @@ INTRINSIC_DIMENSION = Measure(
     function=lambda roles: intrinsic_dimension(roles.training),
     reads="high is varied, 0 is collapsed",
     label="Intrinsic dimension of the training set",
+    unit="dimensions",
     meaning="The dimension of the surface that its images lie near, estimated from the distances of their ten nearest "
     "neighbours.",
     trap="Too low with few images, the more so the higher it is: compare at equal size and feature space.",

@@ -132,6 +132,7 @@ FRECHET_DISTANCE = Measure(
     function=lambda roles: frechet_distance(generated=roles.generated, reference=roles.reference),
     reads="low is like real, 0 is equal",
     label="Fréchet distance",
+    power=2,
     meaning="Distance between Gaussians fitted to the generated images and to held-out real ones: 0 means equal mean "
     "and covariance.",
     trap="Grows as samples get smaller, and copies of the training set score well. It is an FID only with Inception "
@@ -240,6 +241,7 @@ KERNEL_DISTANCE = Measure(
     function=lambda roles: kernel_distance(generated=roles.generated, reference=roles.reference),
     reads="0 is equal, high is far",
     label="Kernel distance",
+    power=6,
     meaning="Squared maximum mean discrepancy between generated and held-out real images: 0 for equal distributions, "
     "by chance also below.",
     trap="It is a KID only with Inception features of the original weights. Large where the features are large: "

@@ -64,6 +64,7 @@ GENERALIZATION_SCORE = Measure(
     function=lambda roles: mean_distance(roles.nearest_training.distances[:, 0]),
     reads="high is novel, 0 is a copy",
     label="Generalization score",
+    power=1,
     meaning="Mean distance from a generated image to its nearest image in its training set: "
     "high means novel images, low means copies.",
     trap="Noise is far from everything, so a high score alone does not mean good images: read it beside precision, and "
@@ -83,6 +84,7 @@ GENERALIZATION_SCORE_REAL = Measure(
     function=lambda roles: generalization_score(generated=roles.generated, training=roles.real, allow_same=True),
     reads="high is novel, 0 is a copy",
     label="Generalization score against real data",
+    power=1,
     meaning="Mean distance from a generated image to its nearest original real image.",
     trap="Where the training set is generated itself, an image can be far from the real ones and still a copy.",
     range=(0.0, None),
@@ -95,6 +97,7 @@ GENERALIZATION_SCORE_BASELINE = Measure(
     function=lambda roles: mean_distance(roles.held_out_distances),
     reads="what the generalization score is measured against",
     label="Score of fresh real images",
+    power=1,
     meaning="Mean distance from a held-out real image to its nearest of as many real images as the training set has: "
     "what the generalization score is measured against.",
     trap="Held-out images that are in the training set as well make it too low.",

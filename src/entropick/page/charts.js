@@ -46,3 +46,11 @@ const charts = (() => {
   setTimeout(drawShown, 0);
   return { drawShown, views: () => views, onDrawn: (listener) => listeners.push(listener) };
 })();
+// What is wider than its place says that it scrolls: on a phone no bar shows it.
+{
+  const tell = (entries) => {
+    for (const { target } of entries) target.toggleAttribute("data-scrolls", target.scrollWidth > target.clientWidth + 1);
+  };
+  const watched = new ResizeObserver(tell);
+  for (const place of document.querySelectorAll(".scroll")) watched.observe(place);
+}

@@ -10,6 +10,11 @@ from entropick.metrics.base import Words
 from entropick.metrics.suite import MEASURES, REGISTRY
 
 DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
+# Ratios to fresh data between which a generator is called as new as it.
+AS_NEW = (0.9, 1.15)
+# Below this share of images it counts as none.
+_NONE = 0.01
+_POWERS = {1: "", 2: "\u00b2", 6: "\u2076"}
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -31,6 +36,27 @@ def name_with_space(key: str) -> str:
     """The label of a metric with its feature space: "Recall (pixels)"."""
     _, space = split_key(key)
     return f"{words(key).label} ({space})" if space else words(key).label
+
+
+def unit(key: str) -> str:
+    """The unit of a measure's values: "nats", "grey levels²", "share", "ratio"; empty where it is not known.
+
+    >>> unit("knn_entropy/pixels"), unit("total_variance/pixels"), unit("recall/pixels"), unit("theirs/pixels")
+    ('nats', 'grey levels²', 'share', '')
+    """
+    known, (_, space) = words(key), split_key(key)
+    if known.unit or not known.meaning:
+        return known.unit
+    if known.power:
+        features = "grey levels" if space == "pixels" else f"units of {space}" if space else "units of the features"
+        return features + _POWERS.get(known.power, f"^{known.power}")
+    return "share" if known.range == (0.0, 1.0) else "ratio"
+
+
+def axis_title(key: str) -> str:
+    """A measure as the title of an axis, with its unit: "generalization score (grey levels)"."""
+    name, of = in_sentence(words(key).label), unit(key)
+    return f"{name} ({of})" if of and not name.startswith(of) else name
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
@@ -87,9 +113,24 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", _MINUS)
 
 
-def percent(share: float) -> str:
-    """A share as per cent: "12.5 %"."""
-    return f"{100 * share:.3g} %"
+def percent(share: float, digits: int = 3) -> str:
+    """A share as per cent, with so many significant digits: "12.5 %"."""
+    return f"{100 * share:.{digits}g} %" if 100 * share < 10**digits else f"{100 * share:,.0f} %"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items in a sentence: "a, b and c"."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def is_noise(novelty: float | None, precision: float | None, coverage: float | None) -> bool:
+    """Whether generated images are noise: none among the real ones, and farther from all than fresh real images.
+
+    >>> is_noise(2.3, 0.0, 0.0), is_noise(2.3, 0.8, 0.7), is_noise(0.5, 0.0, 0.0), is_noise(2.3, None, None)
+    (True, False, False, False)
+    """
+    among = [share for share in (precision, coverage) if share is not None]
+    return novelty is not None and novelty > AS_NEW[1] and bool(among) and max(among) < _NONE
 
 
 def duration(seconds: float) -> str:

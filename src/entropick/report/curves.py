@@ -12,7 +12,7 @@ import altair as alt
 
 from entropick.metrics.early_warning import Arrival, early_warning
 from entropick.page.drawing import AnyChart
-from entropick.page.words import name_with_space, number, slug, split_key, words
+from entropick.page.words import axis_title, name_with_space, number, slug, split_key, words
 from entropick.report.figure import (
     LEGEND_OFFSET,
     Figure,
@@ -25,6 +25,7 @@ from entropick.report.figure import (
     iteration_axis,
     size_color,
 )
+from entropick.report.plane import UPWARDS
 from entropick.report.study import ArmRecord
 from entropick.report.table import Spread, Table
 
@@ -34,13 +35,17 @@ _BY_SIZE = ("generalization_score", NOVELTY, "knn_entropy")
 
 @dataclass(frozen=True)
 class Warned:
-    """What is said of one arm, from its means over seeds; `level` is the novelty that counts as copying."""
+    """What is said of one arm, from its means over seeds.
+
+    `level` is the novelty that counts as copying, `what` lowers it: contraction, copying, both, or "", not known.
+    """
 
     arm: ArmRecord
     level: float
     last: int
     novelty: float
     found: Arrival
+    what: str
 
     @property
     def text(self) -> str:
@@ -48,7 +53,8 @@ class Warned:
         if self.found.iteration is None or self.found.low is None or self.found.high is None:
             return self.found.reason
         interval = f"{number(self.found.low, 3)} to {number(self.found.high, 3)}"
-        return f"copies from about iteration {number(self.found.iteration, 3)} on (95 %: {interval})"
+        cause = f"; what lowers it: {self.what}" if self.what else ""
+        return f"as near as copies from about iteration {number(self.found.iteration, 3)} on (95 %: {interval}){cause}"
 
 
 def measures(table: Table, look: Look) -> Iterator[Figure]:
@@ -79,8 +85,9 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
     if any(one.found.iteration is not None for one in found):
         caption = (
             *caption,
-            "Dotted: the early warning of arms that fall along a line, down to the novelty at which a model copies. "
-            "The bar is its 95 % interval.",
+            "Dotted: the early warning of arms that fall along a line, down to the novelty at which the mean image is "
+            "as near as a copy; whether it is one, or the images contract, is in the plane above. The bar is its 95 % "
+            "interval.",
         )
     iterations = sorted({n for arm in arms for n in arm.iterations})
     warned = {one.arm.name: one.text for one in found}
@@ -103,14 +110,18 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
 
 def warnings(table: Table, space: str) -> list[Warned]:
     """The early warning of every arm that has been measured; of a study at one size."""
-    key, warned = f"{NOVELTY}/{space}", []
+    key, warned = f"{NOVELTY}/{space}", list[Warned]()
     for arm in table.study.arms:
         level = table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages")
         spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations}
         rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
         if level and level.mean > 0 and rows:
-            found = early_warning(rows, copying_ratio=level.mean, space=space).arrival
-            warned.append(Warned(arm, level.mean, int(rows[-1]["iteration"]), rows[-1][key], found))
+            for row in rows:
+                if spaced := table.over_seeds(arm, int(row["iteration"]), f"{UPWARDS}/{space}"):
+                    row[f"{UPWARDS}/{space}"] = spaced.mean
+            found = early_warning(rows, copying_ratio=level.mean, space=space)
+            last = rows[-1]
+            warned.append(Warned(arm, level.mean, int(last["iteration"]), last[key], found.arrival, found.what))
     return warned
 
 
@@ -138,7 +149,7 @@ def _over_sizes(table: Table, look: Look, key: str) -> Figure:
         rows[arm.name] = [
             {"arm": arm.name, "size": str(size), **row} for size, one, sized in of for row in _rows(one, sized, key)
         ]
-    y = alt.Y("mean:Q", title=words(key).unit or None, scale=_scale(key, [row for of in rows.values() for row in of]))
+    y = alt.Y("mean:Q", title=axis_title(key), scale=_scale(key, [row for of in rows.values() for row in of]))
     legend = alt.Legend(orient="right", symbolType="circle", offset=LEGEND_OFFSET) if look.for_file else None
     panels = []
     for name, own in rows.items():
@@ -192,7 +203,7 @@ class _Drawing:
         ends = [int(one.found.high) + 1 for one in self.warned if one.found.high is not None]
         # As far as the warnings go, at most twice as far as was measured.
         x = iteration_axis(min(max([measured, *ends]), 2 * measured))
-        y = alt.Y("mean:Q", title=words(self.key).unit or None, scale=_scale(self.key, self.rows + self.real))
+        y = alt.Y("mean:Q", title=axis_title(self.key), scale=_scale(self.key, self.rows + self.real))
         base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
         points = base.mark_point(filled=True, size=50)
         layers = [

@@ -35,6 +35,7 @@ Cells: TypeAlias = tuple[tuple[str, ...], ...]
 FIGURES = Registry(
     "entropick.figures",
     {
+        "plane": "entropick.report.plane:plane",
         "measures": "entropick.report.curves:measures",
         "sources": "entropick.report.sources:sources",
         "ablations": "entropick.report.relations:ablations",
@@ -85,6 +86,8 @@ class Figure:
         The measure it shows, for the page's picker; and whether that is shown at first.
     size
         The study size that it is of, or None; its name and title then say which.
+    is_large
+        Whether the page gives it a row of its own.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Figure:
     measure: str = ""
     is_main: bool = True
     size: int | None = None
+    is_large: bool = False
 
     def panel_spec(self, panel: Panel, ink: str) -> dict[str, Any]:
         """The Vega-Lite specification of one panel, as wide as what it stands in."""

@@ -8,11 +8,12 @@ from entropick.page import words
 from entropick.report.curves import warnings
 from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
+from entropick.report.outcome import state
 from entropick.report.relations import correlation_of, described, points
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
-_COURSES = ("generalization_score", "knn_entropy", "frechet_distance")
+_COURSES = ("generalization_score", "variance_ratio_real", "spacing_ratio", "knn_entropy", "frechet_distance")
 
 
 def setting(table: Table) -> str:
@@ -27,7 +28,7 @@ def setting(table: Table) -> str:
     if data is None:
         return compared
     shape = f" {words.TIMES} ".join(str(size) for size in data.get("image_shape") or [])
-    n_real = _listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
+    n_real = words.listed([f"{size:,}" for size in study.sizes]) or f"{data.get('n_real', 0):,}"
     images = f"{n_real} real images" + (f" of {shape}" if shape else "")
     held_out = f" and {data['n_reference']:,} held out as reference" if data.get("n_reference") else ""
     return f"{compared} The data: {images}{held_out}."
@@ -37,7 +38,7 @@ def findings(table: Table) -> list[str]:
     """Sentences for the top of the page; none before the second iteration."""
     largest = table.by_size()[0]
     sentences = [f"{name}, {course}" for name, course in courses(largest).items()]
-    sentences += [*_against(largest), _most_real(largest), _relation(table), _warning(largest)]
+    sentences += [*_against(largest), *_beyond(largest), _most_real(largest), _relation(table), *_warning(largest)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -75,7 +76,9 @@ def _story(table: Table, arm: ArmRecord, *, with_course: bool) -> list[str]:
 def _course(table: Table, arm: ArmRecord) -> str:
     """An arm from its first to its last iteration, beside what real data scores; empty where nothing is measured."""
     first, last = arm.iterations[0], arm.last or 0
-    parts = []
+    parts = (
+        ["its images are noise at the end, so no rise of a score is good"] if state(table, arm, last).is_noise else []
+    )
     for key in (f"{name}/{table.space}" for name in _COURSES):
         before, after = table.over_seeds(arm, first, key), table.over_seeds(arm, last, key)
         a, b = (words.number(spread.mean if spread else None, 3) for spread in (before, after))
@@ -101,7 +104,7 @@ def _against(table: Table) -> list[str]:
     for found in closest.values():
         verdicts.setdefault((found.arm.family, found.control.name, _verdict(table, found)), []).append(found.arm.method)
     return [
-        f"{family}: {_listed(methods)} beside {control}: {verdict}."
+        f"{family}: {words.listed(methods)} beside {control}: {verdict}."
         for (family, control, verdict), methods in verdicts.items()
     ]
 
@@ -109,11 +112,39 @@ def _against(table: Table) -> list[str]:
 def _verdict(table: Table, found: Comparison) -> str:
     judged = list(zip(words.short_names(compared_in(table)), found.verdicts, strict=True))
     better, worse = ([name for name, verdict in judged if verdict == side] for side in (1, -1))
-    parts = [f"better in {_listed(better)}" if better else "", f"worse in {_listed(worse)}" if worse else ""]
+    parts = [f"better in {words.listed(better)}" if better else "", f"worse in {words.listed(worse)}" if worse else ""]
     if any(parts):
         return "; ".join(part for part in parts if part)
-    several = any(difference and difference.n > 1 for difference in found.differences)
-    return "no measure differs clearly" if several else "one seed, so no interval"
+    if any(difference and difference.n > 1 for difference in found.differences):
+        return "no measure differs clearly"
+    # From one seed no difference is clear, but both sides of what was seen are told.
+    keys = compared_in(table)
+    signs = [(d.estimate * words.words(k).better if d else 0.0) for d, k in zip(found.differences, keys, strict=True)]
+    above, below = list[str](), list[str]()
+    for name, sign, nearer in zip(words.short_names(keys), signs, found.nearer, strict=True):
+        if sign * nearer > 0 or (sign and not nearer):
+            (above if sign > 0 else below).append(name)
+    parts = [f"ahead in {words.listed(above)}" if above else "", f"behind in {words.listed(below)}" if below else ""]
+    return f"{'; '.join(part for part in parts if part) or 'no difference'} (one seed, so no interval)"
+
+
+def _beyond(table: Table) -> list[str]:
+    """Where arms are "better" than real data: what that means instead of praise."""
+    found: dict[str, list[str]] = {}
+    for arm in table.study.arms:
+        for name in ("precision", "density"):
+            real = table.real(f"{name}/{table.space}")
+            spread = table.over_seeds(arm, arm.last, f"{name}/{table.space}") if arm.last else None
+            if real and spread and spread.mean > real.mean:
+                found.setdefault(name, []).append(f"{arm.name} {words.number(spread.mean, 3)}")
+    if "precision" not in found:
+        return []
+    real = table.real(f"precision/{table.space}")
+    own = words.number(real.mean if real else None, 3)
+    return [
+        f"Precision above that of real data ({own}) is no merit: {words.listed(found['precision'])}. Images that "
+        "shrink towards the middle of the real ones, and copies, lie among them more often than real images do."
+    ]
 
 
 def _most_real(table: Table) -> str:
@@ -131,21 +162,26 @@ def _most_real(table: Table) -> str:
 def _relation(table: Table) -> str:
     """How the score goes with the entropy and with the variance of the training set."""
     look, parts = Look(table.study), []
-    for name, label in (("knn_entropy", "entropy"), ("total_variance", "variance")):
-        found = correlation_of(points(table, look, f"{name}/{table.space}"))
+    others = (("knn_entropy", False, "entropy"), ("total_variance", True, "log variance"))
+    for name, log, label in (*others, ("total_variance", False, "variance")):
+        found = correlation_of(points(table, look, f"{name}/{table.space}"), log=log)
         parts += [f"with {label} r = {described(found)}"] if found else []
     return f"The logarithm of the generalization score goes {', '.join(parts)}." if parts else ""
 
 
-def _warning(table: Table) -> str:
-    """Which arms are on their way to copying."""
-    found = [one for one in warnings(table, table.space) if one.found.iteration is not None]
-    return f"Early warning: {'; '.join(f'{one.arm.name} {one.text}' for one in found)}." if found else ""
-
-
-def _listed(items: list[str]) -> str:
-    """Items in a sentence: "a, b and c"."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+def _warning(table: Table) -> list[str]:
+    """Which arms are on their way to copying, by what; and of the others why nothing is foretold."""
+    warned = warnings(table, table.space)
+    found = [one for one in warned if one.found.iteration is not None]
+    silent: dict[str, list[str]] = {}
+    for one in warned:
+        if one.found.iteration is None:
+            silent.setdefault(one.text, []).append(one.arm.name)
+    reasons = [f"{words.listed(names)}: {reason}" for reason, names in silent.items()]
+    return [
+        f"Early warning: {'; '.join(f'{one.arm.name} {one.text}' for one in found)}." if found else "",
+        f"No early warning: {'; '.join(reasons)}." if reasons else "",
+    ]
 
 
 def _count(n: int, noun: str) -> str:

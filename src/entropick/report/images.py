@@ -23,6 +23,9 @@ _BUDGET_BYTES = 4_000_000
 _AMOUNTS = ((32, 10, 12), (16, 10, 12), (16, 5, 8), (8, 5, 6))
 _IMAGE_COLUMNS, _PAIR_COLUMNS = 8, 5
 
+# Pairs of a cell of a strip, and its iterations at most.
+_STRIP_PAIRS, _STRIP_CELLS = 3, 5
+
 # Density maps have one colour whose opacity is the density: it stands on light and on dark ground.
 _MAP_COLOR = (0x2A, 0x78, 0xB8)
 _MAP_SCALE = 4
@@ -81,6 +84,37 @@ def study_pictures(study: StudyRecord) -> list[ArmPictures]:
     amounts = next((amounts for amounts in _AMOUNTS if needed(*amounts) <= _BUDGET_BYTES), _AMOUNTS[-1])
     found = [_arm_pictures(arm, run, amounts) for arm, run in runs]
     return [pictures for pictures in found if len(pictures.frames) > 1]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An arm from left to right: the real images, then of some iterations generated images beside their nearest ones.
+
+    `cells` are (iteration, pictures); in that of iteration 0 there are real images, in the others each generated image
+    stands to the left of its nearest training image.
+    """
+
+    arm: ArmRecord
+    cells: tuple[tuple[int, Sheet], ...]
+
+
+def strips(arms: Sequence[ArmRecord]) -> list[Strip]:
+    """The first seed of each arm as a strip; of an arm without pictures none."""
+    found = []
+    for arm, run in ((arm, arm.runs[0]) for arm in arms if arm.runs and arm.runs[0].measured):
+        real = _examples(run, 0, 2 * _STRIP_PAIRS)
+        cells = [] if real is None else [(0, sprite_sheet(real, 2, f"{len(real)} real images"))]
+        places = np.unique(np.linspace(0, len(run.measured) - 1, _STRIP_CELLS).astype(int))
+        for n in (run.measured[place] for place in places):
+            if pairs := _pairs(run, n, _STRIP_PAIRS):
+                both = pairs[0]
+                what = (
+                    f"{arm.name}, iteration {n}: {len(both)} generated images, each beside its nearest training image"
+                )
+                cells.append((n, sprite_sheet(both.reshape(-1, *both.shape[2:]), 2, what)))
+        if any(n for n, _ in cells):
+            found.append(Strip(arm, tuple(cells)))
+    return found
 
 
 def image_figures(table: Table, look: Look) -> Iterator[Figure]:
@@ -196,7 +230,7 @@ def _plane(run: RunRecord) -> str:
 def _evolution(arm: ArmRecord, run: RunRecord) -> Figure | None:
     rows = [(n, _examples(run, n, _N_EXAMPLES)) for n in (0, *run.measured)]
     sheets = [
-        (str(n or "real"), sprite_sheet(images, _N_EXAMPLES, "", scale=_PIXELS))
+        (f"iteration {n}" if n else "real images", sprite_sheet(images, _N_EXAMPLES, "", scale=_PIXELS))
         for n, images in rows
         if images is not None
     ]
@@ -209,10 +243,10 @@ def _transition(arm: ArmRecord, run: RunRecord) -> Figure | None:
         if found := _pairs(run, n, _N_PAIRS):
             both, distances = found
             known = [distance for distance in distances if distance is not None]
-            mean = f", {number(sum(known) / len(known), 3)}" if known else ""
+            mean = f", mean distance {number(sum(known) / len(known), 3)}" if known else ""
             images = np.concatenate([both[:, 0], both[:, 1]])
-            sheets.append((f"{n}{mean}", sprite_sheet(images, len(both), "", scale=_PIXELS)))
-    title = f"Generated images above their nearest training images, {arm.name}"
+            sheets.append((f"iteration {n}{mean}", sprite_sheet(images, len(both), "", scale=_PIXELS)))
+    title = f"Generated images (upper row), their nearest training images (lower row), {arm.name}"
     return _stacked(f"transition-{slug(arm.name)}", title, sheets, run.size)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from entropick.page.words import words
 from entropick.report.study import ArmRecord
@@ -18,9 +17,8 @@ from entropick.report.table import Table
 CONTROLS = ("vanilla", "random")
 
 _LEVEL = 0.95
-_N_RESAMPLES = 2000
-# Fewer clusters than this say nothing of their own spread.
-_FEWEST_CLUSTERS = 4
+# Beyond this an r is 1 but for rounding, and its transform is no number to compute with.
+_MOST_R = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,9 @@ class Interval:
 class Comparison:
     """One arm beside one control of its family: a difference per measure, None where there is none.
 
-    `verdicts` say of each difference whether it is better (1), worse (-1), or neither is clear (0).
+    `verdicts` say of each difference whether it is better (1), worse (-1), or neither is clear (0). `nearer` says which
+    is nearer to what real data scores, the arm (1) or the control (-1): to be "better" than real data is no merit.
+    `better` is the way in which each measure is better.
     """
 
     arm: ArmRecord
@@ -52,6 +52,13 @@ class Comparison:
     iteration: int
     differences: tuple[Interval | None, ...]
     verdicts: tuple[int, ...]
+    nearer: tuple[int, ...] = ()
+    better: tuple[int, ...] = ()
+
+    def is_beyond(self, place: int) -> bool:
+        """Whether the difference at that place would be a merit, or a loss, if more than real data has were one."""
+        difference, nearer = self.differences[place], self.nearer[place]
+        return difference is not None and difference.estimate * self.better[place] * nearer < 0
 
 
 def mean_difference(differences: Sequence[float]) -> Interval:
@@ -71,19 +78,48 @@ def mean_difference(differences: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def correlation(x: Sequence[float], y: Sequence[float], clusters: Sequence[Hashable]) -> Interval | None:
-    """Pearson's r of points that come in clusters, with a percentile bootstrap over whole clusters.
+def correlation(x: Sequence[float], y: Sequence[float], seeds: Sequence[Hashable]) -> Interval | None:
+    """Pearson's r of points of several seeds, with an interval for what other seeds would give.
 
-    The points of a run are no independent draws: an interval over points would be too narrow. None where there is no r:
-    fewer than three points, or all alike.
+    Only seeds are drawn: the arms, sizes and iterations of a study are chosen, and those of one seed share images. So
+    the interval is a jackknife that leaves out one whole seed at a time, of Fisher's transform of r, with Student's
+    quantile; from one seed there is none. None instead of it all where there is no r: fewer than three points, or all
+    alike.
+
+    References
+    ----------
+    Tukey's jackknife of a transformed statistic: Efron and Tibshirani, "An introduction to the bootstrap", chapter 11.
     """
+    if (r := _pearson(x, y)) is None:
+        return None
+    drawn = list(dict.fromkeys(seeds))
+    without = [_pearson(*_others(x, y, seeds, seed)) for seed in drawn]
+    if len(drawn) < 2 or any(one is None for one in without):
+        return Interval(r, None, None, len(x))
+    from scipy.special import stdtrit
+
+    n, z = len(drawn), math.atanh(_bounded(r))
+    left = np.array([math.atanh(_bounded(one)) for one in without if one is not None])
+    error = math.sqrt((n - 1) / n * float(np.square(left - left.mean()).sum()))
+    half = float(stdtrit(n - 1, (1 + _LEVEL) / 2)) * error
+    return Interval(r, math.tanh(z - half), math.tanh(z + half), len(x))
+
+
+def _pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
     if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
         return None
-    points = np.array([x, y], np.float64).T
-    names = list(dict.fromkeys(clusters))
-    members = [np.flatnonzero([cluster == name for cluster in clusters]) for name in names]
-    low, high = _bootstrap(points, members) if len(members) >= _FEWEST_CLUSTERS else (None, None)
-    return Interval(statistics.correlation(x, y), low, high, len(points))
+    return statistics.correlation(x, y)
+
+
+def _others(
+    x: Sequence[float], y: Sequence[float], seeds: Sequence[Hashable], left_out: Hashable
+) -> tuple[list[float], list[float]]:
+    kept = [place for place, seed in enumerate(seeds) if seed != left_out]
+    return [x[place] for place in kept], [y[place] for place in kept]
+
+
+def _bounded(r: float) -> float:
+    return max(-_MOST_R, min(_MOST_R, r))
 
 
 def compared_in(table: Table) -> list[str]:
@@ -110,25 +146,18 @@ def _compared(table: Table, arm: ArmRecord, control: ArmRecord) -> Comparison:
         pairs = [(found.get(key), theirs.get(seed, {}).get(key)) for seed, found in ours.items()]
         paired = [a - b for a, b in pairs if a is not None and b is not None]
         differences.append(mean_difference(paired) if paired else None)
-    verdicts = tuple(d.side * words(key).better if d else 0 for d, key in zip(differences, keys, strict=True))
-    return Comparison(arm, control, iteration, tuple(differences), verdicts)
+    nearer = tuple(_nearer_to_real(table, arm, control, iteration, key) for key in keys)
+    verdicts = [d.side * words(key).better if d else 0 for d, key in zip(differences, keys, strict=True)]
+    judged = tuple(verdict if of in (0, verdict) else 0 for verdict, of in zip(verdicts, nearer, strict=True))
+    return Comparison(
+        arm, control, iteration, tuple(differences), judged, nearer, tuple(words(key).better for key in keys)
+    )
 
 
-def _bootstrap(points: NDArray[np.float64], members: list[NDArray[np.int64]]) -> tuple[float | None, float | None]:
-    """The percentile interval; always the same for the same points."""
-    rng = np.random.default_rng(0)
-    sums = np.array([_moments(points[rows] - points.mean(axis=0)) for rows in members])
-    drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=_N_RESAMPLES)
-    n, sx, sy, sxx, syy, sxy = (drawn @ sums).T
-    spread = (n * sxx - sx**2) * (n * syy - sy**2)
-    usable = spread > 1e-12 * spread.max()
-    found = (n * sxy - sx * sy)[usable] / np.sqrt(spread[usable])
-    if len(found) < _N_RESAMPLES / 2:
-        return None, None
-    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _moments(points: NDArray[np.float64]) -> list[float]:
-    x, y = points.T
-    return [len(points), x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]
+def _nearer_to_real(table: Table, arm: ArmRecord, control: ArmRecord, iteration: int, key: str) -> int:
+    """Of a measure of generated images: 1 if the arm is nearer to what real data scores, -1 if the control is; or 0."""
+    real, ours, theirs = (table.real(key), *(table.over_seeds(one, iteration, key) for one in (arm, control)))
+    if "generated" not in getattr(words(key), "roles", ()) or not (real and ours and theirs):
+        return 0
+    ahead = abs(theirs.mean - real.mean) - abs(ours.mean - real.mean)
+    return (ahead > 0) - (ahead < 0)

@@ -86,8 +86,9 @@ def render_page(table: Table) -> str:
     from entropick.page.drawing import PAGE_INK
     from entropick.report.figure import Look, draw
     from entropick.report.findings import courses, findings, setting, stories
-    from entropick.report.images import study_pictures
+    from entropick.report.images import strips, study_pictures
     from entropick.report.intervals import compared_in, comparisons
+    from entropick.report.outcome import outcome, state
 
     study, look = table.study, Look(table.study)
     specs: list[dict[str, Any]] = []
@@ -99,12 +100,16 @@ def render_page(table: Table) -> str:
     at_top = courses(by_size[0])
     # Pictures first: loading them finds what is damaged.
     pictures = study_pictures(study)
+    came = outcome(table)
+    shown = by_size[0].study.arms[:1] if came is None else [arm for arm in (came.collapsed, came.rescued) if arm]
     finished = [str(e.timing.get("finished", "")) for _, run in study.runs() for e in run.entries]
     return render(
         "entropick.report",
         specs=specs,
         study=study,
         look=look,
+        outcome=came,
+        strips=[(strip, {n: state(by_size[0], strip.arm, n) for n, _ in strip.cells}) for strip in strips(shown)],
         setting=setting(table),
         findings=findings(table),
         space=table.space,

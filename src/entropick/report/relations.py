@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from entropick.page.words import in_sentence, name_with_space, number, slug, split_key, words
+from entropick.page.words import axis_title, in_sentence, name_with_space, number, slug, split_key, words
 from entropick.report.curves import size_warning
 from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight, size_color
 from entropick.report.intervals import Interval, correlation
@@ -23,21 +23,27 @@ from entropick.run import flatten
 
 # What a parameter is called, and whether its axis is logarithmic.
 _NAMES = {
-    "selector.threshold": ("first threshold of the filter", True),
-    "selector.decay": ("decay of the filter", False),
-    "n_generated": ("images generated per iteration", True),
-    "generator.steps": ("gradient steps", True),
-    "paradigm.n_fresh": ("fresh real images per iteration", False),
-    "paradigm.share": ("share of real images", False),
-    "garbage_share": ("share of garbage in the pool", False),
+    "selector.threshold": ("first threshold of the filter (units of the features)", True),
+    "selector.decay": ("decay of the filter (factor per pass)", False),
+    "n_generated": ("images generated per iteration (number)", True),
+    "generator.steps": ("gradient steps (number)", True),
+    "paradigm.n_fresh": ("fresh real images per iteration (number)", False),
+    "paradigm.share": ("real images (share of the training set)", False),
+    "garbage_share": ("garbage in the pool (share)", False),
 }
 _LEAST_VALUES = 3
+# What the score is held against. The variance as it is, and its logarithm: entropy is a logarithm as well.
+OTHERS = {"knn_entropy": False, "total_variance": True}
+_BUILT_IN = (
+    "Part of this r is built in: a set that is scaled by c has a score c times as large, an entropy d log c higher and "
+    "a log variance 2 log c higher. So hold entropy against the logarithm of the variance, not against the variance."
+)
 
 
 def relations(table: Table, look: Look) -> Iterator[Figure]:
     """In each feature space the score, on a logarithmic axis, against entropy and variance of the training set."""
     for space in dict.fromkeys(split_key(key)[1] for key in table.measures):
-        for other in ("knn_entropy", "total_variance"):
+        for other in OTHERS:
             if rows := points(table, look, f"{other}/{space}"):
                 yield _against(table, look, f"{other}/{space}", rows)
 
@@ -57,15 +63,16 @@ def points(table: Table, look: Look, other: str) -> Rows:
     ]
 
 
-def correlation_of(rows: Rows) -> Interval | None:
-    """Pearson's r of the logarithmic score and the other measure."""
+def correlation_of(rows: Rows, *, log: bool = False) -> Interval | None:
+    """Pearson's r of the logarithmic score and the other measure, or its logarithm."""
     # What arms share is one result, not several that agree.
     different: dict[tuple[float, float], dict[str, Any]] = {}
     for row in rows:
         different.setdefault((row["score"], row["other"]), row)
     found = list(different.values())
-    clusters = [(row["arm"], row["size"], row["seed"]) for row in found]
-    return correlation([math.log(row["score"]) for row in found], [row["other"] for row in found], clusters)
+    found = [row for row in found if not log or row["other"] > 0]
+    others = [math.log(row["other"]) if log else row["other"] for row in found]
+    return correlation([math.log(row["score"]) for row in found], others, [row["seed"] for row in found])
 
 
 def described(found: Interval) -> str:
@@ -82,13 +89,22 @@ def described(found: Interval) -> str:
 
 def _against(table: Table, look: Look, other: str, rows: Rows) -> Figure:
     (metric, space), known = split_key(other), words(other)
-    name, unit = in_sentence(known.label), f" ({known.unit})" if known.unit else ""
+    name, is_log = in_sentence(known.label), OTHERS[metric] and all(row["other"] > 0 for row in rows)
     sizes = sorted(table.study.sizes)
     legend = alt.Legend(orient="right" if look.for_file else "bottom", symbolType="circle")
     chart = alt.Chart(data(rows)).mark_point(filled=True, size=45)
     chart = chart.encode(
-        x=alt.X("other:Q", title=f"{name}{unit}", scale=alt.Scale(zero=False, padding=10)),
-        y=alt.Y("score:Q", title="generalization score", scale=alt.Scale(type="log", nice=False, padding=10)),
+        x=alt.X(
+            "other:Q",
+            title=axis_title(other),
+            axis=alt.Axis(titleAngle=0),
+            scale=alt.Scale(type="log", nice=False, padding=10) if is_log else alt.Scale(zero=False, padding=10),
+        ),
+        y=alt.Y(
+            "score:Q",
+            title=axis_title(f"generalization_score/{space}"),
+            scale=alt.Scale(type="log", nice=False, padding=10),
+        ),
         color=size_color(sizes, legend) if len(sizes) > 1 else look.color(legend=look.for_file),
         shape=look.shape(legend=look.for_file),
         opacity=faded(0.8),
@@ -104,7 +120,7 @@ def _against(table: Table, look: Look, other: str, rows: Rows) -> Figure:
     caption = (
         "A point is one iteration of one run.",
         *(size_warning(table) if metric == "knn_entropy" else ()),
-        *_correlations(table, rows, name),
+        *_correlations(table, rows, name, log=is_log),
     )
     return Figure(
         f"generalization_score-against-{slug(metric)}-{slug(space)}",
@@ -115,7 +131,7 @@ def _against(table: Table, look: Look, other: str, rows: Rows) -> Figure:
     )
 
 
-def _correlations(table: Table, rows: Rows, name: str) -> list[str]:
+def _correlations(table: Table, rows: Rows, name: str, *, log: bool) -> list[str]:
     """Sentences: r over everything, and within each size where there are several."""
     whole = correlation_of(rows)
     if whole is None:
@@ -123,10 +139,16 @@ def _correlations(table: Table, rows: Rows, name: str) -> list[str]:
     sentences = [
         f"Pearson's r of {name} and the logarithm of the score: {described(whole)} over {whole.n} different points."
     ]
+    if log and (of_logs := correlation_of(rows, log=True)):
+        sentences.append(f"Of its logarithm: {described(of_logs)}.")
     if whole.low is not None:
         sentences.append(
-            "In brackets its 95 % interval, from a bootstrap over whole runs: points of a run are not independent."
+            "In brackets the 95 % interval, from leaving out one seed at a time: only seeds are drawn, and what arms "
+            "and iterations of a seed have in common is counted once."
         )
+    else:
+        sentences.append("From one seed there is no interval.")
+    sentences.append(_BUILT_IN)
     sizes = table.study.sizes
     within = [(size, correlation_of([row for row in rows if row["size"] == str(size)])) for size in sizes]
     if len(sizes) > 1:
@@ -181,7 +203,7 @@ def _ablation(table: Table, name: str, groups: list[_Group]) -> Figure:
                     row = {"arm": arm.name, "group": _kind(list(group.values())), "value": value}
                     rows.append(row | {"mean": spread.mean, "low": spread.low, "high": spread.high})
         if rows:
-            panels.append(Panel(name_with_space(key), _points(rows, x, words(key).unit), 150))
+            panels.append(Panel(name_with_space(key), _points(rows, x, axis_title(key)), 150))
     for value, arm in ((value, arm) for group in groups for value, arm in group.items()):
         spreads = [table.over_seeds(arm, arm.last or 0, key) for key in keys]
         cells.append((arm.name, number(value), *(number(s.mean if s else None) for s in spreads)))
@@ -198,11 +220,11 @@ def _kind(group: list[ArmRecord]) -> str:
     return methods.pop() if len(methods) == 1 else families.pop() if len(families) == 1 else group[0].name
 
 
-def _points(rows: Rows, x: alt.X, unit: str) -> alt.LayerChart:
+def _points(rows: Rows, x: alt.X, title: str) -> alt.LayerChart:
     groups = list(dict.fromkeys(row["group"] for row in rows))
     legend = alt.Legend(orient="bottom") if len(groups) > 1 else None
     scale = alt.Scale(domain=groups, range=[COLORS[index % len(COLORS)] for index in range(len(groups))])
-    y = alt.Y("mean:Q", title=unit or None, scale=alt.Scale(zero=False, padding=10))
+    y = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, padding=10))
     base = alt.Chart(data(rows)).encode(x=x, color=alt.Color("group:N", title=None, legend=legend, scale=scale))
     tooltip = [
         alt.Tooltip("arm:N"),

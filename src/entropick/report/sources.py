@@ -23,6 +23,8 @@ from entropick.report.figure import (
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
+_SHARE = "real images (share of the training set)"
+
 
 def sources(table: Table, look: Look) -> Iterator[Figure]:
     """At each size the share of real images, and where training sets have several sources, all shares."""
@@ -46,18 +48,22 @@ def _real_shares(table: Table, look: Look) -> Figure | None:
     cells = [("arm", *(f"iteration {n}" for n in iterations))]
     for name in (arm.name for arm in table.study.arms):
         cells.append((name, *(percent(shares[name, n]) if (name, n) in shares else "" for n in iterations)))
-    caption = ("Dotted: 1/n, what real data would get if all n sources had an equal share.",)
+    caption = (
+        "Dotted, on top of the lines: 1/n, what real data would get if all n sources had an equal share. A random "
+        "control lies on it.",
+    )
     title = "Share of real images in the training set"
     return Figure("real-shares", title, caption, tuple(panels), tuple(cells), section="sources", size=table.size)
 
 
 def _share_lines(rows: Rows, even: Rows, x: alt.X, look: Look) -> AnyChart:
-    y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("share:Q", title=_SHARE, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=look.color(legend=look.for_file), opacity=faded(1.0))
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("share:Q", format=".1%")]
     points = base.mark_point(filled=True, size=50).encode(shape=look.shape(legend=look.for_file), tooltip=tooltip)
-    rule = alt.Chart(data(even)).mark_line(strokeDash=[1, 4], strokeWidth=2, strokeCap="round")
-    return alt.layer(rule.encode(x=x, y=y), base.mark_line(strokeWidth=2), points).add_params(highlight())
+    # On top: a random control lies on it, and would hide it.
+    rule = alt.Chart(data(even)).mark_line(strokeDash=[1, 5], strokeWidth=3, strokeCap="round")
+    return alt.layer(base.mark_line(strokeWidth=2), points, rule.encode(x=x, y=y)).add_params(highlight())
 
 
 def _source_shares(table: Table) -> Figure | None:
@@ -90,7 +96,8 @@ def _bars(table: Table, arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
     colors = [*([REAL_COLOR] if 0 in sources else []), *(ramp(rank, len(generated)) for rank in range(len(generated)))]
     names = [_name(source) for source in sources]
     x = alt.X("iteration:O", title="iteration", axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domain=[0, 1]))
+    axis = alt.Axis(format="%", tickCount=4)
+    y = alt.Y("share:Q", title="share of the training set", axis=axis, scale=alt.Scale(domain=[0, 1]))
     bars = (
         alt.Chart(data(rows))
         .mark_bar()

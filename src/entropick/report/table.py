@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entropick.page.words import in_order, split_key
+from entropick.report.derived import Derived, derive
 from entropick.report.study import STAGES, ArmRecord, RunRecord, StudyRecord, read_study
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ class Table:
         ``selection``  what the selector says of itself
         ``stages``     what the stages say beside that: ``pool``, ``selected``, ``n_training``, ``copying_ratio``, ...
         ``seconds``    of a stage, computed in this run; ``took``: computed anywhere; ``shared``: 1 if elsewhere
+    derived
+        What of the metrics was computed for the table because ledgers of an earlier version lack it, and why not more.
     """
 
     study: StudyRecord
     rows: pa.Table
+    derived: Derived = field(default_factory=Derived)
 
     @property
     def size(self) -> int | None:
@@ -99,7 +103,8 @@ class Table:
         import pyarrow.compute as pc
 
         studies = self.study.by_size() if self.study.sizes else []
-        return [Table(study, self.rows.filter(pc.field("size") == study.sizes[0])) for study in studies] or [self]
+        of = [(study, self.rows.filter(pc.field("size") == study.sizes[0])) for study in studies]
+        return [Table(study, rows, self.derived) for study, rows in of] or [self]
 
     @cached_property
     def measures(self) -> list[str]:
@@ -230,15 +235,16 @@ def tabulate(study: StudyRecord) -> Table:
     text, number = pa.string(), pa.int64()
     names = {"arm": text, "family": text, "method": text, "size": number, "seed": number, "iteration": number}
     names |= {"part": text, "space": text, "measure": text, "value": pa.float64()}
+    derived = derive(study)
     rows = [
         (arm.name, arm.family, arm.method, run.size, run.seed, *rest)
-        for arm, run in study.runs()
+        for place, (arm, run) in enumerate(study.runs())
         for iteration in sorted({entry.iteration for entry in run.entries})
-        for rest in _numbers(run, iteration)
+        for rest in _numbers(run, iteration, derived.values.get(place, {}).get(iteration, {}))
     ]
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     arrays = [pa.array(column, kind) for column, kind in zip(columns, names.values(), strict=True)]
-    return Table(study, pa.Table.from_arrays(arrays, list(names)))
+    return Table(study, pa.Table.from_arrays(arrays, list(names)), derived)
 
 
 def summary_table(study_folder: Path) -> list[dict[str, Any]]:
@@ -271,8 +277,10 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
-def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, str, float | None]]:
-    """All that the ledger of a run says of an iteration, as (iteration, part, space, measure, value)."""
+def _numbers(
+    run: RunRecord, iteration: int, derived: Mapping[str, float | None]
+) -> Iterator[tuple[int, str, str, str, float | None]]:
+    """All numbers of an iteration, of the ledger and `derived`, as (iteration, part, space, measure, value)."""
 
     def of(part: str, numbers: Mapping[str, Any]) -> Iterator[tuple[int, str, str, str, float | None]]:
         for key, value in numbers.items():
@@ -281,7 +289,7 @@ def _numbers(run: RunRecord, iteration: int) -> Iterator[tuple[int, str, str, st
 
     select, train, sample = (run.values(iteration, stage) for stage in ("select", "train", "sample"))
     measured = run.values(iteration, "measure" if iteration else "baseline")
-    yield from of("metrics", measured.get("metrics", {}))
+    yield from of("metrics", {**measured.get("metrics", {}), **derived})
     probes = [entry for entry in run.entries if entry.iteration == iteration and entry.stage.startswith(PROBE)]
     for entry in probes:
         yield from of(entry.stage, entry.values.get("metrics", {}))

@@ -1,0 +1,179 @@
+"""What came of a study: in a title, in three sentences, and in the two arms that show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from entropick.page import words
+from entropick.page.words import is_noise, number, percent
+from entropick.report.intervals import CONTROLS
+from entropick.report.plane import ACROSS, UPWARDS, level
+from entropick.report.study import ArmRecord
+from entropick.report.table import Table
+
+# Below this share of what fresh real images have, the variance counts as contracted, the distance as copying.
+LITTLE = 0.8
+# Another arm shows a rescue only where it stands so much nearer to the real data.
+_CLEARLY = 1.1
+_NOVELTY = "generalization_score_ratio"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where an arm stands, in the space of the overview; None where that is not known.
+
+    Attributes
+    ----------
+    kept
+        The variance of its images over that of the real data.
+    spaced
+        Their score over spacing, over that of fresh real images.
+    novelty
+        Their score over that of fresh real images.
+    is_noise
+        Whether they are noise, and none of these numbers praises them.
+    copies
+        Whether the mean image is a near copy.
+    """
+
+    kept: float | None
+    spaced: float | None
+    novelty: float | None
+    is_noise: bool
+    copies: bool
+
+    @property
+    def nearness(self) -> float:
+        """How near to real data: the least of the three, 1 at most; 0 for noise."""
+        found = [value for value in (self.kept, self.spaced, self.novelty) if value is not None]
+        return 0.0 if self.is_noise or not found else min(1.0, *found)
+
+    @property
+    def fate(self) -> str:
+        """What became of the arm, as the rest of a sentence: "contracts to 30 % of the real variance, ..."."""
+        if self.is_noise:
+            return "ends in noise"
+        if self.kept is None or self.spaced is None:
+            if self.novelty is None:
+                return "has no score beside fresh images"
+            falls = "falls to" if self.novelty < LITTLE else "stays at"
+            return f"{falls} {self.novelty:.2f} of the novelty of fresh images"
+        copying = "copies" if self.copies else "draws near to copies" if self.spaced < LITTLE else ""
+        if self.kept < LITTLE:
+            way = f"contracts to {percent(self.kept, 2)} of the real variance"
+            return f"{way} and {copying}" if copying else f"{way}, without copying"
+        return copying or "stays about as wide and as new as real data"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The arm that shows the collapse, one that shows a rescue if there is any, and what to say of both.
+
+    Attributes
+    ----------
+    title
+        What came out, in one sentence without a full stop.
+    sentences
+        Three at most.
+    """
+
+    collapsed: ArmRecord
+    rescued: ArmRecord | None
+    title: str
+    sentences: tuple[str, ...]
+
+
+def state(table: Table, arm: ArmRecord, iteration: int) -> State:
+    """Where an arm stands at an iteration; of a study at one size."""
+
+    def mean(name: str, n: int = iteration, part: str = "metrics") -> float | None:
+        found = table.over_seeds(arm, n, f"{name}/{table.space}", part)
+        return found.mean if found else None
+
+    spaced, fresh, border = mean(UPWARDS), mean(UPWARDS, 0), level(table)
+    novelty = mean(_NOVELTY)
+    return State(
+        kept=mean(ACROSS),
+        spaced=spaced / fresh if spaced is not None and fresh else spaced,
+        novelty=novelty,
+        is_noise=is_noise(novelty, mean("precision"), mean("coverage")),
+        copies=spaced is not None and border is not None and spaced <= border,
+    )
+
+
+def outcome(table: Table) -> Outcome | None:
+    """What came of the study, at its largest size; None before a second iteration is measured."""
+    table = table.by_size()[0]
+    states = {
+        arm.name: state(table, arm, arm.last)
+        for arm in table.study.arms
+        if arm.last is not None and arm.last > arm.iterations[0]
+    }
+    arms = [arm for arm in table.study.arms if arm.name in states]
+    if not arms:
+        return None
+    plain = [arm for arm in arms if arm.method in CONTROLS] or arms
+    # Of equal ones the first: a plain loop before its random control.
+    collapsed = min(plain, key=lambda arm: states[arm.name].nearness)
+    rescued = _rescued(arms, collapsed, states)
+    title = f"{collapsed.name} {states[collapsed.name].fate}"
+    if rescued is not None:
+        title += f"; {rescued.name} {_beside(states[rescued.name])}"
+    sentences = [_told(table, collapsed, states), *([_told(table, rescued, states)] if rescued else [])]
+    sentences.append(_price(table, rescued, collapsed) if rescued else _unrescued(arms, collapsed))
+    return Outcome(collapsed, rescued, title, tuple(sentence for sentence in sentences if sentence))
+
+
+def _rescued(arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, State]) -> ArmRecord | None:
+    """The arm that stands nearest to the real data, of the same family if one of that is clearly nearer."""
+    floor = states[collapsed.name].nearness * _CLEARLY
+    found = [arm for arm in arms if arm.method not in CONTROLS and states[arm.name].nearness > floor]
+    own = [arm for arm in found if arm.family == collapsed.family]
+    return max(own or found, key=lambda arm: states[arm.name].nearness, default=None)
+
+
+def _beside(found: State) -> str:
+    if found.kept is not None and found.kept < LITTLE and not found.copies:
+        return f"keeps {percent(found.kept, 2)}"
+    return found.fate
+
+
+def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
+    """An arm's fate with its numbers."""
+    found, n = states[arm.name], arm.last
+    parts = [] if found.novelty is None else [f"{found.novelty:.2f} of the score of fresh images"]
+    if found.kept is not None:
+        parts.append(f"{percent(found.kept, 2)} of the variance of the real data")
+    if found.spaced is not None:
+        parts.append(f"{found.spaced:.2f} of a fresh draw's distance, in units of the training set's spacing")
+    unknown = "" if found.spaced is not None else "; whether it contracts or copies, its ledgers do not tell"
+    return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{unknown}."
+
+
+def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:
+    """What the rescued arm lacks of real data all the same, and what is worse in it than in the collapsed one."""
+    worse, better = list[str](), list[str]()
+    for name in ("frechet_distance", "precision", "recall", "coverage"):
+        key = f"{name}/{table.space}"
+        known = words.words(key)
+        ours, theirs = (table.over_seeds(arm, arm.last or 0, key) for arm in (rescued, collapsed))
+        if ours and theirs and ours.mean != theirs.mean:
+            real = table.real(key)
+            values = [number(ours.mean, 3), f"{collapsed.name} {number(theirs.mean, 3)}"]
+            values += [f"real data {number(real.mean, 3)}"] if real else []
+            text = f"{words.in_sentence(known.label)} ({', '.join(values)})"
+            is_better = (ours.mean - theirs.mean) * known.better > 0
+            # Precision above the real data's own is no merit that could be lost.
+            is_merit = not (name == "precision" and real and theirs.mean > real.mean)
+            if is_better or is_merit:
+                (better if is_better else worse).append(text)
+    if worse:
+        return f"The price: {rescued.name} is worse in {words.listed(worse)}."
+    return f"{rescued.name} is better in {words.listed(better[:2])} as well." if better else ""
+
+
+def _unrescued(arms: list[ArmRecord], collapsed: ArmRecord) -> str:
+    others = [arm.name for arm in arms if arm.method not in CONTROLS and arm is not collapsed]
+    return (
+        f"No selection brings the images clearly nearer to the real data: not {words.listed(others)}." if others else ""
+    )

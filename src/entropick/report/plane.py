@@ -1,0 +1,142 @@
+"""The plane of contraction and copying: where the images of every arm go, iteration by iteration.
+
+To the right the images contract, upwards they become copies; what falls in the generalization score as one is two
+things here. Every path begins at the real data, below on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import altair as alt
+
+from entropick.page.drawing import AnyChart
+from entropick.page.words import number
+from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight
+from entropick.report.table import Table
+
+ACROSS, UPWARDS = "variance_ratio_real", "spacing_ratio"
+_TITLE = "Contraction and copying"
+_HEIGHT = 360
+_MARGIN = 0.12
+_EMPTY = "There is no drawing: "
+
+
+def plane(table: Table, look: Look) -> Iterator[Figure]:
+    """At each size the path of every arm; in the feature space of the overview."""
+    for sized in table.by_size():
+        if (found := _plane(sized, look)) is not None:
+            yield found
+
+
+def level(table: Table) -> float | None:
+    """The score over spacing at which the mean image is a near copy, in the overview's space; None where not known."""
+    real = table.real(f"{UPWARDS}/{table.space}")
+    ratios = [table.over_seeds(arm, 0, f"copying_ratio/{table.space}", "stages") for arm in table.study.arms]
+    ratio = next((spread for spread in ratios if spread), None)
+    return ratio.mean * real.mean if ratio and real else None
+
+
+def _plane(table: Table, look: Look) -> Figure | None:
+    arms = [arm for arm in table.study.arms if arm.iterations]
+    if not arms:
+        return None
+    keys = [f"{name}/{table.space}" for name in (ACROSS, UPWARDS)]
+    rows: Rows = []
+    for arm in arms:
+        for n in (0, *arm.iterations):
+            x, y = (table.over_seeds(arm, n, key) for key in keys)
+            if x and y:
+                rows.append({**look.named(arm), "iteration": n, "kept": x.mean, "spaced": y.mean})
+    how = tuple(filter(None, [table.derived.how, table.derived.missing]))
+    drawn = {row["arm"] for row in rows if row["iteration"]}
+    if not drawn:
+        reason = table.derived.missing or "the study does not measure what it is made of, " + " and ".join(keys) + "."
+        return Figure("plane", _TITLE, (f"{_EMPTY}{reason}",), (), size=table.size)
+    rows = [row for row in rows if row["arm"] in drawn]
+    caption = (
+        "A point is an iteration, a line the way of an arm from the real data (iteration 0) on; means over seeds. To "
+        "the right the images contract: the variance that is left of the real data's. Upwards they copy: the distance "
+        "of a generated image to its nearest training image, over the distance of training images to one another. A "
+        "set that merely shrinks moves to the right alone; sharp copies move straight up.",
+        *(("Dashed: above it the mean image is a near copy.",) if level(table) is not None else ()),
+        *how,
+    )
+    iterations = sorted({row["iteration"] for row in rows})
+    at = {(row["arm"], row["iteration"]): row for row in rows}
+    cells = [("arm", "", *(f"iteration {n}" for n in iterations))]
+    for arm in arms:
+        for name, label in (("kept", "variance kept"), ("spaced", "score/spacing")):
+            found = [at.get((arm.name, n)) for n in iterations]
+            cells.append((arm.name, label, *(number(row[name] if row else None, 3) for row in found)))
+    panels = tuple(Panel(family, _chart(table, look, rows, family), _HEIGHT) for family in look.families)
+    title = f"{_TITLE} ({table.space})"
+    return Figure("plane", title, caption, panels, tuple(cells), size=table.size, is_large=True)
+
+
+def _chart(table: Table, look: Look, rows: Rows, family: str) -> AnyChart:
+    own = [row for row in rows if row["panel"] == family]
+    legend = look.for_file and family == look.families[-1]
+    # Both axes end at the real data: less variance to the right, smaller distances upwards.
+    right, top = (max(1.0, *(row[name] for row in rows)) * (1 + _MARGIN) for name in ("kept", "spaced"))
+    x = alt.X(
+        "kept:Q",
+        title="variance kept of the real data (share): contraction \N{RIGHTWARDS ARROW}",
+        axis=alt.Axis(format="%", grid=False),
+        scale=alt.Scale(domain=[0, right], reverse=True, nice=False),
+    )
+    y = alt.Y(
+        "spaced:Q",
+        title="\N{UPWARDS ARROW} copying: score over spacing (ratio)",
+        axis=alt.Axis(grid=False),
+        scale=alt.Scale(domain=[0, top], reverse=True, nice=False),
+    )
+    base = alt.Chart(data(own)).encode(x=x, y=y, color=look.color(legend=legend), opacity=faded(1.0))
+    tooltip = [
+        alt.Tooltip("arm:N"),
+        alt.Tooltip("iteration:Q", format="d"),
+        alt.Tooltip("kept:Q", title="variance kept", format=".1%"),
+        alt.Tooltip("spaced:Q", title="score over spacing", format=".3~f"),
+    ]
+    last = max(row["iteration"] for row in own) if own else 0
+    numbers = base.transform_filter(f"datum.iteration == {last}").mark_text(dx=9, dy=-7, fontSize=10)
+    origin = base.transform_filter("datum.iteration == 0").mark_point(shape="circle", size=110, strokeWidth=2)
+    points = base.transform_filter("datum.iteration > 0").mark_point(filled=True, size=55)
+    return alt.layer(
+        *_corners(x, y, right, top),
+        *_level(table, y),
+        base.mark_line(strokeWidth=1.8).encode(order="iteration:Q", detail="arm:N"),
+        points.encode(shape=look.shape(legend=legend), tooltip=tooltip),
+        # The real data, where all paths begin.
+        origin.encode(color=alt.value(_INK), opacity=alt.value(1), tooltip=tooltip),
+        numbers.encode(text="iteration:Q"),
+    ).add_params(highlight())
+
+
+_INK = COLORS[-1]
+
+
+def _corners(x: alt.X, y: alt.Y, right: float, top: float) -> list[alt.Chart]:
+    """What it means to be in a corner, in words."""
+    near, far = 0.02, 0.98
+    places: Rows = [
+        {"kept": right * far, "spaced": top * far, "words": "like real data"},
+        {"kept": right * near, "spaced": top * far, "words": "one grey blur"},
+        {"kept": right * far, "spaced": top * near, "words": "sharp copies"},
+        {"kept": right * near, "spaced": top * near, "words": "copies of few"},
+    ]
+    drawn = []
+    for row in places:
+        align, baseline = "left" if row["kept"] > right / 2 else "right", "bottom" if row["spaced"] > top / 2 else "top"
+        text = alt.Chart(data([row])).mark_text(align=align, baseline=baseline, fontSize=11, fontStyle="italic")
+        drawn.append(text.encode(x=x, y=y, text="words:N", opacity=alt.value(0.75)))
+    return drawn
+
+
+def _level(table: Table, y: alt.Y) -> list[alt.Chart]:
+    at = level(table)
+    if at is None:
+        return []
+    tooltip = [alt.Tooltip("spaced:Q", title="a near copy on average", format=".3~f")]
+    rule = alt.Chart(data([{"spaced": at}])).mark_rule(strokeDash=[5, 3], strokeWidth=1.2)
+    return [rule.encode(y=y, tooltip=tooltip)]
