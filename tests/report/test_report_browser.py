@@ -124,7 +124,7 @@ def test_the_legend_highlights_in_all_figures(browser: Any, page: Path) -> None:
 
 def test_a_point_tells_its_numbers(browser: Any, page: Path) -> None:
     with opened(browser, page) as tab:
-        point = tab.locator(".drawing svg .mark-symbol path").first
+        point = tab.locator("[data-measure] .drawing svg .mark-symbol path").first
         point.scroll_into_view_if_needed()
         point.hover()
         tab.wait_for_selector("#vg-tooltip-element.visible")
@@ -136,6 +136,20 @@ def test_it_fits_narrow_screens(browser: Any, page: Path, width: int) -> None:
     with opened(browser, page, width=width) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.locator("#iteration").bounding_box()["width"] > 200
+
+
+def test_tables_wider_than_the_screen_say_that_they_scroll(browser: Any, page: Path) -> None:
+    said = "getComputedStyle(document.querySelector('.scroll:has(table.final)'), '::before').content"
+    for width, words in ((320, '"scrolls sideways'), (1800, "none")):
+        with opened(browser, page, width=width) as tab:
+            assert tab.evaluate(said).startswith(words)
+
+
+def test_pictures_stand_on_the_first_screen(browser: Any, page: Path) -> None:
+    with opened(browser, page, width=1300) as tab:
+        first = tab.locator("main img").first
+        assert first.is_visible() and first.bounding_box()["y"] + first.bounding_box()["height"] < 900
+        assert tab.locator(".cells img").count() == 2 * (1 + 3)
 
 
 def test_without_scripts_everything_but_the_drawings_is_there(browser: Any, page: Path) -> None:

@@ -186,7 +186,7 @@ def test_more_arms_than_colours_differ_in_shape() -> None:
 
 def test_files_are_what_their_names_say(study: Path, tmp_path: Path) -> None:
     paths = write_figures(study, tmp_path, ("svg", "pdf", "png"))
-    assert len(paths) == (12 + 5) * 3
+    assert len(paths) == (15 + 5) * 3
     starts = {".svg": b"<svg", ".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n"}
     for path in paths:
         content = path.read_bytes()

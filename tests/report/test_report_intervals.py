@@ -35,6 +35,25 @@ def test_correlation_is_pearsons() -> None:
     assert found.low < found.estimate < found.high and found.n == 40
 
 
+def test_one_seed_has_no_interval_of_r() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 40))
+    found = correlation(x.tolist(), y.tolist(), [0] * 40)
+    assert found is not None and (found.low, found.high) == (None, None) and found.n == 40
+
+
+def test_intervals_of_r_hold_the_truth_over_seeds_that_differ() -> None:
+    """Each seed has a shift of its own: points of one are no independent draws. 95 % of 200 should hold the truth."""
+    rng, n_seeds, n_points, n_studies = np.random.default_rng(0), 5, 12, 200
+    held = 0
+    for _ in range(n_studies):
+        shift = rng.normal(size=(2, n_seeds, 1))
+        x, y = (shift + rng.normal(size=(2, n_seeds, n_points))).reshape(2, -1)
+        found = correlation(x.tolist(), y.tolist(), np.repeat(np.arange(n_seeds), n_points).tolist())
+        assert found is not None and found.low is not None and found.high is not None
+        held += found.low <= 0 <= found.high
+    assert 0.88 < held / n_studies < 0.99
+
+
 def test_with_single_points_as_clusters_the_interval_is_that_of_fisher() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=400)

@@ -101,7 +101,8 @@ def test_unfinished_runs_are_named(study: Path) -> None:
 
 
 def test_keys_come_space_by_space_in_a_fixed_order(study: Path) -> None:
-    assert read_table(study).measures[:3] == [SCORE, "generalization_score_ratio/pixels", "knn_entropy/pixels"]
+    first = [SCORE, "generalization_score_ratio/pixels", "spacing_ratio/pixels", "knn_entropy/pixels"]
+    assert read_table(study).measures[:4] == first
     mixed = {"recall/pixels", "my_own/pixels", "generalization_score/pixels", "recall/dino"}
     assert in_order(mixed) == ["recall/dino", "generalization_score/pixels", "recall/pixels", "my_own/pixels"]
     assert name_with_space("my_own/pixels") == "My own (pixels)"

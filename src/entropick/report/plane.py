@@ -99,17 +99,18 @@ def _chart(table: Table, look: Look, rows: Rows, family: str) -> AnyChart:
         alt.Tooltip("spaced:Q", title="score over spacing", format=".3~f"),
     ]
     last = max(row["iteration"] for row in own) if own else 0
-    numbers = base.transform_filter(f"datum.iteration == {last}").mark_text(dx=9, dy=-7, fontSize=10)
+    ends = alt.Chart(data([row for row in own if row["iteration"] == last])).mark_text(dx=9, dy=-8, fontSize=10)
     origin = base.transform_filter("datum.iteration == 0").mark_point(shape="circle", size=110, strokeWidth=2)
     points = base.transform_filter("datum.iteration > 0").mark_point(filled=True, size=55)
     return alt.layer(
         *_corners(x, y, right, top),
         *_level(table, y),
+        # Below the points, which tell their numbers.
+        ends.encode(x=x, y=y, text="iteration:Q", opacity=faded(1.0)),
         base.mark_line(strokeWidth=1.8).encode(order="iteration:Q", detail="arm:N"),
         points.encode(shape=look.shape(legend=legend), tooltip=tooltip),
         # The real data, where all paths begin.
         origin.encode(color=alt.value(_INK), opacity=alt.value(1), tooltip=tooltip),
-        numbers.encode(text="iteration:Q"),
     ).add_params(highlight())
 
 

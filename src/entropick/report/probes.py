@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from entropick.page.words import name_with_space, number, slug, split_key, words
+from entropick.page.words import axis_title, name_with_space, number, slug, words
 from entropick.report.figure import LEGEND_OFFSET, Figure, Look, Panel, Rows, data, faded, highlight, size_color
 from entropick.report.study import ArmRecord
 from entropick.report.table import PROBE, Spread, Table
@@ -79,9 +79,8 @@ def _over_steps(table: Table, look: Look, key: str, rows: Rows, iterations: list
 
 
 def _panel(key: str, rows: Rows, color: alt.Color) -> alt.LayerChart:
-    metric, _ = split_key(key)
-    x = alt.X("step:Q", title="steps", scale=alt.Scale(type="log", nice=False, padding=10))
-    y = alt.Y("mean:Q", title=words(metric).unit or None, scale=alt.Scale(zero=False, padding=10))
+    x = alt.X("step:Q", title="gradient steps (number)", scale=alt.Scale(type="log", nice=False, padding=10))
+    y = alt.Y("mean:Q", title=axis_title(key), scale=alt.Scale(zero=False, padding=10))
     tooltip = [alt.Tooltip("arm:N"), *([alt.Tooltip("size:N")] if rows[0]["size"] else [])]
     tooltip += [alt.Tooltip("step:Q", format=","), alt.Tooltip("mean:Q", title=words(key).label, format=".4~g")]
     base = alt.Chart(data(rows)).encode(x=x, color=color, opacity=faded(1.0), detail="arm:N")

@@ -1,0 +1,121 @@
+"""What came of a study: contraction and copying told apart, noise called noise, no praise beyond real data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import made_up_study
+import pytest
+from made_up_study import write_study
+
+from entropick.report import read_table, write_page
+from entropick.report.figure import Look
+from entropick.report.findings import findings
+from entropick.report.intervals import comparisons
+from entropick.report.outcome import outcome, state
+from entropick.report.plane import level, plane
+from entropick.report.table import Table
+
+SPACED, KEPT, NOVELTY = "spacing_ratio/pixels", "variance_ratio_real/pixels", "generalization_score_ratio/pixels"
+Told = Mapping[str, float]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """What makes the table of a study whose arms end, in iteration 3, with these numbers."""
+
+    def make(arms: Mapping[str, Told], seeds: tuple[int, ...] = (0,)) -> Table:
+        ends, as_made = list(arms.values()), made_up_study.metrics
+
+        def measured(arm: int, seed: float, n: int) -> dict[str, float | None]:
+            return as_made(0, 0, n) | {"knn_entropy/pixels": 40.0} | (ends[arm] if n == 3 else {})
+
+        monkeypatch.setattr(made_up_study, "metrics", measured)
+        write_study(tmp_path, "t", {name: {"n_iterations": 3} for name in arms}, seeds=seeds)
+        return read_table(tmp_path)
+
+    return make
+
+
+STAYS = "stays about as wide and as new as real data"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fate"),
+    [
+        ({KEPT: 0.3, SPACED: 0.95}, "contracts to 30 % of the real variance, without copying"),
+        ({KEPT: 0.95, SPACED: 0.2}, "copies"),
+        ({KEPT: 0.95, SPACED: 0.5}, "draws near to copies"),
+        ({KEPT: 0.3, SPACED: 0.2}, "contracts to 30 % of the real variance and copies"),
+        ({KEPT: 0.9, SPACED: 0.9}, STAYS),
+        ({NOVELTY: 2.4, "precision/pixels": 0.0, KEPT: 2.0, SPACED: 3.0}, "ends in noise"),
+        ({NOVELTY: 2.4, "precision/pixels": 0.9, KEPT: 0.9, SPACED: 0.9}, STAYS),
+    ],
+)
+def test_an_arm_has_a_fate_which_is_the_title(told, tmp_path: Path, numbers: Told, fate: str) -> None:
+    table = told({"replace": numbers})
+    assert level(table) == pytest.approx(0.3 * 1.01)
+    assert state(table, table.study.arms[0], 3).fate == fate
+    came = outcome(table)
+    assert came is not None and came.title == f"replace {fate}" and came.rescued is None
+    assert f"<title>replace {fate} · t</title>" in write_page(tmp_path).read_text()
+
+
+def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:
+    table = told({"replace": {NOVELTY: 2.4, "precision/pixels": 0.0, "generalization_score/pixels": 5.0}})
+    assert any("its images are noise at the end, so no rise of a score is good" in text for text in findings(table))
+
+
+def test_the_outcome_has_the_collapse_the_rescue_and_its_price(told) -> None:
+    collapsed = {KEPT: 0.3, SPACED: 0.95, NOVELTY: 0.5, "precision/pixels": 0.9, "frechet_distance/pixels": 3.0}
+    rescued = {KEPT: 0.7, SPACED: 0.95, NOVELTY: 0.9, "precision/pixels": 0.6, "frechet_distance/pixels": 2.0}
+    table = told({"replace": collapsed, "replace+random": collapsed, "replace+greedy": rescued})
+    came = outcome(table)
+    assert came is not None and came.rescued is not None
+    assert (came.collapsed.name, came.rescued.name) == ("replace", "replace+greedy")
+    contracts = "replace contracts to 30 % of the real variance, without copying"
+    assert came.title == f"{contracts}; replace+greedy keeps 70 %"
+    assert len(came.sentences) == 3 and came.sentences[0].startswith(f"{contracts}: after 3 iterations")
+    price = "The price: replace+greedy is worse in precision (0.600, replace 0.900, real data 0.930)."
+    assert came.sentences[2] == price
+    text = " ".join(findings(table))
+    assert "ahead in" in text and "behind in precision (one seed, so no interval)" in text
+
+
+def test_no_selection_that_helps_is_said(told) -> None:
+    same = {KEPT: 0.3, SPACED: 0.95, NOVELTY: 0.5}
+    came = outcome(told({"replace": same, "replace+greedy": same}))
+    assert came is not None and came.rescued is None
+    assert came.sentences[-1] == "No selection brings the images clearly nearer to the real data: not replace+greedy."
+
+
+def test_precision_above_that_of_real_data_is_explained_and_not_praised(told, tmp_path: Path) -> None:
+    table = told({"replace": {"precision/pixels": 0.9}, "replace+greedy": {"precision/pixels": 0.99}}, seeds=(0, 1))
+    (found,) = comparisons(table)
+    places = [place for place in range(len(found.differences)) if found.is_beyond(place)]
+    (difference,) = (found.differences[place] for place in places)
+    assert difference is not None and difference.estimate == pytest.approx(0.09)
+    assert found.verdicts[places[0]] == 0
+    assert any(text.startswith("Precision above that of real data (0.930) is no merit") for text in findings(table))
+    assert "beyond real data" in write_page(tmp_path).read_text()
+
+
+def test_the_plane_has_a_path_per_arm_from_the_real_data_on(study: Path) -> None:
+    table = read_table(study)
+    (figure,) = plane(table, Look(table.study))
+    assert figure.is_large
+    assert [row[0] for row in figure.cells[1:]] == ["replace"] * 2 + ["accumulate-greedy"] * 2
+    assert figure.cells[0] == ("arm", "", "iteration 0", "iteration 1", "iteration 2", "iteration 3")
+    assert figure.cells[1][2:4] == ("0.990", "0.488") and figure.cells[2][2] == "1.01"
+    layers = figure.panel_spec(figure.panels[0], "black")["layer"]
+    channels = [layer["encoding"][axis] for layer in layers for axis in "xy" if axis in layer["encoding"]]
+    scales = [channel["scale"] for channel in channels if "scale" in channel]
+    assert scales and all(scale["reverse"] and scale["domain"][0] == 0 for scale in scales)
+
+
+def test_a_plane_that_cannot_be_drawn_says_why(study: Path) -> None:
+    table = read_table(study)
+    rows = table.rows.filter([name != "spacing_ratio" for name in table.rows["measure"].to_pylist()])
+    (figure,) = plane(Table(table.study, rows), Look(table.study))
+    assert figure.panels == () and "does not measure what it is made of" in figure.caption[0]
