@@ -127,7 +127,9 @@ def outcome(table: Table) -> Outcome | None:
 def _rescued(arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, State]) -> ArmRecord | None:
     """The arm that stands nearest to the real data, of the same family if one of that is clearly nearer."""
     floor = states[collapsed.name].nearness * _CLEARLY
-    found = [arm for arm in arms if arm.method not in CONTROLS and states[arm.name].nearness > floor]
+    # Where no name tells a method, every arm may be the one that helps.
+    able = [arm for arm in arms if arm.method not in CONTROLS] or arms
+    found = [arm for arm in able if states[arm.name].nearness > floor]
     own = [arm for arm in found if arm.family == collapsed.family]
     return max(own or found, key=lambda arm: states[arm.name].nearness, default=None)
 
