@@ -218,6 +218,18 @@ def test_a_jpeg_that_becomes_much_smaller_is_decoded_smaller(tmp_path, monkeypat
     assert read_image(tmp_path / "a.jpg", mode="rgb").shape == (480, 640, 3) and decoded[0] == (640, 480)
 
 
+def test_a_picture_that_is_shown_small_is_decoded_smaller_and_turned_alike(tmp_path):
+    wide = Image.fromarray(np.tile(np.arange(0, 240, dtype=np.uint8)[:, None], (2, 640)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    whole, small = read_picture(tmp_path / "a.jpg"), read_picture(tmp_path / "a.jpg", side=40)
+    assert (whole.size, small.size) == ((480, 640), (120, 160))
+    assert np.abs(np.asarray(whole.resize(small.size)).astype(int) - np.asarray(small)).mean() < 2
+    wide.save(tmp_path / "a.png", exif=exif)
+    assert read_picture(tmp_path / "a.png", side=40).size == (480, 640)
+
+
 def test_long_texts_are_read_on_several_threads_at_once(tmp_path):
     text = PngImagePlugin.PngInfo()
     text.add_text("workflow", "x" * (3 << 20), zip=True)

@@ -239,12 +239,18 @@ def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> N
         raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}; {advice}")
 
 
-def read_picture(file: Path) -> Any:
-    """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode."""
+def read_picture(file: Path, *, side: int | None = None) -> Any:
+    """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode.
+
+    With `side`, a JPEG that is much larger is decoded smaller: its sides are at least twice as long as that.
+    """
     from PIL import Image
 
     with _long_texts, Image.open(file) as image:
-        return _shown(image, "RGB", _turn(image))
+        turn = _turn(image)
+        if side is not None:
+            image.draft(None, (_DRAFTED * side, _DRAFTED * side))
+        return _shown(image, "RGB", turn)
 
 
 def resized(images: Images, side: int) -> Images:

@@ -315,7 +315,7 @@ def _present(given: Given, work: Work, *, out: Path, say: Say) -> Outcome:
     files[output.DUPLICATES] = output.duplicates_table(repeats)
     result = {**given.load("found"), "bases": given["bases"], "config": config}
     files[Choice.result] = readable_json(result)
-    files[output.PAGE] = render_selection(result, given.load("overview"), picked, aside, repeats, sources)
+    files[output.PAGE] = render_selection(result, given.load("overview"), picked, aside, repeats, sources, work)
     if config["files"] != "none":
         files |= output.place_files(out, chosen, link=config["files"] == "link", work=work)
     return Outcome(files)

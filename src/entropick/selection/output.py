@@ -294,7 +294,7 @@ def _sheet(shown: Sequence[Row]) -> bytes:
     sheet = Image.new("RGB", (columns * cell + _MARGIN, -(-len(shown) // columns) * cell + _MARGIN), _PAPER)
     for number, of in enumerate(shown):
         with contextlib.suppress(Exception):
-            picture = fitted(of.source.picture(of.row), _SIDE)
+            picture = fitted(of.source.picture(of.row, side=_SIDE), _SIDE)
             left, top = number % columns * cell + _MARGIN, number // columns * cell + _MARGIN
             sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
     return encoded(sheet, "PNG")

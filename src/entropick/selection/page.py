@@ -14,6 +14,7 @@ from entropick.page.drawing import PAGE_INK, specification
 from entropick.page.words import number, percent
 from entropick.selection.output import Repeat, Row
 from entropick.sources import Picture, Source, picture, readable
+from entropick.work import Work
 
 # Told apart with any colour vision, legible on light and dark; in the order in which they are drawn.
 COLORS = {"left out": "#8A9299", "set aside": "#CC79A7", "given": "#009E73", "chosen": "#D55E00"}
@@ -57,6 +58,7 @@ def render_selection(
     aside: Sequence[Row],
     repeats: Sequence[Repeat],
     sources: Sequence[Source],
+    work: Work,
 ) -> str:
     """The page as HTML, from ``selection.json``, what `entropick.selection.overview` found, the rows that were picked
     and set aside, and those that repeat others; pictures are read from `sources`. Equal selections give equal pages."""
@@ -70,7 +72,7 @@ def render_selection(
         tiles=_tiles(result),
         sentences=_sentences(result),
         compared=_compared(result),
-        strips=[] if sources[0].kind == "embeddings" else list(_strips(picked, aside, overview, sources)),
+        strips=[] if sources[0].kind == "embeddings" else list(_strips(picked, aside, overview, sources, work)),
         figures=[(title, explained, table) for title, explained, _, table in figures],
         pairs=[
             (of["distance"], [_thumbnail(Row(sources[a], b, 0, 0.0), "") for a, b in of["rows"]])
@@ -182,7 +184,7 @@ def _thumbnail(row: Row, note: str) -> Thumbnail:
 
 
 def _strips(
-    picked: Sequence[Row], aside: Sequence[Row], overview: Mapping[str, Any], sources: Sequence[Source]
+    picked: Sequence[Row], aside: Sequence[Row], overview: Mapping[str, Any], sources: Sequence[Source], work: Work
 ) -> Iterator[Strip]:
     chosen = [row for row in picked if not row.is_given]
     left_out = overview["left_out"]
@@ -196,10 +198,10 @@ def _strips(
     }
     for name, (rows, explained) in kinds.items():
         if rows:
-            yield Strip(name, explained, list(_frames(rows, _N_FRAMES[name])))
+            yield Strip(name, explained, list(_frames(rows, _N_FRAMES[name], f"pictures of what is {name}", work)))
 
 
-def _frames(rows: Sequence[Row], most: int) -> Iterator[tuple[str, list[Thumbnail]]]:
+def _frames(rows: Sequence[Row], most: int, note: str, work: Work) -> Iterator[tuple[str, list[Thumbnail]]]:
     """At most so many frames, evenly spaced over all rows, the first and the last among them."""
     n_frames = min(most, -(-len(rows) // _N_IN_FRAME))
     last = max(len(rows) - _N_IN_FRAME, 0)
@@ -209,6 +211,7 @@ def _frames(rows: Sequence[Row], most: int) -> Iterator[tuple[str, list[Thumbnai
         start = frame * _N_IN_FRAME if fits else round(frame * last / (n_frames - 1))
         shown = rows[start : start + _N_IN_FRAME]
         title = f"{shown[0].rank:,} to {shown[-1].rank:,}"
+        work.progress(frame, n_frames, note)
         yield title, [_thumbnail(row, number(row.distance, 3) if row.distance != float("inf") else "") for row in shown]
 
 

@@ -239,7 +239,7 @@ def picture(source: Source, row: int, path: str, *, side: int = 160) -> Picture:
     if source.kind == "embeddings":
         return Picture(name, path, None, False)
     try:
-        shown = source.picture(row)
+        shown = source.picture(row, side=side)
     except Exception:
         # A file that has gone since: the numbers stand without it.
         return Picture(name, path, None, False)

@@ -75,12 +75,12 @@ class Source:
         """The path of a row's file: its own, or that of the array it is in."""
         return str(self.files[row] if self.files else self.path)
 
-    def picture(self, row: int) -> Any:
-        """A row of a source of images as a Pillow image in RGB, to be shown."""
+    def picture(self, row: int, *, side: int | None = None) -> Any:
+        """A row of a source of images as a Pillow image in RGB, shown at about this `side`: see `read_picture`."""
         from PIL import Image
 
         if self.array is None:
-            return read_picture(self.files[row])
+            return read_picture(self.files[row], side=side)
         pixels = np.asarray(self.array[row])
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
 
