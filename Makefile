@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both install what they need into .venv, once.
+# Two commands do everything: `make demo` and `make test`. All install what they need into .venv, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,12 +7,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test docs notebooks install lint types unit clean
+.PHONY: demo test test-lowest dist docs notebooks install lint types unit clean
 
 demo: install  ## run the digits study and say where its page is
 	$(BIN)/entropick run digits
 
 test: lint types unit  ## everything that CI checks
+
+test-lowest: install  ## the tests with the lowest versions that pyproject.toml allows
+	PYTHON="$(PYTHON)" tools/test-lowest $(BIN)/uv .venv-lowest -n 2
+
+dist: install  ## what is released, into dist/, tried in empty environments
+	$(BIN)/python tools/make_dist.py
 
 docs: install  ## the documentation site, into site/
 	$(BIN)/python -m mkdocs build --strict --quiet
@@ -40,4 +46,4 @@ unit: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 clean:
-	rm -rf $(VENV) runs site dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest runs site dist .pytest_cache .mypy_cache .ruff_cache
