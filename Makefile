@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: demo test test-lowest dist docs notebooks install lint types unit clean
@@ -25,13 +25,13 @@ docs: install  ## the documentation site, into site/
 	@echo "The site is in site/: open site/index.html, or, for its search, python3 -m http.server --directory site"
 
 notebooks: install  ## execute the tutorials, and keep what they show
-	$(BIN)/python -m nbconvert --to notebook --execute --inplace docs/tutorials/*.ipynb
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/tutorials/*.ipynb
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt tools/make-venv tools/fit_torchvision.py
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) tools/make-venv tools/fit_torchvision.py
 	PYTHON="$(PYTHON)" tools/make-venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	$(BIN)/python tools/fit_torchvision.py
 	touch $@
 
