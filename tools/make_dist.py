@@ -84,7 +84,9 @@ def use(wheel: Path, python: str, folder: Path) -> None:
         run([str(venv / "bin" / "entropick"), *command.split()], here)
         for name in left:
             if not (here / name).exists():
-                sys.exit(f"make: entropick {command}: expected {name} afterwards, got {sorted(os.listdir(here))}")
+                sys.exit(
+                    f"make: entropick {command}: expected {name} afterwards, got {sorted(path.name for path in here.iterdir())}"
+                )
 
 
 def run(command: list[str], folder: Path = ROOT, **variables: str) -> None:
