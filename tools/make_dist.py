@@ -84,9 +84,8 @@ def use(wheel: Path, python: str, folder: Path) -> None:
         run([str(venv / "bin" / "entropick"), *command.split()], here)
         for name in left:
             if not (here / name).exists():
-                sys.exit(
-                    f"make: entropick {command}: expected {name} afterwards, got {sorted(path.name for path in here.iterdir())}"
-                )
+                there = sorted(path.name for path in here.iterdir())
+                sys.exit(f"make: entropick {command}: expected {name} afterwards, got {there}")
 
 
 def run(command: list[str], folder: Path = ROOT, **variables: str) -> None:
