@@ -23,6 +23,8 @@ def usable_device(device: str, kinds: Collection[str] | None = ("cpu", "cuda")) 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if isinstance(device, int):  # Torch takes a number for a GPU, but only where it was built for GPUs.
+            raise TypeError("a device has a name")
         kind = torch.device(device).type
         if kinds is not None and kind not in kinds:
             raise TypeError
