@@ -151,7 +151,11 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """With what it was chosen."""
     config = result["config"]
     names = ("selector", "guard", "features", "given", "balance", "files", "skip_bad", "seed")
-    return [(name.replace("_", " "), _plain(config[name])) for name in names if config[name] not in (None, [], False)]
+    return [
+        (name.replace("_", " "), _plain(config[name]))
+        for name in names
+        if config[name] is not None and config[name] is not False and config[name] != []
+    ]
 
 
 def _plain(value: Any) -> str:
