@@ -9,7 +9,7 @@ from entropick.report.intervals import CONTROLS
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
-FAMILIES = ("digits", "mnist", "cifar10", "faces", "paper")
+FAMILIES = ("digits", "mnist", "cifar10", "faces", "paper", "memorization")
 
 
 def test_there_are_some_of_every_kind():

@@ -129,3 +129,25 @@ def test_the_fingerprint_follows_names_and_reference(folder, tmp_path):
     moved = dataset.fingerprint()
     assert moved != before
     assert datasets.ImageFolder(path=str(folder), reference=str(folder)).fingerprint() != moved
+
+
+def test_another_split_is_of_the_same_images_and_the_default_is_the_first(dataset):
+    first, second = dataset.load(), clone(dataset).set_params(split_seed=1).load()
+    assert rows(first.images) != rows(second.images)
+    assert first.images.shape == second.images.shape and first.reference.shape == second.reference.shape
+    assert not rows(second.images) & rows(second.reference)
+    np.testing.assert_array_equal(clone(dataset).set_params(split_seed=0).load().images, first.images)
+
+
+def test_a_split_by_seed_is_that_of_the_loops_seed(dataset):
+    by_seed = clone(dataset).set_params(split_seed="seed")
+    assert by_seed.at_seed(3) == clone(dataset).set_params(split_seed=3)
+    assert dataset.at_seed(3) == dataset
+    assert by_seed.describe()["split_seed"] == "seed" and "split_seed" not in dataset.describe()
+    np.testing.assert_array_equal(by_seed.load().images, dataset.load().images)
+
+
+@pytest.mark.parametrize("split_seed", [-1, 0.5, "other"])
+def test_unusable_split_seeds(dataset, split_seed):
+    with pytest.raises(InputError, match="split_seed: expected a whole number"):
+        dataset.set_params(split_seed=split_seed).check()

@@ -151,6 +151,20 @@ def test_seeds_are_runs_of_their_own_and_may_be_added(tmp_path, images):
     assert (described["seeds"], list(described["arms"])) == ([0, 1], ["kde", "more"])
 
 
+def test_seeds_have_real_images_of_their_own_where_the_dataset_says_so(tmp_path, images):
+    loop = make_loop(images, n_iterations=1)
+    by_seed = dataclasses.replace(loop, dataset=dataclasses.replace(loop.dataset, split_seed="seed"))
+    for name, one in (("alike", loop), ("by-seed", by_seed)):
+        Study(name=name, arms={"replace": one}, seeds=(0, 1)).run(tmp_path / name)
+    real = {
+        run.relative_to(tmp_path).as_posix(): History(run).digest(0, "data", "real.npy") for run in find_runs(tmp_path)
+    }
+    path = "arms/replace/seed-{}"
+    assert real[f"alike/{path.format(0)}"] == real[f"alike/{path.format(1)}"] == real[f"by-seed/{path.format(0)}"]
+    assert real[f"by-seed/{path.format(1)}"] != real[f"by-seed/{path.format(0)}"]
+    assert History(tmp_path / "by-seed" / path.format(1)).config["dataset"]["split_seed"] == 1
+
+
 def test_sizes_are_runs_of_their_own_from_nested_real_images(tmp_path, images):
     study = make_study(
         images,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from entropick.arrays import Images, Integers, check_images
+from entropick.arrays import Images, Integers, check_count, check_images
 from entropick.component import Component
 from entropick.errors import InputError
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
 _DEFAULT_SHARE = 0.8
+BY_SEED = "seed"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,32 @@ class RealData:
 
 @dataclass(kw_only=True)
 class Dataset(Component, ABC):
-    """The contract: `load` the images, tell by a `fingerprint` whether they are still the same."""
+    """The contract: `load` the images, tell by a `fingerprint` whether they are still the same.
+
+    Parameters
+    ----------
+    split_seed
+        Which random choice of real, reference and stock images is made: a number, or ``"seed"``, the seed of the loop,
+        so that the seeds of a study differ in their images too, and intervals speak of other images. 0, one choice for
+        all, unless told otherwise.
+    """
+
+    split_seed: int | Literal["seed"] = 0
+
+    def at_seed(self, seed: int) -> Self:
+        """The dataset as a loop with this seed has it."""
+        return dataclasses.replace(self, split_seed=seed) if self.split_seed == BY_SEED else self
+
+    def describe(self) -> dict[str, Any]:
+        """The parameters as plain data; `split_seed` only where it is not 0, so that older results keep their names."""
+        described = super().describe()
+        return {name: value for name, value in described.items() if name != "split_seed" or value != 0}
+
+    def check(self) -> None:
+        """Raise InputError if a parameter is unusable."""
+        if isinstance(self.split_seed, str) and self.split_seed != BY_SEED:
+            raise InputError(f'split_seed: expected a whole number, or "{BY_SEED}", got {self.split_seed!r}.')
+        check_count(0 if self.split_seed == BY_SEED else self.split_seed, name="split_seed", minimum=0)
 
     @abstractmethod
     def load(self, *, work: Work | None = None) -> RealData:
@@ -58,11 +86,13 @@ def split(
     n_images: int | None,
     reference: Images | None = None,
     n_reference: int | None = None,
+    seed: int | Literal["seed"] = 0,
 ) -> RealData:
     """Choose the real training images, the reference and the stock, always the same for the same arguments.
 
     All images are brought into one random order: the first `n_images` are the real data, so that fewer are a subset of
-    more; the last `n_reference` are the reference, unless it is given; what lies between is the stock.
+    more; the last `n_reference` are the reference, unless it is given; what lies between is the stock. Another `seed`
+    is another order; outside of a loop ``"seed"`` is 0.
 
     Raises
     ------
@@ -76,7 +106,7 @@ def split(
     if n_real > n or (reference is None and n_real == n):
         kept = "" if reference is not None else ", some of which must be left as the reference"
         raise InputError(f"n_images: {n_real} were asked for, but there are {n} images{kept}.")
-    order = RandomStream(stage="split").rng().permutation(n)
+    order = RandomStream(0 if seed == BY_SEED else int(seed), stage="split").rng().permutation(n)
     n_left = n - n_real if reference is None else len(reference)
     n_held_out = n_reference or n_left
     if n_held_out > n_left:

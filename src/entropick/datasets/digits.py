@@ -34,6 +34,7 @@ class Digits(Dataset):
 
     def check(self) -> None:
         """Raise InputError unless at least 16 digits are left as the reference."""
+        super().check()
         if self.n_reference is not None:
             check_count(self.n_reference, name="n_reference")
         if check_count(self.n_images, name="n_images", minimum=2) > 1781:
@@ -46,7 +47,8 @@ class Digits(Dataset):
 
         digits = load_digits()
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-        return split(images, digits.target.astype(np.int64), n_images=self.n_images, n_reference=self.n_reference)
+        labels, n_reference = digits.target.astype(np.int64), self.n_reference
+        return split(images, labels, n_images=self.n_images, n_reference=n_reference, seed=self.split_seed)
 
     def fingerprint(self) -> str:
         """Hash of the file that scikit-learn ships, without importing scikit-learn, which takes a second."""

@@ -46,6 +46,7 @@ class ArrayFile(Dataset):
 
     def check(self) -> None:
         """Raise InputError if a file is missing or of another kind."""
+        super().check()
         _check_counts(self.n_images, self.n_reference)
         check_count(self.downscale, name="downscale")
         _check_paths(self.path, self.reference)
@@ -61,7 +62,8 @@ class ArrayFile(Dataset):
         images, labels = read_array_file(Path(self.path))
         images = _downscaled(images, self.downscale)
         reference = _downscaled(read_array_file(Path(self.reference))[0], self.downscale) if self.reference else None
-        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+        counts = {"n_images": self.n_images, "n_reference": self.n_reference}
+        return split(images, labels, reference=reference, seed=self.split_seed, **counts)
 
     def fingerprint(self) -> str:
         """Hash of the files' bytes."""
@@ -94,6 +96,7 @@ class ImageFolder(Dataset):
 
     def check(self) -> None:
         """Raise InputError if a folder is missing or holds no image."""
+        super().check()
         check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
         _check_counts(self.n_images, self.n_reference)
         _check_paths(self.path, self.reference)
@@ -108,7 +111,8 @@ class ImageFolder(Dataset):
         classes = class_folders(Path(self.path), files)
         labels = None if classes is None else np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
         reference = read_images(image_files(Path(self.reference)), mode=self.mode) if self.reference else None
-        return split(images, labels, n_images=self.n_images, reference=reference, n_reference=self.n_reference)
+        counts = {"n_images": self.n_images, "n_reference": self.n_reference}
+        return split(images, labels, reference=reference, seed=self.split_seed, **counts)
 
     def fingerprint(self) -> str:
         """Hash of the files' paths and bytes."""

@@ -130,6 +130,7 @@ class Loop:
                 folder, pace=pace, observer=observer, shared=shared, wait_seconds=wait_seconds, ranks=ranks
             )
         self.check()
+        self = self.at_seed(self.seed)
         open_run = Run.open(
             Path(folder),
             self.describe(),
@@ -241,6 +242,10 @@ class Loop:
     def spaces(self) -> tuple[Features, ...]:
         """The feature spaces that the metrics are computed in."""
         return self.evaluation or (self.features,)
+
+    def at_seed(self, seed: int) -> Loop:
+        """The loop with this seed, and the real images that belong to it."""
+        return dataclasses.replace(self, seed=seed, dataset=self.dataset.at_seed(seed))
 
     def at_size(self, size: int | None) -> Loop:
         """The loop with `size` real images, selection and generation in proportion; None leaves it as it is.

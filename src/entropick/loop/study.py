@@ -144,7 +144,7 @@ class Study:
     def arm_runs(self) -> list[ArmRun]:
         """All loops of the study: every arm with the first seed at the first size, then at the second, ..."""
         return [
-            ArmRun(Place(arm, size, seed), dataclasses.replace(loop.at_size(size), seed=seed))
+            ArmRun(Place(arm, size, seed), loop.at_size(size).at_seed(seed))
             for seed in self.seeds
             for size in self.sizes or (None,)
             for arm, loop in self.arms.items()

@@ -1,0 +1,75 @@
+"""The onset of copying: where it lies, which slope it has, and what is said of runs without one."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from entropick import Loop, Replace, Study
+from entropick.datasets import Digits
+from entropick.generators import DDPM
+from entropick.report import read_table
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "onset.py"
+
+
+@pytest.fixture(scope="module")
+def onset():
+    spec = importlib.util.spec_from_file_location("onset", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["onset"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["onset"]
+
+
+def test_the_last_crossing_counts(onset):
+    values = {100: 0.4, 200: 0.6, 400: 0.5, 800: 0.1}
+    assert onset.crossing(values) == (pytest.approx(400.0), "")
+    assert onset.crossing({10: 0.4, 20: 0.2}) == (None, "below 0.5 from the first probe on, 10 steps")
+    assert onset.crossing({}) == (None, "no value")
+
+
+def made_up(onset, slope, *, noise=0.0, seeds=3):
+    rng = np.random.default_rng(0)
+    return [
+        onset.Onset("replace", size, seed, 7 * size**slope * math.exp(noise * rng.normal()))
+        for size in (64, 256, 1024)
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 1.7])
+def test_a_power_is_found_again(onset, slope):
+    estimate, low, high = onset.slope(made_up(onset, slope))
+    assert [estimate, low, high] == pytest.approx([slope] * 3, abs=1e-9)
+
+
+def test_the_interval_is_as_wide_as_the_runs_differ_and_holds_the_truth(onset):
+    estimate, low, high = onset.slope(made_up(onset, 1.0, noise=0.2))
+    assert low < 1.0 < high and low < estimate < high and 0.02 < high - low < 0.5
+
+
+def test_runs_without_an_onset_are_counted_and_left_out(onset):
+    found = [*made_up(onset, 1.0), onset.Onset("replace", 4096, 0, None, "not below 0.5 at 9 steps")]
+    said = onset.lines(found)
+    assert "| replace | 4,096 | 0 | not below 0.5 at 9 steps |" in said
+    assert said[-1] == "replace: slope 1.00 [1.00, 1.00], predicted 1; 1 of 10 runs have no onset and are left out."
+    assert "no interval" in onset.lines(made_up(onset, 1.0, seeds=1))[-1]
+    assert "no slope" in onset.lines(found[-1:])[-1]
+
+
+def test_it_is_read_off_the_ledgers_of_a_probed_study(onset, tmp_path):
+    model = DDPM(network="mlp", width=8, depth=1, steps=4, sampling_steps=2, precision="float32", device="cpu")
+    loop = Loop(dataset=Digits(n_images=32, n_reference=64), generator=model, paradigm=Replace(), n_iterations=1)
+    loop = dataclasses.replace(loop, probe_steps=(2, 4))
+    Study(name="tiny", arms={"replace": loop}, sizes=(16, 32)).run(tmp_path)
+    found = onset.onsets(read_table(tmp_path))
+    assert [(one.size, one.steps) for one in found] == [(16, None), (32, None)]
+    assert all(one.reason == "not below 0.5 at 4 steps" for one in found)
