@@ -9,8 +9,8 @@ export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: demo test test-lowest dist docs notebooks install lint types unit clean
 
-demo: install  ## run the digits study and say where its page is
-	$(BIN)/entropick run digits
+demo: install  ## run the digits study, say what was seen, and open its page where there is a display
+	$(BIN)/entropick run digits --open
 
 test: lint types unit  ## everything that CI checks
 

@@ -17,7 +17,8 @@ def test_a_study_of_ones_own_end_to_end(cli, study_file, tmp_path):
     assert ended.out.startswith("study 'tiny': 2 arms x 1 seed x 1 iteration, 1 at a time, in ")
     assert "replace seed 3 iteration 1/1 select" in ended.out
     assert "accumulate+threshold-decay seed 3 iteration 1/1 train: shared with another arm" in ended.out
-    assert f"page: {out / 'report.html'}\n" in ended.out and (out / "report.html").is_file()
+    # The page's path is the last line, whatever else there is to say.
+    assert ended.out.endswith(f"page: {out / 'report.html'}\n") and (out / "report.html").is_file()
     config = History(out / "arms" / "replace" / "seed-3").config
     assert config["seed"] == 3 and config["generator"] == {"kind": "kde", "bandwidth": 4.0}
     assert config["dataset"]["n_images"] == config["n_generated"] == 32
@@ -118,3 +119,13 @@ def test_several_seeds_are_averaged(cli, study_file, tmp_path):
 )
 def test_budgets(text, seconds):
     assert parse_budget(text) == seconds
+
+
+def test_a_run_ends_with_what_was_seen_and_opens_no_browser_without_a_terminal(cli, study_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("webbrowser.open", lambda address: pytest.fail(f"{address} was opened"))
+    monkeypatch.setenv("DISPLAY", ":0")
+    out = tmp_path / "out"
+    ended = cli("run", study_file, "--out", out, "--iterations", 2, "--arms", "replace", "--workers", 1, "--open")
+    assert ended.code == 0
+    assert re.search(r"\nreplace .*: after 2 iterations its images have .* of the score of fresh images", ended.out)
+    assert ended.out.splitlines()[-1] == f"page: {out / 'report.html'}"

@@ -13,8 +13,8 @@ from entropick.report import read_table, write_page
 from entropick.report.figure import Look
 from entropick.report.findings import findings
 from entropick.report.intervals import comparisons
-from entropick.report.outcome import outcome, state
-from entropick.report.plane import level, plane
+from entropick.report.outcome import level, outcome, state
+from entropick.report.plane import plane
 from entropick.report.table import Table
 
 SPACED, KEPT, NOVELTY = "spacing_ratio/pixels", "variance_ratio_real/pixels", "generalization_score_ratio/pixels"

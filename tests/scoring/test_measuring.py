@@ -9,7 +9,7 @@ import pytest
 
 from entropick.errors import InputError
 from entropick.metrics import copying
-from entropick.scoring.measuring import measure_space
+from entropick.scoring.measuring import measure_space, shown_pairs
 from entropick.work import Work
 
 RNG = np.random.default_rng(0)
@@ -59,3 +59,39 @@ def test_the_histogram_holds_every_image_once() -> None:
 def test_without_a_reference_only_exact_copies_are_known() -> None:
     found = measure_space({"training": T, "generated": T[:4]}, ["authpct"], "s", None, Work())
     assert found.near_copies.all() and found.near_copy_distance is None and found.ratio is None
+
+
+def nearest(n_exact: int, n_near: int, n_others: int, training: list[int] | None = None) -> dict[str, list[Any]]:
+    """A table of so many pairs of each kind, the nearest first."""
+    distances = [0.0] * n_exact + [1.0 + row for row in range(n_near + n_others)]
+    n = len(distances)
+    near_copy = [1] * (n_exact + n_near) + [0] * n_others
+    originals = [*(training or range(n_exact)), *range(n_exact, n)]
+    return {"rank": list(range(n)), "distance": distances, "near_copy": near_copy, "training_row": originals}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shown"),
+    [
+        ((500, 500, 500), (20, 20, 8)),
+        ((500, 0, 500), (40, 0, 8)),
+        ((0, 500, 500), (0, 40, 8)),
+        ((3, 500, 500), (3, 37, 8)),
+        ((500, 4, 0), (44, 4, 0)),
+        ((0, 0, 500), (0, 0, 48)),
+        ((5, 6, 7), (5, 6, 7)),
+        ((1, 1, 500), (1, 1, 46)),
+    ],
+)
+def test_pairs_of_every_kind_are_shown(kinds: tuple[int, int, int], shown: tuple[int, int, int]) -> None:
+    table = nearest(*kinds)
+    rows = shown_pairs(table, 48)
+    assert rows == sorted(set(rows)) and len(rows) <= 48
+    borders = np.cumsum([0, *kinds])
+    assert tuple(np.histogram(rows, borders - 0.5)[0]) == shown
+
+
+def test_exact_copies_of_different_images_and_near_copies_of_all_distances_are_shown() -> None:
+    rows = shown_pairs(nearest(100, 100, 0, training=[7] * 95 + [1, 2, 3, 4, 5]), 12)
+    assert {0, 95, 96, 97, 98, 99} == set(rows[:6])
+    assert rows[6] == 100 and rows[-1] == 199

@@ -59,3 +59,22 @@ def test_a_reference_inside_the_training_set_is_said() -> None:
         (verdict,) = judge({**told(n_reference_in_training=7), "config": {"allow_same": allow_same}})
         (said,) = (text for text in verdict.sentences if "7 reference images are in the training set" in text)
         assert consequence in said
+
+
+@pytest.mark.parametrize(("precision", "level"), [(0.0, "noise"), (0.4, "far"), (None, "far")])
+def test_noise_is_called_noise(precision: float | None, level: str) -> None:
+    score = told(ratio=2.3)
+    score["values"] |= {"precision/s": precision}
+    (verdict,) = judge(score)
+    assert verdict.level == level and verdict.headline.startswith("Noise") == (level == "noise")
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [(0.5, "50 % of the training set's: the images contract"), (1.0, "do not contract"), (3.0, "noise")],
+)
+def test_contraction_is_told_beside_copying(kept: float, words: str) -> None:
+    score = told(ratio=0.7)
+    score["values"] |= {"variance_ratio/s": kept}
+    assert any(words in sentence for sentence in judge(score)[0].sentences)
+    assert words.rpartition(": ")[2] in meaning(score, "variance_ratio", "s")

@@ -156,10 +156,11 @@ class LivePage:
 
 
 def print_summary(folder: Path, console: Console) -> None:
-    """Print what the last iteration of every arm measured, averaged over its seeds, below what real data scores."""
+    """Print what each arm's last iteration measured, its mean over seeds, below real data; then what came of it."""
     from entropick.metrics.suite import REGISTRY
     from entropick.page.words import split_key, words
     from entropick.report import read_table
+    from entropick.report.outcome import outcome
 
     table = read_table(folder)
     study = table.study
@@ -176,6 +177,11 @@ def print_summary(folder: Path, console: Console) -> None:
         seeds = f", means over {len(study.seeds)} seeds" if len(study.seeds) > 1 else ""
         print_columns([[f"{space}{seeds}", "iter.", *headings.values(), "real"], *lines], console)
     console.print("GS: generalization score. real: share of real images in the training set.", highlight=False)
+    if came := outcome(table):
+        console.print()
+        for sentence in came.sentences:
+            console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        console.print()
     for sentence in study.unfinished:
         console.print(f"not finished: {sentence}", soft_wrap=True, highlight=False, markup=False)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +89,8 @@ class Run:
     """Other studies of this machine: what they have computed already is linked."""
     plan: bool = False
     """Print what the study will do and what it will cost, and end."""
+    open: bool = False
+    """Open the page in the browser at the end; only from a terminal on a display."""
     set: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -123,8 +127,12 @@ class Run:
                 reuse=self.reuse or (),
                 ranks=ranks,
             )
-        self._finish(out, computed, console)
+        page = self._finish(out, computed, console)
         console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
+        # The last line, so that it is found.
+        console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+        if self.open and console.is_terminal and _has_display():
+            webbrowser.open(page.resolve().as_uri())
         return 0
 
     def _n_workers(self, study: Study, ranks: Ranks) -> int:
@@ -135,7 +143,7 @@ class Run:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(len(study.arm_runs()), n_gpus(study) or cores // study.threads))
 
-    def _finish(self, out: Path, computed: int, console: Console) -> None:
+    def _finish(self, out: Path, computed: int, console: Console) -> Path:
         page = out / "report.html"
         if not computed:
             console.print("finished before: nothing was computed.", highlight=False)
@@ -145,12 +153,16 @@ class Run:
 
             page = report.write_page(out)
         print_summary(out, console)
-        console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+        return page
 
     def _overrides(self) -> list[tuple[str, Any]]:
         given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items() if getattr(self, flag) is not None]
         of_flags = [(key, list(value) if isinstance(value, tuple) else value) for key, value in given]
         return of_flags + assignments(self.set, example="loop.generator.ema=0.99")
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _as_begun(study: Study, out: Path, console: Console) -> Study:

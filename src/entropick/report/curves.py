@@ -25,7 +25,7 @@ from entropick.report.figure import (
     iteration_axis,
     size_color,
 )
-from entropick.report.plane import UPWARDS
+from entropick.report.outcome import UPWARDS
 from entropick.report.study import ArmRecord
 from entropick.report.table import Spread, Table
 

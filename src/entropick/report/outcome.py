@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from entropick.page import words
 from entropick.page.words import is_noise, number, percent
 from entropick.report.intervals import CONTROLS
-from entropick.report.plane import ACROSS, UPWARDS, level
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
+# The measures of contraction and of copying.
+ACROSS, UPWARDS = "variance_ratio_real", "spacing_ratio"
 # Below this share of what fresh real images have, the variance counts as contracted, the distance as copying.
 LITTLE = 0.8
 # Another arm shows a rescue only where it stands so much nearer to the real data.
@@ -81,6 +82,14 @@ class Outcome:
     rescued: ArmRecord | None
     title: str
     sentences: tuple[str, ...]
+
+
+def level(table: Table) -> float | None:
+    """The score over spacing at which the mean image is a near copy, in the overview's space; None where not known."""
+    real = table.real(f"{UPWARDS}/{table.space}")
+    ratios = [table.over_seeds(arm, 0, f"copying_ratio/{table.space}", "stages") for arm in table.study.arms]
+    ratio = next((spread for spread in ratios if spread), None)
+    return ratio.mean * real.mean if ratio and real else None
 
 
 def state(table: Table, arm: ArmRecord, iteration: int) -> State:

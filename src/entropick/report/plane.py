@@ -13,9 +13,9 @@ import altair as alt
 from entropick.page.drawing import AnyChart
 from entropick.page.words import number
 from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight
+from entropick.report.outcome import ACROSS, UPWARDS, level
 from entropick.report.table import Table
 
-ACROSS, UPWARDS = "variance_ratio_real", "spacing_ratio"
 _TITLE = "Contraction and copying"
 _HEIGHT = 360
 _MARGIN = 0.12
@@ -27,14 +27,6 @@ def plane(table: Table, look: Look) -> Iterator[Figure]:
     for sized in table.by_size():
         if (found := _plane(sized, look)) is not None:
             yield found
-
-
-def level(table: Table) -> float | None:
-    """The score over spacing at which the mean image is a near copy, in the overview's space; None where not known."""
-    real = table.real(f"{UPWARDS}/{table.space}")
-    ratios = [table.over_seeds(arm, 0, f"copying_ratio/{table.space}", "stages") for arm in table.study.arms]
-    ratio = next((spread for spread in ratios if spread), None)
-    return ratio.mean * real.mean if ratio and real else None
 
 
 def _plane(table: Table, look: Look) -> Figure | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -187,6 +188,30 @@ def measure_space(
         baseline_distances=None if copies is None else copies.baseline_distances,
         n_shared=n_shared,
     )
+
+
+def shown_pairs(table: Table, n: int) -> list[int]:
+    """`n` rows of a `nearest_table` to look at, in its order: pairs of every kind, not `n` of the same.
+
+    A sixth are the nearest pairs that are no copies, the rest exact and near copies in equal parts; what one kind has
+    too few of the others fill. Of exact copies those of different training images come first, near copies are spaced
+    evenly from the nearest to the farthest.
+    """
+    rows = range(len(table["rank"]))
+    exact = [row for row in rows if table["distance"][row] == 0]
+    near = [row for row in rows if table["near_copy"][row] and table["distance"][row] != 0]
+    others = [row for row in rows if not table["near_copy"][row] and table["distance"][row] != 0]
+    seen = Counter[Any]()
+    turns = {}
+    for row in exact:
+        turns[row] = seen[table["training_row"][row]]
+        seen[table["training_row"][row]] += 1
+    n_others = min(len(others), max(n // 6, n - len(exact) - len(near)))
+    n_exact = min(len(exact), max((n - n_others + 1) // 2, n - n_others - len(near)))
+    n_near = min(len(near), n - n_others - n_exact)
+    spaced = np.unique(np.linspace(0, max(len(near) - 1, 0), n_near).astype(int)).tolist()
+    chosen = [*sorted(exact, key=lambda row: (turns[row], row))[:n_exact], *(near[at] for at in spaced)]
+    return sorted([*chosen, *others[:n_others]])
 
 
 def nearest_table(measured: Measured, sources: Sequence[Source], candidates: Mapping[str, Candidates]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,7 @@ def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
         tiles=_tiles(score, verdicts[0].space),
         rows=_measure_rows(score),
         galleries=galleries,
+        kinds={name: _kinds(gallery, spaces[name]) for name, gallery in galleries.items()},
         tables={name: distance_table(of) for name, of in spaces.items()},
         has_pictures=sources[0].kind != "embeddings",
         facts=_facts(score),
@@ -71,6 +73,8 @@ def _tiles(score: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
         share = summary["n_near_copies"] / summary["n_generated"]
         tiles.append((percent(share), "near copies; 1 % is chance"))
     tiles.append((f"{summary['n_exact_copies']:,}", "exact copies"))
+    if (kept := score["values"].get(f"variance_ratio/{space}")) is not None:
+        tiles.append((percent(kept, 2), "of the training set's variance; less is contraction"))
     tiles.append((f"{summary['n_generated']:,}", "generated images"))
     return tiles
 
@@ -97,6 +101,16 @@ def _facts(score: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _described(space: Any) -> str:
     return space if isinstance(space, str) else ", ".join(f"{name}: {value}" for name, value in space.items())
+
+
+def _kinds(gallery: Sequence[Pair], summary: Mapping[str, Any]) -> str:
+    """Which pairs are shown of how many there are, kind by kind, in a sentence."""
+    n_exact, n_near = summary["n_exact_copies"], summary["n_near_copies"] - summary["n_exact_copies"]
+    there = {"exact copy": n_exact, "near copy": n_near, "": summary["n_generated"] - n_exact - n_near}
+    words_of = {"exact copy": "exact copies", "near copy": "near copies, from near to far", "": "that are no copies"}
+    shown = Counter(pair.kind for pair in gallery)
+    parts = [f"{shown[kind]:,} of the {n:,} {words_of[kind]}" for kind, n in there.items() if n]
+    return f"{words.listed(parts)}, the nearest pair first"
 
 
 def _pairs(nearest: Mapping[str, Sequence[Any]], generated: Source, training: Source) -> list[Pair]:
@@ -130,9 +144,13 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(opacity=0.6)
         .encode(
-            x=alt.X("low:Q", title=f"distance to the nearest training image ({space})", axis=alt.Axis(grid=False)),
+            x=alt.X(
+                "low:Q",
+                title=f"distance to the nearest training image ({words.unit(f'generalization_score/{space}')})",
+                axis=alt.Axis(grid=False),
+            ),
             x2="high:Q",
-            y=alt.Y("share:Q", title="share of images", axis=alt.Axis(format="%", tickCount=5)),
+            y=alt.Y("share:Q", title="images (share)", axis=alt.Axis(format="%", tickCount=5)),
             y2=alt.datum(0),
             color=alt.Color(
                 "set:N",

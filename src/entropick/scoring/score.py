@@ -26,6 +26,7 @@ from entropick.scoring.measuring import (
     measure_space,
     nearest_table,
     rows_hash,
+    shown_pairs,
 )
 from entropick.scoring.verdict import Condition
 from entropick.sources import (
@@ -220,7 +221,8 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
         say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
     table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"
-    shown = readable_columns({column: rows[: given["n_shown"]] for column, rows in table.items()})
+    pairs = shown_pairs(table, given["n_shown"])
+    shown = readable_columns({column: [rows[pair] for pair in pairs] for column, rows in table.items()})
     values = {
         "values": measured.values,
         "intervals": measured.intervals,

@@ -11,17 +11,17 @@ from typing import Any, Self
 
 from entropick.errors import InputError
 from entropick.metrics.suite import check_measures
-from entropick.page.words import number, percent, words
+from entropick.page.words import AS_NEW, is_noise, number, percent, words
 
 # The share of fresh real images that the rule for near copies takes for one, and how many standard deviations of
 # chance on top of it are not yet called copying.
 _FALSE_ALARMS, _DEVIATIONS = 0.01, 3
 # Above this share of copies it no longer copies in part.
 _MOSTLY = 0.75
-# Ratios to fresh data between which a generator is called as new as it.
-_AS_NEW = (0.9, 1.15)
+# Below this share of the training set's variance images contract, above the other there is noise in them.
+_AS_WIDE = (0.8, 1.25)
 # From the most to the least alarming: of several spaces the first speaks for all.
-_LEVELS = ("copies", "some", "near", "far", "new", "open")
+_LEVELS = ("copies", "some", "noise", "near", "far", "new", "open")
 _GRAMMAR = 'NAME<NUMBER or NAME/SPACE<NUMBER, with <, <=, > or >=, for instance "generalization_score_ratio<0.8"'
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -39,8 +39,8 @@ class Verdict:
     Attributes
     ----------
     level
-        "copies" and "some" (near copies), "near" (to the training set, without near copies), "far", "new" (as fresh
-        data), "open" (no reference, no judgement).
+        "copies" and "some" (near copies), "noise", "near" (to the training set, without near copies), "far", "new" (as
+        fresh data), "open" (no reference, no judgement).
     short
         A few words for a table.
     headline
@@ -75,6 +75,10 @@ def _judge_space(score: Mapping[str, Any], space: str) -> Verdict:
         level, short, headline = _without_reference(summary["n_exact_copies"], n)
     else:
         level, short, headline = _with_reference(ratio, share, n)
+    among = [score["values"].get(f"{name}/{space}") for name in ("precision", "coverage")]
+    if is_noise(ratio, *among) and level == "far":
+        level, short = "noise", "noise"
+        headline = "Noise, or images of another kind: none lies among the real ones, so its novelty is no merit."
     return Verdict(space, level, short, headline, tuple(_sentences(score, space, ratio)))
 
 
@@ -92,9 +96,9 @@ def _with_reference(ratio: float | None, share: float, n: int) -> tuple[str, str
         return "some", "some copies", f"It copies in part: {percent(share)} of the generated images are near copies."
     if ratio is None:
         return "open", "no baseline", "The reference repeats training images, so there is nothing to judge by."
-    if ratio < _AS_NEW[0]:
+    if ratio < AS_NEW[0]:
         return "near", "close", "Hardly any near copies, but closer to the training set than fresh real images are."
-    if ratio > _AS_NEW[1]:
+    if ratio > AS_NEW[1]:
         return "far", "far", "New images, farther from the training set than fresh real ones: are they realistic?"
     return "new", "as new", "No sign of copying: the generated images are as new as fresh real ones."
 
@@ -114,10 +118,18 @@ def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> lis
             f"image ({number(summary['near_copy_distance'])} or less) than 99 % of fresh real images are. Of fresh "
             f"images about {number(max(1.0, _FALSE_ALARMS * n), 2)} in {n:,} would be."
         )
+    if (kept := score["values"].get(f"variance_ratio/{space}")) is not None:
+        lines.append(f"Their variance is {percent(kept)} of the training set's: {_width(kept)}.")
     if shared := summary["n_reference_in_training"]:
         kept = "too low" if score["config"]["allow_same"] else "of the others alone: they were left out"
         lines.append(f"{shared:,} reference images are in the training set as well; the baseline is {kept}.")
     return lines
+
+
+def _width(kept: float) -> str:
+    if kept < _AS_WIDE[0]:
+        return "the images contract, and a low score may come from that as well as from copies"
+    return "there is noise in the images" if kept > _AS_WIDE[1] else "they do not contract"
 
 
 def meaning(score: Mapping[str, Any], name: str, space: str) -> str:
@@ -128,6 +140,8 @@ def meaning(score: Mapping[str, Any], name: str, space: str) -> str:
     if name == "generalization_score_ratio":
         found = next(verdict for verdict in judge(score) if verdict.space == space)
         return f"{value:.2f} of fresh data: {found.short}"
+    if name == "variance_ratio":
+        return _width(value)
     if name == "near_copy_rate":
         return f"{percent(value)} near copies, 1 % is chance"
     return words(name).reads
