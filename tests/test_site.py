@@ -22,12 +22,13 @@ class Loaded(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.addresses, self.anchors = [], set()
+        self.addresses, self.anchors, self.links = [], set(), set()
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.anchors.add(found.get("id"))
+        self.links |= {found["href"]} if tag == "a" and "href" in found else set()
         is_fetched = tag != "link" or found.get("rel") not in ("canonical", "next", "prev")
         if tag in LOADS and is_fetched and LOADS[tag] in found:
             self.addresses.append(found[LOADS[tag]])
@@ -50,6 +51,7 @@ def test_the_site(tmp_path):
     commands = {f"entropick-{name}" for name in ("run", "select", "score", "status", "verify", "report", "export")}
     assert commands <= site["commands.html"].anchors
     assert "three-jobs" in site["index.html"].anchors
+    assert {"https://arxiv.org/abs/2509.16499", "files/experiments/mnist-14.toml"} <= site["index.html"].links
     assert {"CHANGELOG.html", "CONTRIBUTING.html", "api/entropick.selectors.html"} <= site.keys()
     assert len([name for name in site if name.startswith("tutorials/")]) == 3
 

@@ -77,7 +77,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def moved(match: re.Match[str]) -> str:
         before, target, anchor = match.groups(default="")
-        uri = in_the_site(page.file.src_uri, target)
+        path = repository_path(page.file.src_uri, target)
+        if path is None:
+            return match.group()
+        uri = in_the_site(path)
         return f"{before}{posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
 
     return LINK.sub(moved, markdown)
@@ -91,11 +94,8 @@ def repository_path(src_uri: str, target: str) -> str | None:
     return posixpath.normpath(posixpath.join(posixpath.dirname(written), target))
 
 
-def in_the_site(src_uri: str, target: str) -> str:
-    """Where the target of a link is in the site."""
-    path = repository_path(src_uri, target)
-    if path is None:
-        return target
+def in_the_site(path: str) -> str:
+    """Where a file of the repository is in the site."""
     path = re.sub(r"\.ipynb$", ".md", path)
     return FROM_THE_ROOT.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else f"files/{path}")
 
