@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(("paradigms", "datasets", "selectors", "metrics", "diffusion", "run"), 4),
     **dict.fromkeys(("features", "generators", "page"), 5),
     "sources": 6,
-    **dict.fromkeys(("loop", "selection", "scoring", "report"), 7),
+    **dict.fromkeys(("loop", "selection", "scoring", "report", "tracking"), 7),
     "config": 8,
     "api": 9,
     "cli": 10,

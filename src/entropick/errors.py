@@ -18,7 +18,8 @@
     └── BudgetSpent           stopped on purpose at a checkpoint; the same call goes on
 
     EntropickWarning
-    └── DuplicateWarning      fewer distinct points than were needed
+    ├── DuplicateWarning      fewer distinct points than were needed
+    └── TrackerWarning        a tracker has failed; the study goes on without it
 
 Every message says what was expected, what came, and what to do.
 """
@@ -86,3 +87,7 @@ class EntropickWarning(UserWarning):
 
 class DuplicateWarning(EntropickWarning):
     """There are fewer distinct points than were needed."""
+
+
+class TrackerWarning(EntropickWarning):
+    """A tracker has failed, and the study goes on without it."""
