@@ -55,6 +55,7 @@ FLAGS = {
     "--threads": "INT",
     "--checkpoint-seconds": "FLOAT",
     "--reuse": "DIR ...",
+    "--log": "NAME[:DIR]",
     "--set": "KEY=VALUE",
 }
 
@@ -64,7 +65,7 @@ def test_run_lists_its_typed_flags(cli):
     for flag, metavar in FLAGS.items():
         assert f"{flag} {metavar} " in words
     assert "(default: digits)" in words and "(default: runs/NAME)" in words and "(default: the study's)" in words
-    assert set(re.findall(r"--[a-z][a-z-]+", words)) == {*FLAGS, "--plan", "--open", "--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", words)) == {*FLAGS, "--plan", "--open", "--quiet", "--json", "--help"}
 
 
 def test_interrupted_while_the_command_line_is_read(cli, monkeypatch):

@@ -3,11 +3,14 @@
 Exit codes: 0 done, 1 a condition of --fail-if holds, 2 a mistake that the message explains, 70 what nobody expected
 (the traceback is in a file that the message names), 75 the budget is spent or a signal asked to stop (repeat the
 command), 130 interrupted.
+
+With ``--json`` stdout is one line, the summary of the command, and all that is for people goes to stderr.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -19,6 +22,8 @@ from typing import Annotated
 import tyro
 
 from entropick import __version__
+from entropick.cli.completion import Completion
+from entropick.cli.flags import Ended
 from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
@@ -34,6 +39,7 @@ EXIT_UNEXPECTED = 70
 EXIT_BUDGET = 75
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_JSON = "--json"
 
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
@@ -43,6 +49,7 @@ Command = (
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Completion, tyro.conf.subcommand("completion")]
 )
 
 
@@ -107,6 +114,19 @@ def _run(arguments: Sequence[str], ranks: Ranks) -> int:
         print(f"entropick {__version__}")
         return 0
     try:
+        ended = _ended(arguments, ranks)
+    except SystemExit as leaving:  # as tyro leaves, when it has said what is wrong
+        if leaving.code and _JSON in arguments:
+            _print_summary(arguments, Ended({"error": "the command line is not understood"}, int(leaving.code)))
+        raise
+    if _JSON in arguments:
+        _print_summary(arguments, ended)
+    return ended.code
+
+
+def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
+    """Run the command; what ends it early is told on stderr."""
+    try:
         command = tyro.cli(
             Command,
             prog="entropick",
@@ -115,13 +135,23 @@ def _run(arguments: Sequence[str], ranks: Ranks) -> int:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )
         with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
-            return int(command.execute(ranks) if isinstance(command, Run) else command.execute())
+            if isinstance(command, Completion):
+                return command.execute(Command)
+            return command.execute(ranks) if isinstance(command, Run) else command.execute()
     except BudgetSpent as stop:
-        print(f"entropick: {stop}", file=sys.stderr)
-        return EXIT_BUDGET
+        return _early(str(stop), "", EXIT_BUDGET)
     except KeyboardInterrupt:
-        print("entropick: interrupted. What was finished is kept; repeat the same command to go on.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _early("interrupted. What was finished is kept; repeat the same command to go on.", "", EXIT_INTERRUPTED)
     except EntropickError as error:
-        print(f"entropick: error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return _early(str(error), "error: ", EXIT_MISTAKE)
+
+
+def _early(reason: str, kind: str, code: int) -> Ended:
+    print(f"entropick: {kind}{reason}", file=sys.stderr)
+    return Ended({"error": reason}, code)
+
+
+def _print_summary(arguments: Sequence[str], ended: Ended) -> None:
+    """One line of JSON, whatever happened."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    print(json.dumps({"command": command, "exit_code": ended.code, **ended.summary}, default=str))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -18,15 +20,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from entropick.cli.terminal import print_columns
+from entropick.cli.terminal import Pace, print_columns
+from entropick.errors import ConfigError, TrackerWarning
 from entropick.loop.study import ArmEvent, Study, StudyObserver
 from entropick.run import Place
 
 if TYPE_CHECKING:
     from entropick.report.table import Spread
+    from entropick.tracking import StudyLog
 
-# Without bars, a stage at work prints a line this often.
-_SECONDS_BETWEEN_LINES = 30.0
 # Between two pages this many times the time that one took: 2.5 % of the study's time at most.
 _PAUSE = 40
 # Seconds: after a page that took long on a busy machine the next must not wait for hours.
@@ -65,19 +67,16 @@ class _Lines:
         self._console = console
         self._n_iterations = n_iterations
         self._started = time.monotonic()
-        self._stage_began: dict[Place, float] = {}
-        self._last_line: dict[Place, float] = {}
+        self._paces: dict[Place, Pace] = {}
 
     def show(self, event: ArmEvent) -> None:
-        key, inner, now = event.place, event.event, time.monotonic()
+        inner = event.event
         if inner.stage == "iteration" or inner.status == "kept":
             return
-        if inner.status == "running" and inner.done == 0:
-            self._stage_began[key] = self._last_line[key] = now
-        elif inner.status == "running" and now - self._last_line.get(key, now) >= _SECONDS_BETWEEN_LINES:
-            self._last_line[key] = now
-            left = (now - self._stage_began[key]) * (inner.total - inner.done) / inner.done
-            self._print(event, f"{inner.done:,} of {inner.total:,}, {left:.0f} s left {inner.note}".rstrip())
+        if inner.status == "running":
+            pace = self._paces.setdefault(event.place, Pace())
+            if pace.counts(f"{inner.iteration} {inner.stage}", inner.done) and inner.done:
+                self._print(event, f"{pace.told(inner.done, inner.total)} {inner.note}".rstrip())
         elif inner.status in ("done", "linked") and inner.iteration > 0:
             self._print(event, "shared with another arm" if inner.status == "linked" else "done")
 
@@ -103,11 +102,13 @@ class _Bars:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
-        self._study = self.progress.add_task("study, iterations", total=total, note="")
+        self._study = self.progress.add_task("study, iterations", total=total, rate="", note="")
         self._arms: dict[Place, TaskID] = {}
+        self._paces: dict[Place, Pace] = {}
 
     def show(self, event: ArmEvent) -> None:
         key, inner, n_iterations = event.place, event.event, self._n_iterations[event.place.arm]
@@ -117,10 +118,17 @@ class _Bars:
                 self.progress.remove_task(self._arms.pop(key))
             return
         if key not in self._arms:
-            self._arms[key] = self.progress.add_task("", total=None, note="")
+            self._arms[key] = self.progress.add_task("", total=None, rate="", note="")
         what = f"  {_name(key)}, iteration {inner.iteration}/{n_iterations}: {inner.stage}"
+        pace = self._paces.setdefault(key, Pace())
+        pace.counts(f"{inner.iteration} {inner.stage}", inner.done)
         self.progress.update(
-            self._arms[key], description=what, completed=inner.done, total=inner.total or 1, note=inner.note
+            self._arms[key],
+            description=what,
+            completed=inner.done,
+            total=inner.total or 1,
+            rate=pace.rate(inner.done),
+            note=inner.note,
         )
 
 
@@ -155,8 +163,36 @@ class LivePage:
         self._next = ended + min(_PAUSE * (ended - started), _LONGEST_PAUSE)
 
 
-def print_summary(folder: Path, console: Console) -> None:
-    """Print what each arm's last iteration measured, its mean over seeds, below real data; then what came of it."""
+class Logged:
+    """An observer that passes events on and tells trackers of each iteration that has ended."""
+
+    def __init__(self, log: StudyLog, observer: StudyObserver) -> None:
+        self._log = log
+        self._observer = observer
+
+    def __call__(self, event: ArmEvent) -> None:
+        """Pass one event on."""
+        self._observer(event)
+        if event.event.stage in ("baseline", "iteration") and event.event.status != "running":
+            self._log.catch_up(event.place.path)
+
+
+def study_log(folder: Path, named: Sequence[str], project: str) -> StudyLog:
+    """What logs a study to the trackers of these names; ConfigError or MissingDependency before anything is begun."""
+    from entropick.tracking import StudyLog, tracker_of
+
+    if twice := [name for name in named if list(named).count(name) > 1]:
+        raise ConfigError(f"--log: expected different trackers, got {twice[0]!r} more than once.")
+    return StudyLog(
+        folder,
+        [tracker_of(name, project, folder) for name in named],
+        lambda line: warnings.warn(line, TrackerWarning, stacklevel=2),
+    )
+
+
+def print_summary(folder: Path, console: Console) -> dict[str, Any]:
+    """Print what each arm's last iteration measured, its mean over seeds, below real data; then what came of it. All of
+    it as plain data."""
     from entropick.metrics.suite import REGISTRY
     from entropick.page.words import split_key, words
     from entropick.report import read_table
@@ -184,6 +220,22 @@ def print_summary(folder: Path, console: Console) -> None:
         console.print()
     for sentence in study.unfinished:
         console.print(f"not finished: {sentence}", soft_wrap=True, highlight=False, markup=False)
+    arms = {
+        arm.name: {
+            "iteration": last,
+            "real_share": table.real_share(arm, last),
+            "values": {key: _plain_mean(table.over_seeds(arm, last, key)) for key in table.measures},
+        }
+        for arm in study.arms
+        if (last := arm.last) is not None
+    }
+    real = {key: _plain_mean(table.real(key)) for key in table.measures}
+    told = {"seeds": list(study.seeds), "real": real, "arms": arms, "unfinished": study.unfinished}
+    return {**told, "outcome": list(came.sentences) if came else []}
+
+
+def _plain_mean(spread: Spread | None) -> float | None:
+    return None if spread is None else spread.mean
 
 
 def _mean(spread: Spread | None) -> str:

@@ -72,8 +72,30 @@ def parse_budget(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, and a summary as plain data."""
+
+    summary: dict[str, Any]
+    code: int = 0
+
+
 @dataclass(kw_only=True)
-class FilesFlags:
+class OutputFlags:
+    """What all commands have in common."""
+
+    quiet: bool = False
+    """Print nothing but warnings and errors; the exit code tells how it ended."""
+    json: bool = False
+    """Print a summary as one line of JSON on stdout; everything else goes to stderr."""
+
+    def console(self) -> Terminal:
+        """Where the command prints."""
+        return Terminal(stderr=self.json, quiet=self.quiet, soft_wrap=True, highlight=False, markup=False)
+
+
+@dataclass(kw_only=True)
+class FilesFlags(OutputFlags):
     """What `select` and `score` have in common: both go from files into a folder of their own."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -100,7 +122,7 @@ class FilesFlags:
         if self.work is not None:
             check_directory(self.work, flag="--work")
         command = made()
-        console = Terminal(soft_wrap=True, highlight=False, markup=False)
+        console = self.console()
         with Bar(console) as bar:
             result = command.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)
         return result, console

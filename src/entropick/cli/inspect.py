@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import tyro
 
 from entropick.arrays import check_choice
-from entropick.cli.flags import check_directory, says
-from entropick.cli.terminal import Terminal, print_columns
+from entropick.cli.display import study_log
+from entropick.cli.flags import Ended, OutputFlags, check_directory, says
+from entropick.cli.terminal import print_columns
 from entropick.config import build
 from entropick.errors import ConfigError
 from entropick.run import (
@@ -32,8 +33,8 @@ from entropick.run import (
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
-@dataclass
-class Status:
+@dataclass(kw_only=True)
+class Status(OutputFlags):
     """Show how far each arm, size and seed of a run or study is."""
 
     folder: Folder
@@ -43,9 +44,9 @@ class Status:
     costs: bool = False
     """What each arm cost: gradient steps, images sampled, seconds."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Print what was asked for."""
-        console = Terminal()
+        console = self.console()
         if self.costs:
             print_columns(_cost_lines(self.folder), console)
         elif self.runs or not (self.folder / STUDY).exists():
@@ -53,12 +54,12 @@ class Status:
         else:
             lines, summary = _grid(self.folder)
             print_columns(lines, console)
-            console.print(summary, highlight=False)
-        return 0
+            console.print(summary)
+        return Ended({"folder": str(self.folder), "runs": _run_states(self.folder)})
 
 
-@dataclass
-class Verify:
+@dataclass(kw_only=True)
+class Verify(OutputFlags):
     """Hash every file and check every ledger line and seal again; damage is named.
 
     Exit code 2 where there is damage.
@@ -70,9 +71,9 @@ class Verify:
     """Restore what has a sealed copy, and cut each damaged ledger before its first damage; the run command then
     computes the rest anew."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Print what was found."""
-        console = Terminal(soft_wrap=True, highlight=False, markup=False)
+        console = self.console()
         found = verify(self.folder)
         damaged = [verification for verification in found if verification.damages]
         for verification in damaged:
@@ -88,11 +89,19 @@ class Verify:
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
         verdict = _verdict(len(damaged), repaired=self.repair)
         console.print(f"{sum(v.is_run for v in found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
-        return 0 if not damaged or self.repair else 2
+        summary = {
+            "folder": str(self.folder),
+            "verdict": verdict,
+            "damages": [damage for verification in damaged for damage in verification.damages],
+            "unfinished": {str(of.folder): of.unfinished for of in found if of.unfinished},
+            "ledger_lines": n_entries,
+            "files": n_files,
+        }
+        return Ended(summary, 0 if not damaged or self.repair else 2)
 
 
-@dataclass
-class Report:
+@dataclass(kw_only=True)
+class Report(OutputFlags):
     """Write the page, and the figures as files, of a run or study directory."""
 
     folders: Annotated[
@@ -105,8 +114,12 @@ class Report:
     """A directory for the page; of several studies, a folder in it for each."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
+    log: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[:DIR]", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Log to a tracker what it has not: tensorboard, trackio or wandb, where it keeps its files or in DIR."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Write and say where."""
         for name in self.format:
             check_choice(name, ("svg", "pdf", "png"), name="--format")
@@ -122,22 +135,29 @@ class Report:
                 raise ConfigError(
                     f"{folder}: expected runs of loops, but it holds a selection or a score. See what is in it."
                 )
+        logs = [study_log(folder, self.log, _title(folder)) for folder in self.folders]
         from entropick import report
 
-        console = Terminal(soft_wrap=True, highlight=False, markup=False)
-        for folder in self.folders:
+        console, pages, figures = self.console(), list[str](), list[str]()
+        for folder, log in zip(self.folders, logs, strict=True):
             below = "" if len(self.folders) == 1 else folder.resolve().name
             path = None if self.out is None else self.out / below / "report.html"
-            console.print(f"page: {report.write_page(folder, path)}")
+            pages.append(str(report.write_page(folder, path)))
+            console.print(f"page: {pages[-1]}")
+            with log:
+                log.catch_up()
+            for line in log.where():
+                console.print(line)
             if self.figures is not None:
                 out = self.figures / below
                 written = report.write_figures(folder, out, formats=self.format)
+                figures += map(str, written)
                 console.print(f"{len(written)} figure files in {out}")
-        return 0
+        return Ended({"pages": pages, "figures": figures})
 
 
-@dataclass
-class Export:
+@dataclass(kw_only=True)
+class Export(OutputFlags):
     """Write a trained model as a folder that Diffusers loads.
 
     DDPMPipeline.from_pretrained reads the folder. A model card lies beside it.
@@ -150,7 +170,7 @@ class Export:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder to write; new or empty."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Write and say where."""
         check_directory(self.out, flag="--out")
         history = History(self.run)
@@ -166,8 +186,24 @@ class Export:
         weights, state = (history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
         model = generator.restore(weights, state)
         save_pipeline(model, self.out, title=f"Iteration {self.iteration}", facts=_facts(history, train))
-        Terminal(soft_wrap=True, highlight=False, markup=False).print(f"pipeline: {self.out}")
-        return 0
+        self.console().print(f"pipeline: {self.out}")
+        return Ended({"pipeline": str(self.out)})
+
+
+def _title(folder: Path) -> str:
+    """What a study is called, or a run by its folder."""
+    return str(read_study_file(folder)["name"] if (folder / STUDY).is_file() else folder.resolve().name)
+
+
+def _run_states(folder: Path) -> list[dict[str, Any]]:
+    """Each run as plain data: where it is, how far, and in which state."""
+    planned = {folder / place.path: place._asdict() for place in _places(folder)}
+    found = find_runs(folder) if any(folder.rglob(LEDGER)) else []
+    states = []
+    for path in dict.fromkeys([*planned, *found]):
+        done, state = _state(path)
+        states.append({**planned.get(path, {}), "path": str(path), "done": done, "state": state})
+    return states
 
 
 def _verdict(n_damaged: int, *, repaired: bool) -> str:

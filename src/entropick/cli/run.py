@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +16,20 @@ import tyro
 from rich.console import Console
 
 from entropick.arrays import check_count
-from entropick.cli.display import Display, LivePage, print_summary
-from entropick.cli.flags import assignments, check_directory, default_directory, parse_budget, says
-from entropick.cli.terminal import Terminal, print_columns
+from entropick.cli.display import Display, LivePage, Logged, print_summary, study_log
+from entropick.cli.flags import (
+    Ended,
+    OutputFlags,
+    assignments,
+    check_directory,
+    default_directory,
+    parse_budget,
+    says,
+)
+from entropick.cli.terminal import print_columns
 from entropick.config import load_study
 from entropick.errors import ConfigError
-from entropick.loop.plan import plan_study
+from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.ranks import Ranks
 from entropick.run import STUDY, History, find_runs
@@ -42,8 +52,8 @@ _FLAGS = {
 }
 
 
-@dataclass
-class Run:
+@dataclass(kw_only=True)
+class Run(OutputFlags):
     """Run a study, or go on with it.
 
     The same command resumes, and leaves a finished study alone. A second process
@@ -87,6 +97,10 @@ class Run:
     """Time between checkpoints inside a stage."""
     reuse: Annotated[tuple[Path, ...] | None, says("none", metavar="DIR ...")] = None
     """Other studies of this machine: what they have computed already is linked."""
+    log: tyro.conf.UseAppendAction[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[:DIR]", help_behavior_hint="(may be repeated)")]
+    ] = ()
+    """Log to a tracker as well: tensorboard, trackio or wandb, where it keeps its files or in DIR."""
     plan: bool = False
     """Print what the study will do and what it will cost, and end."""
     open: bool = False
@@ -96,7 +110,7 @@ class Run:
     ] = ()
     """Any other key of the study file, for instance loop.generator.ema=0.99."""
 
-    def execute(self, ranks: Ranks) -> int:
+    def execute(self, ranks: Ranks) -> Ended:
         """Run the study, shared by the processes of `ranks`, and write its report."""
         started = time.monotonic()
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
@@ -107,33 +121,37 @@ class Run:
         study.check()
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
-        console = Terminal()
+        console = self.console()
         study = _as_begun(study, out, console)
         workers = self._n_workers(study, ranks)
         # Only for someone at a terminal, and once: measuring what a plan tells takes a moment.
-        if self.plan or (console.is_terminal and not (out / STUDY).exists()):
-            _print_plan(study, console)
-        if self.plan:
-            return 0
+        if self.plan or (console.is_terminal and not self.quiet and not (out / STUDY).exists()):
+            plans = plan_study(study)
+            _print_plan(plans, console)
+            if self.plan:
+                return Ended({"study": study.name, "plan": [dataclasses.asdict(plan) for plan in plans]})
         by_team = f", each by {ranks.size} processes" if ranks.size > 1 else ""
-        line = f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-        with Display(study, console) as display:
+        console.print(f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}")
+        log = study_log(out, self.log, study.name)
+        with Display(study, console) as display, log:
             computed = study.run(
                 out,
                 workers=workers,
                 budget_seconds=budget_seconds,
-                observer=LivePage(out, display),
+                observer=Logged(log, LivePage(out, display)),
                 reuse=self.reuse or (),
                 ranks=ranks,
             )
-        page = self._finish(out, computed, console)
-        console.print(f"{time.monotonic() - started:.1f} s", highlight=False)
+        summary = self._finish(out, computed, console)
+        for line in log.where():
+            console.print(line)
+        seconds = time.monotonic() - started
+        console.print(f"{seconds:.1f} s")
         # The last line, so that it is found.
-        console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"page: {summary['page']}")
         if self.open and console.is_terminal and _has_display():
-            webbrowser.open(page.resolve().as_uri())
-        return 0
+            webbrowser.open(Path(summary["page"]).resolve().as_uri())
+        return Ended({"study": study.name, "out": str(out), **summary, "seconds": round(seconds, 1)})
 
     def _n_workers(self, study: Study, ranks: Ranks) -> int:
         if self.workers is not None:
@@ -143,17 +161,17 @@ class Run:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(len(study.arm_runs()), n_gpus(study) or cores // study.threads))
 
-    def _finish(self, out: Path, computed: int, console: Console) -> Path:
+    def _finish(self, out: Path, computed: int, console: Console) -> dict[str, Any]:
         page = out / "report.html"
         if not computed:
-            console.print("finished before: nothing was computed.", highlight=False)
+            console.print("finished before: nothing was computed.")
         # What draws the page takes seconds to import: not for a page that is up to date.
         if computed or not _is_up_to_date(page, out):
             from entropick import report
 
             page = report.write_page(out)
-        print_summary(out, console)
-        return page
+        last = print_summary(out, console)
+        return {"stages_computed": computed, "page": str(page), **last}
 
     def _overrides(self) -> list[tuple[str, Any]]:
         given = [(key, getattr(self, flag)) for flag, key in _FLAGS.items() if getattr(self, flag) is not None]
@@ -193,8 +211,8 @@ def _size(study: Study) -> str:
     return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
 
 
-def _print_plan(study: Study, console: Console) -> None:
-    """Measure a few steps and print one line per arm, over all its iterations and seeds."""
+def _print_plan(plans: Sequence[ArmPlan], console: Console) -> None:
+    """One line per arm, over all its iterations and seeds, of which a few steps were measured."""
     lines = [
         [
             plan.arm,
@@ -205,7 +223,7 @@ def _print_plan(study: Study, console: Console) -> None:
             "-" if plan.seconds is None else _span(_duration(plan.least_seconds or 0.0), _duration(plan.seconds)),
             f"{plan.n_bytes / 1e6:,.0f} MB",
         ]
-        for plan in plan_study(study)
+        for plan in plans
     ]
     print_columns([["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"], *lines], console)
     console.print(

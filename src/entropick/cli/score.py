@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.cli.flags import FilesFlags, all_of, says
+from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import build, parse_value
 from entropick.errors import InputError
@@ -54,11 +54,17 @@ class Score(FilesFlags):
     interval: bool = False
     """Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Measure, and say what came out."""
         result, console = self.run(self._score)
         _print_result(result, self.out, console)
-        return _exit_code(result["conditions"])
+        verdicts = {of.space: {"level": of.level, "headline": of.headline} for of in scoring.judge(result)}
+        # The tables of nearest images are files.
+        told = {name: of for name, of in result.items() if name != "spaces"}
+        page = str(self.out / scoring.PAGE)
+        return Ended(
+            {"out": str(self.out), "page": page, "verdicts": verdicts, **told}, _exit_code(result["conditions"])
+        )
 
     def _score(self) -> scoring.Score:
         conditions = tuple(scoring.Condition.parse(text) for text in all_of(self.fail_if, flag="--fail-if"))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from entropick.cli.flags import FilesFlags, assignments, says
+from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
@@ -70,11 +70,11 @@ class Select(FilesFlags):
     ] = ()
     """Any other parameter of selector, guard or features, for instance guard.k=3 or features.size=base."""
 
-    def execute(self) -> int:
+    def execute(self) -> Ended:
         """Choose, and say what came out."""
         result, console = self.run(self._choice)
         _print_result(result, self.out, console)
-        return 0
+        return Ended({"out": str(self.out), **result})
 
     def _choice(self) -> Choice:
         if self.link and self.copy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -12,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from entropick.work import Work
+
+# Where there is no terminal, what is at work prints a line this often.
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class Terminal(Console):
@@ -85,12 +89,15 @@ def print_columns(lines: Sequence[Sequence[str]], console: Console) -> None:
 
 
 class Bar(Work):
-    """Progress of whatever is going on, one bar on a terminal and nothing elsewhere."""
+    """Progress of whatever is going on: one bar on a terminal, elsewhere now and then a line."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        self._task = self._progress.add_task("", total=None) if console.is_terminal else None
+        rate = TextColumn("{task.fields[rate]}", markup=False)
+        self._console = console
+        self._progress = Progress(*columns, rate, TimeRemainingColumn(), console=console, transient=True)
+        self._task = self._progress.add_task("", total=None, rate="") if console.is_terminal else None
+        self._pace = Pace()
 
     def __enter__(self) -> Self:
         if self._task is not None:
@@ -103,5 +110,44 @@ class Bar(Work):
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Show it."""
+        is_due = self._pace.counts(note, done)
         if self._task is not None:
-            self._progress.update(self._task, description=note, completed=done, total=total)
+            rate = self._pace.rate(done)
+            self._progress.update(self._task, description=note, completed=done, total=total, rate=rate)
+        elif is_due:
+            told = self._pace.told(done, total)
+            self._console.print(f"{note}: {told}" if note else told, soft_wrap=True, highlight=False, markup=False)
+
+
+class Pace:
+    """How fast one thing after another goes on, and when it is time for a line about it."""
+
+    def __init__(self) -> None:
+        self._what: str | None = None
+        self._began = self._last_line = 0.0
+        self._first = 0
+
+    def counts(self, what: str, done: int) -> bool:
+        """Note how far `what` is; whether a line is due."""
+        now = time.monotonic()
+        if what != self._what or done < self._first:
+            self._what, self._began, self._first = what, now, done
+            # Many short things in a row are told like one long one.
+            self._last_line = self._last_line or now
+        if now - self._last_line < SECONDS_BETWEEN_LINES:
+            return False
+        self._last_line = now
+        return True
+
+    def rate(self, done: int) -> str:
+        """How many in a second, since it began; "" while that is not known."""
+        seconds, n = time.monotonic() - self._began, done - self._first
+        return f"{n / seconds:,.3g}/s" if seconds > 0.5 and n > 0 else ""
+
+    def told(self, done: int, total: int) -> str:
+        """How far, how fast, and how long it will take: ``1,024 of 5,000, 85/s, 47 s left``."""
+        parts = [f"{done:,} of {total:,}" if total else f"{done:,}"]
+        if rate := self.rate(done):
+            seconds = (time.monotonic() - self._began) * (total - done) / (done - self._first)
+            parts += [rate, f"{seconds:,.0f} s left"] if total else [rate]
+        return ", ".join(parts)
