@@ -6,8 +6,8 @@ images. They are known by the packages of their classes, so that none of these i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,11 +63,12 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     return array
 
 
-def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Features:
+def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_device: bool = False) -> Features:
     """Return `X` as float32 ``(n, d)``; a float32 array, tensor or memory map comes back uncopied.
 
     Of a frame all columns are features; of a Hugging Face data set its one column of lists. Integers are cast, never
-    wrapped; float64 is rounded to float32. Without `finite`, values are not looked at.
+    wrapped; float64 is rounded to float32. Without `finite`, values are not looked at. With `on_device` a float32
+    tensor on a GPU stays there, as `TensorRows`; who reads rows in blocks may ask for it.
 
     Raises
     ------
@@ -75,9 +76,12 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True) -> Fea
         For another number of axes, an empty array, a non-numeric dtype, or values that are NaN, infinite or beyond
         float32.
     """
+    if isinstance(X, TensorRows) or (on_device and _is_on_device(X)):
+        return cast(Features, _on_device(X, name))
     array = as_array(X, name)
     if array.dtype.kind not in "fiub":
-        raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.")
+        more = " Complex data not supported: give both parts as columns." if array.dtype.kind == "c" else ""
+        raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.{more}")
     if array.ndim != 2:
         raise InputError(
             f"{name}: expected a matrix (n_rows, n_features), got shape {array.shape}. "
@@ -196,14 +200,79 @@ def _of_pictures(value: Any, name: str) -> Any:
     return np.stack(whole)
 
 
+def _of_scipy(value: Any, name: str) -> Any:
+    if hasattr(value, "toarray"):
+        raise InputError(f"{name}: expected a dense array, got a sparse one of shape {value.shape}. Call .toarray().")
+    return value
+
+
 # Package of a class -> what makes an array of its values.
 _CONVERTED: dict[str, Callable[[Any, str], Any]] = {
+    "scipy": _of_scipy,
     "torch": _of_torch,
     "pandas": _of_frame,
     "polars": _of_frame,
     "datasets": _of_data_set,
     "PIL": _of_pictures,
 }
+
+
+class TensorRows:
+    """A float32 tensor ``(n, d)`` that stays on its device; rows that are asked for come as an array of their own.
+
+    It is read like a memory map, in blocks, and there is never a second copy of all of it.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+        self.shape: tuple[int, int] = (int(tensor.shape[0]), int(tensor.shape[1]))
+        self.nbytes = 4 * self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        """Some rows: by a slice, a number, or an array of numbers."""
+        # A tensor is no writable array's twin here: what was handed out must not change with it.
+        found: NDArray[Any] = self._tensor[rows].cpu().numpy()
+        return found.copy() if np.may_share_memory(found, self._memory) else found
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for start in range(0, len(self), _BLOCK_ROWS):
+            yield from self[start : start + _BLOCK_ROWS]
+
+    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
+        """Some rows, by their numbers."""
+        return self[rows]
+
+    def is_finite(self) -> bool:
+        """Whether all values are, as the device finds."""
+        return bool(self._tensor.isfinite().all())
+
+    @property
+    def _memory(self) -> NDArray[Any]:
+        return self._tensor.numpy() if self._tensor.device.type == "cpu" else np.empty(0)
+
+
+def _is_on_device(X: Any) -> bool:
+    is_tensor = package_of(X) == "torch" and not isinstance(X, list | tuple)
+    return is_tensor and X.device.type != "cpu" and X.ndim == 2 and not X.is_complex()
+
+
+def _on_device(X: Any, name: str) -> TensorRows:
+    rows = X if isinstance(X, TensorRows) else None
+    if rows is None:
+        # Another kind of number becomes float32 where it is.
+        rows = TensorRows(X.detach() if str(X.dtype) == "torch.float32" else X.detach().float())
+    if 0 in rows.shape:
+        raise InputError(f"{name}: expected at least one row and one column, got shape {rows.shape}.")
+    if not rows.is_finite():
+        odd = non_finite_rows(cast(Any, rows), first=True)
+        raise InputError(f"{name}: {next(iter(odd.values()))} of shape {rows.shape}. Remove or repair such rows first.")
+    return rows
 
 
 def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:

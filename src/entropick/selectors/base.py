@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,6 +47,19 @@ class Rule(Component, ABC):
     def least_trusted(self) -> int:
         """How many rows of these sources there must be."""
         return 0
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of an estimator: no classifier, regressor or transformer, and `y` may be there."""
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False, one_d_labels=True),
+            transformer_tags=None,
+            classifier_tags=None,
+            regressor_tags=None,
+            input_tags=InputTags(),
+        )
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for what is missing.
@@ -87,9 +100,14 @@ class Selector(Rule):
         Distinct points among the picks.
     min_distance_ : float
         The smallest distance between two picks; infinite if there is only one.
+    n_features_in_ : int
+        Columns of the features.
     facts_ : dict of float
         What else the rule tells, each also an attribute of its own: ``{"covering_radius": r}`` is `covering_radius_`.
     """
+
+    reads_blocks: ClassVar[bool] = False
+    """Whether `_select` asks for rows alone, by ``X[rows]``, so that a tensor may stay on its GPU."""
 
     n_samples: int
     initial: ArrayLike | None = None
@@ -101,7 +119,7 @@ class Selector(Rule):
         Parameters
         ----------
         X : array (n, d)
-            Features, float32 or cast to it; a memory map is read in blocks.
+            Features, float32 or cast to it; a memory map, or a torch tensor on a GPU, is read in blocks.
         y : integers (n,), optional
             The source of each row, for selectors that look at it.
         work : Work, optional
@@ -118,7 +136,8 @@ class Selector(Rule):
             If `X` has fewer distinct points than `n_samples`, so that copies had to be picked.
         """
         self.check()
-        features = check_features(X)
+        features = check_features(X, on_device=self.reads_blocks)
+        self.n_features_in_ = features.shape[1]
         sources = check_sources(y, len(features))
         if self.n_samples > len(features):
             raise InputError(
@@ -285,6 +304,7 @@ class Guard(Rule):
         """
         self.check()
         features = check_features(X)
+        self.n_features_in_ = features.shape[1]
         sources = check_sources(y, len(features))
         self.distances_, self.threshold_ = self._measure(features, sources, work or Work())
         extreme = np.flatnonzero((self.distances_ > self.threshold_) & ~np.isin(sources, self.trusts))

@@ -71,6 +71,7 @@ class Greedy(Selector):
     device: str = "auto"
 
     kind: ClassVar[str] = "greedy"
+    reads_blocks: ClassVar[bool] = True
 
     def _select(
         self, X: Features, sources: Integers, initial: Integers, work: Work, weights: Floats | None = None

@@ -57,6 +57,7 @@ class Random(Selector):
     random_state: RandomState = None
 
     kind: ClassVar[str] = "random"
+    reads_blocks: ClassVar[bool] = True
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""

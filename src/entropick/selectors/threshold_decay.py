@@ -80,6 +80,7 @@ class ThresholdDecay(Selector):
     device: str = "auto"
 
     kind: ClassVar[str] = "threshold-decay"
+    reads_blocks: ClassVar[bool] = True
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
