@@ -125,19 +125,19 @@ def _judged(difference: Interval | None, verdict: int) -> str:
 def _relations(table: Table) -> Iterator[str]:
     study, look = table.study, Look(table.study)
     lines = []
-    for name in ("knn_entropy", "total_variance"):
+    for name, log in (("knn_entropy", False), ("total_variance", False), ("total_variance", True)):
         rows = points(table, look, f"{name}/{table.space}")
-        label = words.in_sentence(words.words(name).label)
+        label = ("log " if log else "") + words.in_sentence(words.words(name).label)
         parts = [
             ("all", rows),
             *((f"{size:,} images", [r for r in rows if r["size"] == str(size)]) for size in study.sizes),
         ]
         parts += [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in study.arms]
         for what, chosen in parts:
-            if found := correlation_of(chosen):
+            if found := correlation_of(chosen, log=log):
                 lines.append(_row([label, what, described(found), str(found.n)]))
     if lines:
-        yield "**Pearson's r with the logarithm of the generalization score** (95 % interval: bootstrap over runs)"
+        yield "**Pearson's r with the logarithm of the generalization score** (95 % interval: a jackknife over seeds)"
         yield "\n".join([_row(["measure", "over", "r", "points"]), _row(["---", "---", "---:", "---:"]), *lines])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -119,3 +120,17 @@ def test_a_plane_that_cannot_be_drawn_says_why(study: Path) -> None:
     rows = table.rows.filter([name != "spacing_ratio" for name in table.rows["measure"].to_pylist()])
     (figure,) = plane(Table(table.study, rows), Look(table.study))
     assert figure.panels == () and "does not measure what it is made of" in figure.caption[0]
+
+
+def test_entropy_stands_beside_the_logarithm_of_the_variance(sized: Path) -> None:
+    table = read_table(sized)
+    text = " ".join(findings(table))
+    assert re.search(
+        r"goes with entropy r = [^,]*, [^,]*, with log variance r = [^,]*, [^,]*, with variance r = ", text
+    )
+
+
+def test_a_missing_early_warning_is_explained(study: Path) -> None:
+    text = " ".join(findings(read_table(study)))
+    assert "No early warning: replace: the copying level was reached at iteration 3" in text
+    assert "accumulate-greedy: 3 iterations are measured; a warning needs at least 4" in text

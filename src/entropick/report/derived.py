@@ -101,7 +101,7 @@ def _of_ledger(run: RunRecord) -> Values:
 
 def _of_images(run: RunRecord, known: dict[str, dict[str, float | None]]) -> Values:
     """All of them in pixels, of the iterations whose images are there; `known` by key, since arms share results."""
-    real, reference = (run.intact(0, "data", f"{name}.npy") for name in ("real", "reference"))
+    real, reference = (_kept(run, 0, "data", f"{name}.npy") for name in ("real", "reference"))
     if f"generalization_score/{_PIXELS}" not in run.values(0, "baseline").get("metrics", {}):
         return {}
     if real is None or reference is None:
@@ -118,7 +118,7 @@ def _of_images(run: RunRecord, known: dict[str, dict[str, float | None]]) -> Val
 
     found = {0: of(0, "baseline", X, reference)}
     for n in run.measured:
-        made, picked = run.intact(n, "sample", "generated.npy"), run.intact(n, "select", "selection.parquet")
+        made, picked = _kept(run, n, "sample", "generated.npy"), _kept(run, n, "select", "selection.parquet")
         if made is None or picked is None:
             continue
         images[n] = np.asarray(made)
@@ -126,6 +126,13 @@ def _of_images(run: RunRecord, known: dict[str, dict[str, float | None]]) -> Val
         if training is not None:
             found[n] = of(n, "measure", _rows(training), made[: len(real)])
     return found if len(found) > 1 else {}
+
+
+def _kept(run: RunRecord, iteration: int, stage: str, name: str) -> Any:
+    """A file that the run still has; that one is gone is no damage here."""
+    entry = run.find(iteration, stage)
+    is_there = entry is not None and entry.has(name) and (run.folder / entry.path(name)).is_file()
+    return run.intact(iteration, stage, name) if is_there else None
 
 
 def _training(images: dict[int, NDArray[Any]], picked: Any, n_real: int) -> NDArray[Any] | None:

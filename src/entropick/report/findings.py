@@ -8,7 +8,7 @@ from entropick.page import words
 from entropick.report.curves import warnings
 from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
-from entropick.report.outcome import state
+from entropick.report.outcome import ACROSS, UPWARDS, state
 from entropick.report.relations import correlation_of, described, points
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
@@ -81,6 +81,9 @@ def _course(table: Table, arm: ArmRecord) -> str:
     )
     for key in (f"{name}/{table.space}" for name in _COURSES):
         before, after = table.over_seeds(arm, first, key), table.over_seeds(arm, last, key)
+        if words.split_key(key)[0] in (ACROSS, UPWARDS) and not (before and after):
+            # Of older ledgers only some iterations can be computed.
+            continue
         a, b = (words.number(spread.mean if spread else None, 3) for spread in (before, after))
         if first == last:
             way = b

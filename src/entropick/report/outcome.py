@@ -121,8 +121,8 @@ def outcome(table: Table) -> Outcome | None:
     arms = [arm for arm in table.study.arms if arm.name in states]
     if not arms:
         return None
-    plain = [arm for arm in arms if arm.method in CONTROLS] or arms
-    # Of equal ones the first: a plain loop before its random control.
+    # A plain loop before a random control.
+    plain = next((of for name in CONTROLS if (of := [arm for arm in arms if arm.method == name])), arms)
     collapsed = min(plain, key=lambda arm: states[arm.name].nearness)
     rescued = _rescued(arms, collapsed, states)
     title = f"{collapsed.name} {states[collapsed.name].fate}"
@@ -146,6 +146,8 @@ def _rescued(arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, Stat
 def _beside(found: State) -> str:
     if found.kept is not None and found.kept < LITTLE and not found.copies:
         return f"keeps {percent(found.kept, 2)}"
+    if found.kept is None and found.novelty is not None and not found.is_noise:
+        return f"keeps {found.novelty:.2f}"
     return found.fate
 
 

@@ -168,6 +168,8 @@ class FinalRow:
 def final_table(table: Table) -> FinalTable:
     """The table of last iterations; of a study at one size."""
     keys = [key for key in table.measures if words.words(key).is_main or not words.words(key).meaning]
+    ends = [(arm, arm.last) for arm in table.study.arms if arm.last is not None]
+    keys = [key for key in keys if any(table.over_seeds(arm, last, key) for arm, last in ends)]
     shown = [
         (name, values)
         for name, values, _ in _settings(table.study)
