@@ -84,8 +84,8 @@ def test_pickles_are_refused(tmp_path, suffix):
 
 
 def test_no_array_named_images(tmp_path):
-    with pytest.raises(InputError, match="expected an array named 'images', found x_train, y_train"):
-        save(tmp_path / "a.npz", x_train=some_images(9), y_train=np.arange(9)).load()
+    with pytest.raises(InputError, match="expected an array named 'images', found pixels, y"):
+        save(tmp_path / "a.npz", pixels=some_images(9), y=np.arange(9)).load()
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,11 @@ import pytest
 from fresh_python import SRC
 from PIL import Image, ImageOps, PngImagePlugin
 
+from entropick.datasets.listing import class_folders, find_images, image_files
 from entropick.datasets.reading import (
-    class_folders,
-    find_images,
     hash_folder,
     hash_image,
     hash_images,
-    image_files,
     image_head,
     map_array,
     read_array_file,

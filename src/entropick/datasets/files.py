@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from entropick.arrays import Images, check_choice, check_count, check_images
+from entropick.arrays import Images, Integers, check_choice, check_count, check_images
 from entropick.datasets.base import Dataset, RealData, split
-from entropick.datasets.reading import class_folders, hash_files, hash_folder, image_files, read_array_file, read_images
+from entropick.datasets.listing import ImageSet, expanded, open_images
+from entropick.datasets.reading import hash_files, read_array_file, read_images, split_path
 from entropick.errors import InputError
 from entropick.work import Work
 
@@ -21,10 +22,13 @@ from entropick.work import Work
 class ArrayFile(Dataset):
     """Images in a NumPy file: ``.npy``, or ``.npz`` with an array ``images`` and perhaps an array ``labels``.
 
+    Archives as ADM (``arr_0``, ``arr_1``), MedMNIST (``train_images``, ``train_labels``) and Keras (``x_train``,
+    ``y_train``) have them are known too; labels may be ``(n, 1)``.
+
     Parameters
     ----------
     path
-        The file; images are uint8 ``(n, h, w)`` or ``(n, h, w, c)``.
+        The file; images are uint8 ``(n, h, w)`` or ``(n, h, w, c)``. ``FILE.npz#train`` is one split of several.
     reference
         A second file with held-out images; None holds out rows of the first.
     n_images
@@ -50,7 +54,7 @@ class ArrayFile(Dataset):
         _check_counts(self.n_images, self.n_reference)
         check_count(self.downscale, name="downscale")
         _check_paths(self.path, self.reference)
-        for path in _paths(self.path, self.reference):
+        for path, _ in map(split_path, _paths(self.path, self.reference)):
             if path.suffix not in (".npy", ".npz"):
                 raise InputError(f"{path}: expected a .npy or .npz file.")
             if not path.is_file():
@@ -59,28 +63,33 @@ class ArrayFile(Dataset):
     def load(self, *, work: Work | None = None) -> RealData:
         """Read the file or files."""
         self.check()
-        images, labels = read_array_file(Path(self.path))
+        (images, labels), *held_out = map(read_array_file, _paths(self.path, self.reference))
         images = _downscaled(images, self.downscale)
-        reference = _downscaled(read_array_file(Path(self.reference))[0], self.downscale) if self.reference else None
+        reference = _downscaled(held_out[0][0], self.downscale) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
         return split(images, labels, reference=reference, seed=self.split_seed, **counts)
 
     def fingerprint(self) -> str:
         """Hash of the files' bytes."""
         self.check()
-        return hash_files(_paths(self.path, self.reference))
+        return hash_files([file for file, _ in map(split_path, _paths(self.path, self.reference))])
 
 
 @dataclass(kw_only=True)
 class ImageFolder(Dataset):
     """A folder of image files, searched through all levels; the first level of subfolders, if any, names the classes.
 
+    What Hugging Face and WebDataset make of images is read as well: a folder with ``metadata.csv`` and a column of
+    classes, image parquet (a file or its shards), a data set of ``save_to_disk``, and ``.tar`` files with ``.cls`` or
+    ``.json`` beside the images. A pattern such as ``data/train-*.parquet`` takes some of the files of a folder.
+
     Parameters
     ----------
     path
-        The folder. Its images must have one size, and be all grey or all RGB unless `mode` says otherwise.
+        The folder, file or pattern. Its images must have one size, and be all grey or all RGB unless `mode` says
+        otherwise.
     reference
-        A second folder with held-out images; None holds out images of the first.
+        A second one with held-out images; None holds out images of the first.
     mode
         ``"as-is"``, or ``"grey"`` or ``"rgb"`` to convert 8-bit images on reading.
     n_images, n_reference
@@ -95,30 +104,40 @@ class ImageFolder(Dataset):
     n_reference: int | None = None
 
     def check(self) -> None:
-        """Raise InputError if a folder is missing or holds no image."""
+        """Raise InputError if a folder or file is missing or holds no image."""
         super().check()
         check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
         _check_counts(self.n_images, self.n_reference)
         _check_paths(self.path, self.reference)
-        for folder in _paths(self.path, self.reference):
-            image_files(folder)
+        for path in _paths(self.path, self.reference):
+            open_images(path)
 
     def load(self, *, work: Work | None = None) -> RealData:
         """Decode all images."""
         self.check()
-        files = image_files(Path(self.path))
-        images = read_images(files, mode=self.mode, work=work or Work())
-        classes = class_folders(Path(self.path), files)
-        labels = None if classes is None else np.unique(np.array(classes), return_inverse=True)[1].astype(np.int64)
-        reference = read_images(image_files(Path(self.reference)), mode=self.mode) if self.reference else None
+        found, *held_out = map(open_images, _paths(self.path, self.reference))
+        images = read_images(found.files, mode=self.mode, work=work or Work())
+        reference = read_images(held_out[0].files, mode=self.mode) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
-        return split(images, labels, reference=reference, seed=self.split_seed, **counts)
+        return split(images, _numbers(found), reference=reference, seed=self.split_seed, **counts)
 
     def fingerprint(self) -> str:
-        """Hash of the files' paths and bytes."""
+        """Hash of the files' paths and bytes, and of classes that are told elsewhere."""
         self.check()
-        hashes = [hash_folder(folder, image_files(folder)) for folder in _paths(self.path, self.reference)]
+        hashes = [open_images(path).content_hash() for path in _paths(self.path, self.reference)]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _numbers(found: ImageSet) -> Integers | None:
+    """The class of each image as a number: its place among the names that the data set has, or in sorted order."""
+    if found.classes is None:
+        return None
+    places = {name: place for place, name in enumerate(found.class_names or ())}
+    if set(found.classes) <= places.keys():
+        return np.array([places[name] for name in found.classes], np.int64)
+    if found.are_told and all(name.isdecimal() for name in found.classes):
+        return np.array([int(name) for name in found.classes], np.int64)
+    return np.unique(np.array(found.classes), return_inverse=True)[1].astype(np.int64)
 
 
 def _downscaled(images: Images, factor: int) -> Images:
@@ -148,4 +167,4 @@ def _check_paths(path: Any, reference: Any) -> None:
 
 
 def _paths(*paths: str | None) -> list[Path]:
-    return [Path(path) for path in paths if path]
+    return [expanded(path) for path in paths if path]

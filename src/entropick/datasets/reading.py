@@ -1,4 +1,4 @@
-"""The one reader of image files and array files: which there are, what they hold, what they look like.
+"""The one reader of image files and array files: what an image is, what it looks like, what arrays hold.
 
 Pillow is imported when the first image file is opened.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import os
+import re
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +35,8 @@ _NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 _SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "@Recycle", "@__thumb", "$RECYCLE.BIN", "System Volume Information")
 # What Pillow turns into grey or RGB without a choice to be made.
 _CONVERTED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")
+# Arrays of a split, as MedMNIST and Keras call them.
+_SPLIT = re.compile(r"([A-Za-z0-9]+)_images|x_([A-Za-z0-9]+)")
 _GREY = ("1", "L", "LA", "La")
 _MODES = {"grey": "L", "rgb": "RGB"}
 # Some tools put a whole workflow, or a colour profile of megabytes, into a PNG; Pillow refuses more than 1 MiB.
@@ -59,82 +64,63 @@ class Head(NamedTuple):
     n_frames: int
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All image files at and below `folder`, in the order of `find_images`; InputError if there is none."""
-    return find_images(folder)[0]
+class PackedImage(ABC):
+    """An image inside a file, such as a tar file or a table: what its readers use of a `Path`, and it is one to them.
 
-
-def find_images(folder: Path) -> tuple[list[Path], dict[str, int]]:
-    """The image files at and below `folder`, and how many other entries were passed over, by reason.
-
-    Files are in the order of ``sorted`` of their relative POSIX paths. An image is what the installed Pillow opens, by
-    suffix or by content. Hidden files and the folders of systems are none. Links are followed, and each real folder is
-    searched once, under its own path where that is below `folder`; what is no regular file is never opened.
-
-    Raises
-    ------
-    InputError
-        There is no such folder, or no image in it.
+    Attributes
+    ----------
+    container
+        The file that holds it.
+    name
+        What it is called there, a path that leads nowhere else.
+    place
+        Where it is in the file: ``str`` of it is ``container#place``.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
-    files: list[Path] = []
-    passed_over: Counter[str] = Counter()
-    seen: set[tuple[int, int]] = set()
-    # Links last, so that a folder that is there twice has its own path.
-    folders, links = [folder], list[Path]()
-    while folders or links:
-        place = folders.pop() if folders else links.pop(links.index(min(links)))
-        try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-            status = place.stat()
-        except OSError:
-            passed_over["unreadable folder"] += 1
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            passed_over["link to a folder that is there already"] += 1
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for entry in entries:
-            path = place / entry.name
-            if entry.name[0] == "." or entry.name in _SYSTEM:
-                passed_over["hidden"] += 1
-            elif _is_directory(entry):
-                (links if entry.is_symlink() else folders).append(path)
-            elif path.exists() and not path.is_file():
-                passed_over["no regular file"] += 1
-            elif _is_image(path):
-                files.append(path)
-            else:
-                passed_over[f"no image ({path.suffix.lower() or 'without a suffix'})"] += 1
-    if not files:
-        found = f", only {words_of(passed_over)}" if passed_over else ""
-        raise InputError(f"{folder}: expected image files (.png, .jpg and what else Pillow opens), found none{found}.")
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix()), dict(sorted(passed_over.items()))
+
+    __slots__ = ()
+    container: Path
+    name: str
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """What stands behind ``#``."""
+
+    @abstractmethod
+    def read_bytes(self) -> bytes:
+        """The bytes of the image, as they would be in a file of its own; InputError if they are not there."""
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        """A stream of the bytes."""
+        return io.BytesIO(self.read_bytes())
+
+    def stat(self) -> os.stat_result:
+        """The size and times of the file that holds it."""
+        return self.container.stat()
+
+    def relative_to(self, folder: Path) -> Path:
+        """Its name, below the name of the file that holds it unless `folder` is that file."""
+        if folder == self.container:
+            return Path(self.name)
+        is_below = self.container.is_relative_to(folder)
+        return (self.container.relative_to(folder) if is_below else Path(self.container.name)) / self.name
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the name."""
+        return Path(self.name).suffix
+
+    def __str__(self) -> str:
+        return f"{self.container}#{self.place}"
 
 
-def words_of(passed_over: Mapping[str, int]) -> str:
-    """Reasons and their numbers on one line.
-
-    Examples
-    --------
-    >>> words_of({"hidden": 2, "no image (.txt)": 1})
-    '2 hidden, 1 no image (.txt)'
-    """
-    return ", ".join(f"{count:,} {reason}" for reason, count in passed_over.items())
+ImageFile = Path | PackedImage
+"""An image: a file, or inside one."""
 
 
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether Pillow would open it: by suffix, which is not looked behind, or else by content."""
-    if path.suffix.lower() in _suffixes():
+    if path.suffix.lower() in image_suffixes():
         return True
     from PIL import Image
 
@@ -150,20 +136,20 @@ def _is_image(path: Path) -> bool:
 
 
 @functools.cache
-def _suffixes() -> frozenset[str]:
+def image_suffixes() -> frozenset[str]:
+    """Suffixes (lower case) of files that Pillow opens."""
     from PIL import Image
 
     known = Image.registered_extensions()
     return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NO_PIXELS)
 
 
-def class_folders(folder: Path, files: Sequence[Path]) -> tuple[str, ...] | None:
-    """The class of each file, which is the first folder below `folder` on its way; None if one lies in `folder`."""
-    parts = [file.relative_to(folder).parts for file in files]
-    return None if any(len(of_file) == 1 for of_file in parts) else tuple(of_file[0] for of_file in parts)
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or put beside pictures by a system or program."""
+    return name[0] == "." or name in _SYSTEM
 
 
-def hash_files(files: Sequence[Path]) -> str:
+def hash_files(files: Sequence[ImageFile]) -> str:
     """Hash (hexadecimal) of the bytes of `files`, in their order."""
     digest = hashlib.sha256()
     for file in files:
@@ -171,7 +157,7 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def hash_folder(folder: Path, files: Sequence[Path], contents: Sequence[bytes | None] | None = None) -> str:
+def hash_folder(folder: Path, files: Sequence[ImageFile], contents: Sequence[bytes | None] | None = None) -> str:
     """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`, whose `hash_images` may be given."""
     digest = hashlib.sha256(str(READING).encode())
     for file, content in zip(files, hash_images(files) if contents is None else contents, strict=True):
@@ -179,7 +165,7 @@ def hash_folder(folder: Path, files: Sequence[Path], contents: Sequence[bytes | 
     return digest.hexdigest()
 
 
-def hash_images(files: Sequence[Path], work: Work | None = None, note: str = "") -> list[bytes | None]:
+def hash_images(files: Sequence[ImageFile], work: Work | None = None, note: str = "") -> list[bytes | None]:
     """`hash_image` of each file; None for one that cannot be read, of which whoever decodes it tells."""
     work, hashes = work or Work(), list[bytes | None]()
     for content in ahead(_hash_or_none, files):
@@ -188,19 +174,19 @@ def hash_images(files: Sequence[Path], work: Work | None = None, note: str = "")
     return hashes
 
 
-def hash_image(file: Path) -> bytes:
-    """sha256 of the bytes of one image file, 32 bytes; OSError if it cannot be read."""
+def hash_image(file: ImageFile) -> bytes:
+    """sha256 of the bytes of one image file, 32 bytes; OSError or InputError if it cannot be read."""
     return _hash_file(file)
 
 
-def _hash_or_none(file: Path) -> bytes | None:
+def _hash_or_none(file: ImageFile) -> bytes | None:
     try:
         return hash_image(file)
-    except OSError:
+    except (OSError, InputError):
         return None
 
 
-def image_head(file: Path) -> Head:
+def image_head(file: ImageFile) -> Head:
     """What the head of an image file says, before it is decoded; InputError if it cannot be used."""
     with _opened(file) as image:
         if image.mode not in _CONVERTED:
@@ -214,7 +200,7 @@ def image_head(file: Path) -> Head:
         return Head(size, image.mode in _GREY, n_frames)
 
 
-def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> NDArray[np.uint8]:
+def read_image(file: ImageFile, *, mode: str = "as-is", side: int | None = None) -> NDArray[np.uint8]:
     """Decode one image file into uint8 ``(h, w)`` or ``(h, w, 3)``; InputError, with the reason, if it cannot be used.
 
     It is as a viewer shows it: turned as its EXIF says, what is transparent on white, the first of several frames.
@@ -239,14 +225,14 @@ def read_image(file: Path, *, mode: str = "as-is", side: int | None = None) -> N
         raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}; {advice}")
 
 
-def read_picture(file: Path, *, side: int | None = None) -> Any:
+def read_picture(file: ImageFile, *, side: int | None = None) -> Any:
     """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode.
 
     With `side`, a JPEG that is much larger is decoded smaller: its sides are at least twice as long as that.
     """
     from PIL import Image
 
-    with _long_texts, Image.open(file) as image:
+    with _long_texts, Image.open(_named(file)) as image:
         turn = _turn(image)
         if side is not None:
             image.draft(None, (_DRAFTED * side, _DRAFTED * side))
@@ -296,7 +282,7 @@ def _turn(image: Any) -> Any:
     return Image.Transpose[_TURNS[number]] if number in _TURNS else None
 
 
-def read_images(files: Sequence[Path], *, mode: str = "as-is", work: Work | None = None) -> Images:
+def read_images(files: Sequence[ImageFile], *, mode: str = "as-is", work: Work | None = None) -> Images:
     """Decode image files of one size into uint8 ``(n, h, w, c)``.
 
     Raises
@@ -326,7 +312,7 @@ def read_images(files: Sequence[Path], *, mode: str = "as-is", work: Work | None
     return check_images(np.stack(decoded))
 
 
-def _image_or_reason(file: Path, *, mode: str) -> NDArray[np.uint8] | str:
+def _image_or_reason(file: ImageFile, *, mode: str) -> NDArray[np.uint8] | str:
     try:
         return read_image(file, mode=mode)
     except InputError as error:
@@ -342,13 +328,51 @@ def map_array(path: Path) -> NDArray[Any]:
 
 
 def read_array_file(path: Path) -> tuple[Images, Integers | None]:
-    """Images and labels of a ``.npy`` or ``.npz`` file; InputError if it cannot be read as such."""
-    loaded = _loaded(path)
-    arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else loaded
-    if "images" not in arrays:
-        raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(arrays)) or 'none'}.")
-    images = array_of_images(arrays["images"], name=f"{path}: images")
-    return images, check_labels(arrays.get("labels"), len(images), name=f"{path}: labels")
+    """Images and labels of a ``.npy`` or ``.npz`` file; InputError if it cannot be read as such.
+
+    In an archive they are called ``images`` and ``labels``, ``arr_0`` and ``arr_1``, or of a split ``train_images`` and
+    ``train_labels`` or ``x_train`` and ``y_train``; which of several splits is meant is said by ``FILE.npz#train``.
+    """
+    file, split = split_path(path)
+    loaded = _loaded(file, split)
+    if split and isinstance(loaded, np.ndarray):
+        raise InputError(f"{file}: expected an archive with splits, but it is one array. Leave #{split} out.")
+    images, labels = ("images", loaded), None
+    if not isinstance(loaded, np.ndarray):
+        images, labels = loaded
+    found = array_of_images(images[1], name=f"{file}: {images[0]}")
+    if labels is None:
+        return found, None
+    name, values = labels
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    return found, check_labels(values, len(found), name=f"{file}: {name}")
+
+
+def split_path(path: Path) -> tuple[Path, str]:
+    """The file, and the split behind ``#`` in its name, if there is no file of the whole name."""
+    name, mark, split = path.name.rpartition("#")
+    return (path.with_name(name), split) if mark and name and not path.exists() else (path, "")
+
+
+def _names_of_arrays(path: Path, names: Sequence[str], split: str) -> tuple[str, str | None]:
+    """The arrays of an archive that are the images and, if there are any, the labels."""
+    pairs = {"": ("images", "labels")} if "images" in names else {"": ("arr_0", "arr_1")}
+    splits = [match[1] or match[2] for name in names if (match := _SPLIT.fullmatch(name))]
+    pairs |= {
+        of: (f"{of}_images", f"{of}_labels") if f"{of}_images" in names else (f"x_{of}", f"y_{of}") for of in splits
+    }
+    if not split and pairs[""][0] not in names and len(splits) == 1:
+        split = splits[0]
+    if split not in pairs or (not split and pairs[""][0] not in names):
+        if splits:
+            which = f"'{path}#{splits[0]}'"
+            raise InputError(
+                f"{path}: expected one of its splits ({', '.join(splits)}) to be named, for instance {which}."
+            )
+        raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(names)) or 'none'}.")
+    images, labels = pairs[split]
+    return images, labels if labels in names else None
 
 
 def array_of_images(array: Any, *, name: str) -> Images:
@@ -361,8 +385,8 @@ def array_of_images(array: Any, *, name: str) -> Images:
     return check_images(array, name=name)
 
 
-def _loaded(path: Path, mmap_mode: Any = None) -> Any:
-    """What is in a file of NumPy: an array, or the arrays of an archive by their names."""
+def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:
+    """What is in a file of NumPy: an array, or of an archive images and labels, each as (name, array) or None."""
     try:
         # NumPy leaves a path open where it is a broken archive; a memory map needs the path.
         with open(path, "rb") as stream:
@@ -370,19 +394,24 @@ def _loaded(path: Path, mmap_mode: Any = None) -> Any:
             if isinstance(loaded, np.ndarray):
                 return loaded
             with loaded:
+                if mmap_mode:
+                    return None
                 # An array that nobody needs may be large, or a lie about its size.
-                return {name: loaded[name] if name in ("images", "labels") else None for name in loaded.files}
+                names = _names_of_arrays(path, loaded.files, split)
+                return [None if name is None else (name, loaded[name]) for name in names]
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def _opened(file: ImageFile) -> Iterator[Any]:
     """A Pillow image of a file; whatever is wrong with it is an InputError with the reason."""
     from PIL import Image
 
     try:
-        with _long_texts, Image.open(file) as image:
+        with _long_texts, Image.open(_named(file)) as image:
             yield image
     except InputError:
         raise
@@ -390,6 +419,11 @@ def _opened(file: Path) -> Iterator[Any]:
         # Pillow names a file that it does not know at all; whoever tells of it has done so already.
         reason = type(error).__name__ if file.name in str(error) else error
         raise InputError(f"does not decode ({reason})") from error
+
+
+def _named(file: ImageFile) -> Any:
+    """What Pillow opens: a path, whose suffix it knows, or a stream."""
+    return file if isinstance(file, Path) else file.open()
 
 
 class _LongTexts:
@@ -421,8 +455,8 @@ class _LongTexts:
 _long_texts = _LongTexts()
 
 
-def _hash_file(file: Path) -> bytes:
-    with open(file, "rb") as stream:
+def _hash_file(file: ImageFile) -> bytes:
+    with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from entropick import arrays, features
 from entropick.arrays import Integers
 from entropick.datasets import reading
-from entropick.datasets.reading import Head
+from entropick.datasets.reading import Head, ImageFile
 from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Rows, check_encoder
 from entropick.features.stream import ImageArray, ImageFiles, Pictures
@@ -215,20 +215,20 @@ class Contents:
     hashes: Sequence[str]
     images: Sequence[Sequence[bytes | None]]
     spaces: Sequence[Space]
-    states: Mapping[Path, tuple[int, int] | None]
+    states: Mapping[ImageFile, tuple[int, int] | None]
 
     @classmethod
     def of(cls, sources: Sequence[Source], spaces: Sequence[Space], work: Work) -> Self:
         """Open the spaces, and hash the sources."""
         # Before they are hashed: what changes in between is another content than the hash says.
-        files = [path for source in sources for path in source.files or (source.path,)]
+        files = [path for source in sources for path in source.paths]
         states = {path: _state(path) for path in (*files, *(space.file for space in spaces if space.file))}
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
         hashes = [source.content_hash(of) for source, of in zip(sources, images, strict=True)]
         return cls(sources, hashes, images, opened, states)
 
-    def check_unchanged(self, paths: Iterable[Path]) -> None:
+    def check_unchanged(self, paths: Iterable[ImageFile]) -> None:
         """Raise InputError if one of these files is not as it was when it was hashed."""
         for path in paths:
             if self.states[path] != _state(path):
@@ -253,6 +253,7 @@ class Contents:
     def notes(self) -> list[str]:
         """What was found in files of embeddings that is worth a line."""
         of_sources = [_unused(readable(str(source.path)), source.unused) for source in self.sources]
+        of_sources += [source.notes for source in self.sources]
         return [note for notes in (*of_sources, *(space.notes for space in self.spaces)) for note in notes]
 
     def described(self) -> dict[str, dict[str, str]]:
@@ -269,7 +270,9 @@ class Contents:
         if space.encoder is None:
             candidates = given(self.sources, space.embedded, found.problems)
             # A memory map is read again by whoever compares its rows: later changes of its file are not seen.
-            self.check_unchanged([space.file] if space.file else [source.path for source in self.sources])
+            self.check_unchanged(
+                [space.file] if space.file else [path for source in self.sources for path in source.paths]
+            )
             return candidates
         kept = FeatureCache(cache)
         encoder = kept.taught(space.encoder, work)
@@ -283,7 +286,7 @@ class Contents:
                 matrix.put(at[of].tolist(), X)
 
             def check(of: Iterable[int], source: Source = source, rows: Integers = rows) -> None:
-                self.check_unchanged([source.files[rows[row]] for row in of] if source.files else [source.path])
+                self.check_unchanged([source.files[rows[row]] for row in of] if source.files else source.paths)
 
             undecoded = kept.fill(put, encoder, pictures, work, f"features of {source.name}", check)
             bad.update({int(rows[row]): reason for row, reason in undecoded.items()})
@@ -314,7 +317,7 @@ class Contents:
         return parts
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: ImageFile) -> tuple[int, int] | None:
     """Size and time of the last change; None where there is no file to be read."""
     try:
         found = path.stat()

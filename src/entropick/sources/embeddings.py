@@ -1,11 +1,11 @@
-"""Embeddings in files: a matrix in NumPy's format, or columns of a parquet file; rows find their images by name."""
+"""Embeddings in files: matrices in NumPy's format, or columns of tables; rows find their images by name."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, check_features, non_finite_rows
+from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import map_array
+from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError
 
 EMBEDDING_FILES = (".npy", ".parquet")
@@ -24,64 +26,136 @@ _INDEX = "__index_level_0__"
 _NAMES = ("path", "file_name", "filename", "filepath", "image_path", "key", "id", _INDEX)
 # float32 may blur the spread of a column by so much, before the column is moved to its mean.
 _BLUR = 1e-3
+# Numbers that are made float32 at once.
+_BLOCK_NUMBERS = 1 << 22
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a file of embeddings holds.
+    """What files of embeddings hold.
 
     Attributes
     ----------
-    matrix
-        Real numbers ``(n, d)`` as they are in the file; a memory map of a ``.npy`` file.
+    parts
+        Real numbers ``(n, d)`` as they are in the files, in order; memory maps of ``.npy`` files.
     problems
         Row -> which of its values is missing.
     names
-        What each row is the embedding of, by the file; None where it does not say.
+        What each row is the embedding of, by the files; None where they do not say.
     unused
         Other columns, which are no features.
+    files
+        The files, and how many rows each has.
+    notes
+        What is worth a line.
     """
 
-    matrix: NDArray[Any]
-    problems: dict[int, str]
+    parts: tuple[NDArray[Any], ...]
+    problems: Mapping[int, str] = field(default_factory=dict)
     names: tuple[str, ...] | None = None
     unused: tuple[str, ...] = ()
+    files: Mapping[Path, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """All rows in one array; a memory map where there is one file of NumPy."""
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all rows together."""
+        return (sum(map(len, self.parts)), *self.parts[0].shape[1:]) if self.parts[0].ndim else ()
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """The rows in order, some 2^22 numbers at once, the same ones however they are spread over files."""
+        rows = max(1, _BLOCK_NUMBERS // max(1, self.shape[1]))
+        kind = np.result_type(*self.parts)
+        waiting: list[NDArray[Any]] = []
+        for part in self.parts:
+            start = 0
+            while start < len(part):
+                stop = min(len(part), start + rows - sum(map(len, waiting)))
+                waiting.append(np.ascontiguousarray(part[start:stop], kind.newbyteorder("=")))
+                start = stop
+                if sum(map(len, waiting)) == rows:
+                    yield np.concatenate(waiting)
+                    waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
 
 
 def open_embeddings(path: Path, columns: Sequence[str] = ()) -> Embeddings:
-    """Embeddings of a ``.npy`` or ``.parquet`` file.
+    """Embeddings of a ``.npy`` or ``.parquet`` file, or of several: a folder of them, or a pattern.
 
-    A parquet file has one column of lists of equal length, or columns of numbers. Never features are: the column
+    A table has one column of lists or tensors of equal length, or columns of numbers. Never features are: the column
     ``label`` with classes, names (``path``, ``file_name``, ``filename``, ``filepath``, ``image_path``, ``key``,
     ``id``), the index of pandas, and columns of whole numbers beside such of fractions. `columns`, names or patterns
-    such as ``f*``, says otherwise.
+    such as ``f*``, says otherwise. Arrays and tensors may have further axes of length 1. Numbers in the names of
+    several files are sorted as numbers.
 
     Raises
     ------
     InputError
-        If the file is missing, of another kind, or holds no numbers in a matrix.
+        If a file is missing, torn, of another kind or width than the others, or holds no numbers in a matrix.
     """
-    if not path.is_file():
+    if not path.exists() and not is_pattern(path):
         raise InputError(f"{path}: expected a file of embeddings, but there is none.")
-    if path.suffix not in EMBEDDING_FILES:
-        raise InputError(f"{path}: expected embeddings in a .npy or .parquet file.")
-    return Embeddings(map_array(path), {}) if path.suffix == ".npy" else _from_parquet(path, columns)
+    return read_embeddings(list_path(path), columns)
+
+
+def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings:
+    """As `open_embeddings`, of what lies at a path."""
+    if listing.suffix == ".npy":
+        arrays = {file: without_unit_axes(map_array(file)) for file in listing.data}
+        if len(arrays) > 1:
+            for file, array in arrays.items():
+                if array.ndim != 2 or array.shape[1:] != next(iter(arrays.values())).shape[1:] or not len(array):
+                    raise InputError(
+                        f"{file}: expected rows as in {listing.data[0].name}, which has shape "
+                        f"{arrays[listing.data[0]].shape}, got shape {array.shape}."
+                    )
+        sizes = {file: len(array) if array.ndim else 0 for file, array in arrays.items()}
+        return Embeddings(tuple(arrays.values()), files=sizes, notes=listing.notes())
+    if listing.suffix not in TABLE_FILES:
+        raise InputError(f"{listing.path}: expected embeddings in a .npy or .parquet file, or in several in a folder.")
+    return _from_tables(listing, [TableFile(file) for file in listing.data], columns)
+
+
+def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
+    """``(n, 1, d)`` or ``(n, d, 1, 1)`` as ``(n, d)``, uncopied; any other array as it is."""
+    if array.ndim < 3 or sum(length != 1 for length in array.shape[1:]) > 1:
+        return array
+    found = array.squeeze(tuple(axis for axis in range(1, array.ndim) if array.shape[axis] == 1))
+    return found[:, None] if found.ndim == 1 else found
 
 
 def as_features(named: Mapping[str, Embeddings]) -> tuple[list[Features], list[dict[int, str]]]:
     """Of each, float32 ``(n, d)`` and why rows cannot be used; a float32 matrix, also a memory map, is not copied.
 
-    Where numbers of 64 bits have an offset so large that float32 would blur what they differ in, that is subtracted
-    first, the same from all; distances do not change by it.
+    Others are read block by block. Where numbers of 64 bits have an offset so large that float32 would blur what they
+    differ in, that is subtracted first, the same from all; distances do not change by it.
     """
-    offset = next((found for of in named.values() if (found := _offset(of.matrix)) is not None), None)
+    offset = next((found for of in named.values() if (found := _offset(of)) is not None), None)
     matrices, problems = [], []
     for name, of in named.items():
-        is_moved = offset is not None and of.matrix.ndim == 2 and of.matrix.shape[1] == len(offset)
-        matrix = of.matrix - offset if is_moved else of.matrix
-        matrices.append(check_features(matrix, name=name, finite=False))
+        is_moved = offset is not None and len(of.shape) == 2 and of.shape[1] == len(offset)
+        matrices.append(_as_float32(of, offset if is_moved else None, name))
         problems.append({**non_finite_rows(matrices[-1]), **of.problems})
     return matrices, problems
+
+
+def _as_float32(of: Embeddings, offset: NDArray[np.float64] | None, name: str) -> Features:
+    first = of.parts[0]
+    is_ready = first.dtype == np.float32 and first.flags.c_contiguous and offset is None
+    if len(of.parts) == 1 and (is_ready or first.ndim != 2 or not first.size or first.dtype.kind not in "fiub"):
+        return check_features(first, name=name, finite=False)
+    made, start = np.empty(of.shape, np.float32), 0
+    with np.errstate(over="ignore"):
+        for block in of.blocks():
+            made[start : start + len(block)] = block if offset is None else block - offset
+            start += len(block)
+    return made
 
 
 def rows_of_files(names: Sequence[str], files: Sequence[tuple[Path, Path]]) -> tuple[list[int | None], list[str]]:
@@ -128,125 +202,215 @@ class _Index:
         return []
 
 
-def read_classes(path: Path) -> tuple[str, ...] | None:
-    """The column ``label`` of a parquet file as text, None if it has none; InputError if a value is missing."""
-    return classes_of(path, _table(path, columns=[CLASSES]))
-
-
-def classes_of(path: Path, table: Any) -> tuple[str, ...] | None:
-    """The same of a table, `path` being what messages call it."""
-    if CLASSES not in table.column_names:
+def read_classes(tables: Sequence[TableFile]) -> tuple[str, ...] | None:
+    """The column ``label`` of tables as text, None if they have none; InputError if a value is missing."""
+    if not any(CLASSES in table.schema.names for table in tables):
         return None
-    if table.column(CLASSES).null_count:
-        raise InputError(f"{path}: expected no missing values, but column {CLASSES!r} has some.")
-    return tuple(map(str, table.column(CLASSES).to_pylist()))
+    classes: list[str] = []
+    for table in tables:
+        values = table.column(CLASSES) if CLASSES in table.schema.names else [None]
+        if None in values:
+            raise InputError(f"{table.path}: expected no missing values, but column {CLASSES!r} has some.")
+        classes += map(str, values)
+    return tuple(classes)
 
 
-def _offset(matrix: NDArray[Any]) -> NDArray[np.float64] | None:
+def _offset(of: Embeddings) -> NDArray[np.float64] | None:
     """What to subtract from each column; None if float32 holds the numbers as well as need be."""
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize < 8 or not matrix.size:
+    kind = np.result_type(*of.parts)
+    if len(of.shape) != 2 or kind.kind not in "fiu" or kind.itemsize < 8 or 0 in of.shape:
         return None
-    finite = np.asarray(matrix[np.isfinite(matrix).all(axis=1)], np.float64)
-    if not len(finite):
+    n, total, largest = 0, np.zeros(of.shape[1]), np.zeros(of.shape[1])
+    for finite in _finite_blocks(of):
+        n += len(finite)
+        total += finite.sum(axis=0)
+        largest = np.maximum(largest, np.abs(finite).max(axis=0))
+    if not n:
         return None
-    mean, spread, largest = finite.mean(axis=0), finite.std(axis=0), np.abs(finite).max(axis=0)
+    mean = total / n
+    spread = np.sqrt(sum(((finite - mean) ** 2).sum(axis=0) for finite in _finite_blocks(of)) / n)
     blurred = (largest * np.finfo(np.float32).eps > _BLUR * spread) & (spread > 1e-12 * largest)
     return np.where(blurred, mean, 0.0) if blurred.any() else None
 
 
-def _table(path: Path, columns: list[str] | None = None) -> Any:
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(path).read(columns=columns)
-    except Exception as error:
-        raise InputError(f"{path}: expected a parquet file, but it cannot be read ({error}).") from error
-    if len(set(table.column_names)) < table.num_columns:
-        raise InputError(f"{path}: expected columns of different names, got {', '.join(table.column_names)}.")
-    return table
+def _finite_blocks(of: Embeddings) -> Iterator[NDArray[np.float64]]:
+    for block in of.blocks():
+        finite = np.asarray(block[np.isfinite(block).all(axis=1)], np.float64)
+        if len(finite):
+            yield finite
 
 
-def _from_parquet(path: Path, columns: Sequence[str]) -> Embeddings:
-    return embeddings_of(path, _table(path), columns)
+def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:
+    """What one table holds, such as one that is in memory."""
+    return _from_tables(Listing(table.path), [table], columns)
 
 
-def embeddings_of(path: Path, table: Any, columns: Sequence[str] = ()) -> Embeddings:
-    """What a table of pyarrow holds, as of a parquet file, `path` being what messages call it."""
+def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[str]) -> Embeddings:
+    first = tables[0]
+    used, names = _used(first, columns), _column_of_names(first)
+    lists = [name for name in used if _is_list(first.schema.field(name).type)]
+    n = sum(table.n_rows for table in tables)
+    for table in tables:
+        is_like = table is first or (_used(table, columns) == used and _column_of_names(table) == names)
+        if not is_like:
+            raise InputError(
+                f"{table.path}: expected columns as in {first.path.name} ({', '.join(used)}), got "
+                f"{', '.join(_used(table, columns)) or 'none'}."
+            )
+        if len(lists) > 1 or not table.n_rows or not used or (lists and len(used) > 1):
+            raise InputError(
+                f"{table.path}: expected rows, and one column of lists or only columns of numbers, got {table.n_rows} "
+                f"rows of {', '.join(used) or 'no columns'}."
+            )
+    if names in used:
+        names = None
+    matrix = _Rows(n, np.result_type(*(_kind(table, name) for table in tables for name in used)))
+    named: list[str] = []
+    for table in tables:
+        for batch in table.batches([*used, *([names] if names else [])]):
+            matrix.add(table.path, batch, used, is_list=bool(lists))
+            if names is not None:
+                named += map(str, batch.column(names).to_pylist())
+    unused = tuple(name for name in first.schema.names if name not in (*used, names, CLASSES))
+    return Embeddings(
+        (matrix.finished(),),
+        matrix.problems,
+        tuple(named) if names else None,
+        unused,
+        {table.path: table.n_rows for table in tables},
+        listing.notes(),
+    )
+
+
+class _Rows:
+    """A matrix under way, batch by batch; rows that miss a value are problems."""
+
+    def __init__(self, n: int, kind: np.dtype[Any]) -> None:
+        self.problems: dict[int, str] = {}
+        self._n, self._kind, self._next = n, kind, 0
+        self._matrix: NDArray[Any] | None = None
+
+    def add(self, path: Path, batch: Any, names: Sequence[str], *, is_list: bool) -> None:
+        """The next rows: a column of lists, or columns of numbers."""
+        start, self._next = self._next, self._next + len(batch)
+        for place, name in enumerate(names):
+            array = _storage(batch.column(name))
+            has_value = np.asarray(array.is_valid())
+            self._missing(name, start + np.flatnonzero(~has_value))
+            array = array.drop_null()
+            values, width = _vectors(path, name, array, batch.column(name).type) if is_list else (array, len(names))
+            if not len(array):
+                continue
+            rows = start + np.flatnonzero(has_value)
+            if values.null_count:  # of fractions they are NaN
+                gaps = np.asarray(values.is_null()).reshape(len(array), -1).any(axis=1)
+                self._missing(name, rows[gaps])
+                values = values if self._kind.kind == "f" else values.fill_null(self._kind.type(0).item())
+            block = np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
+            if self._matrix is None:
+                self._matrix = np.zeros((self._n, width), self._kind)
+            if width != self._matrix.shape[1]:
+                raise InputError(
+                    f"{path}: expected lists of one length in column {name!r}, got lengths "
+                    f"{sorted((width, self._matrix.shape[1]))}."
+                )
+            target = self._matrix if is_list else self._matrix[:, place : place + 1]
+            if len(rows) == len(batch):
+                target[start : self._next] = block
+            else:
+                target[rows] = block
+
+    def finished(self) -> NDArray[Any]:
+        """The whole matrix."""
+        return np.zeros((self._n, 1), self._kind) if self._matrix is None else self._matrix
+
+    def _missing(self, name: str, rows: NDArray[np.int64]) -> None:
+        for row in rows.tolist():
+            self.problems.setdefault(row, f"expected no missing values, but column {name!r} has none in row {row}")
+
+
+def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
+    """The numbers of lists or tensors that are vectors of one length, and that length."""
     import pyarrow as pa
 
-    kinds = {field.name: field.type for field in table.schema}
-    names = next((name for name in _NAMES if name in kinds and _is_text(kinds[name])), None)
-    used = _used(path, table, columns)
-    lists = [name for name in used if _is_list(kinds[name])]
-    if len(lists) > 1 or not table.num_rows or not used:
+    lengths: list[int] = []
+    while len(array) and _is_list(array.type):
+        found = pa.compute.list_value_length(array).unique().to_pylist()
+        if len(found) > 1 or None in found:
+            raise InputError(
+                f"{path}: expected lists of one length in column {name!r}, got lengths "
+                f"{sorted(length or 0 for length in found)}."
+            )
+        lengths += found
+        array = _storage(array.flatten())
+    # A tensor is one long list to Arrow.
+    shape = list(getattr(kind, "shape", lengths))
+    if sum(length != 1 for length in shape) > 1:
         raise InputError(
-            f"{path}: expected rows, and one column of lists or only columns of numbers, got {table.num_rows} rows of "
-            f"{', '.join(used) or 'no columns'}."
+            f"{path}: expected a vector in each row of column {name!r}, got tensors of shape {tuple(shape)}. "
+            "Average or flatten them first."
         )
-    used = lists or used
-    problems: dict[int, str] = {}
-    for name in used:
-        for row in np.flatnonzero(np.asarray(pa.compute.is_null(table.column(name)))).tolist():
-            problems.setdefault(row, f"expected no missing values, but column {name!r} has none in row {row}")
-    matrix = _of_lists(path, lists[0], table) if lists else _side_by_side(path, table, used)
-    unused = tuple(name for name in table.column_names if name not in (*used, names, CLASSES))
-    named = None if names is None or names in used else tuple(map(str, table.column(names).to_pylist()))
-    return Embeddings(matrix, problems, named, unused)
+    return array, int(np.prod(lengths))
 
 
-def _used(path: Path, table: Any, columns: Sequence[str]) -> list[str]:
+def _kind(table: TableFile, name: str) -> np.dtype[Any]:
+    """The type of the numbers in a column; InputError if it has none."""
+    import pyarrow as pa
+
+    kind = whole = _storage_type(table.schema.field(name).type)
+    while _is_list(kind):
+        kind = _storage_type(kind.value_type)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        if _is_list(whole):
+            raise InputError(f"{table.path}: expected lists of real numbers in column {name!r}, got {whole}.")
+        raise InputError(f"{table.path}: expected real numbers, but column {name!r} has dtype {kind}.")
+    found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return found
+
+
+def _storage(array: Any) -> Any:
+    """An array of Arrow without what a library says that it means."""
+    return getattr(array, "storage", array)
+
+
+def _storage_type(kind: Any) -> Any:
+    return getattr(kind, "storage_type", kind)
+
+
+def _column_of_names(table: TableFile) -> str | None:
+    names = table.schema.names
+    return next((name for name in _NAMES if name in names and _is_text(table.schema.field(name).type)), None)
+
+
+def _used(table: TableFile, columns: Sequence[str]) -> list[str]:
     """The columns that are features."""
     import pyarrow as pa
 
+    names = table.schema.names
     if columns:
-        if missing := [of for of in columns if not any(fnmatchcase(name, of) for name in table.column_names)]:
-            raise InputError(
-                f"columns: expected columns of {path} ({', '.join(table.column_names)}), got {missing[0]!r}."
-            )
-        return [name for name in table.column_names if any(fnmatchcase(name, of) for of in columns)]
-    known = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    index = [name for name in known.get("index_columns", ()) if isinstance(name, str)]
-    free = [name for name in table.column_names if name not in (CLASSES, *_NAMES, *index)]
+        if missing := [of for of in columns if not any(fnmatchcase(name, of) for name in names)]:
+            raise InputError(f"columns: expected columns of {table.path} ({', '.join(names)}), got {missing[0]!r}.")
+        return [name for name in names if any(fnmatchcase(name, of) for of in columns)]
+    index = _index_of_pandas(table.schema)
+    free = [name for name in names if name not in (CLASSES, *_NAMES, *index)]
     lists = [name for name in free if _is_list(table.schema.field(name).type)]
     whole = [name for name in free if pa.types.is_integer(kind := table.schema.field(name).type) or _is_flag(kind)]
     has_fractions = any(pa.types.is_floating(table.schema.field(name).type) for name in free)
     return lists or [name for name in free if not (has_fractions and name in whole)]
 
 
-def _of_lists(path: Path, name: str, table: Any) -> NDArray[Any]:
-    """The matrix of a column of lists, chunk by chunk; rows without a list are NaN."""
-    import pyarrow as pa
-
-    chunks = table.column(name).chunks
-    lengths = {length for chunk in chunks for length in pa.compute.list_value_length(chunk).unique().to_pylist()}
-    lengths.discard(None)
-    if len(lengths) > 1:
-        raise InputError(f"{path}: expected lists of one length in column {name!r}, got lengths {sorted(lengths)}.")
-    width, parts = max(lengths, default=1), []
-    for chunk in chunks:
-        values = chunk.drop_null().flatten().to_numpy(zero_copy_only=False)
-        if values.dtype.kind not in "fiub":
-            raise InputError(f"{path}: expected lists of real numbers in column {name!r}, got {chunk.type}.")
-        part = values.reshape(-1, width)
-        if chunk.null_count:
-            part = np.full((len(chunk), width), np.nan, np.result_type(values.dtype, np.float16))
-            part[np.asarray(chunk.is_valid())] = values.reshape(-1, width)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _side_by_side(path: Path, table: Any, names: Sequence[str]) -> NDArray[Any]:
-    columns = {name: table.column(name).to_numpy() for name in names}
-    for name, values in columns.items():
-        # Of flags and words with gaps, pyarrow makes objects.
-        if values.dtype.kind not in "fiub":
-            raise InputError(f"{path}: expected real numbers, but column {name!r} has dtype {values.dtype}.")
-    return np.stack(list(columns.values()), axis=1)
+def _index_of_pandas(schema: Any) -> list[str]:
+    try:
+        known = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return [name for name in known.get("index_columns", ()) if isinstance(name, str)]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return []
 
 
 def _is_list(kind: Any) -> bool:
     import pyarrow as pa
 
+    kind = _storage_type(kind)
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import as_array, check_images, package_of
+from entropick.datasets.listing import expanded
 from entropick.datasets.reading import array_of_images
+from entropick.datasets.tables import TableFile
 from entropick.errors import InputError
 from entropick.run.files import fingerprint
-from entropick.sources.embeddings import classes_of, embeddings_of
+from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes
 from entropick.sources.source import Source, alike, is_name, open_source
 
 # Rows that are hashed at once, of a memory map too.
@@ -71,16 +73,17 @@ def _opened(name: str, value: Any, columns: tuple[str, ...]) -> Source:
     if isinstance(value, Source):
         return value
     if isinstance(value, str | os.PathLike):
-        return open_source(name, Path(value).expanduser(), columns)
+        return open_source(name, expanded(value), columns)
     place = Path(f"{name} (in memory)")
     if (table := _table(value)) is not None:
-        found, classes = embeddings_of(place, table, columns), classes_of(place, table)
-        source = Source(name, place, "embeddings", array=found.matrix, classes=classes, problems=found.problems)
+        opened = TableFile.of(table, place)
+        found, classes = embeddings_of(opened, columns), read_classes([opened])
+        source = Source(name, place, "embeddings", classes=classes, raw=found, names=found.names)
         digest = fingerprint({"content": _digest(found.matrix), "columns": list(columns)})
         return replace(source, columns=columns, unused=found.unused, digest=digest)
     array = as_array(value, name)
     if array.ndim == 2 and array.dtype.kind in "fiub":
-        return Source(name, place, "embeddings", array=array, digest=_digest(array))
+        return Source(name, place, "embeddings", raw=Embeddings((array,)), digest=_digest(array))
     if array.ndim not in (3, 4):
         raise InputError(
             f"{name}: expected a path, images (n, h, w) or (n, h, w, c), or embeddings (n, d), got {_kind(value)} of "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from entropick.datasets.reading import words_of
+from entropick.datasets.listing import words_of
 from entropick.errors import InputError
 from entropick.page.drawing import data_uri
 from entropick.run.directory import Run

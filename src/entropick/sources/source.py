@@ -12,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import check_same_width
+from entropick.datasets.listing import ImageSet, Listing, expanded, holds_images, is_pattern, list_path, open_images
 from entropick.datasets.reading import (
+    ImageFile,
     array_of_images,
-    class_folders,
-    find_images,
-    hash_folder,
+    hash_files,
     map_array,
     read_array_file,
     read_picture,
+    split_path,
 )
+from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError
 from entropick.run.files import fingerprint, hash_file
-from entropick.sources.embeddings import Embeddings, as_features, open_embeddings, read_classes
+from entropick.sources.embeddings import Embeddings, as_features, read_classes, read_embeddings, without_unit_axes
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -37,43 +39,82 @@ class Source:
     name, path
         As given in ``name=path``.
     kind
-        "folder" of image files, array of "images", or array of "embeddings".
+        "folder" of image files, or what holds them like one, array of "images", or array of "embeddings".
     files
-        The image files of a folder, in the order of ``sorted`` of their relative POSIX paths; else empty.
+        The images of a folder, in the order of ``sorted`` of their relative POSIX paths, or those in tar files and
+        tables, in theirs; else empty.
     array
         uint8 ``(n, h, w, c)`` images or float32 ``(n, d)`` embeddings, a memory map where the file allows; None for a
         folder.
     classes
-        The class of each row as text, in order; None where none is known. Of a folder, the first folder below it on the
-        way to the file; of an ``.npz`` file, its array ``labels``; of a parquet file, its column ``label``.
+        The class of each row as text, in order; None where none is known. Of a folder and what holds images like one,
+        see `entropick.datasets.ImageSet`; of an ``.npz`` file, its labels; of embeddings, their column ``label``.
     passed_over
         How many other entries a folder has, by the reason why they are no candidates.
     problems
         Row of embeddings -> why it cannot be used.
     columns, unused
-        Of a parquet file, the columns that were asked for, and those that are no features.
+        Of tables, the columns that were asked for, and those that are no features.
+    raw
+        Embeddings as they are in their files, until all sources are open and become float32 by one rule; then None.
     digest
         Of what is in memory, the hash of its content; "" where it is in files.
+    data
+        The files of an array, and how many rows each has.
+    names
+        What rows of embeddings are called in their files; None where they are not.
+    notes
+        What is worth a line.
+    images
+        What `files` were found as; None for an array.
     """
 
     name: str
     path: Path
     kind: Kind
-    files: tuple[Path, ...] = ()
+    files: tuple[ImageFile, ...] = field(default=(), repr=False)
     array: NDArray[Any] | None = field(default=None, repr=False)
     classes: tuple[str, ...] | None = field(default=None, repr=False)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict, repr=False)
     columns: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    raw: Embeddings | None = field(default=None, repr=False)
     digest: str = ""
+    data: Mapping[Path, int] = field(default_factory=dict, repr=False)
+    names: tuple[str, ...] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    images: ImageSet | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
 
     def place(self, row: int) -> str:
-        """The path of a row's file: its own, or that of the array it is in."""
-        return str(self.files[row] if self.files else self.path)
+        """Where a row is: the path of its own file, or of the file that holds it, with ``#`` and its place in there.
+
+        An array that is in one file has the path of that file alone.
+        """
+        if self.files:
+            return str(self.files[row])
+        if len(self.data) < 2:
+            return str(self.path)
+        for file, n in self.data.items():
+            if row < n:
+                return f"{file}#{row}"
+            row -= n
+        raise IndexError(row)
+
+    def own_name(self, row: int) -> str | None:
+        """What the data call a row, inside a file that holds images or beside embeddings; None for nothing."""
+        if self.files:
+            file = self.files[row]
+            return None if isinstance(file, Path) else file.name
+        return None if self.names is None else self.names[row]
+
+    @property
+    def paths(self) -> tuple[ImageFile, ...]:
+        """What lies on the disk and decides about the rows: images, or the files of an array."""
+        return self.files or tuple(self.data)
 
     def picture(self, row: int, *, side: int | None = None) -> Any:
         """A row of a source of images as a Pillow image in RGB, shown at about this `side`: see `read_picture`."""
@@ -88,9 +129,15 @@ class Source:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and `images`, the hash of each file."""
         if self.digest:
             return self.digest
-        if self.files:
-            return hash_folder(self.path, self.files, images)
-        content = hash_file(self.path).sha256
+        if self.images is not None:
+            content = self.images.content_hash(images)
+            # Of a table another column of images may have been asked for.
+            is_chosen = self.columns and not isinstance(self.files[0], Path)
+            return fingerprint({"content": content, "columns": list(self.columns)}) if is_chosen else content
+        files = list(self.data)
+        content = hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
+        if split := split_path(self.path)[1]:
+            content = fingerprint({"content": content, "split": split})
         return fingerprint({"content": content, "columns": list(self.columns)}) if self.columns else content
 
 
@@ -167,7 +214,7 @@ def _name_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not is_name(name) or not path:
         raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
-    return name, Path(path)
+    return name, expanded(path)
 
 
 def is_name(text: str) -> bool:
@@ -177,15 +224,61 @@ def is_name(text: str) -> bool:
 
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
     """Embeddings as float32, all by the same rule, and which of their rows cannot be used."""
-    raw = {
-        f"{source.name}: {source.path}": Embeddings(source.array, dict(source.problems))
-        for source in opened
-        if source.kind == "embeddings" and source.array is not None
-    }
+    raw = {f"{source.name}: {source.path}": source.raw for source in opened if source.raw is not None}
     made = zip(*as_features(raw), strict=True)
     return tuple(
-        source if source.kind != "embeddings" else replace(source, array=(of := next(made))[0], problems=of[1])
+        source if source.raw is None else replace(source, array=(of := next(made))[0], problems=of[1], raw=None)
         for source in opened
+    )
+
+
+def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) -> tuple[Source, ...]:
+    """Open sources given as ``name=path``; `columns` of parquet files are features, see `open_embeddings`.
+
+    Raises
+    ------
+    InputError
+        No source, a specification without a name, a name twice, a path that does not exist or holds nothing usable,
+        embeddings beside images, or embeddings of different widths.
+    """
+    pairs = [_name_and_path(text) for text in specifications]
+    if not pairs:
+        raise InputError("sources: expected at least one NAME=PATH, for instance real=photos/.")
+    names = Counter(name for name, _ in pairs)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
+    return alike([open_source(name, path, tuple(columns)) for name, path in pairs])
+
+
+def alike(opened: Sequence[Source]) -> tuple[Source, ...]:
+    """Opened sources with embeddings as float32; InputError unless all are images, or embeddings of one width."""
+    sources = _finished(opened)
+    if {source.kind for source in sources} > {"embeddings"}:
+        listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
+        raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
+    check_same_width(*((s.name, s.array) for s in sources if s.array is not None and s.kind == "embeddings"))
+    return sources
+
+
+def _name_and_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals or not is_name(name) or not path:
+        raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
+    return name, expanded(path)
+
+
+def is_name(text: str) -> bool:
+    """Whether a source can be called so: manifests and folders are written with it."""
+    return text.strip() == text and text.isprintable() and text not in ("", ".", "..") and not set("/\\") & set(text)
+
+
+def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
+    """Embeddings as float32, all by the same rule, and which of their rows cannot be used."""
+    raw = {f"{source.name}: {source.path}": of for source, of in opened if of is not None}
+    made = zip(*as_features(raw), strict=True)
+    return tuple(
+        source if of is None else replace(source, array=(found := next(made))[0], problems=found[1])
+        for source, of in opened
     )
 
 
@@ -201,23 +294,46 @@ def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
 
 
 def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
-    if path.is_dir():
-        files, passed_over = find_images(path)
-        classes = class_folders(path, files)
-        return Source(name, path, "folder", files=tuple(files), classes=classes, passed_over=passed_over)
-    if not path.is_file():
+    """A source; embeddings are as they are in their files."""
+    file = split_path(path)[0]
+    if not file.exists() and not is_pattern(file):
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
-    if path.suffix == ".npz":
-        images, labels = read_array_file(path)
-        classes = None if labels is None else tuple(map(str, labels.tolist()))
-        return Source(name, path, "images", array=images, classes=classes)
-    if path.suffix == ".parquet":
-        found, classes = open_embeddings(path, columns), read_classes(path)
-        source = Source(name, path, "embeddings", array=found.matrix, classes=classes, problems=found.problems)
-        return replace(source, columns=columns, unused=found.unused)
-    if path.suffix != ".npy":
-        raise InputError(f"{path}: expected a folder of images, or a .npy, .npz or .parquet file.")
-    array = map_array(path)
-    if array.ndim == 2:
-        return Source(name, path, "embeddings", array=array)
-    return Source(name, path, "images", array=array_of_images(array, name=str(path)))
+    listing = list_path(file)
+    if holds_images(listing, columns):
+        found = open_images(listing, columns)
+        source = Source(name, path, "folder", files=found.files, classes=found.classes, passed_over=found.passed_over)
+        return replace(source, columns=columns, notes=found.notes, images=found)
+    if listing.suffix == ".npz":
+        return _archive(name, path, listing)
+    if listing.suffix not in (".npy", *TABLE_FILES):
+        raise InputError(
+            f"{path}: expected a folder of images, a .tar file, a .npy, .npz or .parquet file, or several of a kind."
+        )
+    if listing.suffix == ".npy" and _are_images(listing):
+        arrays = [array_of_images(map_array(of), name=str(of)) for of in listing.data]
+        if len({array.shape[1:] for array in arrays}) > 1:
+            shapes = ", ".join(f"{of.name} has {array.shape}" for of, array in zip(listing.data, arrays, strict=True))
+            raise InputError(f"{path}: expected images of one shape, but {shapes}.")
+        images = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        data = {of: len(array) for of, array in zip(listing.data, arrays, strict=True)}
+        return Source(name, path, "images", array=images, data=data, notes=listing.notes())
+    raw = read_embeddings(listing, columns)
+    classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
+    source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, notes=raw.notes)
+    columns = columns if listing.suffix in TABLE_FILES else ()
+    return replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, raw=raw)
+
+
+def _archive(name: str, path: Path, listing: Listing) -> Source:
+    if len(listing.data) > 1:
+        raise InputError(f"{path}: expected one .npz file, got {len(listing.data)}. Name one of them.")
+    # In a folder the one file stands for it.
+    images, labels = read_array_file(path if listing.path == path or "#" in path.name else listing.data[0])
+    classes = None if labels is None else tuple(map(str, labels.tolist()))
+    return Source(name, path, "images", array=images, classes=classes, data={listing.data[0]: len(images)})
+
+
+def _are_images(listing: Listing) -> bool:
+    """Whether arrays are images: by the first, whatever is no matrix."""
+    first = map_array(listing.data[0])
+    return first.ndim != 2 and (first.dtype == np.uint8 or without_unit_axes(first).ndim != 2)
