@@ -89,7 +89,7 @@ def test_what_is_read_of_an_image_in_a_table(tmp_path):
     path = write_table(tmp_path / "a.parquet", names=["x/../1.png", "2.png", None, "2.png", *map(str, range(8))])
     found = open_images(path)
     assert [str(file) for file in found.files[:2]] == [f"{path}#0", f"{path}#1"]
-    assert [file.name for file in found.files[:4]] == ["1.png", "01-2.png", "02", "03-2.png"]
+    assert [file.name for file in found.files[:4]] == ["1.png", "01-2.png", "02.png", "03-2.png"]
     assert [str(file.relative_to(path)) for file in found.files[:1]] == ["1.png"]
     assert str(found.files[0].relative_to(tmp_path)) == "a.parquet/1.png"
     assert found.files[3].read_bytes() == png(IMAGES[3])

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from entropick.datasets.reading import PackedImage
+from entropick.datasets.reading import PackedImage, suffix_of
 from entropick.datasets.tables import CLASS_NAMES, TableFile, cell
 from entropick.errors import InputError
 
@@ -106,7 +106,8 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
         if not table.n_rows:
             raise InputError(f"{table.path}: expected rows, got none. Leave the file out.")
         paths = _paths(table, column)
-        images += [RowImage(table.path, name, column, row) for row, name in enumerate(_file_names(paths))]
+        suffix = "" if all(paths) else suffix_of(RowImage(table.path, "", column, 0))
+        images += [RowImage(table.path, name, column, row) for row, name in enumerate(_file_names(paths, suffix))]
         if label is not None:
             classes += [_class(value, names) for value in table.column(label)]
     known = None if label is None or not any(name is not None for name in classes) else tuple(classes)
@@ -129,14 +130,14 @@ def _paths(table: TableFile, column: str) -> list[str | None]:
     return [None] * table.n_rows
 
 
-def _file_names(paths: Sequence[str | None]) -> list[str]:
-    """Names that lead nowhere, and of which there are no two; the number of a row where it is not called anything."""
+def _file_names(paths: Sequence[str | None], suffix: str) -> list[str]:
+    """Names that lead nowhere, and of which there are no two; number and suffix where a row is not called anything."""
     width = len(str(len(paths) - 1))
     plain = [PurePosixPath((path or "").replace("\\", "/")).name.replace("\0", "") for path in paths]
     plain = ["" if name in (".", "..") else name for name in plain]
     counts = Counter(name.lower() for name in plain)
     return [
-        f"{row:0{width}d}" if not name else name if counts[name.lower()] == 1 else f"{row:0{width}d}-{name}"
+        f"{row:0{width}d}{suffix}" if not name else name if counts[name.lower()] == 1 else f"{row:0{width}d}-{name}"
         for row, name in enumerate(plain)
     ]
 

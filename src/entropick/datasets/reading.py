@@ -144,6 +144,15 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NO_PIXELS)
 
 
+def suffix_of(file: ImageFile) -> str:
+    """The suffix that files of this content have; empty if it is no image."""
+    try:
+        with _opened(file) as image:
+            return {"JPEG": ".jpg", "TIFF": ".tif"}.get(image.format, f".{str(image.format).lower()}")
+    except InputError:
+        return ""
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or put beside pictures by a system or program."""
     return name[0] == "." or name in _SYSTEM
@@ -408,7 +417,7 @@ def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:
 @contextlib.contextmanager
 def _opened(file: ImageFile) -> Iterator[Any]:
     """A Pillow image of a file; whatever is wrong with it is an InputError with the reason."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with _long_texts, Image.open(_named(file)) as image:
@@ -417,7 +426,8 @@ def _opened(file: ImageFile) -> Iterator[Any]:
         raise
     except Exception as error:
         # Pillow names a file that it does not know at all; whoever tells of it has done so already.
-        reason = type(error).__name__ if file.name in str(error) else error
+        is_named = isinstance(error, UnidentifiedImageError) or file.name in str(error)
+        reason = type(error).__name__ if is_named else error
         raise InputError(f"does not decode ({reason})") from error
 
 

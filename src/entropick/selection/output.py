@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from entropick.datasets.reading import ImageFile
 from entropick.run.files import FileRecord, hash_file, storage_errors
 from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
@@ -268,13 +269,18 @@ def remove_written(out: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _is_placed(file: Path, target: Path) -> bool:
+def _is_placed(file: ImageFile, target: Path) -> bool:
+    if not isinstance(file, Path):
+        return target.is_file() and target.read_bytes() == file.read_bytes()
     return target.is_file() and (target.samefile(file) or filecmp.cmp(file, target, shallow=False))
 
 
-def place(file: Path, target: Path, *, link: bool) -> None:
+def place(file: ImageFile, target: Path, *, link: bool) -> None:
     """Link or copy a file, byte for byte; copied where there can be no link."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(file, Path):
+        target.write_bytes(file.read_bytes())
+        return
     if link:
         try:
             os.link(file.resolve(), target)

@@ -363,8 +363,15 @@ def _kind(table: TableFile, name: str) -> np.dtype[Any]:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         if _is_list(whole):
             raise InputError(f"{table.path}: expected lists of real numbers in column {name!r}, got {whole}.")
-        raise InputError(f"{table.path}: expected real numbers, but column {name!r} has dtype {kind}.")
-    found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        raise InputError(f"{table.path}: expected real numbers, but column {name!r} has dtype {_dtype(kind)}.")
+    return _dtype(kind)
+
+
+def _dtype(kind: Any) -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    except (NotImplementedError, TypeError):
+        return np.dtype(object)
     return found
 
 

@@ -232,56 +232,6 @@ def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
     )
 
 
-def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) -> tuple[Source, ...]:
-    """Open sources given as ``name=path``; `columns` of parquet files are features, see `open_embeddings`.
-
-    Raises
-    ------
-    InputError
-        No source, a specification without a name, a name twice, a path that does not exist or holds nothing usable,
-        embeddings beside images, or embeddings of different widths.
-    """
-    pairs = [_name_and_path(text) for text in specifications]
-    if not pairs:
-        raise InputError("sources: expected at least one NAME=PATH, for instance real=photos/.")
-    names = Counter(name for name, _ in pairs)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
-    return alike([open_source(name, path, tuple(columns)) for name, path in pairs])
-
-
-def alike(opened: Sequence[Source]) -> tuple[Source, ...]:
-    """Opened sources with embeddings as float32; InputError unless all are images, or embeddings of one width."""
-    sources = _finished(opened)
-    if {source.kind for source in sources} > {"embeddings"}:
-        listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
-        raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
-    check_same_width(*((s.name, s.array) for s in sources if s.array is not None and s.kind == "embeddings"))
-    return sources
-
-
-def _name_and_path(text: str) -> tuple[str, Path]:
-    name, equals, path = text.partition("=")
-    if not equals or not is_name(name) or not path:
-        raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
-    return name, expanded(path)
-
-
-def is_name(text: str) -> bool:
-    """Whether a source can be called so: manifests and folders are written with it."""
-    return text.strip() == text and text.isprintable() and text not in ("", ".", "..") and not set("/\\") & set(text)
-
-
-def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
-    """Embeddings as float32, all by the same rule, and which of their rows cannot be used."""
-    raw = {f"{source.name}: {source.path}": of for source, of in opened if of is not None}
-    made = zip(*as_features(raw), strict=True)
-    return tuple(
-        source if of is None else replace(source, array=(found := next(made))[0], problems=found[1])
-        for source, of in opened
-    )
-
-
 def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
     """One source, embeddings as they are in the file; InputError if nothing usable is at the path."""
     try:
@@ -307,7 +257,7 @@ def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
         return _archive(name, path, listing)
     if listing.suffix not in (".npy", *TABLE_FILES):
         raise InputError(
-            f"{path}: expected a folder of images, a .tar file, a .npy, .npz or .parquet file, or several of a kind."
+            f"{path}: expected a folder of images, or a .npy, .npz or .parquet file, a .tar of images, or several of a kind."
         )
     if listing.suffix == ".npy" and _are_images(listing):
         arrays = [array_of_images(map_array(of), name=str(of)) for of in listing.data]
