@@ -257,7 +257,8 @@ def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
         return _archive(name, path, listing)
     if listing.suffix not in (".npy", *TABLE_FILES):
         raise InputError(
-            f"{path}: expected a folder of images, or a .npy, .npz or .parquet file, a .tar of images, or several of a kind."
+            f"{path}: expected a folder of images, or a .npy, .npz or .parquet file, a .tar of images, or several of "
+            "a kind."
         )
     if listing.suffix == ".npy" and _are_images(listing):
         arrays = [array_of_images(map_array(of), name=str(of)) for of in listing.data]
