@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import io
 import os
@@ -102,8 +103,9 @@ class PackedImage(ABC):
         """Its name, below the name of the file that holds it unless `folder` is that file."""
         if folder == self.container:
             return Path(self.name)
-        is_below = self.container.is_relative_to(folder)
-        return (self.container.relative_to(folder) if is_below else Path(self.container.name)) / self.name
+        if not self.container.is_relative_to(folder):
+            folder = base_of(folder)
+        return self.container.relative_to(folder) / self.name
 
     @property
     def suffix(self) -> str:
@@ -112,6 +114,13 @@ class PackedImage(ABC):
 
     def __str__(self) -> str:
         return f"{self.container}#{self.place}"
+
+
+def base_of(path: Path) -> Path:
+    """The folder in which a pattern such as ``shards/*.tar`` begins; any other path as it is."""
+    while glob.has_magic(str(path)) and not path.exists():
+        path = path.parent
+    return path
 
 
 ImageFile = Path | PackedImage

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from entropick.datasets.reading import ImageFile
+from entropick.datasets.reading import ImageFile, base_of
 from entropick.run.files import FileRecord, hash_file, storage_errors
 from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
@@ -63,7 +63,7 @@ class Row:
         """The folder, absolute, below which its file lies; "" if it is in memory."""
         if self.source.digest:
             return ""
-        place = self.source.path.absolute()
+        place = base_of(self.source.path).absolute()
         return str(place if self.source.files else place.parent)
 
     @property
@@ -74,8 +74,9 @@ class Row:
 
     @property
     def path(self) -> str:
-        """Its file, absolute."""
-        return str(Path(self.base, self.file_name))
+        """Where it is, absolute: its file, or a place in one."""
+        place = self.file_name if self.source.digest else Path(self.source.place(self.row)).absolute()
+        return str(place)
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work, resize: int
     return Survey(shape, problems, n_frames=n_frames)
 
 
-def _head_or_reason(file: Path) -> Head | str:
+def _head_or_reason(file: ImageFile) -> Head | str:
     try:
         return reading.image_head(file)
     except InputError as error:
@@ -394,7 +394,7 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
     check_problems(sources, problems, skip_bad=skip_bad)
 
 
-def _reason(files: Sequence[Path], looks: Survey, row: int) -> str:
+def _reason(files: Sequence[ImageFile], looks: Survey, row: int) -> str:
     """Why a file does not decode; empty if it does."""
     try:
         reading.read_image(files[row], mode=looks.mode, side=looks.side)
