@@ -126,7 +126,8 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
     """``(n, 1, d)`` or ``(n, d, 1, 1)`` as ``(n, d)``, uncopied; any other array as it is."""
     if array.ndim < 3 or sum(length != 1 for length in array.shape[1:]) > 1:
         return array
-    found = array.squeeze(tuple(axis for axis in range(1, array.ndim) if array.shape[axis] == 1))
+    # By an index, because a memory map that is squeezed is called an array.
+    found = array[(slice(None), *(0 if length == 1 else slice(None) for length in array.shape[1:]))]
     return found[:, None] if found.ndim == 1 else found
 
 
