@@ -54,6 +54,7 @@ def test_without_a_folder_nothing_is_left(place):
     found = ep.select("real", 5)
     assert sorted(path.name for path in place.iterdir()) == before
     assert found.folder is None and found.contact_sheet.startswith(b"\x89PNG")
+    assert found.write_page("page.html").read_text() == found.page and "<html" in found.page
     assert len(found) == 5 and all(Path(path).is_file() for path in found.paths)
 
 

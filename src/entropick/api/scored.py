@@ -179,18 +179,26 @@ def score(
     return call(command, read, out=out, work=work, budget_seconds=budget_seconds, say=say)
 
 
-def spaces_of(given: Any, sources: Sequence[Source], columns: tuple[str, ...], resize: int | None) -> list[Space]:
-    """The spaces in which a score compares: what was given, one or several, or the usual one."""
+def is_path(one: Any) -> bool:
+    """Whether this names a file of embeddings, and no encoder."""
+    return isinstance(one, os.PathLike) or (isinstance(one, str) and one.endswith(EMBEDDING_FILES))
+
+
+def spaces_of(
+    given: Any, sources: Sequence[Source], columns: tuple[str, ...], resize: int | None, *, where: str = "features"
+) -> list[Space]:
+    """The spaces in which a score compares: what was given, one or several, or the usual one; `where` it was given is
+    what messages begin with."""
     several = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
     if not several and sources[0].kind == "embeddings":
         return [Space("embeddings", resize=resize)]
     spaces = []
     for one in several or ["pixels"]:
-        if isinstance(one, os.PathLike) or (isinstance(one, str) and one.endswith(EMBEDDING_FILES)):
+        if is_path(one):
             path = Path(one)
             spaces.append(Space(readable(path.stem), file=path, columns=columns, resize=resize))
         else:
-            encoder = one if isinstance(one, Features) else build("features", one, where="features")
+            encoder = one if isinstance(one, Features) else build("features", one, where=where)
             spaces.append(Space(encoder.name, encoder=encoder, resize=resize))
     return spaces
 

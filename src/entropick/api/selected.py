@@ -20,7 +20,7 @@ from entropick.features.base import Features
 from entropick.page.words import DASH
 from entropick.run.files import read_content
 from entropick.selection import Choice
-from entropick.selection.output import MANIFEST, SHEET
+from entropick.selection.output import MANIFEST, PAGE, SHEET
 from entropick.selectors.base import Guard, Selector
 from entropick.sources import EMBEDDING_FILES, Say, Source, source_number, sources_of
 
@@ -45,6 +45,8 @@ class Selected:
         Rows of each source, by its name, in order.
     contact_sheet
         A PNG of the first 100; None where there are no pictures.
+    page
+        The page (HTML) of the selection, see `write_page`.
     folder
         Where all of it was written; None for what was only kept in memory.
     """
@@ -53,6 +55,7 @@ class Selected:
     table: Mapping[str, Sequence[Any]] = field(repr=False)
     sizes: Mapping[str, int]
     contact_sheet: bytes | None = field(default=None, repr=False)
+    page: str = field(default="", repr=False)
     folder: Path | None = None
 
     def __len__(self) -> int:
@@ -76,6 +79,11 @@ class Selected:
     def paths(self) -> list[str]:
         """The file of each chosen row; of an array, where that is."""
         return list(self.table["path"])
+
+    def write_page(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page into a file of its own, and return where."""
+        Path(path).write_text(self.page, encoding="utf-8")
+        return Path(path)
 
     def _repr_html_(self) -> str:
         measures = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius"}
@@ -218,6 +226,7 @@ def select(
             _told({name: _listed(column) for name, column in read_content(folder / MANIFEST).items()}, opened),
             {source.name: len(source) for source in opened},
             sheet.read_bytes() if sheet.is_file() else None,
+            (folder / PAGE).read_text(encoding="utf-8"),
             None if out is None else folder,
         )
 

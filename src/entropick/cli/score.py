@@ -11,11 +11,12 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
+from entropick.api.scored import is_path, spaces_of
 from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
-from entropick.config import build, parse_value
+from entropick.config import parse_value
 from entropick.errors import InputError
-from entropick.sources import EMBEDDING_FILES, Source, open_sources, readable
+from entropick.sources import open_sources
 
 EXIT_FAILED = 1
 
@@ -73,9 +74,11 @@ class Score(FilesFlags):
             [f"{role}={path}" for role, path in roles.items() if path is not None], columns=self.columns
         )
         metrics = tuple(all_of(self.metrics, flag="--metrics"))
+        # A table with parameters is TOML, a path of embeddings is not.
+        features = [text if is_path(text) else parse_value(text) for text in all_of(self.features, flag="--features")]
         return scoring.Score(
             sources=sources,
-            spaces=_spaces(all_of(self.features, flag="--features"), sources, self.columns, self.resize),
+            spaces=spaces_of(features, sources, self.columns, self.resize, where="--features"),
             metrics=metrics or None,
             conditions=conditions,
             allow_same=self.allow_same,
@@ -83,21 +86,6 @@ class Score(FilesFlags):
             with_intervals=self.interval,
             seed=self.seed,
         )
-
-
-def _spaces(
-    given: Sequence[str], sources: Sequence[Source], columns: tuple[str, ...], resize: int | None
-) -> list[scoring.Space]:
-    if not given and sources[0].kind == "embeddings":
-        return [scoring.Space("embeddings", resize=resize)]
-    spaces = []
-    for text in given or ["pixels"]:
-        if text.endswith(EMBEDDING_FILES):
-            spaces.append(scoring.Space(readable(Path(text).stem), file=Path(text), columns=columns, resize=resize))
-        else:
-            encoder = build("features", parse_value(text), where="--features")
-            spaces.append(scoring.Space(encoder.name, encoder=encoder, resize=resize))
-    return spaces
 
 
 def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
