@@ -1,18 +1,25 @@
-"""Keep what a finished study found: ledgers without images, every number as CSV, figures, and the tables of the docs.
+"""Keep what a finished study found: its ledgers, every number, figures, and the tables of the docs.
 
-    python experiments/results.py runs/digits-grid results/digits-grid
+    python experiments/results.py runs/digits-grid results/digits-grid            # keep
+    python experiments/results.py --unpack results/digits-grid runs/digits-again  # a study directory without its images
 
-What is kept is a study directory without its images: ``entropick report results/digits-grid`` draws all curves again.
+`ledgers.parquet` has every line of every ledger, config and environment as it was written, so that all else follows
+from it: what is unpacked is whole for ``entropick report``. `numbers.parquet` has a row per number. A study that is
+kept already can be given again, for tables and figures of a newer version.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from entropick import report
 from entropick.page import words
@@ -24,41 +31,80 @@ from entropick.report.table import Table, read_table
 
 # What makes a run directory; everything else is images, weights and tables of rows.
 KEPT = ("config.json", "environment.json", "ledger.jsonl")
+LEDGERS, NUMBERS, TABLES, STUDY = "ledgers.parquet", "numbers.parquet", "tables.md", "study.json"
 
 
 def main() -> None:
-    """Copy, draw and tabulate one study."""
+    """Keep one study, or unpack what was kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path)
+    parser.add_argument("study", type=Path, help="a finished study, or one that was kept")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--unpack", action="store_true", help="make a study directory of what was kept")
     given = parser.parse_args()
-    table = read_table(given.study)
-    study = table.study
-    if waiting := study.unfinished:
-        parser.error(
-            f"expected a finished study; of {given.study} {len(waiting)} runs are missing, first {waiting[0]}."
-        )
-    given.out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(given.study / "study.json", given.out)
-    for _, run in study.runs():
-        kept = given.out / run.folder.relative_to(study.folder)
-        kept.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            shutil.copy(run.folder / name, kept)
-    with (given.out / "numbers.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(numbers(table))
-    report.write_figures(given.study, given.out / "figures", formats=("svg",))
-    (given.out / "tables.md").write_text("\n\n".join(tables(table)) + "\n")
+    if given.unpack:
+        if not (given.study / LEDGERS).is_file() or given.out.exists():
+            parser.error(f"expected a folder with {LEDGERS}, and one to make, got {given.study} and {given.out}.")
+        unpack(given.study, given.out)
+        return
+    with opened(given.study) as folder:
+        table = read_table(folder)
+        if waiting := table.study.unfinished:
+            parser.error(
+                f"expected a finished study; of {given.study} {len(waiting)} runs are missing, first {waiting[0]}."
+            )
+        given.out.mkdir(parents=True, exist_ok=True)
+        pack(folder, given.out)
+        report.write_figures(folder, given.out / "figures", formats=("svg",))
+    pq.write_table(table.rows, given.out / NUMBERS, compression="zstd")
+    (given.out / TABLES).write_text(tabled(table))
 
 
-def numbers(table: Table) -> Iterator[list[object]]:
-    """Every number that was measured, one a row; iteration 0 is what real data itself scores."""
-    yield ["arm", "size", "seed", "iteration", "measure", "value"]
-    for row in table.rows.to_pylist():
-        key = f"{row['measure']}/{row['space']}" if row["space"] else row["measure"]
-        measure = {"metrics": key, "shares": f"share_of_source_{row['measure']}"}.get(row["part"])
-        if measure:
-            yield [row["arm"], row["size"], row["seed"], row["iteration"], measure, row["value"]]
+def pack(study: Path, out: Path) -> None:
+    """Write `study.json`, and all lines of the run directories of a study as one table."""
+    names = sorted(path for name in KEPT for path in study.rglob(f"arms/**/{name}"))
+    lines = [
+        (path.relative_to(study).as_posix(), number, line)
+        for path in names
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True))
+    ]
+    kinds = {"file": pa.string(), "line": pa.int32(), "text": pa.string()}
+    columns = zip(*lines, strict=True)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds.values(), strict=True)]
+    table = pa.Table.from_arrays(arrays, list(kinds))
+    pq.write_table(table, out / LEDGERS, compression="zstd", compression_level=19)
+    if study != out:
+        shutil.copy(study / STUDY, out)
+
+
+def unpack(kept: Path, folder: Path) -> None:
+    """Make a study directory, without images, of what was kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(kept / STUDY, folder)
+    texts: dict[str, list[str]] = {}
+    for row in pq.read_table(kept / LEDGERS).to_pylist():
+        texts.setdefault(row["file"], []).append(row["text"])
+    for name, parts in texts.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SystemExit(f"{kept / LEDGERS}: expected files of the study alone, got {name!r}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(parts), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def opened(study: Path) -> Iterator[Path]:
+    """A study directory: the given one, or, for as long as it is looked at, what was kept, unpacked."""
+    if not (study / LEDGERS).is_file():
+        yield study
+        return
+    with tempfile.TemporaryDirectory() as place:
+        unpack(study, Path(place) / study.name)
+        yield Path(place) / study.name
+
+
+def tabled(table: Table) -> str:
+    """All tables as the text of a file."""
+    return "\n\n".join(tables(table)) + "\n"
 
 
 def tables(table: Table) -> Iterator[str]:

@@ -1,12 +1,12 @@
-"""What is kept of a finished study: ledgers without images, every number, figures and tables."""
+"""What is kept of a finished study: its ledgers, every number, figures and tables."""
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from entropick.report import read_table
@@ -31,27 +31,35 @@ def kept(results, sized, tmp_path_factory):
     return out
 
 
-def test_ledgers_are_kept_and_images_are_not(sized, kept):
-    told, again = read_table(sized), read_table(kept)
-    assert [(arm.name, run.size, run.seed) for arm, run in again.study.runs()] == [
-        (arm.name, run.size, run.seed) for arm, run in told.study.runs()
-    ]
-    assert told.rows.num_rows > 1000 and again.rows.equals(told.rows)
-    suffixes = {path.suffix for path in (kept / "arms").rglob("*") if path.is_file()}
-    assert suffixes == {".json", ".jsonl"}
+def test_two_files_keep_all_that_the_ledgers_say(results, sized, kept, tmp_path, monkeypatch):
+    assert {path.name for path in kept.iterdir()} == {
+        *("study.json", "ledgers.parquet", "numbers.parquet", "tables.md", "figures")
+    }
+    assert pq.read_table(kept / "numbers.parquet").equals(read_table(sized).rows)
+    monkeypatch.setattr(sys, "argv", ["results.py", "--unpack", str(kept), str(tmp_path / "again")])
+    results.main()
+    for name in results.KEPT:
+        for path in sized.rglob(f"arms/**/{name}"):
+            assert (tmp_path / "again" / path.relative_to(sized)).read_bytes() == path.read_bytes()
+    again = read_table(tmp_path / "again")
+    assert again.rows.num_rows > 1000 and again.rows.equals(read_table(sized).rows)
+    assert results.tabled(again) == (kept / "tables.md").read_text()
 
 
-def test_every_number_stands_in_the_table(sized, kept):
-    with (kept / "numbers.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    found = {(row["arm"], row["size"], row["seed"], row["iteration"], row["measure"]): row["value"] for row in rows}
-    assert len(found) == len(rows)
-    table = read_table(sized)
-    for arm, run in table.study.runs():
-        for n in (0, *run.measured):
-            for key, value in table.of_run(arm, run, n).items():
-                written = found[arm.name, str(run.size), str(run.seed), str(n), key]
-                assert written == ("" if value is None else str(value))
+def test_what_was_kept_can_be_kept_again(results, kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["results.py", str(kept), str(tmp_path / "sized")])
+    monkeypatch.setattr(results.report, "write_figures", lambda *_, **__: None)
+    results.main()
+    for name in ("ledgers.parquet", "tables.md"):
+        assert (tmp_path / "sized" / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_only_what_was_kept_is_unpacked_and_nothing_is_overwritten(results, kept, sized, tmp_path, monkeypatch, capsys):
+    for study, out in ((sized, tmp_path / "new"), (kept, tmp_path)):
+        monkeypatch.setattr(sys, "argv", ["results.py", "--unpack", str(study), str(out)])
+        with pytest.raises(SystemExit):
+            results.main()
+        assert "expected a folder with ledgers.parquet, and one to make" in capsys.readouterr().err
 
 
 def test_tables_have_every_arm_at_every_size(sized, kept):
