@@ -17,6 +17,7 @@ from planted import (
     wrong_layer_norm,
 )
 
+from entropick.diffusion import kernels
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Probe, pass_gate, relative_error
 from entropick.errors import EntropickWarning, InputError
@@ -214,6 +215,10 @@ def test_the_choice_depends_on_device_precision_and_network_alone(monkeypatch):
     def chosen(device, precision="auto", network="unet", width=48):
         return Execution.choose(torch.device(device), precision, network, width).name
 
+    # Triton comes with torch's builds for GPUs.
+    monkeypatch.setattr(kernels, "IS_HERE", True)
+    assert chosen("cuda") == "bfloat16, channels last, fused, captured"
+    monkeypatch.setattr(kernels, "IS_HERE", False)
     assert chosen("cuda") == "bfloat16, channels last, captured"
     assert chosen("cuda", network="mlp") == "bfloat16, captured"
     assert chosen("cuda", "float16") == "float16, channels last, captured"
