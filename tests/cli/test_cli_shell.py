@@ -84,6 +84,14 @@ def test_no_colour_where_none_is_wanted(monkeypatch):
     assert not codes & {str(number) for number in (*range(30, 38), *range(40, 48), *range(90, 98), 38, 48)}
 
 
+def test_help_has_no_colour_either(cli, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("entropick.cli.terminal._Steady.isatty", lambda self: True, raising=False)
+    assert "\x1b[" in cli("select", "--help").out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in cli("select", "--help").out
+
+
 class _Clock:
     """A clock that is set."""
 

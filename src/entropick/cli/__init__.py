@@ -16,7 +16,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import tyro
@@ -127,13 +127,14 @@ def _run(arguments: Sequence[str], ranks: Ranks) -> int:
 def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
     """Run the command; what ends it early is told on stderr."""
     try:
-        command = tyro.cli(
-            Command,
-            prog="entropick",
-            description="Self-consuming loops of generative models, measured and resumable.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-        )
+        with _colours_as_asked():
+            command = tyro.cli(
+                Command,
+                prog="entropick",
+                description="Self-consuming loops of generative models, measured and resumable.",
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+            )
         with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
             if isinstance(command, Completion):
                 return command.execute(Command)
@@ -144,6 +145,20 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
         return _early("interrupted. What was finished is kept; repeat the same command to go on.", "", EXIT_INTERRUPTED)
     except EntropickError as error:
         return _early(str(error), "error: ", EXIT_MISTAKE)
+
+
+@contextlib.contextmanager
+def _colours_as_asked() -> Iterator[None]:
+    """Within, tyro, which does not look at NO_COLOR, takes the terminal for one without colours where that is set."""
+    before = os.environ.get("TERM")
+    if not os.environ.get("NO_COLOR") or before is None:
+        yield
+        return
+    os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        os.environ["TERM"] = before
 
 
 def _early(reason: str, kind: str, code: int) -> Ended:
