@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from entropick.datasets import tables
 from entropick.errors import InputError
-from entropick.sources import embeddings, open_embeddings, open_sources
+from entropick.sources import Contents, Space, embeddings, open_embeddings, open_sources
 from entropick.sources.embeddings import Embeddings, as_features
+from entropick.work import Work
 
 N, D = 10_000, 3
 RNG = np.random.default_rng(0)
@@ -194,6 +196,23 @@ def test_images_in_several_arrays(tmp_path):
     np.save(tmp_path / "3.npy", images[:, :2])
     with pytest.raises(InputError, match=r"images of one shape, but .*3\.npy has \(9, 2, 5, 1\)"):
         open_sources([f"a={tmp_path}"])
+
+
+def test_a_pattern_of_files_with_embeddings_of_images(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for row in range(20):
+        Image.fromarray(np.full((4, 4), row, np.uint8)).save(images / f"{row:02d}.png")
+    for number, part in enumerate(np.split(X[:20], [7])):
+        np.save(tmp_path / f"{number}.npy", part)
+    contents = Contents.of(open_sources([f"a={images}"]), [Space("X", file=tmp_path / "*.npy")], Work())
+    (space,), found = contents.spaces, contents.survey(Work())
+    np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
+    np.save(tmp_path / "1.npy", X[:20])
+    with pytest.raises(InputError, match=r"1\.npy: expected a file that stays as it is"):
+        contents.candidates(space, found, tmp_path, Work())
+    with pytest.raises(InputError, match=r"y\*\.npy: expected files of one kind.*got none"):
+        Contents.of(contents.sources, [Space("X", file=tmp_path / "y*.npy")], Work())
 
 
 def test_an_embedding_file_may_be_several(tmp_path):

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from entropick import arrays, features
 from entropick.arrays import Integers
 from entropick.datasets import reading
+from entropick.datasets.listing import is_pattern, list_path
 from entropick.datasets.reading import Head, ImageFile
 from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Rows, check_encoder
 from entropick.features.stream import ImageArray, ImageFiles, Pictures
 from entropick.processes.ahead import ahead
-from entropick.run.files import hash_file
 from entropick.sources.embeddings import as_features, open_embeddings, rows_of_files
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
@@ -132,13 +132,19 @@ class Space:
             if self.encoder is None:
                 raise InputError("resize: expected an encoder of images, but there are embeddings. Leave it out.")
 
+    def files(self) -> tuple[Path, ...]:
+        """The files of embeddings, of which a pattern may name several; InputError if there is none."""
+        if self.file is None:
+            return ()
+        return list_path(self.file).data if is_pattern(self.file) or self.file.is_dir() else (self.file,)
+
     def opened(self, sources: Sequence[Source]) -> Self:
         """The space with what is in its file; InputError unless its rows can be told to be those of the images."""
         if self.file is None:
             return self
         found = open_embeddings(self.file, self.columns)
         (X,), (bad,) = as_features({str(self.file): found})
-        content, notes = hash_file(self.file).sha256, _unused(str(self.file), found.unused)
+        content, notes = found.content_hash(), (*_unused(str(self.file), found.unused), *found.notes)
         if found.names is not None and all(source.kind == "folder" for source in sources):
             return self._joined(X, bad, found.names, sources, content=content, notes=notes)
         if len(X) != (n := sum(map(len, sources))):
@@ -222,7 +228,7 @@ class Contents:
         """Open the spaces, and hash the sources."""
         # Before they are hashed: what changes in between is another content than the hash says.
         files = [path for source in sources for path in source.paths]
-        states = {path: _state(path) for path in (*files, *(space.file for space in spaces if space.file))}
+        states = {path: _state(path) for path in (*files, *(of for space in spaces for of in space.files()))}
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
         hashes = [source.content_hash(of) for source, of in zip(sources, images, strict=True)]
@@ -271,7 +277,7 @@ class Contents:
             candidates = given(self.sources, space.embedded, found.problems)
             # A memory map is read again by whoever compares its rows: later changes of its file are not seen.
             self.check_unchanged(
-                [space.file] if space.file else [path for source in self.sources for path in source.paths]
+                space.files() if space.file else [path for source in self.sources for path in source.paths]
             )
             return candidates
         kept = FeatureCache(cache)

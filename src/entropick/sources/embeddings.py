@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, check_features, non_finite_rows
 from entropick.datasets.listing import Listing, is_pattern, list_path
-from entropick.datasets.reading import map_array
+from entropick.datasets.reading import hash_files, map_array
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError
+from entropick.run.files import hash_file
 
 EMBEDDING_FILES = (".npy", ".parquet")
 CLASSES = "label"
@@ -66,6 +67,11 @@ class Embeddings:
     def shape(self) -> tuple[int, ...]:
         """Of all rows together."""
         return (sum(map(len, self.parts)), *self.parts[0].shape[1:]) if self.parts[0].ndim else ()
+
+    def content_hash(self) -> str:
+        """sha256 (hexadecimal) of the bytes of the files: of one file its own, of several that of theirs in order."""
+        files = list(self.files)
+        return hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The rows in order, some 2^22 numbers at once, the same ones however they are spread over files."""
