@@ -1,6 +1,7 @@
 """The house holds: imports go downwards, rooms do not lean on their neighbours, light doors stay light."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,44 @@ def test_only_the_command_line_prints(path):
     assert "print" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}
 
 
+def attributes_used(tree):
+    """``pyarrow.types`` where ``pa.types`` is used of ``import pyarrow as pa``, without what has its own import."""
+    aliases = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    called = {alias.asname or alias.name: alias.name for alias in aliases}
+    used = {
+        f"{called[node.value.id]}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called
+    }
+    return used - {alias.name for alias in aliases if alias.asname is None}
+
+
+def is_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # an attribute of what is no package, or of one that is not installed
+        return False
+
+
+def not_imported_with_their_package(names):
+    """Those that are modules, and are lacking in a process that has imported their package alone."""
+    modules = [tuple(name.rsplit(".", 1)) for name in sorted(names) if is_module(name)]
+    missing = []
+    for package in sorted({package for package, _ in modules}):
+        code = (
+            f"import sys, {package} as package; print(*(name for name in sys.argv[1:] if not hasattr(package, name)))"
+        )
+        done = run_python("-c", code, *(name for of, name in modules if of == package))
+        missing += [f"{package}.{name}" for name in done.stdout.split()]
+    return missing
+
+
+def test_a_module_that_is_used_is_imported_there():
+    # In the process of the tests some other module has long imported what the process of a user lacks.
+    used = {name for path in MODULES for name in attributes_used(parse(path)) if name.split(".")[0] not in HEAVY}
+    assert not_imported_with_their_package(used) == []
+
+
 def test_no_module_is_called_after_nothing():
     words = {word for path in MODULES for word in path.relative_to(HOUSE).with_suffix("").parts}
     assert not words & {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
@@ -189,6 +228,9 @@ except ImportError:
     assert not at_once & {"entropick.loop.loop.Loop", "diffusers.models"}
     with pytest.raises(AssertionError, match="relative import"):
         imports(ast.parse("from . import x"), inside_functions=True)
+    used = attributes_used(ast.parse("import pyarrow as pa\ndef f():\n    pa.compute.sum, pa.types.is_list, pa.array"))
+    assert used == {"pyarrow.compute", "pyarrow.types", "pyarrow.array"}
+    assert not_imported_with_their_package(used) == ["pyarrow.compute"]
 
 
 def test_the_house_is_where_it_is_looked_for():

@@ -338,11 +338,11 @@ class _Rows:
 
 def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
     """The numbers of lists or tensors that are vectors of one length, and that length."""
-    import pyarrow as pa
+    import pyarrow.compute as pc
 
     lengths: list[int] = []
     while len(array) and _is_list(array.type):
-        found = pa.compute.list_value_length(array).unique().to_pylist()
+        found = pc.list_value_length(array).unique().to_pylist()
         if len(found) > 1 or None in found:
             raise InputError(
                 f"{path}: expected lists of one length in column {name!r}, got lengths "
