@@ -1,5 +1,6 @@
 """DINOv2 and any encoder: the values are those of the library's own path, one image at a time."""
 
+import re
 import shutil
 
 import checkpoints
@@ -116,6 +117,42 @@ def test_more_images_than_a_batch_and_what_surrounds_them(folder, monkeypatch):
     np.testing.assert_allclose(space.extract(images), X, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["dinov2", "timm", "clip"])
+def test_bfloat16_is_another_space_nearby_whose_rows_depend_on_their_image_alone(folder, name):
+    images = some_images(n=21)
+    spaces = [
+        DINOv2(path=str(folder / name), device="cpu", precision=precision)
+        if name == "dinov2"
+        else Encoder(model=str(folder / name), device="cpu", precision=precision)
+        for precision in ("float32", "bfloat16")
+    ]
+    X, coarse = (space.extract(images) for space in spaces)
+    assert spaces[0].identity() != spaces[1].identity() and not np.array_equal(X, coarse)
+    assert coarse.dtype == np.float32 and np.linalg.norm(X - coarse) < 0.03 * np.linalg.norm(X)
+    order = np.random.default_rng(0).permutation(21)[:17]
+    np.testing.assert_array_equal(spaces[1].extract(images[order]), coarse[order])
+    np.testing.assert_array_equal(spaces[1].extract(images[3:4]), coarse[3:4])
+
+
+def test_images_of_all_sizes_are_those_of_each_alone(folder):
+    """In one pass, prepared one by one: the bits that each has by itself."""
+    for space in (DINOv2(path=str(folder / "dinov2"), device="cpu"), Encoder(model=str(folder / "timm"), device="cpu")):
+        prepare, extract = space.in_two_steps()
+        images = [some_images(shape, n=1)[0] for shape in SHAPES for _ in range(2)]
+        X = extract([prepare(image) for image in images])
+        np.testing.assert_array_equal(X, np.concatenate([space.extract(image[None]) for image in images]))
+
+
+def test_a_model_that_takes_images_as_large_as_they_are_needs_one_size(folder, tmp_path):
+    shutil.copytree(folder / "dinov2", tmp_path / "any-size")
+    config = tmp_path / "any-size" / "preprocessor_config.json"
+    config.write_text(re.sub('"do_(resize|center_crop)": true', r'"do_\1": false', config.read_text()))
+    space = Encoder(model=str(tmp_path / "any-size"), device="cpu")
+    prepare, extract = space.in_two_steps()
+    with pytest.raises(InputError, match=r"brings all images to one size, but they came as .*--resize"):
+        extract([prepare(np.zeros((28, side, 3), np.uint8)) for side in (28, 42)])
+
+
 def test_other_weights_or_preprocessing_are_another_identity(folder, tmp_path):
     one = shutil.copytree(folder / "dinov2", tmp_path / "one")
     space = DINOv2(path=str(one), device="cpu")
@@ -221,6 +258,7 @@ def test_a_checkpoint_of_another_kind(folder, tmp_path):
     ("space", "message"),
     [
         (DINOv2("tiny"), "size: expected one of small, base, large, giant, got 'tiny'"),
+        (DINOv2(precision="float16"), "precision: expected one of float32, bfloat16, got 'float16'"),
         (DINOv2(device="tpu"), "device: expected one of auto, cpu, cuda"),
         (Encoder(model="a/b", library="keras"), "library: expected one of timm, transformers"),
         (Encoder(model=""), "model: expected a name"),

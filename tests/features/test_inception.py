@@ -32,6 +32,14 @@ def test_features_are_torch_fidelitys(weights):
         np.testing.assert_allclose(X, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
+def test_images_of_all_sizes_are_those_of_each_alone(weights):
+    space = Inception(path=str(weights), device="cpu")
+    prepare, extract = space.in_two_steps()
+    images = [some_images(shape, n=1)[0] for shape in ((9, 14, 3), (8, 8, 1), (300, 40, 3))]
+    X = extract([prepare(image) for image in images])
+    np.testing.assert_array_equal(X, np.concatenate([space.extract(image[None]) for image in images]))
+
+
 def test_only_the_original_weights_are_called_inception(weights, monkeypatch):
     space = Inception(path=str(weights))
     assert space.name == f"inception-{space.weights()[:8]}" and space.identity()["weights"] == space.weights()
