@@ -158,3 +158,12 @@ def test_degenerate_sets_have_a_plane(X):
 def test_widths_must_agree():
     with pytest.raises(InputError, match=r"width|columns|features"):
         density_map(np.zeros((3, 5)), principal_plane(cloud()))
+
+
+def test_vendi_score_of_wide_rows_a_few_columns_at_a_time(monkeypatch):
+    from entropick.metrics import diversity
+
+    X = np.random.default_rng(0).standard_normal((10, 50))
+    expected = vendi_score(X)
+    monkeypatch.setattr(diversity, "_GRAM_COLUMNS", 7)
+    assert vendi_score(X) == pytest.approx(expected, rel=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entropick.neighbors import nearest_neighbors, search
+from entropick.neighbors import nearest_neighbors, precision, search
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,13 @@ def test_number_of_threads(pixels, expected):
             same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
     finally:
         torch.set_num_threads(before)
+
+
+def test_rows_so_wide_that_tiles_have_few(pixels, expected, monkeypatch):
+    monkeypatch.setattr(search, "_TILE_NUMBERS", 0)
+    monkeypatch.setattr(search, "_LEAST_ROWS", 7)
+    monkeypatch.setattr(precision, "_SAMPLE_NUMBERS", 1)
+    same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
 
 
 def test_row_order(pixels, expected):

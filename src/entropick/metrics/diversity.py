@@ -14,6 +14,8 @@ from entropick.arrays import Features, check_count, check_features, check_same_w
 from entropick.errors import InputError
 from entropick.metrics.base import Measure
 
+# Columns of which products are summed at once, where there are more of them than rows.
+_GRAM_COLUMNS = 1 << 14
 # Values converted at once: 32 MiB in float64.
 _BLOCK_VALUES = 1 << 22
 # Rows that the axes are computed from; they are directions of the greatest variance, for which a sample is enough.
@@ -208,8 +210,13 @@ VENDI_SCORE = Measure(
 def _cosines(X: Features) -> NDArray[np.float64]:
     """Gram matrix of the rows scaled to length 1, or the matrix of columns with the same eigenvalues but for zeros."""
     if len(X) <= X.shape[1]:
-        rows = np.concatenate([_unit_rows(block) for block in blocks(X)])
-        small: NDArray[np.float64] = rows @ rows.T
+        # By columns, for a float64 copy of wide rows might not fit.
+        lengths = np.concatenate([_lengths(block.astype(np.float64)) for block in blocks(X)])
+        small = np.zeros((len(X), len(X)))
+        for start in range(0, X.shape[1], _GRAM_COLUMNS):
+            rows = X[:, start : start + _GRAM_COLUMNS].astype(np.float64)
+            rows /= lengths
+            small += rows @ rows.T
         return small
     gram = np.zeros((X.shape[1], X.shape[1]))
     for block in blocks(X):
@@ -220,9 +227,14 @@ def _cosines(X: Features) -> NDArray[np.float64]:
 
 def _unit_rows(block: Features) -> NDArray[np.float64]:
     rows = block.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(lengths > 0, lengths, 1)
+    rows /= _lengths(rows)
     return rows
+
+
+def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lengths of rows, ``(n, 1)``; 1 for a row of zeros, which stays one."""
+    lengths: NDArray[np.float64] = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(lengths > 0, lengths, 1)
 
 
 def source_shares(source: ArrayLike, n_sources: int | None = None) -> dict[int, float]:

@@ -62,6 +62,8 @@ _forced: str | None = None
 _FASTER = 1.3
 # Slack in units of squared lengths up to which int8 holds rows well enough.
 _SHARP = 2.0**-10
+# Numbers in the rows by which a precision is chosen, at most about so many.
+_SAMPLE_NUMBERS = 1 << 24
 # The product that is measured: a tile as those of a growing set.
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
@@ -272,8 +274,8 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
 
 
 def _sample(X: Features) -> Features:
-    """Rows from all over `X`, about a thousand."""
-    return X[:: max(1, len(X) // _SAMPLE_ROWS)]
+    """Rows from all over `X`, about a thousand, or fewer where they are very wide."""
+    return X[:: max(1, len(X) // _SAMPLE_ROWS, X.size // _SAMPLE_NUMBERS)]
 
 
 def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -110,7 +110,7 @@ def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
     raise InputError(
         f"forecast: expected what fits into {memory / 2**30:.1f} GiB of memory and a day, got "
         f"{cost.bytes / 2**30:,.1f} GiB and {cost.seconds / 3600:,.1f} hours. Compare in a space with fewer columns "
-        "(--features NAME, or embeddings), give smaller or fewer images, or ask for less."
+        "(--resize N, --features NAME, or embeddings), give fewer images, or ask for less."
     )
 
 
