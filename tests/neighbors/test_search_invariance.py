@@ -53,7 +53,8 @@ def test_number_of_threads(pixels, expected):
 
 
 def test_rows_so_wide_that_tiles_have_few(pixels, expected, monkeypatch):
-    monkeypatch.setattr(search, "_TILE_NUMBERS", 0)
+    monkeypatch.setattr(search, "_QUERY_NUMBERS", 0)
+    monkeypatch.setattr(search, "_POINT_NUMBERS", 0)
     monkeypatch.setattr(search, "_LEAST_ROWS", 7)
     monkeypatch.setattr(precision, "_SAMPLE_NUMBERS", 1)
     same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)

@@ -106,7 +106,7 @@ class FilesFlags(OutputFlags):
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATTERN", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Columns of parquet files that are features, for instance 'f*'; else all but names, indices, whole numbers."""
-    resize: Annotated[int | None, says("none, or 32 where sizes differ widely", metavar="N")] = None
+    resize: Annotated[int | None, says("none, or 32 for pixels of many sizes", metavar="N")] = None
     """Compare images at N x N: the shorter side becomes N, then the centre is cut out."""
     seed: int = 0
     """What every random number depends on."""

@@ -21,8 +21,9 @@ from entropick.work import Work
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
 _QUERY_ROWS = 2048
 _POINT_ROWS = 1024
-# Numbers in the rows of a tile, at most: beyond 16,384 columns a tile has fewer rows, not more bytes.
-_TILE_NUMBERS, _LEAST_ROWS = 1 << 25, 64
+# Numbers in the rows of a tile, at most: beyond 16,384 columns a tile has fewer rows, not more bytes. Points are placed
+# again for every tile of queries, so there are few of these.
+_QUERY_NUMBERS, _POINT_NUMBERS, _LEAST_ROWS = 1 << 26, 1 << 24, 64
 # A tile of 1024 centers x 4096 points in float32 takes 16 MiB.
 _BALL_ROWS, _BALL_COLUMNS = 1024, 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
@@ -101,7 +102,7 @@ def nearest_neighbors(
     indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
     done = int(state["done"])
     while done < len(asking):
-        rows = np.arange(done, min(done + _rows_of_tile(asking, _QUERY_ROWS), len(asking)))
+        rows = np.arange(done, min(done + _rows_of_tile(asking, _QUERY_ROWS, _QUERY_NUMBERS), len(asking)))
         distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
         done += len(rows)
         work.progress(done, len(asking), "nearest neighbours")
@@ -110,9 +111,9 @@ def nearest_neighbors(
     return Neighbors(distances, indices)
 
 
-def _rows_of_tile(X: Features, most: int) -> int:
+def _rows_of_tile(X: Features, most: int, numbers: int) -> int:
     width: int = X.shape[1]
-    return max(_LEAST_ROWS, min(most, _TILE_NUMBERS // width))
+    return min(most, max(_LEAST_ROWS, numbers // width))
 
 
 def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
@@ -179,7 +180,7 @@ class _Search:
         asked, most, n = as_rows(placed), self.wanted + _SPARE, len(queries)
         reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
         found, enough = Pairs.none(), n * self.wanted
-        step = _rows_of_tile(self.points, _POINT_ROWS)
+        step = _rows_of_tile(self.points, _POINT_ROWS, _POINT_NUMBERS)
         for start in range(0, len(self.points), step):
             shown = as_columns(read(slice(start, start + step)))
             near, within = compare(asked, reach, shown).near(self.wanted)
