@@ -10,7 +10,7 @@
     │   ├── RunChanged        its config or data differ from what was asked now
     │   ├── RunDamaged        a ledger line or a file is not what was written
     │   └── UndeclaredInput   a stage asked for something that is not part of its key
-    ├── StorageError          a file could not be written (full disk, no permission)
+    ├── StorageError          a file could not be read or written (full or broken disk, no permission)
     ├── MissingDependency     an optional package is not installed
     ├── TrainingDiverged      the loss of a generator became NaN or infinite
     ├── StudyFailed           one or more arms of a study failed; the others are done
@@ -23,6 +23,16 @@
 
 Every message says what was expected, what came, and what to do.
 """
+
+from __future__ import annotations
+
+import errno
+
+# What is the matter with a path itself, on whatever disk: nothing there, a folder, a loop of links, no permission.
+_OF_PATHS = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
+    *(errno.EACCES, errno.EPERM),
+)
 
 
 class EntropickError(Exception):
@@ -58,7 +68,7 @@ class UndeclaredInput(RunError):
 
 
 class StorageError(EntropickError):
-    """A file could not be written; nothing half-written is left behind."""
+    """A file could not be read or written; nothing half-written is left behind."""
 
 
 class MissingDependency(EntropickError, ImportError):
@@ -91,3 +101,20 @@ class DuplicateWarning(EntropickWarning):
 
 class TrackerWarning(EntropickWarning):
     """A tracker has failed, and the study goes on without it."""
+
+
+def is_of_disk(error: BaseException | None) -> bool:
+    """Whether the disk, the network or the system failed, and not the file: the next time all may be well.
+
+    What is judged by such an error, such as that an image cannot be used, would be remembered wrongly.
+    """
+    return isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_PATHS
+
+
+def storage_error(error: OSError) -> StorageError:
+    """What a user is told of an OSError wherever it comes from."""
+    where = "a file" if error.filename is None else str(error.filename)
+    return StorageError(
+        f"could not read or write {where}: {error.strerror or error}. Mend the disk or the permissions, then repeat "
+        "the same command: what was finished is kept."
+    )

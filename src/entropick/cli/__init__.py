@@ -29,7 +29,7 @@ from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import steady_output
-from entropick.errors import BudgetSpent, EntropickError, ProcessLost
+from entropick.errors import BudgetSpent, EntropickError, ProcessLost, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
 from entropick.work import stoppable
@@ -145,6 +145,12 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
         return _early("interrupted. What was finished is kept; repeat the same command to go on.", "", EXIT_INTERRUPTED)
     except EntropickError as error:
         return _early(str(error), "error: ", EXIT_MISTAKE)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        return _early(str(storage_error(error)), "error: ", EXIT_MISTAKE)
 
 
 @contextlib.contextmanager

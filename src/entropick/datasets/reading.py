@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Images, Integers, check_images, check_labels
-from entropick.errors import InputError
+from entropick.errors import InputError, is_of_disk, storage_error
 from entropick.processes.ahead import ahead
 from entropick.work import Work
 
@@ -140,7 +140,9 @@ def is_image(path: Path) -> bool:
             return True
     except Image.DecompressionBombError:
         return True
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and is_of_disk(error):
+            raise storage_error(error) from error
         return False
 
 
@@ -200,7 +202,9 @@ def hash_image(file: ImageFile) -> bytes:
 def _hash_or_none(file: ImageFile) -> bytes | None:
     try:
         return hash_image(file)
-    except (OSError, InputError):
+    except (OSError, InputError) as error:
+        if isinstance(error, OSError) and is_of_disk(error):
+            raise storage_error(error) from error
         return None
 
 
@@ -434,6 +438,8 @@ def _opened(file: ImageFile) -> Iterator[Any]:
     except InputError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and is_of_disk(error):
+            raise storage_error(error) from error
         # Pillow names a file that it does not know at all; whoever tells of it has done so already.
         is_named = isinstance(error, UnidentifiedImageError) or file.name in str(error)
         reason = type(error).__name__ if is_named else error

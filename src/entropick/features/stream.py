@@ -16,7 +16,7 @@ import numpy as np
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images
 from entropick.datasets import reading
-from entropick.errors import InputError
+from entropick.errors import InputError, storage_error
 from entropick.features.base import Features, Prepare
 from entropick.processes.ahead import ahead
 from entropick.work import Work
@@ -97,7 +97,13 @@ class ImageFiles:
 
     def image(self, row: int) -> Images:
         """See `Pictures`."""
-        pixels = reading.read_image(self.files[row], mode=self.mode, side=self.side)
+        try:
+            pixels = reading.read_image(self.files[row], mode=self.mode, side=self.side)
+        except InputError as error:
+            # Its hash was read: what a disk or a permission does not give now is no fault of the image, to be kept.
+            if isinstance(cause := error.__cause__, OSError) and cause.errno is not None:
+                raise storage_error(cause) from cause
+            raise
         return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from entropick.errors import EntropickError, ProcessLost, StudyFailed
+from entropick.errors import EntropickError, ProcessLost, StudyFailed, storage_error
 from entropick.processes.hardware import limited_threads
 from entropick.work import SIGNALS, Passing, State, Work
 
@@ -191,6 +191,8 @@ class Ranks:
         """The error as another process can raise it."""
         if isinstance(error, EntropickError):
             return error
+        if isinstance(error, OSError):
+            return storage_error(error)
         text = "".join(traceback.format_exception(error))
         return StudyFailed(f"process {self.rank} of {self.size} failed:\n{text}")
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
-from entropick.errors import BudgetSpent, EntropickError, StudyFailed
+from entropick.errors import BudgetSpent, EntropickError, StudyFailed, storage_error
 from entropick.work import stoppable, telling
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -138,6 +138,8 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
                 connection.send((True, None))
             except EntropickError as error:
                 connection.send((True, error))
+            except OSError as error:
+                connection.send((True, storage_error(error)))
             except Exception:
                 connection.send((True, StudyFailed(traceback.format_exc())))
 

@@ -64,7 +64,9 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             (folder / _HOLDER).unlink(missing_ok=True)
-        lock.release()
+        # What cannot be released goes with the process, and hides no other error.
+        with contextlib.suppress(OSError):
+            lock.release()
 
 
 def is_locked(folder: Path) -> bool:
@@ -180,7 +182,7 @@ def recorded_environments(folder: Path) -> list[dict[str, Any]]:
     try:
         known = read_json(path)["environments"] if path.exists() else []
         return [record for record in known if isinstance(record, dict)]
-    except (OSError, RunDamaged, TypeError, KeyError):
+    except (IsADirectoryError, RunDamaged, TypeError, KeyError):  # what the disk does not give now is no damage
         return []
 
 

@@ -49,7 +49,7 @@ class Seal:
             self.copies, self.runs, self.ledger = told["copies"], told["runs"], told["ledger"]
         except FileNotFoundError:
             self.damage = f"{path} is missing: it was lost, or an earlier entropick wrote none"
-        except (OSError, RunDamaged, ValueError, KeyError, TypeError, AttributeError):
+        except (IsADirectoryError, RunDamaged, ValueError, KeyError, TypeError, AttributeError):
             self.damage = f"{path} is damaged: it is not a seal"
 
     def write(self, name: str, value: Any) -> None:
@@ -115,7 +115,7 @@ class Seal:
     def _is_as_written(self, name: str) -> bool:
         try:
             return (self.folder / name).read_bytes() == readable_json(self.copies[name])
-        except OSError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
 
     def _save(self) -> None:

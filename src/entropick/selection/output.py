@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import json
 import math
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from entropick.datasets.reading import ImageFile, base_of
+from entropick.errors import StorageError
 from entropick.run.files import FileRecord, hash_file, storage_errors
 from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
@@ -300,8 +300,12 @@ def _sheet(shown: Sequence[Row]) -> bytes:
     cell = _SIDE + _MARGIN
     sheet = Image.new("RGB", (columns * cell + _MARGIN, -(-len(shown) // columns) * cell + _MARGIN), _PAPER)
     for number, of in enumerate(shown):
-        with contextlib.suppress(Exception):
+        try:
             picture = fitted(of.source.picture(of.row, side=_SIDE), _SIDE)
-            left, top = number % columns * cell + _MARGIN, number // columns * cell + _MARGIN
-            sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
+        except StorageError:
+            raise
+        except Exception:
+            continue
+        left, top = number % columns * cell + _MARGIN, number // columns * cell + _MARGIN
+        sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
     return encoded(sheet, "PNG")

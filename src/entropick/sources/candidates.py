@@ -250,6 +250,9 @@ class Contents:
             asked = next((space.resize for space in self.spaces if space.resize is not None), None)
             one_size = not all(encoder.has_resize for encoder in encoders)
             found = survey(self.sources, one_size=one_size, work=work, resize=asked)
+            for problems, contents in zip(found.problems, self.images, strict=True):
+                for row in (row for row, content in enumerate(contents) if content is None):
+                    problems.setdefault(row, "cannot be read")
         known = [[source.problems for source in self.sources], *(space.problems for space in self.spaces)]
         for of_sources in known:
             for problems, more in zip(found.problems, of_sources, strict=False):

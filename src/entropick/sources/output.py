@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from entropick.datasets.listing import words_of
-from entropick.errors import InputError
+from entropick.errors import InputError, StorageError
 from entropick.page.drawing import data_uri
 from entropick.run.directory import Run
 from entropick.run.files import read_json, storage_errors
@@ -240,6 +240,8 @@ def picture(source: Source, row: int, path: str, *, side: int = 160) -> Picture:
         return Picture(name, path, None, False)
     try:
         shown = source.picture(row, side=side)
+    except StorageError:
+        raise
     except Exception:
         # A file that has gone since: the numbers stand without it.
         return Picture(name, path, None, False)

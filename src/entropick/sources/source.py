@@ -23,7 +23,7 @@ from entropick.datasets.reading import (
     split_path,
 )
 from entropick.datasets.tables import TABLE_FILES, TableFile
-from entropick.errors import InputError
+from entropick.errors import InputError, storage_error
 from entropick.run.files import fingerprint, hash_file
 from entropick.sources.embeddings import Embeddings, as_features, read_classes, read_embeddings, without_unit_axes
 
@@ -121,7 +121,15 @@ class Source:
         from PIL import Image
 
         if self.array is None:
-            return read_picture(self.files[row], side=side)
+            try:
+                return read_picture(self.files[row], side=side)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if error.errno is None:  # as Pillow says that it cannot decode something
+                    raise
+                # A page that lacks a picture because of the disk would be kept so.
+                raise storage_error(error) from error
         pixels = np.asarray(self.array[row])
         return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
 
