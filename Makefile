@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test test-lowest dist docs notebooks install lint types unit clean
+.PHONY: demo test test-lowest dist docs notebooks install lint types unit faults clean
 
 demo: install  ## run the digits study, say what was seen, and open its page where there is a display
 	$(BIN)/entropick run digits --open
@@ -44,6 +44,11 @@ types: install
 
 unit: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# All of it takes a day. EVERY=100 takes a hundredth of the tries, and MINUTES=25 stops after so long.
+faults: install  ## commands on failing disks, in dying processes, through power cuts; prints a table, writes faults.md
+	nice -n 10 $(BIN)/python tests/faults/sweep.py --table faults.md --every $(or $(EVERY),1) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
 	rm -rf $(VENV) .venv-lowest runs site dist .pytest_cache .mypy_cache .ruff_cache
