@@ -1,11 +1,16 @@
-"""What computes: the device, and how many threads of the processor."""
+"""What computes: the device, how many threads of the processor, and how much memory there is."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from entropick.errors import InputError
+
+# Of each version of cgroups: how the line of a process begins, where the limit lies, and in which file.
+_CGROUPS = (("0::", "", "memory.max"), ("memory", "memory", "memory.limit_in_bytes"))
 
 
 def usable_device(device: str, kinds: Collection[str] | None = ("cpu", "cuda")) -> str:
@@ -53,3 +58,37 @@ def limited_threads(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def usable_memory(*, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may use: the machine's, or a limit of its container or shell if that is less.
+
+    Limits of cgroups (both versions; of every group on the way up) and of the address space (``ulimit -v``) count.
+    `proc` and `groups` are where the system tells of them.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(ImportError):  # there is none on Windows
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
+    for controller, below, name in _CGROUPS:
+        for group in _groups(proc / "self" / "cgroup", controller):
+            with contextlib.suppress(OSError, ValueError):  # "max" is no number, and what is not mounted no file
+                limits.append(int((groups / below / group / name).read_text()))
+    return min(limits)
+
+
+def _groups(file: Path, controller: str) -> list[str]:
+    """The cgroup of this process and all above it, as paths below the mount; in a container the mount is the group."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return []
+    found = {"."}
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if (controller == f"{number}::" and not controllers) or controller in controllers.split(","):
+            own = Path(path.lstrip("/"))
+            found |= {str(group) for group in (own, *own.parents)}
+    return sorted(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES
 from entropick.neighbors import seconds_per_pair
+from entropick.processes.hardware import usable_memory
 
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
 _PROBE_COLUMNS = 256
@@ -104,7 +104,7 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
 
 def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
     """Refuse what would end without memory, or after more than a day; `memory` in bytes, None for this machine's."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if memory is None else memory
+    memory = usable_memory() if memory is None else memory
     if cost.bytes <= memory and cost.seconds <= _DAY:
         return
     raise InputError(
