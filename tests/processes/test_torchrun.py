@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import time
 
 import engine
 import numpy as np
@@ -149,6 +150,22 @@ def test_ended_in_any_way_it_goes_on_in_any_number_of_processes(study):
 
 def kept_features(out):
     return [list(folder.glob("*.npy")) for folder in out.glob("work/features/*")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_the_leader_saves_a_checkpoint_and_ends_all_in_time(study, number):
+    """As a scheduler sends it to every process; torchrun itself ends with 1, and names the code in its report."""
+
+    def ask(run):
+        started.append(time.monotonic())
+        for rank in run.ranks().values():
+            os.kill(rank, number)
+
+    started = []
+    said = end_at(study, 2, "training", ask)
+    assert time.monotonic() - started[0] < 30
+    assert said.count(f"entropick: stopped by {number.name}") == 1 and "(exitcode: 75)" in said
+    assert list(study[1].glob("work/*/training-*.safetensors")) and main(["verify", str(study[1])]) == 0
 
 
 def test_a_mistake_and_a_failed_arm_are_told_once_and_the_other_arms_go_on(study):
