@@ -9,15 +9,22 @@ where it comes from, by a comment right behind it that no reader sees::
     precision falls to 0.873<!-- = digits-quality; usual+greedy; last; precision/pixels --> ...
 
 which is study; arm; iteration (or "last"); measure: the mean over seeds, as many digits of it as are written, a
-percentage where a % stands behind the number. Further words: ``size 512``, ``seed 0``, ``beside ARM`` (less the same of
-that arm), ``over ARM`` (divided by it), ``part shares`` (another part of the long table). How many numbers of the text
-have no such comment is told.
+percentage where a % stands behind the number. ``score_over_spread/pixels`` is the score over the root of the training
+set's variance. Instead of an iteration ``r`` gives Pearson's r of the measure, or of ``log`` of it, with the logarithm
+of the score (of an arm, or of ``all``), and ``set`` a setting by its path in the config. Further words: ``size 512``,
+``seed 0``, ``since 1`` (divided by the same of that iteration), ``beside ARM`` (less the same of that arm), ``below
+ARM`` (how much less it is than that), ``over ARM`` (divided by it; behind ``beside`` by what ARM has beside the same),
+``take half`` (``low``, ``high``: of the 95 % interval over seeds), ``part shares`` (another part of the long table).
+
+A number that no study of ours gives says that as well: ``<!-- paper -->``, or ``<!-- by hand: how -->``. What has no
+comment at all is counted, and the tests hold that count.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,14 +33,21 @@ from pathlib import Path
 from types import ModuleType
 
 from entropick.report import read_table
-from entropick.report.study import ArmRecord
+from entropick.report.figure import Look
+from entropick.report.intervals import Interval, mean_difference
+from entropick.report.relations import correlation_of, points
+from entropick.report.study import ArmRecord, RunRecord
 from entropick.report.table import Table
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "results.md", ROOT / "results"
 _MARKED = re.compile(r"(?P<number>[\u2212-]?\d[\d,]*(?:\.\d+)?)(?P<percent> ?%)?<!-- =(?P<source>[^>]*?)-->")
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_WORDS = ("size", "seed", "beside", "over", "part")
+_ELSEWHERE = re.compile(r"(?P<number>\d[\d,]*(?:\.\d+)?)(?: ?%)?<!-- (?:paper|by hand: [^>]+) -->")
+# "2N", "14x14", "1/n" and dates are names.
+_NUMBER = re.compile(r"(?<![\w/])(?<!\d[.,])\d[\d,]*(?:\.\d+)?(?![\w/])")
+_NOT_TEXT = re.compile(r"^```.*?^```|`[^`\n]*`|\]\([^)\s]*\)|<!--.*?-->|\b\d{4}-\d\d-\d\d\b", re.DOTALL | re.MULTILINE)
+_WORDS = ("size", "seed", "since", "beside", "below", "over", "take", "part")
+_SCORE, _VARIANCE, _SCORE_OVER_SPREAD = "generalization_score", "total_variance", "score_over_spread"
 
 
 @dataclass(frozen=True)
@@ -60,36 +74,84 @@ class Source:
         """The number, recomputed; ValueError where there is no such study, arm or value."""
         if self.study not in tables:
             raise ValueError(f"there is no study {self.study!r} in {RESULTS.name}/")
-        own = self._mean(tables[self.study], self.arm)
-        if "beside" in self.more:
-            return own - self._mean(tables[self.study], self.more["beside"])
-        return own / self._mean(tables[self.study], self.more["over"]) if "over" in self.more else own
+        table = tables[self.study]
+        if self.iteration == "r":
+            return self._taken(self._correlation(table))
+        found = self._taken(self._beside(table, self.arm))
+        return found / self._beside(table, self.more["over"]).estimate if "over" in self.more else found
 
-    def _mean(self, table: Table, name: str) -> float:
+    def _beside(self, table: Table, arm: str) -> Interval:
+        own = self._by_run(table, arm)
+        sign = -1 if "below" in self.more else 1
+        control = self.more.get("beside", self.more.get("below"))
+        other = self._by_run(table, control) if control else dict.fromkeys(own, 0.0)
+        return mean_difference([sign * (value - other[run]) for run, value in own.items() if run in other])
+
+    def _taken(self, found: Interval) -> float:
+        if (end := self.more.get("take")) is None:
+            return found.estimate
+        if found.low is None or found.high is None:
+            raise ValueError(f"study {self.study!r} has too few seeds for an interval")
+        ends = {"low": found.low, "high": found.high, "half": found.high - found.estimate}
+        if end not in ends:
+            raise ValueError(f"expected take {', '.join(ends)}, got {end!r}")
+        return ends[end]
+
+    def _correlation(self, table: Table) -> Interval:
+        name = self.measure.removeprefix("log ")
+        rows = points(table, Look(table.study), name)
+        of_arm = [row for row in rows if self.arm in ("all", row["arm"])]
+        chosen = [row for row in of_arm if self.more.get("size", row["size"]) == row["size"]]
+        if (found := correlation_of(chosen, log=name != self.measure)) is None:
+            raise ValueError(f"study {self.study!r} has no r of {name!r} over {self.arm!r}")
+        return found
+
+    def _by_run(self, table: Table, name: str) -> dict[tuple[int | None, int | None], float]:
         arm = next((arm for arm in table.study.arms if arm.name == name), None)
         if arm is None:
             raise ValueError(f"study {self.study!r} has no arm {name!r}")
-        values = list(self._values(table, arm))
+        values = dict(self._values(table, arm))
         if not values:
             raise ValueError(f"study {self.study!r} has no {self.measure!r} of {name!r} at iteration {self.iteration}")
-        return sum(values) / len(values)
+        return values
 
-    def _values(self, table: Table, arm: ArmRecord) -> Iterator[float]:
+    def _values(self, table: Table, arm: ArmRecord) -> Iterator[tuple[tuple[int | None, int | None], float]]:
         for run in arm.runs:
             if self.more.get("size", str(run.size)) == str(run.size) and self.more.get("seed", str(run.seed)) == str(
                 run.seed
             ):
-                n = max(run.measured, default=0) if self.iteration == "last" else int(self.iteration)
-                value = table.of_run(arm, run, n, self.more.get("part", "metrics")).get(self.measure)
+                if self.iteration == "set":
+                    value = _setting(arm, self.measure)
+                else:
+                    n = max(run.measured, default=0) if self.iteration == "last" else int(self.iteration)
+                    value = self._of_run(table, arm, run, n)
+                    if value is not None and (first := self.more.get("since")) is not None:
+                        base = self._of_run(table, arm, run, int(first))
+                        value = value / base if base else None
                 if value is not None:
-                    yield value
+                    yield (run.size, run.seed), value
+
+    def _of_run(self, table: Table, arm: ArmRecord, run: RunRecord, n: int) -> float | None:
+        found = table.of_run(arm, run, n, self.more.get("part", "metrics"))
+        name, _, space = self.measure.partition("/")
+        if name == _SCORE_OVER_SPREAD:
+            score, variance = found.get(f"{_SCORE}/{space}"), found.get(f"{_VARIANCE}/{space}")
+            return score / math.sqrt(variance) if score is not None and variance else None
+        return found.get(self.measure)
+
+
+def _setting(arm: ArmRecord, path: str) -> float | None:
+    found: object = arm.config
+    for word in path.split("."):
+        found = found.get(word) if isinstance(found, Mapping) else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def main() -> int:
     """Print what differs; 1 if anything does."""
     with_tables = list(kept())
     found = [*stale_tables(with_tables), *differences(PAGE.read_text(encoding="utf-8"), with_tables)]
-    sys.stdout.write("".join(f"{line}\n" for line in [*found, told(PAGE.read_text(encoding="utf-8"))]))
+    sys.stdout.write("".join(f"{line}\n" for line in [*found, told(PAGE.read_text(encoding="utf-8"), with_tables)]))
     return int(bool(found))
 
 
@@ -137,12 +199,24 @@ def differences(page: str, studies: Kept) -> Iterator[str]:
             yield f"{where}: {match['number']} is {value:.{digits + 2}f} in the ledgers ({match['source'].strip()})"
 
 
-def told(page: str) -> str:
-    """How many numbers of the text, tables apart, say where they come from."""
-    text = "\n".join(line for line in page.splitlines() if not line.startswith("|"))
-    marked = len(_MARKED.findall(page))
-    plain = len(_NUMBER.findall(re.sub(r"<!--.*?-->", "", text)))
-    return f"{marked} marked numbers were recomputed; the text outside of tables has {plain} numbers in all."
+def told(page: str, studies: Kept) -> str:
+    """How many numbers of the page say where they come from."""
+    return (
+        f"{len(_MARKED.findall(page))} marked numbers were recomputed; {len(_ELSEWHERE.findall(page))} say that they "
+        f"are from elsewhere, and {len(unmarked(page, studies))} say nothing (rows of the studies' tables apart)."
+    )
+
+
+def unmarked(page: str, studies: Kept) -> list[str]:
+    """Lines with a number that does not say where it is from, one line per number; code and addresses apart."""
+    heads = {above for _, _, now, _ in studies for above in _heads(now)}
+    page = _ELSEWHERE.sub("", _MARKED.sub("", page))
+    text = _NOT_TEXT.sub(lambda found: "\n" * found[0].count("\n"), page)
+    kept, head = [], ""
+    for line in text.splitlines():
+        head = "" if not line.startswith("|") else head or line
+        kept += [] if head in heads else [line] * len(_NUMBER.findall(line))
+    return kept
 
 
 def _heads(text: str) -> set[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import statistics
 import sys
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "check_results.py"
+VARIANCE = "total_variance/pixels"
+R_ROW = "| log variance of the training set | 256 images |"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,10 @@ def test_every_number_of_the_page_is_in_the_ledgers(check, studies):
     assert len(studies) >= 4
     assert list(check.stale_tables(studies)) == []
     assert list(check.differences(check.PAGE.read_text(encoding="utf-8"), studies)) == []
+
+
+def test_no_number_of_the_page_keeps_its_source_to_itself(check, studies):
+    assert check.unmarked(check.PAGE.read_text(encoding="utf-8"), studies) == []
 
 
 def marked(number, source):
@@ -56,6 +64,54 @@ def test_a_number_is_recomputed_with_as_many_digits_as_are_written(check, studie
     assert said.startswith(f"docs/results.md:2: {one + 0.001:.3f} is {one:.5f} in the ledgers")
 
 
+def test_a_number_may_be_a_difference_with_its_interval_a_share_of_another_or_since_an_iteration(check, studies):
+    table = next(table for name, table, _, _ in studies if name == "digits-grid")
+    of = {arm.name: arm for arm in table.study.arms}
+
+    def values(arm, n, key="generalization_score/pixels"):
+        return [table.of_run(of[arm], run, n)[key] for run in of[arm].runs]
+
+    greedy, random, plain = (values(arm, 8) for arm in ("replace+greedy", "replace+random", "replace"))
+    gain = [a - b for a, b in zip(greedy, random, strict=True)]
+    half = 4.302653 * statistics.stdev(gain) / 3**0.5  # Student's quantile of two degrees of freedom
+    spread = [score / variance**0.5 for score, variance in zip(plain, values("replace", 8, VARIANCE), strict=True)]
+    since = [last / first for last, first in zip(plain, values("replace", 1), strict=True)]
+    other = statistics.mean(plain) - statistics.mean(random)
+    source = "digits-grid; replace+greedy; last; generalization_score/pixels"
+    own = "digits-grid; replace; last; generalization_score/pixels"
+    right = [
+        marked(f"{half:.3f}", f"{source}; beside replace+random; take half"),
+        marked(f"{statistics.mean(gain) - half:.3f}", f"{source}; beside replace+random; take low"),
+        marked(f"{statistics.mean(gain):.3f}", f"{own.replace('; last', '+random; last')}; below replace+greedy"),
+        marked(
+            f"{other / statistics.mean(gain):.4f}".replace("-", "\N{MINUS SIGN}"),
+            f"{own}; beside replace+random; over replace+greedy",
+        ),
+        marked(f"{statistics.mean(since):.4f}", f"{own}; since 1"),
+        marked(f"{statistics.mean(spread):.4f}", own.replace("generalization_score", "score_over_spread")),
+        marked("4,000", "digits-grid; replace; set; generator.steps"),
+    ]
+    assert list(check.differences("\n".join(right), studies)) == []
+
+
+def test_a_correlation_is_the_one_of_the_tables(check, studies):
+    row = next(
+        line for name, _, now, _ in studies if name == "digits-sizes" for line in now.splitlines() if R_ROW in line
+    )
+    r, low, high = re.findall(r"0\.\d\d", row)
+    source = "digits-sizes; all; r; log total_variance/pixels; size 256"
+    takes = {r: source, low: f"{source}; take low", high: f"{source}; take high"}
+    assert list(check.differences("\n".join(marked(*one) for one in takes.items()), studies)) == []
+
+
+def test_numbers_without_a_source_are_counted_and_names_are_none(check, studies):
+    said = "14x14, 2N, 1/n, `5`, 2026-11-25 [a](b-7.md)\n```\n8\n```\n0.91<!-- paper -->, 9 %<!-- by hand: counted -->"
+    assert check.unmarked(said, studies) == []
+    assert check.unmarked(f"{said}\n| 3 and 1,024 | 4.5 %, {marked('1.0', 'a; b; c; d')}", studies) != []
+    assert len(check.unmarked("| 3 and 1,024 | 4.5 %, -0.5, 6-7.", studies)) == 6
+    assert "2 say that they are from elsewhere, and 0 say nothing" in check.told(said, studies)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -64,6 +120,10 @@ def test_a_number_is_recomputed_with_as_many_digits_as_are_written(check, studie
         ("digits-grid; replace; 1; x", "has no 'x' of 'replace' at iteration 1"),
         ("digits-grid; replace", "got too few parts"),
         ("digits-grid; replace; 1; x; without doubt", "got 'without'"),
+        ("digits-grid; nobody; r; knn_entropy/pixels", "has no r of 'knn_entropy/pixels' over 'nobody'"),
+        ("digits-grid; replace; set; generator.nothing", "has no 'generator.nothing'"),
+        ("digits-grid; replace; 1; precision/pixels; take part", "expected take low, high, half, got 'part'"),
+        ("mnist-14; replace; 1; precision/pixels; take half", "has too few seeds for an interval"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_named(check, studies, source, said):
@@ -80,4 +140,6 @@ def test_a_changed_row_and_a_stale_table_are_found(check, studies):
     assert found.startswith("docs/results.md:4: no study has this row: | ")
     (found,) = check.stale_tables([(name, table, now, written.replace("0", "1", 1))])
     assert found.startswith(f"results/{name}/tables.md differs from its ledgers: ")
-    assert check.told(marked("1.0", "a; b; c; d")).startswith("1 marked numbers were recomputed; the text")
+    assert check.told(marked("1.0", "a; b; c; d"), studies).startswith(
+        "1 marked numbers were recomputed; 0 say that they are"
+    )
