@@ -144,3 +144,29 @@ def test_numbers_with_an_offset_stay_apart(tmp_path):
     np.testing.assert_array_equal(a.array, b.array[::-1])
     np.save(tmp_path / "near.npy", X.astype(np.float64))
     np.testing.assert_array_equal(open_sources([f"a={tmp_path / 'near.npy'}"])[0].array, X)
+
+
+def opened_beside_unreadable_images(folder, n_rows):
+    for number in range(6):
+        Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+    (folder / "2.png").write_bytes(b"torn")
+    X = np.arange(1, 4 * n_rows + 1, dtype=np.float32).reshape(n_rows, 4)
+    np.save(folder.parent / "rows.npy", X)
+    sources = open_sources([f"a={folder}"])
+    return X, Space("features", file=folder.parent / "rows.npy").opened(sources)
+
+
+def test_rows_are_of_the_images_that_can_be_read_where_there_are_as_many(tmp_path):
+    (tmp_path / "a").mkdir()
+    X, space = opened_beside_unreadable_images(tmp_path / "a", 5)
+    np.testing.assert_array_equal(space.embedded[[0, 1, 3, 4, 5]], X)
+    assert list(space.problems[0]) == [2] and "does not decode" in space.problems[0][2]
+    assert "5 rows for 6 images, of which 1 cannot be read" in space.notes[-1]
+
+
+def test_unreadable_images_are_named_where_rows_are_too_few(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(
+        InputError, match=r"expected 6 rows.*got 4(.|\n)*1 cannot be read:\n  .*2\.png: does not decode"
+    ):
+        opened_beside_unreadable_images(tmp_path / "a", 4)

@@ -147,17 +147,47 @@ class Space:
         content, notes = found.content_hash(), (*_unused(str(self.file), found.unused), *found.notes)
         if found.names is not None and all(source.kind == "folder" for source in sources):
             return self._joined(X, bad, found.names, sources, content=content, notes=notes)
-        if len(X) != (n := sum(map(len, sources))):
-            listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
-            raise InputError(
-                f"features: expected {n} rows, one per image ({listed}), got {len(X)}. Extract them again."
-            )
+        if len(X) != sum(map(len, sources)):
+            return self._without_unreadable(X, bad, sources, content=content, notes=notes)
         ends = np.cumsum([len(source) for source in sources]).tolist()
         problems = tuple(
             {row - end + len(source): reason for row, reason in bad.items() if end - len(source) <= row < end}
             for source, end in zip(sources, ends, strict=True)
         )
         return replace(self, embedded=X, content=content, problems=problems, notes=notes)
+
+    def _without_unreadable(
+        self,
+        X: arrays.Features,
+        bad: Mapping[int, str],
+        sources: Sequence[Source],
+        *,
+        content: str,
+        notes: tuple[str, ...],
+    ) -> Self:
+        """Rows of as many images as can be read, in their order; InputError if there are others."""
+        unreadable = survey(sources, one_size=False, work=Work()).problems
+        n, n_unreadable = sum(map(len, sources)), sum(map(len, unreadable))
+        listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
+        if not n_unreadable or len(X) != n - n_unreadable:
+            files = [f"{len(lines)} cannot be read:", *lines] if (lines := _listing(sources, unreadable)) else []
+            advice = "Extract them again, or give a table with a column of file names."
+            raise InputError(
+                "\n  ".join([f"features: expected {n} rows, one per image ({listed}), got {len(X)}. {advice}", *files])
+            )
+        order = np.zeros(n, np.int64)
+        good = np.concatenate([_usable(s, known) for s, known in zip(sources, unreadable, strict=True)])
+        order[good] = np.arange(len(X))
+        problems, start = [], 0
+        for source, known in zip(sources, unreadable, strict=True):
+            rows = order[start : start + len(source)].tolist()
+            problems.append({number: bad[row] for number, row in enumerate(rows) if row in bad} | known)
+            start += len(source)
+        notes += (
+            f"{self.file}: {len(X):,} rows for {n:,} images, of which {n_unreadable:,} cannot be read: the rows are "
+            "taken to be of the others, in order.",
+        )
+        return replace(self, embedded=X[order], content=content, problems=tuple(problems), notes=notes)
 
     def _joined(
         self,
