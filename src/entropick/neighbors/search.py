@@ -103,7 +103,9 @@ def nearest_neighbors(
     done = int(state["done"])
     while done < len(asking):
         rows = np.arange(done, min(done + _rows_of_tile(asking, _QUERY_ROWS, _QUERY_NUMBERS), len(asking)))
-        distances[rows], indices[rows] = search.nearest(asking[rows], k, rows if exclude_self else None)
+        # A slice is not copied, wide rows are many bytes.
+        queries = asking[done : done + len(rows)]
+        distances[rows], indices[rows] = search.nearest(queries, k, rows if exclude_self else None)
         done += len(rows)
         work.progress(done, len(asking), "nearest neighbours")
         if work.due():
@@ -161,7 +163,8 @@ class _Search:
         open_ = np.arange(len(queries))
         for precision, read in self.levels:
             if len(open_):
-                rows, columns, unsure = self._candidates(queries[open_], precision, read)
+                asking = queries if len(open_) == len(queries) else queries[open_]
+                rows, columns, unsure = self._candidates(asking, precision, read)
                 self._settle(queries, open_[rows], columns, squares, places)
                 open_ = open_[unsure]
         for query in open_:
