@@ -15,6 +15,7 @@ from PIL import Image
 from entropick.datasets.reading import read_image
 from entropick.errors import InputError
 from entropick.features import Features, Pixels, stream
+from entropick.scoring import Score
 from entropick.selection import Choice
 from entropick.selectors import Greedy
 from entropick.sources import Contents, Space, open_sources
@@ -85,6 +86,18 @@ def test_pixels_are_compared_at_a_size_that_is_said_and_never_kept(pool, tmp_pat
     told = choice.run(tmp_path / "out", say=said.append)
     assert len(told["skipped"]) == 3 and told["n_distinct"] == 20 and "compared at 32 x 32" in "\n".join(said)
     assert not list((tmp_path / "out" / "work").rglob("*.npy"))
+
+
+def test_a_size_that_one_space_needs_is_not_that_of_another(pool, tmp_path):
+    spaces = [Space("pixels", encoder=Pixels()), Space("means", encoder=Means())]
+    sources, said = open_sources([f"{name}={pool}" for name in ("training", "generated")]), []
+    Score(sources=sources, spaces=spaces, metrics=("total_variance",), allow_same=True, skip_bad=True).run(
+        tmp_path / "out", say=said.append
+    )
+    assert [line for line in said if "compared" in line] == [
+        "images are compared in pixels at 32 x 32: shorter side so long, then the centre (--resize)."
+    ]
+    assert len(set(Means.extracted)) > 20
 
 
 @pytest.mark.parametrize("change", ["added", "renamed", "mended", "moved"])

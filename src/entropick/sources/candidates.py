@@ -230,6 +230,12 @@ class Space:
         columns = {"columns": list(self.columns)} if self.columns else {}
         return {"file": readable(str(self.file)), "content": self.content, **columns}
 
+    def side(self, found: Survey) -> int | None:
+        """To which height and width images are brought here; None as they are, or where there are embeddings."""
+        if self.encoder is None:
+            return None
+        return self.resize if self.encoder.has_resize else found.side
+
     def width(self, sources: Sequence[Source], shape: tuple[int, ...] | None) -> int:
         """The number of features, before there are any."""
         if self.encoder is not None:
@@ -337,8 +343,7 @@ class Contents:
         """The images of a source as a space takes them: those that have a resize of their own, as they are."""
         source, images = self.sources[number], self.images[number]
         assert space.encoder is not None
-        has_resize = space.encoder.has_resize
-        side, mode = (space.resize, "rgb") if has_resize else (found.side, found.mode)
+        side, mode = space.side(found), "rgb" if space.encoder.has_resize else found.mode
         if source.array is not None:
             return ImageArray(source.array, side)
         return ImageFiles(source.files, images, mode, side)

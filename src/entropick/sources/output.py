@@ -119,7 +119,7 @@ class FilesCommand(ABC):
             for note in contents.notes():
                 say(note)
             found = contents.survey(work)
-            _tell(self.sources, found, say)
+            _tell(self.sources, self.compared, found, say)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self.foretell(contents, found, say)
         self._clear_the_way(out, config)
@@ -180,13 +180,16 @@ class FilesCommand(ABC):
             repair_run(found)
 
 
-def _tell(sources: Sequence[Source], found: Survey, say: Say) -> None:
+def _tell(sources: Sequence[Source], spaces: Sequence[Space], found: Survey, say: Say) -> None:
     """What folders hold beside one picture in each file."""
     for source in sources:
         if source.passed_over:
             say(f"{source.name}: passed over {readable(words_of(source.passed_over))}.")
-    if found.side is not None:
-        say(f"images are compared at {found.side} x {found.side}: shorter side so long, then the centre (--resize).")
+    sides = {space.name: space.side(found) for space in spaces}
+    for name, side in sides.items() if len(set(sides.values())) > 1 else [("", found.side)]:
+        if side is not None:
+            where = f" in {name}" if name else ""
+            say(f"images are compared{where} at {side} x {side}: shorter side so long, then the centre (--resize).")
     for source, n_frames in zip(sources, found.n_frames, strict=False):
         if n_frames:
             say(
