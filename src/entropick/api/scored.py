@@ -111,6 +111,7 @@ def score(
     interval: bool = False,
     columns: Sequence[str] = (),
     resize: int | None = None,
+    normalize: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -138,7 +139,7 @@ def score(
         Accept the same content on two sides.
     interval
         Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long.
-    columns, resize, skip_bad, seed, out, work, budget_seconds, say
+    columns, resize, normalize, skip_bad, seed, out, work, budget_seconds, say
         As in `entropick.select`; without `out` nothing is written, and the page is `Scored.page`.
 
     Raises
@@ -162,7 +163,7 @@ def score(
     opened = sources_of({role: of for role, of in roles.items() if of is not None}, columns=columns)
     command = Score(
         sources=opened,
-        spaces=spaces_of(features, opened, tuple(columns), resize),
+        spaces=spaces_of(features, opened, tuple(columns), resize, normalize=normalize),
         metrics=None if metrics is None else tuple(metrics),
         conditions=tuple(Condition.parse(text) for text in ([fail_if] if isinstance(fail_if, str) else fail_if)),
         allow_same=allow_same,
@@ -185,21 +186,27 @@ def is_path(one: Any) -> bool:
 
 
 def spaces_of(
-    given: Any, sources: Sequence[Source], columns: tuple[str, ...], resize: int | None, *, where: str = "features"
+    given: Any,
+    sources: Sequence[Source],
+    columns: tuple[str, ...],
+    resize: int | None,
+    *,
+    normalize: bool = False,
+    where: str = "features",
 ) -> list[Space]:
     """The spaces in which a score compares: what was given, one or several, or the usual one; `where` it was given is
     what messages begin with."""
     several = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
     if not several and sources[0].kind == "embeddings":
-        return [Space("embeddings", resize=resize)]
+        return [Space("embeddings", resize=resize, normalize=normalize)]
     spaces = []
     for one in several or ["pixels"]:
         if is_path(one):
             path = Path(one)
-            spaces.append(Space(readable(path.stem), file=path, columns=columns, resize=resize))
+            spaces.append(Space(readable(path.stem), file=path, columns=columns, resize=resize, normalize=normalize))
         else:
             encoder = one if isinstance(one, Features) else build("features", one, where=where)
-            spaces.append(Space(encoder.name, encoder=encoder, resize=resize))
+            spaces.append(Space(encoder.name, encoder=encoder, resize=resize, normalize=normalize))
     return spaces
 
 

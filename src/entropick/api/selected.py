@@ -127,6 +127,7 @@ def select(
     labels: Any = None,
     columns: Sequence[str] = (),
     resize: int | None = None,
+    normalize: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -165,6 +166,8 @@ def select(
         See `entropick.sources.sources_of`.
     resize
         Compare images at this height and width.
+    normalize
+        Bring features to length 1, for those that are meant to be compared by their cosines.
     skip_bad
         Go on without images that cannot be used; they are in ``summary["skipped"]``.
     seed
@@ -211,6 +214,7 @@ def select(
         given=tuple(given),
         columns=tuple(columns),
         resize=resize,
+        normalize=normalize,
         files=files,
         skip_bad=skip_bad,
         seed=seed,

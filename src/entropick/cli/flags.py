@@ -108,6 +108,8 @@ class FilesFlags(OutputFlags):
     """Columns of parquet files that are features, for instance 'f*'; else all but names, indices, whole numbers."""
     resize: Annotated[int | None, says("none, or 32 for pixels of many sizes", metavar="N")] = None
     """Compare images at N x N: the shorter side becomes N, then the centre is cut out."""
+    normalize: bool = False
+    """Bring features to length 1, for embeddings that are meant to be compared by their cosines."""
     seed: int = 0
     """What every random number depends on."""
     budget: Annotated[str | None, says("none", metavar="TIME")] = None

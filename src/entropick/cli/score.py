@@ -78,7 +78,9 @@ class Score(FilesFlags):
         features = [text if is_path(text) else parse_value(text) for text in all_of(self.features, flag="--features")]
         return scoring.Score(
             sources=sources,
-            spaces=spaces_of(features, sources, self.columns, self.resize, where="--features"),
+            spaces=spaces_of(
+                features, sources, self.columns, self.resize, normalize=self.normalize, where="--features"
+            ),
             metrics=metrics or None,
             conditions=conditions,
             allow_same=self.allow_same,

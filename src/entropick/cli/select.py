@@ -113,6 +113,7 @@ class Select(FilesFlags):
             given=tuple(self.given),
             columns=self.columns,
             resize=self.resize,
+            normalize=self.normalize,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,

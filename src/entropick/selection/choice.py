@@ -85,6 +85,8 @@ class Choice(FilesCommand):
         Columns of a parquet file in `embeddings` that are features; none leaves out what cannot be one.
     resize
         To which height and width images are brought before they are compared, see `entropick.sources.Space`.
+    normalize
+        Whether features are brought to length 1, for those that are meant to be compared by their cosines.
     skip_bad
         Go on without unreadable images, and record them.
     seed
@@ -104,12 +106,20 @@ class Choice(FilesCommand):
     files: output.Files = "none"
     columns: tuple[str, ...] = ()
     resize: int | None = None
+    normalize: bool = False
 
     @property
     def compared(self) -> tuple[Space]:
         """The one space that the selector sees."""
         return (
-            Space("features", encoder=self.encoder, file=self.embeddings, columns=self.columns, resize=self.resize),
+            Space(
+                "features",
+                encoder=self.encoder,
+                file=self.embeddings,
+                columns=self.columns,
+                resize=self.resize,
+                normalize=self.normalize,
+            ),
         )
 
     def check(self) -> None:

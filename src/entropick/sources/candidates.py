@@ -25,6 +25,8 @@ from entropick.sources.embeddings import as_features, open_embeddings, rows_of_f
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
 
+# By what factor lengths of embeddings may vary before it is worth a line; rows that are measured at once.
+_VARIED, _BLOCK_ROWS = 2.0, 4096
 # Names that are told at most.
 _LISTED = 10
 # Where fewer files than this share have one size, none is the odd one; where it has more pixels than so many, no two
@@ -103,6 +105,8 @@ class Space:
     resize
         To which height and width images are brought for the encoder; None only does it where the encoder needs one size
         and they have many, or are large.
+    normalize
+        Whether rows are brought to length 1, so that distances order pairs as their cosines do.
     embedded, content, problems, notes
         Once the file is `opened`: a row for each image, its hash, of each source which rows cannot be used and why, and
         what is worth a line.
@@ -115,6 +119,7 @@ class Space:
     content: str | None = None
     columns: tuple[str, ...] = ()
     resize: int | None = None
+    normalize: bool = False
     problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
@@ -223,12 +228,13 @@ class Space:
 
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""
+        unit = {"normalize": True} if self.normalize else {}
         if self.encoder is not None:
-            return {**self.encoder.identity(), **({} if self.resize is None else {"resize": self.resize})}
+            return {**self.encoder.identity(), **({} if self.resize is None else {"resize": self.resize}), **unit}
         if self.file is None:
-            return "embeddings"
+            return {"embeddings": "of length 1"} if unit else "embeddings"
         columns = {"columns": list(self.columns)} if self.columns else {}
-        return {"file": readable(str(self.file)), "content": self.content, **columns}
+        return {"file": readable(str(self.file)), "content": self.content, **columns, **unit}
 
     def side(self, found: Survey) -> int | None:
         """To which height and width images are brought here; None as they are, or where there are embeddings."""
@@ -299,6 +305,10 @@ class Contents:
         """What was found in files of embeddings that is worth a line."""
         of_sources = [_unused(readable(str(source.path)), source.unused) for source in self.sources]
         of_sources += [source.notes for source in self.sources]
+        if not any(space.normalize for space in self.spaces):
+            given = [(source.path, source.array) for source in self.sources if source.kind == "embeddings"]
+            given += [(space.file, space.embedded) for space in self.spaces if space.file is not None]
+            of_sources += [_about_lengths(readable(str(place)), X) for place, X in given if X is not None]
         return [note for notes in (*of_sources, *(space.notes for space in self.spaces)) for note in notes]
 
     def described(self) -> dict[str, dict[str, str]]:
@@ -312,6 +322,10 @@ class Contents:
 
     def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
+        candidates = self._as_they_are(space, found, cache, work)
+        return _of_length_one(self.sources, candidates) if space.normalize else candidates
+
+    def _as_they_are(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
         if space.encoder is None:
             candidates = given(self.sources, space.embedded, found.problems)
             # A memory map is read again by whoever compares its rows: later changes of its file are not seen.
@@ -460,6 +474,41 @@ def given(sources: Sequence[Source], X: arrays.Features | None, problems: Proble
     n = sum(map(len, sources))
     good = np.flatnonzero(np.concatenate([_usable(s, p) for s, p in zip(sources, problems, strict=True)]))
     return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
+
+
+def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candidates:
+    """The candidates divided by their lengths, in float64; what has none is a problem of its row."""
+    X = np.empty(candidates.X.shape, np.float32)
+    lengths = _lengths(candidates.X)
+    is_zero = lengths == 0
+    for start in range(0, len(X), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        X[part] = candidates.X[part] / np.where(is_zero, 1.0, lengths)[part, None]
+    if not is_zero.any():
+        return replace(candidates, X=X)
+    problems = tuple(dict(known) for known in candidates.problems)
+    for number, row in zip(candidates.source[is_zero].tolist(), candidates.row[is_zero].tolist(), strict=True):
+        problems[number][row] = "expected a row that has a direction, but all its features are 0"
+    return _align(sources, [X[~is_zero]], problems)
+
+
+def _lengths(X: arrays.Features) -> arrays.Floats:
+    """The Euclidean length of each row, float64 (n,), a block at a time."""
+    blocks = (np.asarray(X[start : start + _BLOCK_ROWS], np.float64) for start in range(0, len(X), _BLOCK_ROWS))
+    squares: arrays.Floats = np.concatenate([np.einsum("ij,ij->i", block, block) for block in blocks])
+    return np.sqrt(squares)
+
+
+def _about_lengths(place: str, X: arrays.Features) -> tuple[str, ...]:
+    """A line where the lengths of embeddings vary so much that distances and cosines are two things."""
+    lengths = _lengths(X)
+    lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
+    if not len(lengths) or lengths.max() <= _VARIED * lengths.min():
+        return ()
+    return (
+        f"{place}: rows have lengths from {lengths.min():.3g} to {lengths.max():.3g}. Where only their directions mean "
+        "something (cosine), give --normalize.",
+    )
 
 
 def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: bool) -> None:
