@@ -4,9 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_names import COMMANDS
 from fresh_python import run_python
+from PIL import Image
 
 
 @pytest.fixture
@@ -172,3 +174,18 @@ def test_what_nobody_expected_is_one_line_and_never_a_failed_condition(cli, monk
     (file,) = tmp_path.glob("entropick-*.txt")
     assert ended.code == 70 and ended.err.count("\n") == 1 and str(file) in ended.err
     assert "Traceback" not in ended.err and "Traceback" in file.read_text() and type(error).__name__ in ended.err
+
+
+def test_names_are_no_codes_for_a_terminal(cli, place):
+    """What a path, a class or a library holds is shown as escapes, in errors and in what goes well."""
+    Path("a\x1b[31m.npy").write_bytes(b"")
+    failed = cli("select", "a=a\x1b[31m.npy", "--n", "1", "--out", "out")
+    assert failed.code == 2 and r"a\x1b[31m.npy" in failed.err and "\x1b" not in failed.err
+    rng = np.random.default_rng(0)
+    for name in ("\x1b]0;title\x07", "plain"):
+        Path("classes", name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(pixels).save(Path("classes", name, f"{number}.png"))
+    told = cli("select", "a=classes", "--n", "2", "--balance", "--out", "out")
+    assert told.code == 0 and r"\x1b]0;title\x07" in told.out and "\x1b" not in told.out + told.err

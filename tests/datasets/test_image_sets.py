@@ -203,7 +203,9 @@ def test_a_saved_dictionary_names_its_splits(tmp_path, monkeypatch):
     check_like_the_folder(open_images(tmp_path / "both" / "train"), [NAMES[label] for label in LABELS])
 
 
-@pytest.mark.parametrize("state", ["", "{}", '{"_data_files": []}', '{"_data_files": [{"filename": "../x.arrow"}]}'])
+@pytest.mark.parametrize(
+    "state", ["", "{}", "[" * 200_000, '{"_data_files": []}', '{"_data_files": [{"filename": "../x.arrow"}]}']
+)
 def test_a_saved_data_set_that_is_none(tmp_path, state):
     (tmp_path / "state.json").write_text(state)
     (tmp_path.parent / "x.arrow").write_bytes(b"")
@@ -341,7 +343,10 @@ def test_hostile_members_are_left_out_and_counted(tmp_path):
     assert sorted(of.name for of in tmp_path.iterdir()) == ["a.tar"]
 
 
-@pytest.mark.parametrize("damage", ["lying size", "torn", "twice", "gzip", "no tar", "empty", "no image"])
+@pytest.mark.parametrize(
+    "damage",
+    ["lying size", "torn", "twice", "gzip", "no tar", "empty", "no image", "head", "torn head", "two in one"],
+)
 def test_tar_files_that_cannot_be_used(tmp_path, damage):
     path = write_tar(tmp_path / "a.tar", {f"{row}.png": png(IMAGES[row]) for row in range(3)})
     message = {
@@ -352,6 +357,9 @@ def test_tar_files_that_cannot_be_used(tmp_path, damage):
         "no tar": "expected a tar file that is not compressed",
         "empty": "expected a tar file that is not compressed",
         "no image": r"expected images in the tar file, found none, only 1 no image \(.txt\)",
+        "head": "expected a whole tar file, but the head of a member at byte 1,024 is damaged",
+        "torn head": "expected a whole tar file, but the head of a member at byte 1,024 is damaged",
+        "two in one": "expected nothing behind the end of the tar file at byte 3,072.* there are bytes from 10,240 on",
     }[damage]
     if damage == "lying size":
         block = head("liar.png", size=8 << 40).tobuf(tarfile.GNU_FORMAT)
@@ -371,11 +379,37 @@ def test_tar_files_that_cannot_be_used(tmp_path, damage):
             archive.addfile(head("1.png", size=3), io.BytesIO(b"abc"))
     elif damage == "no image":
         write_tar(path, {"a.txt": b"x"})
+    elif damage == "head":
+        # Python takes a damaged head for the end, and one bit of 512 bytes damages it.
+        content = bytearray(path.read_bytes())
+        content[1024 + 300] ^= 1
+        path.write_bytes(content)
+    elif damage == "torn head":
+        path.write_bytes(path.read_bytes()[: 1024 + 100])
+    elif damage == "two in one":
+        path.write_bytes(path.read_bytes() * 2)
     else:
         path.write_bytes(b"" if damage == "empty" else b"no tar at all" * 100)
     with pytest.raises(InputError, match=message) as caught:
         open_images(path)
     assert "a.tar" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_tar_file_without_its_end_is_told(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {f"{row}.png": png(IMAGES[row]) for row in range(3)})
+    path.write_bytes(path.read_bytes()[:2048])
+    found = open_images(path)
+    assert len(found.files) == 2
+    assert found.notes == (
+        f"{path}: the tar file lacks the mark of its end; it may have been cut, and images be missing.",
+    )
+
+
+def test_halves_of_letters_in_classes(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.png": png(IMAGES[0]), "0.json": b'{"label": "\\ud800"}'})
+    found = open_images(tmp_path / "a.tar")
+    assert found.classes == ("\\ud800",)
+    assert found.content_hash()
 
 
 def test_several_kinds_in_a_folder(tmp_path):

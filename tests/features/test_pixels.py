@@ -29,3 +29,7 @@ def test_is_cheap_and_named():
     assert isinstance(Pixels(), Features)
     assert Pixels.cheap and Pixels().name == "pixels"
     assert Pixels().describe() == {"kind": "pixels"}
+
+
+def test_the_width_of_images_that_fit_nowhere():
+    assert Pixels().width((1 << 20, 1 << 20, 3)) == 3 << 40

@@ -87,6 +87,13 @@ def test_archives_of_others(place, source):
     assert chosen(source)[0]["n_distinct"] == 6
 
 
+def test_an_archive_in_a_folder_stands_for_it(place):
+    Path("alone").mkdir()
+    Path("adm.npz").rename("alone/adm.npz")
+    (opened,) = open_sources(["a=alone"])
+    np.testing.assert_array_equal(opened.array[..., 0], IMAGES)
+
+
 def test_splits_are_asked_for(place):
     with pytest.raises(InputError, match=r"splits \(train, test\) .* for instance 'medmnist\.npz#train'"):
         open_sources(["a=medmnist.npz"])

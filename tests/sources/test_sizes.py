@@ -54,6 +54,8 @@ def test_a_size_that_is_asked_for(place):
     assert "compared at 16 x 16" in said and "with 768 features" in said and told["n_distinct"] == 35
     with pytest.raises(InputError, match="resize: expected a whole number of at least 1, got 0"):
         chosen("a=real", resize=0)
+    with pytest.raises(InputError, match="resize: expected a whole number of at most 9,459, got 100000"):
+        chosen("a=real", resize=100_000)
 
 
 def test_the_centre_of_the_shorter_side(tmp_path):

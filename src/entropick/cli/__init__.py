@@ -28,7 +28,7 @@ from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
-from entropick.cli.terminal import steady_output
+from entropick.cli.terminal import harmless, steady_output
 from entropick.errors import BudgetSpent, EntropickError, ProcessLost, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
@@ -84,7 +84,7 @@ def _tell_unexpected(error: Exception) -> int:
     except OSError:
         where = "Its traceback could not be written"
     advice = " Compare fewer or smaller images, or in an encoder's space." if isinstance(error, MemoryError) else ""
-    print(f"entropick: error: something unexpected, {what}. {where}.{advice}", file=sys.stderr)
+    print(f"entropick: error: something unexpected, {harmless(what)}. {where}.{advice}", file=sys.stderr)
     return EXIT_UNEXPECTED
 
 
@@ -168,7 +168,7 @@ def _colours_as_asked() -> Iterator[None]:
 
 
 def _early(reason: str, kind: str, code: int) -> Ended:
-    print(f"entropick: {kind}{reason}", file=sys.stderr)
+    print(f"entropick: {kind}{harmless(reason)}", file=sys.stderr)
     return Ended({"error": reason}, code)
 
 

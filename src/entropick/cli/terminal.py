@@ -12,6 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from entropick.sources import on_one_line
 from entropick.work import Work
 
 # Where there is no terminal, what is at work prints a line this often.
@@ -24,6 +25,15 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Raise the error."""
         raise BrokenPipeError
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, no text with codes that a terminal would obey: names and classes may hold some."""
+        super().print(*(harmless(of) if isinstance(of, str) else of for of in objects), **how)
+
+
+def harmless(text: str) -> str:
+    """Lines of text in which codes that a terminal would obey are escapes."""
+    return "\n".join(map(on_one_line, text.split("\n")))
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ def _saved(folder: Path) -> Iterator[Path]:
     state = folder / "state.json"
     try:
         names = [of["filename"] for of in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{state}: expected the files of a saved data set, but it cannot be read ({error})."
         ) from error
@@ -247,7 +247,7 @@ def _of_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[
 def _of_tars(listing: Listing) -> ImageSet:
     images: list[ImageFile] = []
     told: list[str | None] = []
-    passed_over = Counter(listing.passed_over)
+    passed_over, notes = Counter(listing.passed_over), [*listing.notes()]
     for path in listing.data:
         contents = read_tar(path)
         images += contents.images
@@ -256,14 +256,18 @@ def _of_tars(listing: Listing) -> ImageSet:
         if not contents.images:
             only = f", only {words_of(contents.passed_over)}" if contents.passed_over else ""
             raise InputError(f"{path}: expected images in the tar file, found none{only}.")
+        if not contents.has_end:
+            notes.append(
+                f"{path}: the tar file lacks the mark of its end; it may have been cut, and images be missing."
+            )
     counted = dict(sorted(passed_over.items()))
     if not any(name is not None for name in told):
         # Of a folder that was packed, folders are the classes.
         parts = [PurePosixPath(file.name).parts for file in images]
         classes = None if any(len(of) == 1 for of in parts) else tuple(of[0] for of in parts)
-        return ImageSet(listing.path, tuple(images), classes, passed_over=counted, notes=listing.notes())
+        return ImageSet(listing.path, tuple(images), classes, passed_over=counted, notes=tuple(notes))
     classes, said = _whole(told, listing.path)
-    return ImageSet(listing.path, tuple(images), classes, None, True, counted, (*listing.notes(), *said))
+    return ImageSet(listing.path, tuple(images), classes, None, True, counted, (*notes, *said))
 
 
 def _of_folder(listing: Listing) -> ImageSet:

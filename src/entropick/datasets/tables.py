@@ -117,7 +117,8 @@ def label_of(described: Mapping[str, object]) -> str | None:
     """The class among the values of a description, as text; None if there is none."""
     for name in CLASS_NAMES:
         if isinstance(value := described.get(name), str | int) and str(value).strip():
-            return str(value)
+            # JSON may hold halves of letters, which no file can.
+            return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
     return None
 
 

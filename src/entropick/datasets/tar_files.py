@@ -6,8 +6,9 @@ import json
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from entropick.datasets.reading import PackedImage, image_suffixes, is_hidden
 from entropick.datasets.tables import label_of
@@ -15,6 +16,8 @@ from entropick.errors import InputError
 
 # More than that is no picture, and no description of one.
 _IMAGE_BYTES, _TEXT_BYTES = 1 << 30, 1 << 20
+# What stands behind the end is read so many bytes at once.
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,14 @@ class TarImage(PackedImage):
 
 @dataclass(frozen=True)
 class TarContents:
-    """The images of a tar file, the class of each as far as the file tells it, and what was passed over."""
+    """The images of a tar file, the class of each as far as the file tells it, what was passed over, and whether the
+    file has the mark of its end; without it, it may have been cut between two members.
+    """
 
     images: tuple[TarImage, ...]
     classes: tuple[str | None, ...]
     passed_over: Mapping[str, int]
+    has_end: bool = True
 
     @property
     def tells_classes(self) -> bool:
@@ -60,8 +66,8 @@ def read_tar(path: Path) -> TarContents:
     Raises
     ------
     InputError
-        If it is compressed, torn, or no tar file, if a member claims more bytes than there are, or two have one
-        name.
+        If it is compressed, torn, or no tar file, if a head is damaged, anything stands behind the end, a member claims
+        more bytes than there are, or two have one name.
     """
     n_bytes, passed_over = path.stat().st_size, Counter[str]()
     members: dict[str, TarImage] = {}
@@ -84,6 +90,7 @@ def read_tar(path: Path) -> TarContents:
                     raise InputError(f"{path}: expected members of different names, got {name!r} more than once.")
                 else:
                     members[name] = TarImage(path, name, member.offset_data, member.size)
+            has_end = _has_end(path, stream, int(archive.offset))
     except InputError:
         raise
     except Exception as error:
@@ -91,7 +98,31 @@ def read_tar(path: Path) -> TarContents:
             f"{path}: expected a tar file that is not compressed, but it cannot be read ({error}). Unpack .gz and the "
             "like first, for instance by gunzip."
         ) from error
-    return _sorted_out(members, passed_over)
+    return replace(_sorted_out(members, passed_over), has_end=has_end)
+
+
+def _has_end(path: Path, stream: BinaryIO, start: int) -> bool:
+    """Whether blocks of zeros, and nothing else, stand where Python has left off reading members.
+
+    It leaves off at the first head that is damaged as at the end, and says nothing.
+    """
+    stream.seek(start)
+    first = stream.read(tarfile.BLOCKSIZE)
+    if any(first) or 0 < len(first) < tarfile.BLOCKSIZE:
+        raise InputError(
+            f"{path}: expected a whole tar file, but the head of a member at byte {start:,} is damaged, and what "
+            "follows would be lost. Get the file again."
+        )
+    at = start + len(first)
+    while block := stream.read(_BLOCK_BYTES):
+        if rest := block.lstrip(b"\0"):
+            raise InputError(
+                f"{path}: expected nothing behind the end of the tar file at byte {start:,}, but there are bytes from "
+                f"{at + len(block) - len(rest):,} on. Of files that were put one after the other, pack the members "
+                "into one (tar --ignore-zeros unpacks them all)."
+            )
+        at += len(block)
+    return bool(first)
 
 
 def _no_image(member: tarfile.TarInfo) -> str | None:

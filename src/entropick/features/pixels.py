@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,10 @@ class Pixels(Features):
     def name(self) -> str:
         """``"pixels"``."""
         return "pixels"
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """All numbers of an image of this shape ``(h, w, c)``, of which none is made."""
+        return math.prod(shape)
 
     def extract(self, images: Any) -> arrays.Features:
         """Return float32 ``(n, h * w * c)``, values 0..255, row i for image i; InputError for unusable images."""

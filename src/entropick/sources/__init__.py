@@ -10,7 +10,7 @@ from entropick.sources.candidates import Candidates, Contents, Space, Survey, ch
 from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
 from entropick.sources.memory import sources_of
 from entropick.sources.output import FilesCommand, Picture, Say, csv_text, encoded, fitted, picture, readable_columns
-from entropick.sources.source import Source, open_sources, passed_over, readable, source_number
+from entropick.sources.source import Source, on_one_line, open_sources, passed_over, readable, source_number
 
 __all__ = [
     "EMBEDDING_FILES",
@@ -27,6 +27,7 @@ __all__ = [
     "encoded",
     "fitted",
     "given",
+    "on_one_line",
     "open_embeddings",
     "open_sources",
     "passed_over",

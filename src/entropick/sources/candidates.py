@@ -32,6 +32,8 @@ _LISTED = 10
 # Where fewer files than this share have one size, none is the odd one; where it has more pixels than so many, no two
 # images are alike in them. Then spaces that need one size compare at this one.
 _USUAL, _MOST_PIXELS, _SIDE = 0.9, 1 << 20, 32
+# As many pixels as Pillow opens without a word.
+_MOST_SIDE = 9_459
 
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
@@ -133,7 +135,7 @@ class Space:
         if self.encoder is not None:
             check_encoder(self.encoder)
         if self.resize is not None:
-            arrays.check_count(self.resize, name="resize")
+            arrays.check_count(self.resize, name="resize", maximum=_MOST_SIDE)
             if self.encoder is None:
                 raise InputError("resize: expected an encoder of images, but there are embeddings. Leave it out.")
 

@@ -287,7 +287,8 @@ def _archive(name: str, path: Path, listing: Listing) -> Source:
     if len(listing.data) > 1:
         raise InputError(f"{path}: expected one .npz file, got {len(listing.data)}. Name one of them.")
     # In a folder the one file stands for it.
-    images, labels = read_array_file(path if listing.path == path or "#" in path.name else listing.data[0])
+    is_file = listing.path.is_file()
+    images, labels = read_array_file(path if is_file else listing.data[0])
     classes = None if labels is None else tuple(map(str, labels.tolist()))
     return Source(name, path, "images", array=images, classes=classes, data={listing.data[0]: len(images)})
 
