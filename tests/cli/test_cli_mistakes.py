@@ -63,7 +63,7 @@ MISTAKES = {
     "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected tuple[str, ...], got 'recall'",
     "run tiny.toml --out x --set loop.selector=gredy": "there is no kind 'gredy'; known are random, greedy",
     "run tiny.toml --out x --steps 5": "there is no 'steps'; known are bandwidth",
-    "run tiny.toml --out x --data gone.npz": "there is no 'path'; known are n_images",
+    "run tiny.toml --out x --data gone.npz": "there is no 'path'; known are split_seed, n_images, n_reference",
     "run tiny.toml --out x --set loop.dataset.kind=array-file --set loop.dataset.path=a.npy": "a.npy: expected",
     "run smoke --out x --device gpu": "device: expected a usable torch device or 'auto', got 'gpu'",
     "run tiny.toml --out x --images many": "--images",
