@@ -395,6 +395,23 @@ def test_tar_files_that_cannot_be_used(tmp_path, damage):
     assert "a.tar" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["binary", "string"])
+def test_offsets_that_lead_nowhere_do_not_end_the_process(tmp_path, kind):
+    """Where values begin and end in a stream of Arrow is believed by Arrow, unless one asks."""
+    values = pa.array([b"x" * 1111, b"y" * 1111], getattr(pa, kind)())
+    good = pa.array([png(IMAGES[0]), png(IMAGES[1])])
+    table = pa.table({"image": values} if kind == "binary" else {"image": good, "path": values})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    offsets = np.array([0, 1111, 2222], np.int32).tobytes()
+    damaged = sink.getvalue().replace(offsets, np.array([0, 1111, 1 << 30], np.int32).tobytes())
+    assert damaged != sink.getvalue()
+    (tmp_path / "a.arrow").write_bytes(damaged)
+    with pytest.raises(InputError, match=r"a\.arrow: expected a stream of Arrow, but it cannot be read"):
+        open_images(tmp_path / "a.arrow")
+
+
 def test_a_tar_file_without_its_end_is_told(tmp_path):
     path = write_tar(tmp_path / "a.tar", {f"{row}.png": png(IMAGES[row]) for row in range(3)})
     path.write_bytes(path.read_bytes()[:2048])
