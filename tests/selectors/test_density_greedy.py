@@ -13,8 +13,9 @@ from sklearn.datasets import load_digits
 
 from entropick.errors import InputError
 from entropick.neighbors import growing_set, nearest_neighbors
-from entropick.selectors import DensityGreedy, Greedy, Random, shards
+from entropick.selectors import DensityGreedy, Greedy, Random
 from entropick.selectors import greedy as module
+from entropick.selectors import shards
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
 
