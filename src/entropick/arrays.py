@@ -229,7 +229,8 @@ class TensorRows:
     def __init__(self, tensor: Any) -> None:
         self._tensor = tensor
         self.shape: tuple[int, int] = (int(tensor.shape[0]), int(tensor.shape[1]))
-        self.nbytes = 4 * self.shape[0] * self.shape[1]
+        self.size = self.shape[0] * self.shape[1]
+        self.nbytes = 4 * self.size
 
     def __len__(self) -> int:
         return self.shape[0]
