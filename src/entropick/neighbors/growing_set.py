@@ -40,8 +40,6 @@ class GrowingSet:
         float32 (n, d), how many members there will be at most, and which rows of X count; None for all.
     device
         Where products run.
-    precision
-        float32 for rows and members; None for that of X, where no member is from elsewhere.
 
     Attributes
     ----------
@@ -59,12 +57,11 @@ class GrowingSet:
         rows: Integers | None = None,
         *,
         device: str = "auto",
-        precision: Precision | None = None,
     ) -> None:
         device = usable_device(device)
         self.X, self.n_samples = X, n_samples
         self.rows = np.arange(len(X)) if rows is None else rows
-        fine, hold = precision or Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
+        fine, hold = Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
         coarse = screen(fine, X, device) if hold else None
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
         self._scale = fine.scale
