@@ -17,12 +17,16 @@ distances have bounds.
 """
 
 from entropick.neighbors.exact import distinct_rows, grouped
-from entropick.neighbors.growing_set import GrowingSet
+from entropick.neighbors.growing_set import GrowingSet, Loose
+from entropick.neighbors.precision import Extent, Precision
 from entropick.neighbors.search import Neighbors, count_balls, nearest_neighbors, seconds_per_pair
 
 __all__ = [
+    "Extent",
     "GrowingSet",
+    "Loose",
     "Neighbors",
+    "Precision",
     "count_balls",
     "distinct_rows",
     "grouped",

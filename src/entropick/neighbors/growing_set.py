@@ -40,6 +40,8 @@ class GrowingSet:
         float32 (n, d), how many members there will be at most, and which rows of X count; None for all.
     device
         Where products run.
+    precision
+        float32 for rows and members; None for that of X, where no member is from elsewhere.
 
     Attributes
     ----------
@@ -57,11 +59,12 @@ class GrowingSet:
         rows: Integers | None = None,
         *,
         device: str = "auto",
+        precision: Precision | None = None,
     ) -> None:
         device = usable_device(device)
         self.X, self.n_samples = X, n_samples
         self.rows = np.arange(len(X)) if rows is None else rows
-        fine, hold = Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
+        fine, hold = precision or Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
         coarse = screen(fine, X, device) if hold else None
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
         self._scale = fine.scale
@@ -138,8 +141,7 @@ class GrowingSet:
         if len(positions) == 0:
             return Pairs.none()
         read = self._levels[0]
-        found = self._near(as_rows(read(positions)), squares, as_columns(read(positions)))
-        return found[found.row != found.column]
+        return _different(read(positions), read(positions), squares, self._scale)
 
     def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
         """Show all members to the positions of `block` until they are within `limit`, one for all or one each;
@@ -221,12 +223,7 @@ class GrowingSet:
         self._lowest[rows] = self.squares[rows]
 
     def _near(self, rows: Vectors, squares: Floats, columns: Vectors, wanted: int | None = None) -> Pairs:
-        """Pairs of a tile that may be within the `squares` of their rows, and of the `wanted` nearest to them."""
-        import torch
-
-        limits = torch.from_numpy(squares * self._scale**2).to(rows.norms.device)
-        found = compare(rows, limits, columns).near(wanted)[0]
-        return Pairs(found.row, found.column, found.lowest / self._scale**2, found.highest / self._scale**2)
+        return _pairs(rows, squares, columns, self._scale, wanted)
 
     def _tighten(self, positions: Integers, first: int, near: Pairs) -> Pairs:
         """The same pairs with bounds by differences, without those that turn out to be farther."""
@@ -280,3 +277,42 @@ class Members:
             self._kinds[0].place_into(self._held, part, self._all[part], self._device)
             self._n_placed = self._n
         return self._held[first:last]
+
+
+class Loose:
+    """Rows without a set, float32 (n, d), that can be compared with each other."""
+
+    def __init__(self, rows: Features, precision: Precision, *, device: str = "auto") -> None:
+        device = usable_device(device)
+        self._rows, self._scale = rows, precision.scale
+        self._vectors = (screen(precision, rows, device) or precision).place(rows, device)
+
+    def among(self, squares: Floats) -> Pairs:
+        """Pairs (row, column) of which the column may be within the squared distance of the row in `squares` (n,)."""
+        if len(squares) == 0:
+            return Pairs.none()
+        return _different(self._vectors[np.arange(len(squares))], self._vectors, squares, self._scale)
+
+    def exact(self, rows: Integers, others: Integers) -> Floats:
+        """Squared distances of pairs, in float64."""
+        return squared_distances(self._rows, rows, self._rows, others)
+
+    def vectors(self, rows: Integers) -> Features:
+        """Some of the rows."""
+        return self._rows.take(rows, axis=0)
+
+
+def _pairs(rows: Vectors, squares: Floats, columns: Vectors, scale: float, wanted: int | None = None) -> Pairs:
+    """Pairs of a tile that may be within the `squares` of their rows, and of the `wanted` nearest to them."""
+    import torch
+
+    limits = torch.from_numpy(squares * scale**2).to(rows.norms.device)
+    found = compare(rows, limits, columns).near(wanted)[0]
+    return Pairs(found.row, found.column, found.lowest / scale**2, found.highest / scale**2)
+
+
+def _different(rows: Vectors, columns: Vectors, squares: Floats, scale: float) -> Pairs:
+    """Pairs of different rows of which the second may be within the limit of the first; both arguments are all of them,
+    held twice."""
+    found = _pairs(as_rows(rows), squares, as_columns(columns), scale)
+    return found[found.row != found.column]

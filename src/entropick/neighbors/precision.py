@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Integers
+from entropick.arrays import Features, Floats, Integers
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +111,24 @@ class Vectors:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """Of some rows the largest absolute value, the sum, float64 (d,), and their number."""
+
+    largest: float
+    total: Floats
+    n: int
+
+    @classmethod
+    def of(cls, X: Features) -> Self:
+        """That of the rows of X, read block by block."""
+        largest, total = 0.0, np.zeros(X.shape[1])
+        for block in (X[part] for part in _blocks(*X.shape)):
+            largest = max(largest, float(block.max()), -float(block.min()))
+            total += np.sum(block, axis=0, dtype=np.float64)
+        return cls(largest, total, len(X))
+
+
+@dataclass(frozen=True)
 class Precision:
     """How rows become vectors of `dtype`: multiplied by `scale`, a power of two, so that nothing overflows, and shifted
     by `center`. A common shift changes no distance, but shortens the vectors, and errors grow with their lengths.
@@ -127,14 +145,17 @@ class Precision:
     @classmethod
     def of(cls, *matrices: Features) -> Self:
         """float32 for the rows of all `matrices`: their largest value becomes about 1, their mean the origin."""
+        return cls.around(*map(Extent.of, matrices))
+
+    @classmethod
+    def around(cls, *extents: Extent) -> Self:
+        """The same for all rows that these extents are of."""
         import torch
 
-        largest, total = 0.0, np.zeros(matrices[0].shape[1])
-        for block in (X[part] for X in matrices for part in _blocks(*X.shape)):
-            largest = max(largest, float(block.max()), -float(block.min()))
-            total += np.sum(block, axis=0, dtype=np.float64)
+        largest = max(extent.largest for extent in extents)
+        mean = sum((extent.total for extent in extents), np.zeros(1)) / sum(extent.n for extent in extents)
         scale = 2.0 ** -float(np.clip(np.frexp(largest)[1], -_EXPONENT, _EXPONENT))
-        return cls((total / sum(map(len, matrices)) * scale).astype(np.float32), scale, torch.float32)
+        return cls((mean * scale).astype(np.float32), scale, torch.float32)
 
     def double(self) -> Precision:
         """The same rows in float64."""

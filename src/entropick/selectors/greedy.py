@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
-from entropick.neighbors import GrowingSet, grouped
+from entropick.neighbors import grouped
+from entropick.neighbors.exact import digest
 from entropick.selectors.base import RandomState, Selection, Selector
+from entropick.selectors.shards import Compared, Front, InProcess, Part, Shard, Shards
 from entropick.work import Work
 
 # Rows among which a round looks ahead: at first, at least, at most.
 _WIDTH = (256, 64, 2048)
-# Rows brought up to date at once, per row among which a round looks ahead; most of them turn out to be nearer.
-_BROUGHT = 4
 
 
 @dataclass(kw_only=True)
@@ -77,97 +77,77 @@ class Greedy(Selector):
         self, X: Features, sources: Integers, initial: Integers, work: Work, weights: Floats | None = None
     ) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
-        weights = np.ones(len(X)) if weights is None else weights
-        growing = GrowingSet(X, self.n_samples, device=self.device)
-        growing.begin(first, work, weights)
-        width = _WIDTH[0]
-        while growing.missing:
-            top, bound = _farthest(growing, weights, width)
-            if len(top) == 0:
-                break
-            picks = _look_ahead(growing, weights[top], top, bound)
-            # Farther ahead where half of what was looked at was picked, less far where little was.
-            wider = 2 * width if 3 * picks > width else width // 2 if 8 * picks < width else width
-            width = int(np.clip(wider, *_WIDTH[1:]))
-            work.progress(len(growing.accepted), self.n_samples, "greedy selection")
-            growing.save(work)
-        return Selection(*growing.filled(), {"covering_radius": growing.covering_radius()})
+        part = Part(range(len(X)), weights=weights)
+        shards = Shards(InProcess([Shard(X, device=self.device)]), self.n_samples, [part])
+        further = [] if weights is None else [weights]
+        return farthest_first(shards, first, work, f"selection-{digest(X, first, *further)}")
 
 
-# A weighted squared distance and a position, counted down: of two that are equal the lower row comes first.
-Rank = tuple[float, int]
+def farthest_first(shards: Shards, first: Integers, work: Work, name: str) -> Selection:
+    """Pick `first`, in order, then always the row farthest from all picks; `name` is that of checkpoints."""
+    if (saved := work.load(name)) is None:
+        shards.accept(first)
+    else:
+        shards.accept(saved[0]["accepted"], saved[0]["at"])
+    width = _WIDTH[0]
+    while shards.missing:
+        fronts = shards.fronts(width)
+        if not any(len(front.numbers) for front in fronts):
+            break
+        picks = _look_ahead(shards, fronts)
+        # Farther ahead where a third of what was looked at was picked (of near-copies one of each two is), less far
+        # where little was.
+        wider = 2 * width if 3 * picks > width else width // 2 if 8 * picks < width else width
+        width = int(np.clip(wider, *_WIDTH[1:]))
+        work.progress(len(shards.numbers), shards.n_samples, "greedy selection")
+        if work.due():
+            work.save(name, {"accepted": np.array(shards.numbers), "at": np.array(shards.at)}, {})
+    return Selection(*shards.filled(), {"covering_radius": shards.radius()})
 
 
-def _farthest(growing: GrowingSet, weights: Floats, width: int) -> tuple[Integers, Rank]:
-    """The `width` positions that may be farthest, ascending, which have seen the whole set, and a rank that nothing
-    outside comes before."""
-    alive, limit = np.empty(0, np.int64), np.inf
-    while len(alive) < width and limit > 0:
-        block, limit = _above(growing.squares * weights, limit, _BROUGHT * width)
-        alive = np.concatenate([alive, block])
-        # A square that is within the next number below the quotient is within the limit when it is weighted.
-        alive = growing.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
-        alive = alive[growing.squares[alive] * weights[alive] > limit]
-    values = growing.squares[alive] * weights[alive]
-    order = np.lexsort((alive, -values))
-    outside = (values[order[width]], -int(alive[order[width]])) if len(order) > width else (limit, 1)
-    return np.sort(alive[order[:width]]), outside
-
-
-def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
-    """At least `width` more positions, the farthest among those at most at `limit`, and the limit beneath them."""
-    below = np.flatnonzero((values <= limit) & (values > 0))
-    if len(below) <= width:
-        return below, 0.0
-    least = np.partition(values[below], len(below) - width)[len(below) - width]
-    chosen = values[below] >= least
-    return below[chosen], float(values[below[~chosen]].max(initial=0.0))
-
-
-def _look_ahead(growing: GrowingSet, weights: Floats, top: Integers, bound: Rank) -> int:
-    """Pick among `top` for as long as the best ranks before everything outside; return how many."""
-    squares = growing.settle(top)
-    ends, nearer, between = _nearer(growing, weights, top, bound[0])
-    positions, factors, current, missing = top.tolist(), weights.tolist(), squares.tolist(), growing.missing
+def _look_ahead(shards: Shards, fronts: list[Front]) -> int:
+    """Pick among the fronts for as long as the best ranks before everything outside; return how many."""
+    bound = max(front.outside for front in fronts)
+    numbers, squares, weights = (
+        np.concatenate([getattr(front, name) for front in fronts]) for name in ("numbers", "squares", "weights")
+    )
+    ends, nearer, between = _nearer(shards.joined(fronts), squares, weights, bound[0])
+    rows, factors, current, missing = numbers.tolist(), weights.tolist(), squares.tolist(), shards.missing
     picked: list[int] = []
     at: list[float] = []
     # What may still be picked, the best on top of a heap; of a row that has come nearer, old entries stay.
-    ranks = list(zip((-squares * weights).tolist(), range(len(top)), strict=True))
+    ranks = list(zip((-squares * weights).tolist(), rows, range(len(rows)), strict=True))
     heapify(ranks)
     while len(picked) < missing and ranks:
-        value, place = -ranks[0][0], ranks[0][1]
+        value, number, place = -ranks[0][0], ranks[0][1], ranks[0][2]
         square = current[place]
         if value != square * factors[place]:
             heappop(ranks)
             continue
-        if value == 0 or (value, -positions[place]) < bound:
+        if value == 0 or (value, -number) < bound:
             break
-        picked.append(positions[place])
+        picked.append(place)
         at.append(square)
         current[place] = 0.0
         for pair in range(ends[place], ends[place + 1]):
             other, square = nearer[pair], between[pair]
             if square < current[other]:
                 current[other] = square
-                heappush(ranks, (-square * factors[other], other))
-    growing.accept(picked, at)
+                heappush(ranks, (-square * factors[other], rows[other], other))
     now = np.array(current)
     # Those beneath the bound may be upper bounds: they still have to see which came nearest.
     is_exact = (now * weights >= bound[0]) | (now == 0)
-    growing.note(top[is_exact], now[is_exact])
-    growing.lower(top[~is_exact], now[~is_exact])
+    shards.learn(fronts, np.array(picked, np.int64), np.array(at), now, is_exact)
     return len(picked)
 
 
-def _nearer(
-    growing: GrowingSet, weights: Floats, top: Integers, bound: float
-) -> tuple[list[int], list[int], list[float]]:
-    """Which places of `top` come nearer when one is picked: those that do with place p, and the squared distances to
-    them, lie from number ends[p] to ends[p + 1]. Of those that are then surely beneath `bound` these are upper bounds
-    beneath it."""
-    near = growing.among(top, growing.squares[top])
+def _nearer(rows: Compared, squares: Floats, weights: Floats, bound: float) -> tuple[list[int], list[int], list[float]]:
+    """Which of some rows come nearer when one is picked: those that do with place p, and the squared distances to them,
+    lie from number ends[p] to ends[p + 1]. Of those that are then surely beneath `bound` these are upper bounds beneath
+    it."""
+    near = rows.among(squares)
     between = near.highest
     is_open = between * weights[near.row] >= bound
-    between[is_open] = growing.exact(top[near.row[is_open]], top[near.column[is_open]])
-    order, ends = grouped(near.column, len(top))
+    between[is_open] = rows.exact(near.row[is_open], near.column[is_open])
+    order, ends = grouped(near.column, len(squares))
     return ends.tolist(), near.row[order].tolist(), between[order].tolist()
