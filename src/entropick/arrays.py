@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -21,8 +21,6 @@ Integers = NDArray[np.int64]
 
 # Beyond it no count is meant: NumPy, torch and Parquet count with 64 bits.
 MOST = 2**63 - 1
-# Letters of a value in a message.
-_SHOWN = 200
 # Rows checked at once, so that a memory map larger than memory can be checked.
 _BLOCK_ROWS = 65_536
 
@@ -137,7 +135,7 @@ def _of_frame(value: Any, name: str) -> Any:
         return value
     columns = {str(column): value[column].to_numpy() for column in value.columns}
     columns = {column: _without_objects(of) for column, of in columns.items()}
-    if odd := [f"{column!r} ({of.dtype})" for column, of in columns.items() if of.dtype.kind not in "fiub"]:
+    if odd := [f"{shown(column)} ({of.dtype})" for column, of in columns.items() if of.dtype.kind not in "fiub"]:
         raise InputError(
             f"{name}: expected a frame of numbers, got the column {odd[0]}. Drop what is no feature first."
         )
@@ -322,15 +320,6 @@ def check_count(value: Any, *, name: str, minimum: int = 1, maximum: int = MOST)
     if value > maximum:
         raise InputError(f"{name}: expected a whole number of at most {maximum:,}, got {shown(value)}.")
     return int(value)
-
-
-def shown(value: Any) -> str:
-    """A value as messages have it: of a long one its first 200 letters."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_real(

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
-from entropick.errors import ConfigError, InputError, MissingDependency
+from entropick.errors import ConfigError, InputError, MissingDependency, shown
 
 
 class Component:
@@ -42,7 +42,7 @@ class Component:
         known = self.parameter_names()
         for name in params:
             if name not in known:
-                raise InputError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}.")
+                raise InputError(f"{type(self).__name__} has no parameter {shown(name)}; it has {', '.join(known)}.")
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -104,7 +104,7 @@ class Registry:
         except Exception as error:  # whatever code of others does when it is imported
             reason = str(error) if isinstance(error, ImportError | AttributeError) else repr(error)
             raise ConfigError(
-                f"{name!r} stands for {target}, which cannot be imported ({reason}). "
+                f"{shown(name)} stands for {target}, which cannot be imported ({reason}). "
                 "Mend or remove the package that brings it."
             ) from error
 
@@ -113,9 +113,9 @@ def check_known(key: str, known: Sequence[str], where: str, *, noun: str = "") -
     """Raise ConfigError, with the known names and the closest one, if `key` is none of them."""
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = f" Did you mean {shown(close[0])}?" if close else ""
         known_names = ", ".join(known) or "none"
-        raise ConfigError(f"{where}: there is no {noun}{key!r}; known are {known_names}.{hint}")
+        raise ConfigError(f"{where}: there is no {noun}{shown(key)}; known are {known_names}.{hint}")
 
 
 def require(package: str, *, wanted_by: str, extra: str = "") -> ModuleType:

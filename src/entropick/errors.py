@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import errno
 
+# Letters of a value in a message.
+_SHOWN = 200
 # What is the matter with a path itself, on whatever disk: nothing there, a folder, a loop of links, no permission.
 _OF_PATHS = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
@@ -103,6 +105,26 @@ class TrackerWarning(EntropickWarning):
     """A tracker has failed, and the study goes on without it."""
 
 
+def shown(value: object) -> str:
+    """A value of a user as messages have it, in quotes where it is text: of a long one its first 200 letters."""
+    try:
+        return cut(repr(value))
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    except Exception:  # whatever code of others does when it is asked
+        return f"something of type {type(value).__name__}"
+
+
+def cut(text: object) -> str:
+    """What a user has named, as messages have it without quotes: of something long its first 200 letters.
+
+    >>> cut("word"), len(cut("x" * 10_000))
+    ('word', 201)
+    """
+    text = str(text)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def is_of_disk(error: BaseException | None) -> bool:
     """Whether the disk, the network or the system failed, and not the file: the next time all may be well.
 
@@ -113,7 +135,7 @@ def is_of_disk(error: BaseException | None) -> bool:
 
 def storage_error(error: OSError) -> StorageError:
     """What a user is told of an OSError wherever it comes from."""
-    where = "a file" if error.filename is None else str(error.filename)
+    where = "a file" if error.filename is None else cut(error.filename)
     return StorageError(
         f"could not read or write {where}: {error.strerror or error}. Mend the disk or the permissions, then repeat "
         "the same command: what was finished is kept."

@@ -15,7 +15,7 @@ from entropick.api.folder import call
 from entropick.arrays import Integers
 from entropick.component import check_known
 from entropick.config import build, component_class
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.page.words import DASH
 from entropick.run.files import read_content
@@ -254,7 +254,7 @@ def _selector(
             given["random_state"] = seed
         return replace(method).set_params(**{**given, **parameters})
     if not isinstance(method, str):
-        raise InputError(f"method: expected a selector's name or a Selector, got {method!r}.")
+        raise InputError(f"method: expected a selector's name or a Selector, got {shown(method)}.")
     # Not every selector draws random numbers or computes on a device.
     names = component_class("selector", method, "method").parameter_names()
     common = {"random_state": seed, "device": device}
@@ -262,7 +262,7 @@ def _selector(
     if method == "threshold-decay":
         given["threshold"] = "auto"
     for name in (*given, *parameters):
-        check_known(name, names, f"method {method!r}", noun="parameter ")
+        check_known(name, names, f"method {shown(method)}", noun="parameter ")
     made: Selector = component_class("selector", method, "method")(**given, **parameters)
     return made
 

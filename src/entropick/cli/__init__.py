@@ -10,6 +10,7 @@ With ``--json`` stdout is one line, the summary of the command, and all that is 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -17,7 +18,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -29,7 +30,7 @@ from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import harmless, steady_output
-from entropick.errors import BudgetSpent, EntropickError, ProcessLost, storage_error
+from entropick.errors import BudgetSpent, EntropickError, ProcessLost, cut, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
 from entropick.work import stoppable
@@ -127,14 +128,7 @@ def _run(arguments: Sequence[str], ranks: Ranks) -> int:
 def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
     """Run the command; what ends it early is told on stderr."""
     try:
-        with _colours_as_asked():
-            command = tyro.cli(
-                Command,
-                prog="entropick",
-                description="Self-consuming loops of generative models, measured and resumable.",
-                args=arguments,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-            )
+        command = _parsed(arguments)
         with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
             if isinstance(command, Completion):
                 return command.execute(Command)
@@ -151,6 +145,31 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
         if error.errno is None or error.filename is None:
             raise
         return _early(str(storage_error(error)), "error: ", EXIT_MISTAKE)
+
+
+def _parsed(arguments: Sequence[str]) -> Any:
+    """The command that the arguments ask for; SystemExit once it is said what is wrong with them, or help is given."""
+
+    def parsed(arguments: Sequence[str]) -> Any:
+        return tyro.cli(
+            Command,
+            prog="entropick",
+            description="Self-consuming loops of generative models, measured and resumable.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+        )
+
+    with _colours_as_asked():
+        if (short := [cut(argument) for argument in arguments]) == list(arguments):
+            return parsed(arguments)
+        # Messages repeat arguments as they are: what is wrong with long ones is said of short ones.
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                return parsed(arguments)
+        except SystemExit:
+            parsed(short)
+            raise
 
 
 @contextlib.contextmanager

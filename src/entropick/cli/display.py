@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from entropick.cli.terminal import Pace, print_columns
-from entropick.errors import ConfigError, TrackerWarning
+from entropick.errors import ConfigError, TrackerWarning, shown
 from entropick.loop.study import ArmEvent, Study, StudyObserver
 from entropick.run import Place
 
@@ -182,7 +182,7 @@ def study_log(folder: Path, named: Sequence[str], project: str) -> StudyLog:
     from entropick.tracking import StudyLog, tracker_of
 
     if twice := [name for name in named if list(named).count(name) > 1]:
-        raise ConfigError(f"--log: expected different trackers, got {twice[0]!r} more than once.")
+        raise ConfigError(f"--log: expected different trackers, got {shown(twice[0])} more than once.")
     return StudyLog(
         folder,
         [tracker_of(name, project, folder) for name in named],

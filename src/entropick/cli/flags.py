@@ -13,7 +13,7 @@ from rich.console import Console
 
 from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, cut, shown
 from entropick.sources import FilesCommand
 
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -25,7 +25,7 @@ def assignments(texts: Sequence[str], *, example: str) -> list[tuple[str, Any]]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set: expected KEY=VALUE, for instance {example}, got {text!r}.")
+            raise ConfigError(f"--set: expected KEY=VALUE, for instance {example}, got {shown(text)}.")
         pairs.append((key.strip(), parse_value(value.strip())))
     return pairs
 
@@ -38,7 +38,9 @@ def says(default: str, *, metavar: str | None = None) -> Any:
 def default_directory(name: str) -> Path:
     """The directory of a study that was given none; ConfigError for a name that would lead elsewhere."""
     if name in ("", "..") or Path(name).name != name:
-        raise ConfigError(f"name: expected a name that a directory can have, got {name!r}. Change it, or give --out.")
+        raise ConfigError(
+            f"name: expected a name that a directory can have, got {shown(name)}. Change it, or give --out."
+        )
     return Path("runs") / name
 
 
@@ -47,7 +49,8 @@ def check_directory(path: Path, *, flag: str) -> None:
     try:
         existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{flag}: expected a usable path ({error}). Give another path.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{flag}: expected a usable path, got {cut(path)} ({reason}). Give another path.") from None
     if not existing.is_dir():
         raise ConfigError(f"{flag}: expected a directory, but {existing} is a file. Give another path.")
 
@@ -67,7 +70,7 @@ def parse_budget(text: str) -> float:
     """
     match = _BUDGET.fullmatch(text.strip())
     if not match or not any(match.groups()):
-        raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {text!r}.")
+        raise ConfigError(f"--budget: expected a duration such as 90s, 10m or 1h30m, got {shown(text)}.")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 

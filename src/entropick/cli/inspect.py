@@ -14,7 +14,7 @@ from entropick.cli.display import study_log
 from entropick.cli.flags import Ended, OutputFlags, check_directory, says
 from entropick.cli.terminal import print_columns
 from entropick.config import build
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, shown
 from entropick.run import (
     LEDGER,
     STUDY,
@@ -181,7 +181,7 @@ class Export(OutputFlags):
         from entropick.generators import DDPM, save_pipeline
 
         if not isinstance(generator, DDPM):
-            raise ConfigError(f"{self.run}: expected a run with generator 'ddpm', got {generator.kind!r}.")
+            raise ConfigError(f"{self.run}: expected a run with generator 'ddpm', got {shown(generator.kind)}.")
         generator.set_params(device="cpu")
         weights, state = (history.load(self.iteration, f"model.{suffix}") for suffix in ("safetensors", "json"))
         model = generator.restore(weights, state)

@@ -15,7 +15,7 @@ from entropick.api.scored import is_path, spaces_of
 from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import parse_value
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.sources import open_sources
 
 EXIT_FAILED = 1
@@ -115,7 +115,7 @@ def _exit_code(conditions: Sequence[dict[str, Any]]) -> int:
         return EXIT_FAILED
     if open_ones := [condition["condition"] for condition in conditions if condition["holds"] is None]:
         raise InputError(
-            f"fail-if: {open_ones[0]!r} cannot be decided, because its value is not a finite number. Look at the "
+            f"fail-if: {shown(open_ones[0])} cannot be decided, because its value is not a finite number. Look at the "
             "page, and mend the images or leave the condition out."
         )
     return 0

@@ -14,7 +14,7 @@ from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, shown
 from entropick.selection import Choice
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
 
@@ -94,7 +94,7 @@ class Select(FilesFlags):
             section, _, parameter = key.partition(".")
             check_known(section, ("selector", "guard", "features"), "--set")
             if not parameter:
-                raise ConfigError(f"--set: expected {section}.PARAMETER=VALUE, got {key!r} without a parameter.")
+                raise ConfigError(f"--set: expected {section}.PARAMETER=VALUE, got {shown(key)} without a parameter.")
             if key in _FLAGS:
                 raise ConfigError(f"--set: expected a parameter that no flag gives, got {key!r}. Use {_FLAGS[key]}.")
             set_parameter({"--set": parts}, key, value, prefix="--set ")
@@ -160,7 +160,7 @@ def _quotas(texts: Sequence[str]) -> dict[str, float]:
         value = parse_value(share)
         if not equals or isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ConfigError(
-                f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {text!r}."
+                f"--quota: expected NAME=SHARE with a share from 0 to 1, for instance real=0.5, got {shown(text)}."
             )
         quotas[name] = float(value)
     if len(quotas) < len(texts):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entropick.component import Component, Registry, check_known
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, cut, shown
 
 Table = dict[str, Any]
 
@@ -75,19 +75,19 @@ def build(section: str, value: Any, *, where: str) -> Any:
     """Make the component that a study file describes: a kind's name, or a table with ``kind`` and parameters."""
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
-        raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {value!r}.')
+        raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {shown(value)}.')
     table = {**_SHORT.get(section, {}).get(table["kind"], {}), **table}
     cls = component_class(section, table["kind"], where)
     params = {name: value for name, value in table.items() if name != "kind"}
     hints = typing.get_type_hints(cls)
     for name, given in params.items():
-        check_known(name, cls.parameter_names(), f"{where} (kind {table['kind']!r})")
+        check_known(name, cls.parameter_names(), f"{where} (kind {shown(table['kind'])})")
         given = expanded(given, f"{where}.{name}") if isinstance(given, str) else given
         params[name] = conform(given, hints[name], f"{where}.{name}")
     unset = [f for f in dataclasses.fields(cls) if f.init and f.name not in params]
     if required := [f.name for f in unset if f.default is f.default_factory is dataclasses.MISSING]:
         sizes = " (or n_images at the top of the file, which sizes everything)" if "n_samples" in required else ""
-        raise ConfigError(f"{where}: kind {table['kind']!r} needs {', '.join(required)}{sizes}.")
+        raise ConfigError(f"{where}: kind {shown(table['kind'])} needs {', '.join(required)}{sizes}.")
     return cls(**params)
 
 
@@ -102,8 +102,8 @@ def component_class(section: str, kind: str, where: str) -> Any:
         raise ConfigError(f"{where}: kind {error}") from error
     if not (isinstance(found, type) and issubclass(found, Component)):
         raise ConfigError(
-            f"{where}: kind {kind!r} stands for {known[kind]}, expected a class of component there, got {found!r}. "
-            "Mend or remove the package that brings it."
+            f"{where}: kind {kind!r} stands for {known[kind]}, expected a class of component there, got "
+            f"{shown(found)}. Mend or remove the package that brings it."
         )
     return found
 
@@ -112,7 +112,7 @@ def parse_value(text: str) -> Any:
     """A value from the command line: TOML where it is TOML, else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or a number of more digits than Python reads
         return text
 
 
@@ -128,8 +128,8 @@ def expanded(text: str, where: str) -> str:
         found = os.environ.get(name) or default
         if found is None:
             raise ConfigError(
-                f"{where}: {text!r} wants the environment variable {name}, which is not set. "
-                f"Set it, for instance by `export {name}=...`."
+                f"{where}: {shown(text)} wants the environment variable {cut(name)}, which is not set. "
+                f"Set it, for instance by `export {cut(name)}=...`."
             )
         return found
 
@@ -140,7 +140,7 @@ def expect(value: Any, kind: type, where: str) -> Any:
     """`value` if it is of this kind, else a ConfigError."""
     if not isinstance(value, kind):
         names: dict[Any, str] = {dict: "a table", list: "a list", str: "text"}
-        raise ConfigError(f"{where}: expected {names[kind]}, got {value!r}.")
+        raise ConfigError(f"{where}: expected {names[kind]}, got {shown(value)}.")
     return value
 
 
@@ -151,7 +151,7 @@ def conform(value: Any, hint: Any, where: str) -> Any:
         matched, converted = _match(value, option)
         if matched:
             return converted
-    raise ConfigError(f"{where}: expected {_name(hint)}, got {value!r}.")
+    raise ConfigError(f"{where}: expected {_name(hint)}, got {shown(value)}.")
 
 
 def _match(value: Any, option: Any) -> tuple[bool, Any]:

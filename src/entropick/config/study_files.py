@@ -23,7 +23,7 @@ from entropick.config.components import (
     conform,
     expect,
 )
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, cut, shown
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
 
@@ -69,7 +69,9 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
             _override(table, _split_key(key, table), value, key)
     study = _build_study(table, of_loops, source)
     if unknown := [name for name in arms if name not in study.arms]:
-        raise ConfigError(f"arms: there is no {unknown[0]!r} in {source!r}; it has {', '.join(study.arms)}.")
+        raise ConfigError(
+            f"arms: there is no {shown(unknown[0])} in {shown(source)}; it has {cut(', '.join(study.arms))}."
+        )
     return dataclasses.replace(study, arms={name: study.arms[name] for name in arms}) if arms else study
 
 
@@ -97,16 +99,20 @@ def _read(source: str) -> Table:
     if not source.endswith(".toml"):
         if source not in presets():
             known = ", ".join(presets())
-            raise ConfigError(f"there is no preset {source!r}; known are {known}. A study file's name ends in .toml.")
+            raise ConfigError(
+                f"there is no preset {shown(source)}; known are {known}. A study file's name ends in .toml."
+            )
         return tomllib.loads(preset.read_text())
     path = Path(source)
     if not path.is_file():
-        raise ConfigError(f"{source}: expected a study file, but there is none. Presets are {', '.join(presets())}.")
+        raise ConfigError(
+            f"{cut(source)}: expected a study file, but there is none. Presets are {', '.join(presets())}."
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{source}: expected a readable study file, but {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{cut(source)}: expected a readable study file, but {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of more digits than Python reads
         raise ConfigError(f"{source} is not TOML: {error}.") from error
 
 
@@ -121,7 +127,7 @@ def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str)
         check_count(n_images, name="n_images")
     tables = {name: _merge(shared, expect(arm, dict, f"arms.{name}")) for name, arm in arms.items()}
     for key, value in of_loops:
-        set_parameter({f"arm {name!r}": loop for name, loop in tables.items()}, key, value, prefix="loop.")
+        set_parameter({f"arm {shown(name)}": loop for name, loop in tables.items()}, key, value, prefix="loop.")
     loops = {name: _build_loop(loop, n_images, name) for name, loop in tables.items()}
     name = expect(table.get("name", Path(source).stem), str, "name")
     return Study(name=name, arms=loops, **settings)
@@ -137,7 +143,7 @@ def _settings(table: Table) -> Table:
 
 
 def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
-    where = f"arm {arm!r}"
+    where = f"arm {shown(arm)}"
     for key in table:
         check_known(key, _LOOP_KEYS, where)
     if n_images is not None:
@@ -191,20 +197,20 @@ def _split_key(key: str, table: Table) -> list[str]:
     for arm in sorted(arms, key=len, reverse=True):
         if rest.startswith(f"{arm}."):
             return ["arms", arm, *rest.removeprefix(f"{arm}.").split(".")]
-    raise ConfigError(f"{key}: expected arms.NAME.KEY with the name of an arm; there are {', '.join(arms)}.")
+    raise ConfigError(f"{cut(key)}: expected arms.NAME.KEY with the name of an arm; there are {cut(', '.join(arms))}.")
 
 
 def _override(table: Table, parts: Sequence[str], value: Any, key: str) -> None:
     """Set what `parts` lead to in `table`; a component's bare name on the way becomes a table."""
     if not all(parts):
-        raise ConfigError(f"{key}: expected names between the dots.")
+        raise ConfigError(f"{cut(key)}: expected names between the dots.")
     *parents, last = parts
     for parent in parents:
         inner = table.setdefault(parent, {})
         if isinstance(inner, str):
             inner = table[parent] = {"kind": inner}
         if not isinstance(inner, dict):
-            raise ConfigError(f"{key}: {parent!r} is a single value, not a table.")
+            raise ConfigError(f"{cut(key)}: {shown(parent)} is a single value, not a table.")
         table = inner
     table[last] = value
 
@@ -217,7 +223,7 @@ def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str
     section, _, parameter = key.partition(".")
     if section not in BUILT_IN or parameter in ("", "kind"):
         for table in tables.values():
-            _override(table, key.split("."), value, f"{prefix}{key}")
+            _override(table, key.split("."), value, f"{prefix}{cut(key)}")
         return
     known: dict[str, None] = {}
     for name, table in tables.items():
@@ -228,5 +234,5 @@ def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str
         names = component_class(section, kind, f"{name}: {section}").parameter_names()
         known.update(dict.fromkeys(names))
         if parameter in names:
-            _override(table, [section, parameter], value, f"{prefix}{key}")
+            _override(table, [section, parameter], value, f"{prefix}{cut(key)}")
     check_known(parameter, tuple(known), f"{prefix}{section}")

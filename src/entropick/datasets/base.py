@@ -11,7 +11,7 @@ import numpy as np
 
 from entropick.arrays import Images, Integers, check_count, check_images
 from entropick.component import Component
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
@@ -67,7 +67,7 @@ class Dataset(Component, ABC):
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         if isinstance(self.split_seed, str) and self.split_seed != BY_SEED:
-            raise InputError(f'split_seed: expected a whole number, or "{BY_SEED}", got {self.split_seed!r}.')
+            raise InputError(f'split_seed: expected a whole number, or "{BY_SEED}", got {shown(self.split_seed)}.')
         check_count(0 if self.split_seed == BY_SEED else self.split_seed, name="split_seed", minimum=0)
 
     @abstractmethod

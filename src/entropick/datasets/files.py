@@ -14,7 +14,7 @@ from entropick.arrays import Images, Integers, check_choice, check_count, check_
 from entropick.datasets.base import Dataset, RealData, split
 from entropick.datasets.listing import ImageSet, expanded, open_images
 from entropick.datasets.reading import hash_files, read_array_file, read_images, split_path
-from entropick.errors import InputError
+from entropick.errors import InputError, cut, shown
 from entropick.work import Work
 
 
@@ -56,9 +56,9 @@ class ArrayFile(Dataset):
         _check_paths(self.path, self.reference)
         for path, _ in map(split_path, _paths(self.path, self.reference)):
             if path.suffix not in (".npy", ".npz"):
-                raise InputError(f"{path}: expected a .npy or .npz file.")
+                raise InputError(f"{cut(path)}: expected a .npy or .npz file.")
             if not path.is_file():
-                raise InputError(f"{path}: expected a file of images, but there is none at {path.resolve()}.")
+                raise InputError(f"{cut(path)}: expected a file of images, but there is none at {cut(path.resolve())}.")
 
     def load(self, *, work: Work | None = None) -> RealData:
         """Read the file or files."""
@@ -163,7 +163,7 @@ def _check_paths(path: Any, reference: Any) -> None:
     for name, value in (("path", path), ("reference", reference)):
         is_optional = name == "reference" and value is None
         if not is_optional and (not isinstance(value, str | os.PathLike) or not str(value)):
-            raise InputError(f"{name}: expected a path, got {value!r}.")
+            raise InputError(f"{name}: expected a path, got {shown(value)}.")
 
 
 def _paths(*paths: str | None) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from entropick.datasets.reading import PackedImage, suffix_of
 from entropick.datasets.tables import CLASS_NAMES, TableFile, cell
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 
 # Columns of plain bytes that are images, where nothing else says so, and the order in which one of several is taken.
 _IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
@@ -37,8 +37,9 @@ class RowImage(PackedImage):
         found = cell(self.container, self.column, self.row)
         content = found.get("bytes") if isinstance(found, dict) else found
         if content is None:
-            came = f"only the path {found['path']!r}" if isinstance(found, dict) and found.get("path") else "nothing"
-            raise InputError(f"expected the bytes of an image in column {self.column!r}, got {came}")
+            has_path = isinstance(found, dict) and found.get("path")
+            came = f"only the path {shown(found['path'])}" if has_path else "nothing"
+            raise InputError(f"expected the bytes of an image in column {shown(self.column)}, got {came}")
         return bytes(content)
 
 

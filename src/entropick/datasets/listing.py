@@ -18,7 +18,7 @@ from entropick.datasets.image_tables import image_column, read_tables
 from entropick.datasets.reading import ImageFile, hash_folder, is_hidden, is_image
 from entropick.datasets.tables import CLASS_NAMES, TABLE_FILES, TableFile, label_of
 from entropick.datasets.tar_files import read_tar
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 
 ARRAY_FILES = (".npy", ".npz")
 DATA_FILES = (*ARRAY_FILES, *TABLE_FILES, ".tar")
@@ -200,7 +200,7 @@ def _saved(folder: Path) -> Iterator[Path]:
         raise InputError(f"{state}: expected files of a saved data set, found none.")
     for name in names:
         if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
-            raise InputError(f"{state}: expected a file of its folder that is there, got {name!r}.")
+            raise InputError(f"{state}: expected a file of its folder that is there, got {shown(name)}.")
         yield folder / name
 
 
@@ -284,7 +284,7 @@ def _of_folder(listing: Listing) -> ImageSet:
         labels: dict[Path, str | None] = {}
         for name, label in rows:
             if (image := Path(os.path.normpath(file.parent / name))) in labels:
-                raise InputError(f"{file}: expected one row for each file, got {name!r} more than once.")
+                raise InputError(f"{file}: expected one row for each file, got {shown(name)} more than once.")
             labels[image] = label
         if strays := [image.name for image in labels if image not in known]:
             notes.append(f"{file}: {len(strays):,} rows are of no image: {_listed(strays)}.")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from entropick.datasets.reading import PackedImage, image_suffixes, is_hidden
 from entropick.datasets.tables import label_of
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 
 # More than that is no picture, and no description of one.
 _IMAGE_BYTES, _TEXT_BYTES = 1 << 30, 1 << 20
@@ -81,13 +81,13 @@ def read_tar(path: Path) -> TarContents:
                     continue
                 if member.isreg() and not member.issparse() and member.offset_data + member.size > n_bytes:
                     raise InputError(
-                        f"{path}: expected a whole tar file, but {name!r} has {member.size:,} bytes by its head, where "
-                        f"{max(0, n_bytes - member.offset_data):,} are left. Get the file again."
+                        f"{path}: expected a whole tar file, but {shown(name)} has {member.size:,} bytes by its head, "
+                        f"where {max(0, n_bytes - member.offset_data):,} are left. Get the file again."
                     )
                 if reason is not None:
                     passed_over[reason] += 1
                 elif name in members:
-                    raise InputError(f"{path}: expected members of different names, got {name!r} more than once.")
+                    raise InputError(f"{path}: expected members of different names, got {shown(name)} more than once.")
                 else:
                     members[name] = TarImage(path, name, member.offset_data, member.size)
             has_end = _has_end(path, stream, int(archive.offset))
@@ -189,5 +189,5 @@ def _bytes_at(path: Path, name: str, start: int, size: int) -> bytes:
         stream.seek(start)
         found = stream.read(size)
     if len(found) < size:
-        raise InputError(f"expected {size:,} bytes of {name!r} in {path}, got {len(found):,}")
+        raise InputError(f"expected {size:,} bytes of {shown(name)} in {path}, got {len(found):,}")
     return found

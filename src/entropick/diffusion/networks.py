@@ -17,8 +17,8 @@ from entropick.diffusion import kernels
 from entropick.errors import InputError
 
 NETWORKS = ("unet", "mlp")
-_EMBEDDING = 64
-_UNET_STAGES = (1, 1, 2, 2, 4, 4)
+EMBEDDING = 64
+UNET_STAGES = (1, 1, 2, 2, 4, 4)
 _NORM_GROUPS = 16
 _HEAD = 8
 _CHANNELS = 8
@@ -45,9 +45,9 @@ class ResidualMLP(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.exit = nn.Linear(width, n_pixels)
         nn.init.zeros_(self.exit.weight)
-        frequencies = torch.exp(torch.arange(_EMBEDDING // 2) * (-math.log(10_000.0) / (_EMBEDDING // 2)))
+        frequencies = torch.exp(torch.arange(EMBEDDING // 2) * (-math.log(10_000.0) / (EMBEDDING // 2)))
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.classes = nn.Embedding(n_classes + 1, _EMBEDDING) if n_classes else None
+        self.classes = nn.Embedding(n_classes + 1, EMBEDDING) if n_classes else None
 
     def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """The noise in `x`."""
@@ -66,7 +66,7 @@ class _ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.time = nn.Linear(_EMBEDDING, width)
+        self.time = nn.Linear(EMBEDDING, width)
         self.first = nn.Linear(width, width)
         self.second = nn.Linear(width, width)
         nn.init.zeros_(self.second.weight)
@@ -91,7 +91,7 @@ class PaddedUNet(nn.Module):
         self.multiple = 2 ** (n_stages - 1)
         self.unet = UNet(
             image_shape[2],
-            widths=tuple(width * factor for factor in _UNET_STAGES[:n_stages]),
+            widths=tuple(width * factor for factor in UNET_STAGES[:n_stages]),
             depth=layers_per_block,
             n_classes=n_classes,
         )
@@ -354,7 +354,7 @@ def unet_stages(image_shape: tuple[int, int, int]) -> int:
         raise InputError(
             f"network='unet': expected images of at least 4x4 pixels, got {image_shape}. Use network='mlp'."
         )
-    return min(len(_UNET_STAGES), int(math.log2(side)) + 1)
+    return min(len(UNET_STAGES), int(math.log2(side)) + 1)
 
 
 def check_network(network: str, *, width: int) -> None:

@@ -60,10 +60,11 @@ class Schedule:
         steps = range(settings.steps + WARM_UPS)
         # Fused kernels read the rate in float64 on a processor, and in float32 elsewhere.
         dtype = torch.float64 if device.type == "cpu" else torch.float32
-        rates = [settings.learning_rate_at(step) for step in steps]
-        self._rates = torch.tensor(rates, dtype=dtype).to(device)
-        shares = [settings.average_moves_at(step) for step in steps] if settings.ema else [0.0]
-        self._shares = torch.tensor(shares, dtype=torch.float32).to(device)
+        # Without a list, whose numbers take several times the memory.
+        rates = np.fromiter(map(settings.learning_rate_at, steps), np.float64, len(steps))
+        self._rates = torch.from_numpy(rates).to(device, dtype)
+        shares = map(settings.average_moves_at, steps if settings.ema else ())
+        self._shares = torch.from_numpy(np.fromiter(shares, np.float64)).to(device, torch.float32)
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self.rate = self._rates[:1].clone()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from entropick import arrays
 from entropick.component import Component
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.work import Arrays, State, Work
 
 Prepare = Callable[[arrays.Images], Any]
@@ -100,7 +100,7 @@ class LearnedFeatures(Features, ABC):
     def check(self) -> None:
         """Raise InputError if there is a path, but no such file there."""
         if self.path is not None and not (Path(self.path).suffix == ".npz" and Path(self.path).is_file()):
-            raise InputError(f"path: expected a .npz file with images and labels, got {self.path!r}.")
+            raise InputError(f"path: expected a .npz file with images and labels, got {shown(self.path)}.")
 
     @property
     @abstractmethod

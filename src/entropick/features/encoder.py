@@ -13,7 +13,7 @@ import numpy as np
 
 from entropick import arrays
 from entropick.component import require
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.features.network import (
     CONFIG,
     PROCESSOR,
@@ -125,7 +125,7 @@ class DINOv2(VisionEncoder):
         if came != ("dinov2", _WIDTHS[self.size]):
             raise InputError(
                 f"{self.name}: expected a model of type 'dinov2' with {_WIDTHS[self.size]} features in {found.folder}, "
-                f"got type {came[0]!r} with {came[1]}. Give its size, or use the kind 'encoder'."
+                f"got type {shown(came[0])} with {came[1]}. Give its size, or use the kind 'encoder'."
             )
         return found
 
@@ -189,7 +189,7 @@ class Encoder(VisionEncoder):
 
     def _checkpoint(self) -> Checkpoint:
         if not isinstance(self.model, str) or not self.model:
-            raise InputError(f"model: expected a name on the hub or a folder, got {self.model!r}.")
+            raise InputError(f"model: expected a name on the hub or a folder, got {shown(self.model)}.")
         path = self.model if self._is_folder() or self.model.startswith((".", "/", "~")) else None
         name = self.model.removeprefix("timm/")
         is_timm = path is None and "/" not in name
@@ -210,7 +210,9 @@ class Encoder(VisionEncoder):
         if known is None:
             close = difflib.get_close_matches(name, timm.list_models(), n=3)
             hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-            raise InputError(f"model: timm knows no {name!r}, and models of others have a name with a slash.{hint}")
+            raise InputError(
+                f"model: timm knows no {shown(name)}, and models of others have a name with a slash.{hint}"
+            )
         return str(known.hf_hub_id or f"timm/{name}")
 
     def _library_of(self, checkpoint: Checkpoint) -> str:

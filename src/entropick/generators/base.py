@@ -93,6 +93,10 @@ class Generator(Component, ABC):
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:
         """Raise InputError if images of this shape ``(h, w, c)`` cannot be learned; looks at no image."""
 
+    def kept_bytes(self, image_shape: tuple[int, int, int]) -> int:
+        """Bytes of the fitted model on the disk, at least; 0 where that is not known beforehand."""
+        return 0
+
     def _require_fitted(self, attribute: str) -> None:
         if not hasattr(self, attribute):
             raise InputError(f"this {type(self).__name__} is not fitted yet. Call fit(images) or restore(...) first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -25,19 +26,26 @@ from entropick.arrays import (
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
 from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
+from entropick.diffusion.network_size import NetworkSize, check_memory
 from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
 from entropick.diffusion.process import SAMPLERS, AncestralTable, SchedulerWalk, Walk, preview_scheduler
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.diffusion.step import TrainingSettings
 from entropick.diffusion.training import Training
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.generators.base import Generator
-from entropick.processes.hardware import usable_device
+from entropick.processes.hardware import in_gigabytes, memory_of, usable_device
+from entropick.processes.ranks import n_ranks
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
 # Far beyond any network that was ever trained, and well before memory or time run out for want of a digit.
 _MOST = {"width": 65_536, "depth": 1_000, "batch_size": 10_000_000, "sampling_chunk": 10_000_000}
+_MOST |= {"timesteps": 1_000_000, "sampling_steps": 1_000_000}
+# The least images that a network takes, (h, w, c): what does not fit for these does not fit for any.
+_LEAST_IMAGE = {"unet": (4, 4, 1), "mlp": (1, 1, 1)}
+# A chunk's images and their noise, in float32.
+_BYTES_OF_SAMPLED_PIXEL = 8
 _DEFAULT_STEPS = 128_000
 AUTO = "auto"
 
@@ -142,7 +150,7 @@ class DDPM(Generator):
         check_choice(self.sampler, SAMPLERS, name="sampler")
         check_choice(self.label_shares, LABEL_SHARES, name="label_shares")
         for name in ("width", "depth", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
-            check_count(getattr(self, name), name=name, maximum=_MOST.get(name, 10**9))
+            check_count(getattr(self, name), name=name, maximum=_MOST[name])
         self._check_steps()
         check_count(self.warmup_steps, name="warmup_steps", minimum=0)
         for name in ("learning_rate", "clip_norm"):
@@ -156,10 +164,11 @@ class DDPM(Generator):
         self._check_combinations()
         check_network(self.network, width=self.width)
         check_precision(self.precision, self._device)
+        self._check_memory(_LEAST_IMAGE[self.network])
 
     def _check_steps(self) -> None:
         if isinstance(self.steps, str) and self.steps != AUTO:
-            raise InputError(f"steps: expected a whole number, or 'auto', got {self.steps!r}.")
+            raise InputError(f"steps: expected a whole number, or 'auto', got {shown(self.steps)}.")
         is_auto = self.steps == AUTO
         check_count(1 if is_auto else self.steps, name="steps", maximum=10**9)
         if is_auto and self.max_steps is None:
@@ -196,9 +205,36 @@ class DDPM(Generator):
         return self.conditional
 
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:
-        """Raise InputError if the network cannot take images of this shape."""
+        """Raise InputError if the network cannot take images of this shape, or a training or sample cannot fit."""
         if self.network == "unet":
             unet_stages(image_shape)
+        self._check_memory(image_shape)
+
+    def kept_bytes(self, image_shape: tuple[int, int, int]) -> int:
+        """Bytes of a fitted model on the disk."""
+        return 4 * self._network_size(image_shape).n_weights
+
+    def _network_size(self, image_shape: tuple[int, int, int]) -> NetworkSize:
+        return NetworkSize.of(self.network, width=self.width, depth=self.depth, image_shape=image_shape)
+
+    def _check_memory(self, image_shape: tuple[int, int, int]) -> None:
+        """Raise InputError unless this machine has the least memory that training and sampling can take."""
+        device = self._device
+        memory, n_pixels = memory_of(str(device)), math.prod(image_shape)
+        is_low = Execution.choose(device, self.precision, self.network, self.width).dtype != torch.float32
+        check_memory(
+            self._network_size(image_shape),
+            described=f"network {shown(self.network)} of width {self.width:,} and depth {self.depth:,}",
+            batch_size=-(-self.batch_size // n_ranks()),
+            with_average=self.ema > 0,
+            bytes_per_number=2 if is_low else 4,
+            memory=memory,
+        )
+        if (needed := self.sampling_chunk * n_pixels * _BYTES_OF_SAMPLED_PIXEL) > memory:
+            raise InputError(
+                f"sampling_chunk: expected images that fit into the {in_gigabytes(memory)} of memory here, but "
+                f"{self.sampling_chunk:,} of {n_pixels:,} numbers take at least {in_gigabytes(needed)}. Lower it."
+            )
 
     def n_steps(self, n_images: int) -> int:
         """Gradient steps of a training on so many images, at most; the last batch of an epoch counts as one."""
@@ -251,6 +287,7 @@ class DDPM(Generator):
         stream, work = stream or RandomStream(stage="train"), work or Work()
         known = check_labels(labels, len(images))
         data = TrainingSet(images)
+        self._check_memory(images.shape[1:])
         self._begin(images.shape[1:], Classes.of(known) if self.conditional else None)
         if self.classes_ and known is not None:
             data = TrainingSet(images, self.classes_.numbers(known), len(self.classes_))
@@ -354,7 +391,8 @@ class DDPM(Generator):
         return torch.device(usable_device(self.device, kinds=None))
 
     def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
-        self.check_fits(image_shape)
+        if self.network == "unet":
+            unet_stages(image_shape)
         self.image_shape_ = image_shape
         self.probed_ = {}
         self.classes_ = classes

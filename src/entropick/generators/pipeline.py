@@ -20,7 +20,7 @@ from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
 from entropick.diffusion.networks import PaddedUNet, UNet
 from entropick.diffusion.process import SchedulerWalk, linear_betas
 from entropick.diffusion.sampling import Sampling, SamplingSettings
-from entropick.errors import InputError, StorageError
+from entropick.errors import InputError, StorageError, shown
 from entropick.generators.base import Generator
 from entropick.generators.ddpm import DDPM
 from entropick.processes.hardware import usable_device
@@ -158,7 +158,7 @@ class Pipeline(Generator):
             parts = json.loads(index.read_text(encoding="utf-8"))
             unet, scheduler = parts["unet"], parts["scheduler"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{index}: expected an unconditional pipeline of Diffusers ({error!r}).") from None
+            raise InputError(f"{index}: expected an unconditional pipeline of Diffusers ({shown(error)}).") from None
         if unet != ["diffusers", "UNet2DModel"] or scheduler not in [["diffusers", name] for name in _SCHEDULERS]:
             raise InputError(
                 f"{index}: expected a UNet2DModel and one of {', '.join(_SCHEDULERS)}, got {unet} and {scheduler}."
@@ -242,7 +242,7 @@ def _exportable(model: DDPM) -> PaddedUNet:
     network = model.network_
     if not isinstance(network, PaddedUNet):
         raise InputError(
-            f"network: expected 'unet', got {model.network!r}. Diffusers has no pipeline for a perceptron."
+            f"network: expected 'unet', got {shown(model.network)}. Diffusers has no pipeline for a perceptron."
         )
     if model.conditional:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from entropick.arrays import check_count, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
+from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
 from entropick.run import Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
@@ -169,22 +171,35 @@ class Loop:
         check_count(self.seed, name="seed", minimum=0)
         if self.n_generated is not None:
             check_count(self.n_generated, name="n_generated")
+        self._check_counts()
         check_real(self.garbage_share, name="garbage_share", minimum=0.0, below=1.0)
         check_measures(self.metrics)
         if not isinstance(self.probe_steps, tuple | list):
-            raise InputError(f"probe_steps: expected a tuple of steps, got {self.probe_steps!r}.")
+            raise InputError(f"probe_steps: expected a tuple of steps, got {shown(self.probe_steps)}.")
         if self.probe_steps:
             self.generator.check_probes(self.probe_steps)
         self._check_real_share()
         self._check_trusted()
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(f"evaluation: expected spaces of different names, got {twice[0]!r} more than once.")
+            raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
         if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
-                f"selector: expected random_state=None inside a loop, got {random_state!r}. "
+                f"selector: expected random_state=None inside a loop, got {shown(random_state)}. "
                 "The loop's seed decides, with another stream in every iteration."
             )
+
+    def _check_counts(self) -> None:
+        """No more images than bytes of memory, each of which takes one at least: known before any is looked at."""
+        memory = usable_memory()
+        counts = {"n_generated": self.n_generated, "dataset.n_images": getattr(self.dataset, "n_images", None)}
+        counts |= {"selector.n_samples": getattr(self.selector, "n_samples", None)}
+        for name, count in counts.items():
+            if count is not None and count > memory:
+                raise InputError(
+                    f"{name}: expected images that fit into the {in_gigabytes(memory)} of memory here, got {count:,} "
+                    "of them. Lower it."
+                )
 
     def _check_trusted(self) -> None:
         """A selector that trusts a source finds real data in every pool. (The guard is given them anyway.)"""
@@ -299,12 +314,26 @@ class Loop:
         self.generator.check_fits((height, width, channels))
         for n in range(1, self.n_iterations + 1):
             self._check_pool(n, values["n_real"], n_generated, values.get("n_stock", 0))
+        self._check_pool_memory(values, n_generated)
         n_missing = sum(run.ledger.find(n, "sample") is None for n in range(1, self.n_iterations + 1))
-        needed = n_missing * n_generated * height * width * channels
+        # Each probe's weights are kept, and sampled from without its images being kept.
+        of_models = (1 + len(self.probe_steps)) * self.generator.kept_bytes((height, width, channels))
+        needed = n_missing * (n_generated * height * width * channels + of_models)
         if needed > (free := free_bytes(run.folder)):
             raise InputError(
-                f"{run.folder}: the images still to be generated need {needed / 1e6:,.1f} MB, but {free / 1e6:,.1f} MB "
-                "are free. Give an --out on a larger disk, or fewer iterations or images."
+                f"{run.folder}: the images and models still to be made need {needed / 1e6:,.1f} MB, but "
+                f"{free / 1e6:,.1f} MB are free. Give an --out on a larger disk, or fewer iterations or images."
+            )
+
+    def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
+        """The images of the last pool, which are in memory at once, fit into it."""
+        n, memory = self.n_iterations, usable_memory()
+        n_images = sum(n_generated if source else values["n_real"] for source in self.paradigm.sources(n))
+        if (needed := n_images * math.prod(values["image_shape"])) > memory:
+            raise InputError(
+                f"n_iterations, n_generated: expected pools that fit into the {in_gigabytes(memory)} of memory here, "
+                f"but that of iteration {n:,} has {n_images:,} images, which take {in_gigabytes(needed)}. Lower one of "
+                "them, or take another paradigm."
             )
 
     def _check_pool(self, n: int, n_real: int, n_generated: int, n_stock: int) -> None:
@@ -340,7 +369,7 @@ class Loop:
     def _components(self) -> dict[str, Component]:
         for name in ("evaluation", "metrics"):
             if not isinstance(getattr(self, name), tuple | list):
-                raise InputError(f"{name}: expected a tuple, got {getattr(self, name)!r}.")
+                raise InputError(f"{name}: expected a tuple, got {shown(getattr(self, name))}.")
         kinds: dict[str, type[Component]] = {"dataset": Dataset, "paradigm": Paradigm, "selector": Selector}
         kinds |= {"guard": Guard, "features": Features, "generator": Component}
         named = {name: (getattr(self, name), kind) for name, kind in kinds.items()}
@@ -353,7 +382,7 @@ class Loop:
             is_generator = name != "generator" or callable(getattr(component, "sample", None))
             if not (isinstance(component, kind) and is_generator):
                 wanted = "Generator" if name == "generator" else kind.__name__
-                raise InputError(f"{name}: expected a {wanted}, got {component!r}.")
+                raise InputError(f"{name}: expected a {wanted}, got {shown(component)}.")
         return {name: component for name, (component, _) in named.items()}
 
 

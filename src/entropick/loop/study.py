@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count, check_real
-from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed
+from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed, shown
 from entropick.loop.loop import Loop
 from entropick.processes.hardware import limited_threads
 from entropick.processes.ranks import ALONE, Ranks
@@ -38,6 +38,8 @@ from entropick.run import (
 WORK = "work"
 _OF_OTHERS = ("report.html", "selection.json", "score.json", "score.html", LEDGER)
 _MOST_THREADS = 1024
+# More are a slip of the finger: each has a folder, and a line wherever they are listed.
+_MOST_RUNS = 10_000
 # An interrupted study's processes may take a moment to die.
 _ARM_WAIT_SECONDS = 10.0
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
@@ -105,11 +107,19 @@ class Study:
         if not isinstance(self.name, str) or not isinstance(self.title, str) or not isinstance(self.description, str):
             raise InputError("study: expected text for name, title and description.")
         if not isinstance(self.arms, dict) or not all(isinstance(loop, Loop) for loop in self.arms.values()):
-            raise InputError(f"arms: expected a dict of Loops by name, got {self.arms!r}.")
+            raise InputError(f"arms: expected a dict of Loops by name, got {shown(self.arms)}.")
         if not self.arms:
             raise InputError("arms: expected at least one, in a study file a table such as [arms.replace], got none.")
         if not isinstance(self.seeds, tuple | list) or not self.seeds:
             raise InputError(f"seeds: expected a tuple of at least one seed, got {_shown(self.seeds)}.")
+        if isinstance(self.sizes, tuple | list):
+            n_runs = len(self.arms) * len(self.seeds) * max(1, len(self.sizes))
+            if n_runs > _MOST_RUNS:
+                raise InputError(
+                    f"arms, sizes, seeds: expected at most {_MOST_RUNS:,} runs of a study, got {n_runs:,}: "
+                    f"{len(self.arms):,} arms at {max(1, len(self.sizes)):,} sizes with {len(self.seeds):,} seeds. "
+                    "Make several studies."
+                )
         for name, numbers, minimum in (("seeds", self.seeds, 0), ("sizes", self.sizes, 1)):
             if not isinstance(numbers, tuple | list) or len(set(numbers)) < len(numbers):
                 raise InputError(f"{name}: expected different numbers, got {_shown(numbers)}.")
@@ -121,13 +131,13 @@ class Study:
         for name, loop in self.arms.items():
             if not isinstance(name, str) or not _ARM_NAME.fullmatch(name):
                 raise InputError(
-                    f"arms: expected names of letters, digits, spaces and . _ + - (at most 64), got {name!r}."
+                    f"arms: expected names of letters, digits, spaces and . _ + - (at most 64), got {shown(name)}."
                 )
             try:
                 for size in self.sizes or (None,):
                     loop.at_size(size).check()
             except InputError as error:
-                raise type(error)(f"arm {name!r}: {error}") from None
+                raise type(error)(f"arm {shown(name)}: {error}") from None
 
     def describe(self) -> dict[str, Any]:
         """The study as plain data."""

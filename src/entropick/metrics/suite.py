@@ -9,7 +9,7 @@ import numpy as np
 
 from entropick.arrays import check_count, check_real
 from entropick.component import Registry, check_known
-from entropick.errors import ConfigError, EntropickError, InputError
+from entropick.errors import ConfigError, EntropickError, InputError, shown
 from entropick.metrics.base import Measure, Roles
 from entropick.random_stream import RandomStream
 
@@ -54,8 +54,8 @@ class _Measures(Mapping[str, Measure]):
         if not isinstance(record, Measure) or record.name != name:
             got = getattr(record, "name", record)
             raise ConfigError(
-                f"metrics: expected that {REGISTRY.names()[name]} is a Measure with the name {name!r}, got {got!r}. "
-                "Mend or remove the package that brings it."
+                f"metrics: expected that {REGISTRY.names()[name]} is a Measure with the name {name!r}, got "
+                f"{shown(got)}. Mend or remove the package that brings it."
             )
         return record
 
@@ -74,7 +74,7 @@ _SETS = {
 def check_measures(names: Sequence[str]) -> None:
     """Raise InputError if one of `names` is no measure, or is there twice."""
     if twice := [name for name in names if list(names).count(name) > 1]:
-        raise InputError(f"metrics: expected each measure once, got {twice[0]!r} more than once.")
+        raise InputError(f"metrics: expected each measure once, got {shown(twice[0])} more than once.")
     for name in names:
         if name not in MEASURES:
             check_known(name, tuple(MEASURES), "metrics")
@@ -112,7 +112,8 @@ def _number(measure: Measure, roles: Roles) -> float:
     except EntropickError:
         raise
     except Exception as error:
-        raise InputError(f"metrics: {measure.name} failed ({error!r}). Mend its function, or leave it out.") from error
+        came = shown(error)
+        raise InputError(f"metrics: {measure.name} failed ({came}). Mend its function, or leave it out.") from error
     if not isinstance(value, int | float | np.number) or np.iscomplexobj(value):
         raise InputError(
             f"metrics: expected a number from {measure.name}, got {value!r:.80}. Mend its function, or leave it out."

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from entropick.errors import InputError
+from entropick.errors import InputError, cut, shown
 
 # Of each version of cgroups: how the line of a process begins, where the limit lies, and in which file.
 _CGROUPS = (("0::", "", "memory.max"), ("memory", "memory", "memory.limit_in_bytes"))
@@ -34,13 +34,13 @@ def usable_device(device: str, kinds: Collection[str] | None = ("cpu", "cuda")) 
         if kinds is not None and kind not in kinds:
             raise TypeError
         if kinds is not None and kind == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device: expected a GPU for {device!r}, but torch sees no GPU. Use 'cpu' or 'auto'.")
+            raise InputError(f"device: expected a GPU for {shown(device)}, but torch sees no GPU. Use 'cpu' or 'auto'.")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         if kinds is None:
-            expected = f"a usable torch device or 'auto', got {device!r} ({error})"
+            expected = f"a usable torch device or 'auto', got {shown(device)} ({cut(error)})"
         else:
-            expected = '"auto", ' + " or ".join(f'"{kind}"' for kind in kinds) + f", got {device!r}"
+            expected = '"auto", ' + " or ".join(f'"{kind}"' for kind in kinds) + f", got {shown(device)}"
         raise InputError(f"device: expected {expected}.") from None
     return device
 
@@ -77,6 +77,23 @@ def usable_memory(*, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cg
             with contextlib.suppress(OSError, ValueError):  # "max" is no number, and what is not mounted no file
                 limits.append(int((groups / below / group / name).read_text()))
     return min(limits)
+
+
+def memory_of(device: str) -> int:
+    """Bytes of memory that can be computed in on a torch device: a GPU's own, else `usable_memory`."""
+    import torch
+
+    kind = torch.device(device)
+    return torch.cuda.get_device_properties(kind).total_memory if kind.type == "cuda" else usable_memory()
+
+
+def in_gigabytes(n_bytes: int) -> str:
+    """Bytes as messages tell them.
+
+    >>> in_gigabytes(25_300_000_000), in_gigabytes(4 * 10**22)
+    ('25.3 GB', '4e+13 GB')
+    """
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e15 else f"{n_bytes / 1e9:,.1f} GB"
 
 
 def _groups(file: Path, controller: str) -> list[str]:

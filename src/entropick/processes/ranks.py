@@ -250,6 +250,11 @@ class _Sharing(Passing):
 # -- torchrun ----------------------------------------------------------------------------------------------------------
 
 
+def n_ranks() -> int:
+    """How many processes ``torchrun`` started this one among; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
     """The ranks of this run: what ``torchrun`` started, else this process alone.
@@ -257,8 +262,7 @@ def joined() -> Iterator[Ranks]:
     A helper (``rank`` above 0) is to call `follow` and nothing else. It is silent, and leaves Ctrl-C and every signal
     that asks to stop to the leader.
     """
-    size = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-    if size == 1:
+    if (size := n_ranks()) == 1:
         yield ALONE
         return
     rank = int(os.environ["RANK"])

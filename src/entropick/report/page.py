@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entropick.errors import InputError, RunError
+from entropick.errors import InputError, RunError, shown
 from entropick.page import words
 from entropick.page.document import render
 from entropick.report.study import STAGES, ArmRecord, StudyRecord
@@ -62,7 +62,7 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
-        raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {list(formats)!r}.")
+        raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {shown(list(formats))}.")
     from entropick.page.drawing import FILE_INK
     from entropick.report.figure import Look, draw
 

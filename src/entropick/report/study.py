@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entropick.errors import RunError
+from entropick.errors import RunError, shown
 from entropick.run import LEDGER, STUDY, History, Place, read_json
 
 STAGES = ("select", "train", "sample", "measure")
@@ -140,7 +140,7 @@ def read_study(folder: Path) -> StudyRecord:
     arms = []
     for arm, config in described.get("arms", {}).items():
         if arm != Path(arm).name:
-            raise RunError(f"{folder / STUDY}: expected the name of a folder for each arm, got {arm!r}.")
+            raise RunError(f"{folder / STUDY}: expected the name of a folder for each arm, got {shown(arm)}.")
         places = [Place(arm, size, seed) for size in sizes or (None,) for seed in seeds]
         begun = [place for place in places if (folder / place.path / LEDGER).is_file()]
         runs = tuple(RunRecord(folder / place.path, place.size, place.seed) for place in begun)

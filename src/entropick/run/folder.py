@@ -13,11 +13,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked
+from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked, cut
 from entropick.run.files import UNABLE, read_json, storage_errors
 from entropick.run.ledger import LEDGER
 from entropick.run.seal import CONFIG, ENVIRONMENT, Seal
 
+# Letters at which two values begin alike, before they are told without their beginning.
+_MOST_ALIKE = 100
 # More iterations than before leave all earlier ones as they are.
 MAY_GROW = ("n_iterations",)
 _LOCK = ".lock"
@@ -130,7 +132,7 @@ def check_config(
     changed = [name for name in changed if name.endswith(".kind") or not name.startswith(replaced)]
     refused = [name for name in changed if not (name in may_grow and _is_less(before.get(name), now.get(name)))]
     if refused:
-        lines = "\n".join(f"  {name}: was {_show(before, name)}, now {_show(now, name)}" for name in refused)
+        lines = "\n".join(f"  {name}: {_difference(before, now, name)}" for name in refused)
         raise RunChanged(
             f"{folder} was made with another config:\n{lines}\n"
             "Repeat the command with the old settings, or give another --out."
@@ -151,8 +153,13 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return items
 
 
-def _show(values: Mapping[str, Any], name: str) -> str:
-    return repr(values[name]) if name in values else "absent"
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> str:
+    """What a setting was and is; of long ones from a little ahead of where they part."""
+    was, is_now = (repr(values[name]) if name in values else "absent" for values in (before, now))
+    alike = next((at for at, letters in enumerate(zip(was, is_now, strict=False)) if len({*letters}) > 1), 0)
+    if alike > _MOST_ALIKE:
+        was, is_now = (f"…{text[alike - _MOST_ALIKE // 2 :]}" for text in (was, is_now))
+    return f"was {cut(was)}, now {cut(is_now)}"
 
 
 def environment() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from entropick import __version__
 from entropick.arrays import check_count
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
 from entropick.run.directory import Outcome, Run
@@ -115,7 +115,7 @@ class Score(FilesCommand):
         names = [space.name for space in self.spaces]
         files = [words.slug(name) for name in names]
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
-            raise InputError(f"features: expected spaces of different names, got {twice[0]!r} more than once.")
+            raise InputError(f"features: expected spaces of different names, got {shown(twice[0])} more than once.")
         check_count(self.seed, name="seed", minimum=0)
         check_measures(self.metrics or ())
         for condition in self.conditions:

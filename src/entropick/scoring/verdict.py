@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.metrics.suite import check_measures
 from entropick.page.words import AS_NEW, is_noise, number, percent, words
 
@@ -203,7 +203,7 @@ class Condition:
         """
         form = _FORM.fullmatch(text)
         if form is None or (bound := _number(form[4])) is None:
-            raise InputError(f"fail-if: expected {_GRAMMAR}, got {text!r}.")
+            raise InputError(f"fail-if: expected {_GRAMMAR}, got {shown(text)}.")
         check_measures([form[1]])
         return cls(text, form[1], form[2], form[3], bound)
 
@@ -211,7 +211,7 @@ class Condition:
         """Raise InputError if the condition names a space that is not among those measured."""
         if self.space is not None and self.space not in spaces:
             raise InputError(
-                f"fail-if: {self.text!r}: there is no space {self.space!r}; known are {', '.join(spaces)}."
+                f"fail-if: {shown(self.text)}: there is no space {shown(self.space)}; known are {', '.join(spaces)}."
             )
 
     def judge(self, values: Mapping[str, float | None], spaces: Sequence[str]) -> dict[str, Any]:

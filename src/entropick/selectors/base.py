@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_sources
 from entropick.component import Component
-from entropick.errors import DuplicateWarning, InputError
+from entropick.errors import DuplicateWarning, InputError, shown
 from entropick.neighbors import GrowingSet
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
@@ -174,7 +174,7 @@ class Selector(Rule):
         elif distances.shape != rows.shape or np.isnan(distances).any():
             came = f"distances of shape {distances.shape}, {np.count_nonzero(np.isnan(distances))} of them NaN"
         elif odd := [name for name, fact in selection.facts.items() if np.ndim(fact)]:
-            came = f"more than one number as the fact {odd[0]!r}"
+            came = f"more than one number as the fact {shown(odd[0])}"
         if came:
             raise InputError(
                 f"selector {self.kind or type(self).__name__!r}: expected {self.n_samples} different rows of {n}, each "

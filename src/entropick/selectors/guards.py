@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_real
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.neighbors import nearest_neighbors
 from entropick.selectors.base import Guard
 from entropick.work import Work
@@ -88,7 +88,7 @@ class OutlierGuard(Guard):
         check_count(self.k, name="k")
         check_real(self.quantile, name="quantile", above=0, below=1)
         if check_real(self.factor, name="factor", above=0) < 1:
-            raise InputError(f"factor: expected at least 1, got {self.factor!r}. Lower the quantile instead.")
+            raise InputError(f"factor: expected at least 1, got {shown(self.factor)}. Lower the quantile instead.")
 
     def _measure(self, X: Features, sources: Integers, work: Work) -> tuple[Floats, float]:
         is_trusted, distances = spacing(X, sources, self.trusts, self.k, work)
@@ -108,7 +108,7 @@ def check_trusted(trusted: Any) -> tuple[int, ...]:
     numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
     if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
         raise InputError(
-            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {trusted!r}. "
+            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {shown(trusted)}. "
             "0 is the first one, in loops the real data."
         )
     return tuple(numbers)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from entropick.arrays import Integers, check_real
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 
 BALANCED = "balanced"
 # Shares that were written as decimals or quotients add up to 1, and to whole rows, up to this.
@@ -20,7 +20,7 @@ def check_minimum(minimum: Any) -> None:
     if minimum is None or (isinstance(minimum, str) and minimum == BALANCED):
         return
     if not isinstance(minimum, Mapping):
-        raise InputError(f'minimum: expected a mapping of source to share, "balanced" or None, got {minimum!r}.')
+        raise InputError(f'minimum: expected a mapping of source to share, "balanced" or None, got {shown(minimum)}.')
     shares = _by_source(minimum)
     for source, share in shares.items():
         check_real(share, name=f"minimum of source {source}", minimum=0.0, below=1 + _ROUNDING)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from entropick.arrays import Features, Integers
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.neighbors import GrowingSet, distinct_rows
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.quotas import even_shares
@@ -63,7 +63,7 @@ class Random(Selector):
         """Raise InputError if a parameter is unusable."""
         super().check()
         if not isinstance(self.stratify, bool | np.bool_):
-            raise InputError(f"stratify: expected True or False, got {self.stratify!r}.")
+            raise InputError(f"stratify: expected True or False, got {shown(self.stratify)}.")
         if self.stratify and (len(self._initial()) or self.minimum):
             raise InputError('stratify: expected no initial and no minimum beside it. Use minimum="balanced" instead.')
 

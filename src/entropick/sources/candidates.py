@@ -17,7 +17,7 @@ from entropick.arrays import Integers
 from entropick.datasets import reading
 from entropick.datasets.listing import is_pattern, list_path
 from entropick.datasets.reading import Head, ImageFile
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.features.cache import FeatureCache, Rows, check_encoder
 from entropick.features.stream import ImageArray, ImageFiles, Pictures
 from entropick.processes.ahead import ahead
@@ -211,8 +211,8 @@ class Space:
         rows, strays = rows_of_files(names, files)
         if not any(row is not None for row in rows):
             raise InputError(
-                f"features: expected names of the images in {self.file}, but {names[0]!r} and all others are of none. "
-                "If its rows are in the order of the files, sorted by path, leave the column with the names out."
+                f"features: expected names of the images in {self.file}, but {shown(names[0])} and all others are of "
+                "none. If its rows are in the order of the files, sorted by path, leave the column with the names out."
             )
         if strays:
             listed = ", ".join(map(on_one_line, strays[:_LISTED])) + (", …" if len(strays) > _LISTED else "")

@@ -17,7 +17,7 @@ from entropick.arrays import Features, check_features, non_finite_rows
 from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import hash_files, map_array
 from entropick.datasets.tables import TABLE_FILES, TableFile
-from entropick.errors import InputError
+from entropick.errors import InputError, cut, shown
 from entropick.run.files import hash_file
 
 EMBEDDING_FILES = (".npy", ".parquet")
@@ -217,7 +217,7 @@ def read_classes(tables: Sequence[TableFile]) -> tuple[str, ...] | None:
     for table in tables:
         values = table.column(CLASSES) if CLASSES in table.schema.names else [None]
         if None in values:
-            raise InputError(f"{table.path}: expected no missing values, but column {CLASSES!r} has some.")
+            raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
         classes += map(str, values)
     return tuple(classes)
 
@@ -318,7 +318,7 @@ class _Rows:
                 self._matrix = np.zeros((self._n, width), self._kind)
             if width != self._matrix.shape[1]:
                 raise InputError(
-                    f"{path}: expected lists of one length in column {name!r}, got lengths "
+                    f"{path}: expected lists of one length in column {shown(name)}, got lengths "
                     f"{sorted((width, self._matrix.shape[1]))}."
                 )
             target = self._matrix if is_list else self._matrix[:, place : place + 1]
@@ -333,7 +333,7 @@ class _Rows:
 
     def _missing(self, name: str, rows: NDArray[np.int64]) -> None:
         for row in rows.tolist():
-            self.problems.setdefault(row, f"expected no missing values, but column {name!r} has none in row {row}")
+            self.problems.setdefault(row, f"expected no missing values, but column {shown(name)} has none in row {row}")
 
 
 def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
@@ -345,7 +345,7 @@ def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
         found = pc.list_value_length(array).unique().to_pylist()
         if len(found) > 1 or None in found:
             raise InputError(
-                f"{path}: expected lists of one length in column {name!r}, got lengths "
+                f"{path}: expected lists of one length in column {shown(name)}, got lengths "
                 f"{sorted(length or 0 for length in found)}."
             )
         lengths += found
@@ -354,7 +354,7 @@ def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
     shape = list(getattr(kind, "shape", lengths))
     if sum(length != 1 for length in shape) > 1:
         raise InputError(
-            f"{path}: expected a vector in each row of column {name!r}, got tensors of shape {tuple(shape)}. "
+            f"{path}: expected a vector in each row of column {shown(name)}, got tensors of shape {tuple(shape)}. "
             "Average or flatten them first."
         )
     return array, int(np.prod(lengths))
@@ -369,8 +369,8 @@ def _kind(table: TableFile, name: str) -> np.dtype[Any]:
         kind = _storage_type(kind.value_type)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         if _is_list(whole):
-            raise InputError(f"{table.path}: expected lists of real numbers in column {name!r}, got {whole}.")
-        raise InputError(f"{table.path}: expected real numbers, but column {name!r} has dtype {_dtype(kind)}.")
+            raise InputError(f"{table.path}: expected lists of real numbers in column {shown(name)}, got {whole}.")
+        raise InputError(f"{table.path}: expected real numbers, but column {shown(name)} has dtype {_dtype(kind)}.")
     return _dtype(kind)
 
 
@@ -403,7 +403,8 @@ def _used(table: TableFile, columns: Sequence[str]) -> list[str]:
     names = table.schema.names
     if columns:
         if missing := [of for of in columns if not any(fnmatchcase(name, of) for name in names)]:
-            raise InputError(f"columns: expected columns of {table.path} ({', '.join(names)}), got {missing[0]!r}.")
+            came = shown(missing[0])
+            raise InputError(f"columns: expected columns of {table.path} ({cut(', '.join(names))}), got {came}.")
         return [name for name in names if any(fnmatchcase(name, of) for of in columns)]
     index = _index_of_pandas(table.schema)
     free = [name for name in names if name not in (CLASSES, *_NAMES, *index)]

@@ -17,7 +17,7 @@ from entropick.arrays import as_array, check_images, package_of
 from entropick.datasets.listing import expanded
 from entropick.datasets.reading import array_of_images
 from entropick.datasets.tables import TableFile
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.run.files import fingerprint
 from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes
 from entropick.sources.source import Source, alike, is_name, open_source
@@ -56,7 +56,7 @@ def sources_of(
     if not named:
         raise InputError("sources: expected at least one, got an empty mapping.")
     if odd := [key for key in named if not (isinstance(key, str) and is_name(key))]:
-        raise InputError(f"sources: expected names that a folder can have, got {odd[0]!r}.")
+        raise InputError(f"sources: expected names that a folder can have, got {shown(odd[0])}.")
     opened = [_opened(key, value, tuple(columns)) for key, value in named.items()]
     of_names = {} if labels is None else labels if is_named else {name: labels}
     if not isinstance(of_names, Mapping) or of_names.keys() - named.keys():

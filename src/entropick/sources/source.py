@@ -23,7 +23,7 @@ from entropick.datasets.reading import (
     split_path,
 )
 from entropick.datasets.tables import TABLE_FILES, TableFile
-from entropick.errors import InputError, storage_error
+from entropick.errors import InputError, cut, shown, storage_error
 from entropick.run.files import fingerprint, hash_file
 from entropick.sources.embeddings import Embeddings, as_features, read_classes, read_embeddings, without_unit_axes
 
@@ -162,7 +162,7 @@ def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
     """The place of the source of this name; InputError, in which `role` says what it was named for."""
     names = [source.name for source in sources]
     if name not in names:
-        raise InputError(f"{role}: expected the name of a source ({', '.join(names)}), got {name!r}.")
+        raise InputError(f"{role}: expected the name of a source ({', '.join(names)}), got {shown(name)}.")
     return names.index(name)
 
 
@@ -204,7 +204,7 @@ def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) 
         raise InputError("sources: expected at least one NAME=PATH, for instance real=photos/.")
     names = Counter(name for name, _ in pairs)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise InputError(f"sources: expected different names, got {twice[0]!r} more than once.")
+        raise InputError(f"sources: expected different names, got {shown(twice[0])} more than once.")
     return alike([open_source(name, path, tuple(columns)) for name, path in pairs])
 
 
@@ -221,7 +221,7 @@ def alike(opened: Sequence[Source]) -> tuple[Source, ...]:
 def _name_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not is_name(name) or not path:
-        raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {text!r}.")
+        raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {shown(text)}.")
     return name, expanded(path)
 
 
@@ -247,7 +247,7 @@ def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
-            f"{name}: expected a readable folder or file at {readable(str(path))}, but: {reason}."
+            f"{name}: expected a readable folder or file at {cut(readable(str(path)))}, but: {reason}."
         ) from error
 
 

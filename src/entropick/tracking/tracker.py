@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from entropick.component import Registry, check_known, require
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, shown
 from entropick.tracking.points import Point
 
 # Third parties add theirs through entry points of this group.
@@ -101,10 +101,12 @@ def tracker_of(text: str, project: str, folder: Path) -> Tracker:
     name, colon, place = text.partition(":")
     check_known(name, tuple(REGISTRY.names()), "--log", noun="tracker ")
     if colon and not place:
-        raise ConfigError(f"--log: expected {name} or {name}:DIR, got {text!r}.")
+        raise ConfigError(f"--log: expected {name} or {name}:DIR, got {shown(text)}.")
     made = REGISTRY.load(name)
     if not (isinstance(made, type) and issubclass(made, Tracker)):
-        raise ConfigError(f"--log: {name!r} stands for {made!r}, expected a Tracker. Mend the package that brings it.")
+        raise ConfigError(
+            f"--log: {name!r} stands for {shown(made)}, expected a Tracker. Mend the package that brings it."
+        )
     tracker = made(project, folder, Path(place).expanduser() if place else None)
     tracker.check()
     return tracker
