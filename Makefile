@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test test-lowest dist docs notebooks install lint types unit faults clean
+.PHONY: demo test test-lowest test-track dist docs notebooks install lint types unit faults clean
 
 demo: install  ## run the digits study, say what was seen, and open its page where there is a display
 	$(BIN)/entropick run digits --open
@@ -16,6 +16,9 @@ test: lint types unit  ## everything that CI checks
 
 test-lowest: install  ## the tests with the lowest versions that pyproject.toml allows
 	PYTHON="$(PYTHON)" tools/test-lowest $(BIN)/uv .venv-lowest -n 2
+
+test-track: install  ## the tests of trackers with the real Trackio, which takes no Pillow as new as the pinned one
+	tools/test-track $(BIN)/python .venv-track
 
 dist: install  ## what is released, into dist/, tried in empty environments
 	$(BIN)/python tools/make_dist.py
@@ -51,4 +54,4 @@ faults: install  ## commands on failing disks, in dying processes, through power
 		$(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
-	rm -rf $(VENV) .venv-lowest runs site dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .venv-track runs site dist .pytest_cache .mypy_cache .ruff_cache
