@@ -116,6 +116,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1
 # Schedulers kill after 30 seconds. Who waits for others waits a little longer than they.
 _GRACE_SECONDS = 20
 _PATIENCE_SECONDS = 25
+# How much longer a process is given to come to its handlers.
+_MOMENT_SECONDS = 1.5
+_EXIT_STOPPED = 75
 
 _asked_by = ""
 _others: list[Callable[[], None]] = []
@@ -129,6 +132,8 @@ def asked_to_stop() -> str:
 @contextlib.contextmanager
 def stoppable(*, is_helper: bool = False) -> Iterator[None]:
     """Heed the signals in here. Where no checkpoint comes in time, BudgetSpent is raised wherever the process is.
+
+    Within a call of a library, which lets no handler of Python run, a thread ends the process in its place.
 
     A helper is told by the process that started it, and ends with it; it minds no second signal.
     """
@@ -156,13 +161,64 @@ def stoppable(*, is_helper: bool = False) -> Iterator[None]:
     before = {number: signal.signal(number, ask) for number in heeded}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
     try:
-        yield
+        with contextlib.nullcontext() if is_helper else _heard_by_a_thread(heeded):
+            yield
     finally:
         if _asked_by:
             signal.alarm(0)
         _asked_by = ""
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _heard_by_a_thread(heeded: Sequence[int]) -> Iterator[None]:
+    """End the process from another thread once the main one is deaf for too long; what was saved is saved.
+
+    Python writes the number of each signal into a pipe at once, whatever the main thread is within.
+    """
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+
+    def listen() -> None:
+        n_heard = {True: 0, False: 0}
+        while heard := os.read(reads, 1):
+            number = heard[0]
+            if number in heeded or number == signal.SIGINT:
+                of_user = number == signal.SIGINT
+                n_heard[of_user] += 1
+                if n_heard[of_user] > 1:
+                    leave(_MOMENT_SECONDS, 128 + number, "")
+                elif not of_user:
+                    name, grace = signal.Signals(number).name, _PATIENCE_SECONDS if _others else _GRACE_SECONDS
+                    kept = "what was finished and checkpointed is kept. Repeat the same command to go on."
+                    leave(grace + _MOMENT_SECONDS, _EXIT_STOPPED, f"entropick: stopped by {name}; {kept}\n")
+
+    def leave(seconds: float, code: int, said: str) -> None:
+        timer = threading.Timer(seconds, _leave, (code, said))
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
+
+    timers: list[threading.Timer] = []
+    before = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writes)
+        thread.join()
+        os.close(reads)
+        for timer in timers:
+            timer.cancel()
+
+
+def _leave(code: int, said: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, said.encode())
+    os._exit(code)
 
 
 def stopped(kept: str) -> str:

@@ -64,12 +64,16 @@ _MAY_DIFFER = ("environment.json", ".lock", ".seal.json", ".lock-holder")
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command, and what writes the inputs that it wants into its working directory."""
+    """A command, and what writes the inputs that it wants into its working directory.
+
+    Where time is limited, it gets its `share` of it, beside those of others.
+    """
 
     command: tuple[str, ...]
     prepare: Callable[[], None]
     n_processes: int = 1
     with_times: bool = True
+    share: int = 1
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,11 @@ _LEARNED = "{kind = 'classifier', path = 'lessons.npz', steps = 2}"
 _SELECT = ("select", "real=real", "made=made", "--n", "4", "--out", "out", "--link", "--features", _LEARNED)
 _SCORE = ("score", "--training", "real", "--generated", "made", "--out", "out", "--metrics", "generalization_score")
 SCENARIOS = {
-    "loop": Scenario(_RUN, _write_study, with_times=False),
+    "loop": Scenario(_RUN, _write_study, with_times=False, share=4),
     "selection": Scenario(_SELECT, _write_sources),
     "score": Scenario(_SCORE, _write_sources),
     "report": Scenario(("report", "out"), _write_finished),
-    "two ranks": Scenario(_RUN[:4], lambda: _write_study(second=""), n_processes=2, with_times=False),
+    "two ranks": Scenario(_RUN[:4], lambda: _write_study(second=""), n_processes=2, with_times=False, share=2),
 }
 
 

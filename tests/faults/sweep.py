@@ -91,10 +91,9 @@ class Bench:
             [Fault(at, None, halfway=True) for at in calls],
         )
         found = [Try(self.name, kind, fault) for kind, of in zip(CLASSES, faults, strict=False) for fault in of]
-        if self.scenario.n_processes == 1:
-            changes = [at for at, call in enumerate(self._log, 1) if call.operation != "open"]
-            variants = ("least", "names", *(f"toss {number}" for number in range(3)))
-            found += [Try(self.name, CLASSES[-1], cut=at, variant=variant) for at in changes for variant in variants]
+        changes = [at for at, call in enumerate(self._log, 1) if call.operation != "open"]
+        variants = ("least", "names", *(f"toss {number}" for number in range(3)))
+        found += [Try(self.name, CLASSES[-1], cut=at, variant=variant) for at in changes for variant in variants]
         random.Random(0).shuffle(found)
         return found
 
@@ -183,10 +182,11 @@ def sweep(
     counts: Counter[Any] = Counter()
     failed = []
     started = time.monotonic()
+    shares = list(itertools.accumulate(SCENARIOS[name].share for name in names))
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
-        for number, name in enumerate(names, 1):
+        for name, share in zip(names, shares, strict=True):
             bench = Bench(name, Path(place) / name)
-            until = started + seconds * number / len(names)
+            until = started + seconds * share / shares[-1]
             for attempt in bench.tries()[::every]:
                 if time.monotonic() > until:
                     break

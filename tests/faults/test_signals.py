@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from fresh_python import run_python
 
 from entropick import work
 from entropick.cli import main
@@ -77,6 +78,35 @@ def test_where_no_checkpoint_comes_in_time_the_command_ends_all_the_same(monkeyp
     with pytest.raises(BudgetSpent, match="stopped by SIGUSR1"), work.stoppable():
         signal.raise_signal(signal.SIGUSR1)
         time.sleep(20)
+
+
+# Within a call of a library that neither returns nor lets Python run: a lock that is taken twice.
+DEAF = """
+import ctypes, os, signal, sys, threading, time
+from entropick import work
+
+work._GRACE_SECONDS = 1
+lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
+
+def ask():
+    for name in sys.argv[1:]:
+        time.sleep(0.3)
+        os.kill(os.getpid(), getattr(signal, name))
+
+with work.stoppable():
+    lock(mutex)
+    threading.Thread(target=ask, daemon=True).start()
+    lock(mutex)
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "code"), [(["SIGUSR1"], 75), (["SIGTERM", "SIGHUP"], 128 + signal.SIGHUP), (["SIGINT", "SIGINT"], 130)]
+)
+def test_within_a_call_of_a_library_it_ends_as_well(names, code):
+    done = run_python("-c", DEAF, *names, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("stopped by SIGUSR1; what was finished" in done.stderr) == (code == 75)
 
 
 def test_what_nohup_ignores_stays_ignored():

@@ -168,6 +168,48 @@ def test_a_signal_to_the_leader_saves_a_checkpoint_and_ends_all_in_time(study, n
     assert list(study[1].glob("work/*/training-*.safetensors")) and main(["verify", str(study[1])]) == 0
 
 
+def test_a_second_signal_ends_at_once_although_another_process_is_stopped(study):
+    """The leader waits for it within a library, where no handler of Python is called."""
+
+    def ask(run):
+        leader, other = run.ranks()[0], run.ranks()[1]
+        os.kill(other, signal.SIGSTOP)
+        time.sleep(1.0)
+        started = time.monotonic()
+        os.kill(leader, signal.SIGTERM)
+        time.sleep(0.5)
+        os.kill(leader, signal.SIGUSR1)
+        wait_until(lambda: 0 not in run.ranks())
+        assert time.monotonic() - started < 10
+        os.kill(other, signal.SIGCONT)
+
+    said = end_at(study, 2, "training", ask)
+    assert f"(exitcode: {128 + signal.SIGUSR1})" in said and main(["verify", str(study[1])]) == 0
+
+
+def test_stopped_and_continued_killed_while_stopped_and_gone_on_with(study):
+    """SIGSTOP of a process: the other waits for it, and goes on once it does; killed while stopped it is missed."""
+
+    def stop(run, rank):
+        os.kill(run.ranks()[rank], signal.SIGSTOP)
+        time.sleep(1.0)
+        assert run.process.poll() is None and len(run.ranks()) == 2
+
+    def stop_and_continue(run):
+        for rank in (0, 1):
+            stop(run, rank)
+            before = set(study[1].glob("work/*/*-*.safetensors"))
+            os.kill(run.ranks()[rank], signal.SIGCONT)
+            wait_until(lambda before=before: set(study[1].glob("work/*/*-*.safetensors")) - before)
+        stop(run, 1)
+        os.kill(run.ranks()[1], signal.SIGKILL)
+
+    end_at(study, 2, "training", stop_and_continue)
+    code, said = finished(2, *command(study))
+    assert code == 0, said
+    assert main(["verify", str(study[1])]) == 0
+
+
 def test_a_mistake_and_a_failed_arm_are_told_once_and_the_other_arms_go_on(study):
     code, said = finished(2, *command(study, "--workers", "2"))
     assert code == 1 and said.count("each arm is shared by 2 processes already") == said.count("entropick: ") == 1

@@ -89,9 +89,9 @@ def test_a_checkpoint_is_due_after_its_time_and_again_after_it_was_saved():
 
 
 def test_a_spent_budget_is_due_at_once_and_stops_only_when_the_checkpoint_is_safe(work):
-    work._pace.deadline = time.time() + 1000
+    work._pace.deadline = time.monotonic() + 1000
     save(work, 1)
-    work._pace.deadline = time.time() - 1
+    work._pace.deadline = time.monotonic() - 1
     assert work.due()
     with pytest.raises(BudgetSpent, match="Repeat the same command"):
         save(work, 2)

@@ -33,8 +33,8 @@ _KEPT = 2
 class Pace:
     """When to save and when to stop.
 
-    `checkpoint_seconds` is the time between checkpoints inside a stage; `deadline` a ``time.time()`` after which the
-    next safe moment ends the run, or None.
+    `checkpoint_seconds` is the time between checkpoints inside a stage; `deadline` a ``time.monotonic()``, whatever the
+    clock is set to, after which the next safe moment ends the run, or None.
     """
 
     checkpoint_seconds: float = 60.0
@@ -47,7 +47,7 @@ class Pace:
 
     def spent(self) -> bool:
         """Whether the budget is spent, or a signal has asked to stop."""
-        return bool(asked_to_stop()) or (self.deadline is not None and time.time() >= self.deadline)
+        return bool(asked_to_stop()) or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     def saved(self) -> None:
         """A checkpoint is safe: start counting anew, and end here if the budget is spent."""

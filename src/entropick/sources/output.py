@@ -108,7 +108,7 @@ class FilesCommand(ABC):
         RunLocked, StorageError
             `out` is in use, or cannot be written.
         """
-        work, started = work or Work(), time.time()
+        work, started = work or Work(), time.monotonic()
         self.check()
         self._check_folder(out)
         contents, found = Contents.of(self.sources, self.compared, work), None
