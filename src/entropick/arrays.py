@@ -6,8 +6,12 @@ images. They are known by the packages of their classes, so that none of these i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from mmap import ALLOCATIONGRANULARITY
+from pathlib import Path
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +78,8 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_dev
         For another number of axes, an empty array, a non-numeric dtype, or values that are NaN, infinite or beyond
         float32.
     """
+    if isinstance(X, BlockRows) and not isinstance(X, TensorRows):
+        return cast(Features, X)
     if isinstance(X, TensorRows) or (on_device and _is_on_device(X)):
         return cast(Features, _on_device(X, name))
     array = as_array(X, name)
@@ -215,29 +221,25 @@ _CONVERTED: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
-class TensorRows:
-    """A float32 tensor ``(n, d)`` that stays on its device; rows that are asked for come as an array of their own.
+class BlockRows(ABC):
+    """A float32 matrix ``(n, d)`` that is no array: rows that are asked for come as an array of their own.
 
-    It is read like a memory map, in blocks, and there is never a second copy of all of it.
+    It is read like a memory map, in blocks, and there is never a copy of all of it.
     """
 
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(self, tensor: Any) -> None:
-        self._tensor = tensor
-        self.shape: tuple[int, int] = (int(tensor.shape[0]), int(tensor.shape[1]))
-        self.size = self.shape[0] * self.shape[1]
-        self.nbytes = 4 * self.size
+    def __init__(self, n: int, width: int) -> None:
+        self.shape: tuple[int, int] = (n, width)
+        self.size, self.nbytes = n * width, 4 * n * width
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    @abstractmethod
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        """Some rows: by a slice, a number, or an array of numbers."""
-        # A tensor is no writable array's twin here: what was handed out must not change with it.
-        found: NDArray[Any] = self._tensor[rows].cpu().numpy()
-        return found.copy() if np.may_share_memory(found, self._memory) else found
+        """Some rows: by a slice, a number, or an array of numbers or flags."""
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         for start in range(0, len(self), _BLOCK_ROWS):
@@ -246,6 +248,135 @@ class TensorRows:
     def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
         """Some rows, by their numbers."""
         return self[rows]
+
+
+class FileRows(BlockRows):
+    """Rows of memory maps one after another, of any kind of float, as float32; of what is sent to another process only
+    the places go, and the files are opened there.
+
+    Parameters
+    ----------
+    maps
+        Matrices of one width in files, with contiguous rows.
+
+    Raises
+    ------
+    InputError
+        When rows are read, if a file is missing or no longer what it was.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/a.npy", np.arange(6, dtype=np.float16).reshape(3, 2))
+    ...     X = FileRows([np.load(f"{folder}/a.npy", mmap_mode="r")] * 2)
+    ...     X.shape, X[[4, 0]].tolist()
+    ((6, 2), [[2.0, 3.0], [0.0, 1.0]])
+    """
+
+    def __init__(self, maps: Sequence[np.memmap[Any, Any]]) -> None:
+        self._places = [_Place.of(of) for of in maps]
+        self._maps: list[NDArray[Any]] | None = [np.asarray(of) for of in maps]
+        self._ends = np.cumsum([len(of) for of in maps])
+        super().__init__(int(self._ends[-1]), maps[0].shape[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_maps": None}
+
+    @property
+    def maps(self) -> list[NDArray[Any]]:
+        """The matrices in the files."""
+        if self._maps is None:
+            self._maps = [place.open() for place in self._places]
+        return self._maps
+
+    def part(self, start: int, stop: int) -> FileRows:
+        """The rows from `start` to `stop`, of the same files."""
+        made = FileRows.__new__(FileRows)
+        starts = self._ends - [place.shape[0] for place in self._places]
+        cut = [
+            place.part(max(start - first, 0), min(stop - first, place.shape[0]))
+            for place, first in zip(self._places, starts.tolist(), strict=True)
+            if first < stop and start < first + place.shape[0]
+        ]
+        made._places, made._maps, made._ends = cut, None, np.cumsum([place.shape[0] for place in cut])
+        BlockRows.__init__(made, stop - start, self.shape[1])
+        return made
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, int | np.integer):
+            return cast(NDArray[Any], self[np.array([rows])][0])
+        if isinstance(rows, slice) and len(self.maps) == 1:
+            return self.maps[0][rows].astype(np.float32)
+        numbers = np.arange(len(self))[rows]
+        found = np.empty((len(numbers), self.shape[1]), np.float32)
+        of_map = np.searchsorted(self._ends, numbers, side="right")
+        for number, of in enumerate(self.maps):
+            here = of_map == number
+            found[here] = of[numbers[here] - (self._ends[number] - len(of))]
+        return found
+
+    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
+        """Some rows, by their numbers."""
+        if len(self.maps) > 1:
+            return self[rows]
+        found: NDArray[Any] = self.maps[0].take(rows, axis=0)
+        return found.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a matrix lies in a file, and what the file was when it was opened (bytes, time of change)."""
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+    offset: int
+    state: tuple[int, int]
+
+    @classmethod
+    def of(cls, array: np.memmap[Any, Any]) -> Self:
+        """That of a memory map, or of a part of one, whose own offset is that of the whole."""
+        whole = np.frombuffer(array._mmap, np.uint8)  # type: ignore[attr-defined]
+        begun = array.offset - array.offset % ALLOCATIONGRANULARITY
+        offset = begun + array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        path = str(array.filename)
+        return cls(path, array.dtype, (array.shape[0], array.shape[1]), offset, _state(path))
+
+    def part(self, start: int, stop: int) -> Self:
+        """Some of the rows."""
+        offset = self.offset + start * self.shape[1] * self.dtype.itemsize
+        return replace(self, shape=(stop - start, self.shape[1]), offset=offset)
+
+    def open(self) -> NDArray[Any]:
+        """The matrix; InputError if the file is missing or has changed."""
+        if self.state != _state(self.path):
+            raise InputError(
+                f"{self.path}: expected a file that stays as it is, but it changed while this command worked. Repeat "
+                "the command."
+            )
+        return np.asarray(np.memmap(self.path, self.dtype, "r", self.offset, self.shape))
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that stays where it is, but: {error.strerror}.") from error
+    return found.st_size, found.st_mtime_ns
+
+
+class TensorRows(BlockRows):
+    """A float32 tensor ``(n, d)`` that stays on its device."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+        super().__init__(int(tensor.shape[0]), int(tensor.shape[1]))
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        # A tensor is no writable array's twin here: what was handed out must not change with it.
+        found: NDArray[Any] = self._tensor[rows].cpu().numpy()
+        return found.copy() if np.may_share_memory(found, self._memory) else found
 
     def is_finite(self) -> bool:
         """Whether all values are, as the device finds."""

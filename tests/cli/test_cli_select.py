@@ -439,6 +439,12 @@ MISTAKES = {
     "select a=made.npy --n 5 --balance --out out": "expected the class of every row, but a (made.npy) has none",
     "select a=real --n 5 --link --copy --out out": "--link and --copy: expected one of them",
     "select a=made.npy --n 5 --copy --out out": "expected folders of image files, but 'a' is one file",
+    "select a=real --n 5 --engine spark --out out": "engine: expected processes, processes:N, ray or ray:ADDRESS, got",
+    "select a=real --n 5 --engine processes:0 --out out": "engine: expected a number of processes of at least 1",
+    "select a=real --n 5 --engine ray --workers 0 --out out": "workers: expected a whole number of at least 1, got 0",
+    "select a=real --n 5 --workers 2 --out out": "--workers: expected an engine whose workers they are, got none",
+    "select a=real --n 5 --engine processes --method random --out out": "engine: expected a rule that asks workers",
+    "select a=first.npy --n 5 --engine ray:127.0.0.1:1 --out out": "nothing answers there",
     "select a=real --n 5 --out notes.txt": "--out: expected a directory, but notes.txt is a file",
     "select a=real --n 5 --out mine": "a new folder or one of an earlier selection, but mine holds other files",
 }

@@ -7,6 +7,7 @@ import pytest
 
 from entropick.errors import InputError
 from entropick.features import Pixels
+from entropick.processes.engine import engine
 from entropick.selection import Choice
 from entropick.selectors import Greedy
 from entropick.sources import open_sources
@@ -24,6 +25,15 @@ def test_the_same_from_python(tmp_path):
     result = choice.run(tmp_path / "out", say=said.append)
     assert result["n_samples"] == 5 and said[0].startswith("greedy: 5 of 30 rows with 16 features. Forecast")
     assert choice.run(tmp_path / "out", say=said.append) == result and said[-1].startswith("chosen before")
+
+
+def test_the_same_from_workers_of_which_the_result_says_nothing(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float64)
+    np.save(tmp_path / "X.npy", rows)
+    of = {"sources": open_sources([f"a={tmp_path / 'X.npy'}"]), "selector": Greedy(n_samples=9, random_state=0)}
+    expected = Choice(**of).run(tmp_path / "here")
+    assert Choice(**of, engine=engine("processes:2")).run(tmp_path / "there") == expected
+    assert list((tmp_path / "there" / "work").glob("*.rows")) == []
 
 
 def test_another_run_is_not_written_into(tmp_path):

@@ -18,6 +18,7 @@ from entropick.config import build, component_class
 from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.page.words import DASH
+from entropick.processes import engine as engines
 from entropick.run.files import read_content
 from entropick.selection import Choice
 from entropick.selection.output import MANIFEST, PAGE, SHEET
@@ -131,6 +132,8 @@ def select(
     skip_bad: bool = False,
     seed: int = 0,
     device: str = "auto",
+    engine: str | None = None,
+    workers: int | None = None,
     files: Literal["none", "link", "copy"] = "none",
     out: str | os.PathLike[str] | None = None,
     work: str | os.PathLike[str] | None = None,
@@ -174,6 +177,10 @@ def select(
         What every random number depends on.
     device
         Where distances are computed: "auto", "cpu", "cuda".
+    engine, workers
+        Who looks at the rows, for "greedy" and "density-greedy": "processes[:N]" or "ray[:ADDRESS]", and how many
+        workers it has; None is this process. The rows chosen are the same. What starts processes has to be below
+        ``if __name__ == "__main__":`` in a script.
     files
         "link" or "copy" the chosen image files into ``out/selected``.
     out
@@ -215,6 +222,7 @@ def select(
         columns=tuple(columns),
         resize=resize,
         normalize=normalize,
+        engine=_engine(engine, workers),
         files=files,
         skip_bad=skip_bad,
         seed=seed,
@@ -235,6 +243,12 @@ def select(
         )
 
     return call(choice, read, out=out, work=work, budget_seconds=budget_seconds, say=say)
+
+
+def _engine(engine: str | None, workers: int | None) -> engines.Engine | None:
+    if engine is None and workers is not None:
+        raise InputError("workers: expected an engine whose workers they are, got none. Give engine.")
+    return None if engine is None else engines.engine(engine, workers)
 
 
 def _selector(

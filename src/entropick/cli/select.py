@@ -15,6 +15,7 @@ from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError, shown
+from entropick.processes.engine import engine
 from entropick.selection import Choice
 from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
 
@@ -55,6 +56,10 @@ class Select(FilesFlags):
     """Least share of a source, for instance real=0.5."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
+    engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
+    """Who looks at the rows, for greedy and density-greedy: the rows chosen are the same."""
+    workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
+    """How many workers the engine has."""
     given: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -79,6 +84,9 @@ class Select(FilesFlags):
     def _choice(self) -> Choice:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
+        if self.workers is not None and self.engine is None:
+            raise ConfigError("--workers: expected an engine whose workers they are, got none. Give --engine.")
+        workers = None if self.engine is None else engine(self.engine, self.workers)
         sources = open_sources(self.sources, columns=self.columns)
         given = self.features
         if given is None and sources[0].kind != "embeddings":
@@ -114,6 +122,7 @@ class Select(FilesFlags):
             columns=self.columns,
             resize=self.resize,
             normalize=self.normalize,
+            engine=workers,
             files=files,
             skip_bad=self.skip_bad,
             seed=self.seed,

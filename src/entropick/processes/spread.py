@@ -18,7 +18,8 @@ from typing import Any, cast
 from entropick.errors import BudgetSpent, EntropickError, StudyFailed, storage_error
 from entropick.work import stoppable, telling
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# What tells libraries how many threads to use.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Progress more often than this cannot be seen, but costs time to send.
 _SECONDS_BETWEEN_EVENTS = 0.1
 
@@ -94,7 +95,7 @@ def _started(n: int, task: Callable[[Any, Observer], None], threads: int, gpus: 
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, task), daemon=True)
         alone = {"CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} if visible else {}
-        with _environment({**{name: str(threads) for name in _THREAD_VARIABLES}, **alone}):
+        with environment({**{name: str(threads) for name in THREAD_VARIABLES}, **alone}):
             process.start()
         # Only the process itself may hold its end, or its death would go unnoticed here.
         there.close()
@@ -127,7 +128,7 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
     """The life of a process: take an item, run it, tell how it ended."""
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     warnings.formatwarning = plain_warning
     tell = _Throttled(connection)
     with contextlib.suppress(EOFError, BudgetSpent), stoppable(is_helper=True):
@@ -149,7 +150,8 @@ def plain_warning(message: Warning | str, *where: Any, **more: Any) -> str:
     return f"entropick: warning: {message}\n"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """End this process as soon as the one that started it is gone; for a thread of its own."""
     parent = mp.parent_process()
     assert parent is not None
     parent.join()
@@ -172,7 +174,8 @@ class _Throttled:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started in here."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick import features
-from entropick.arrays import Floats, Integers
+from entropick.arrays import Features, Floats, Integers
 from entropick.errors import DuplicateWarning, InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
+from entropick.processes.engine import Engine
 from entropick.random_stream import RandomStream
 from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
@@ -30,6 +32,7 @@ from entropick.selection.duplicates import find_duplicates
 from entropick.selection.overview import overview
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED, even_shares, owed_rows
+from entropick.selectors.workers import dealt
 from entropick.sources import (
     Candidates,
     Contents,
@@ -52,6 +55,8 @@ _SELECT, _PRESENT = "select", "present"
 # What the first leaves to the second.
 _PICKS, _FOUND, _OVERVIEW = "select/picks.parquet", "select/found.json", "select/overview.json"
 _DUPLICATES = "select/duplicates.parquet"
+# While workers need it, rows that are in no file yet.
+_POOL = "pool.rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,9 @@ class Choice(FilesCommand):
         To which height and width images are brought before they are compared, see `entropick.sources.Space`.
     normalize
         Whether features are brought to length 1, for those that are meant to be compared by their cosines.
+    engine
+        Who looks at the rows, see `entropick.processes.engine.Engine`; None is this process. The rows chosen are the
+        same, so another one may go on where this one was interrupted.
     skip_bad
         Go on without unreadable images, and record them.
     seed
@@ -107,6 +115,7 @@ class Choice(FilesCommand):
     columns: tuple[str, ...] = ()
     resize: int | None = None
     normalize: bool = False
+    engine: Engine | None = None
 
     @property
     def compared(self) -> tuple[Space]:
@@ -132,6 +141,13 @@ class Choice(FilesCommand):
             self.guard.check()
         # Not only when features, which may have taken hours, are there.
         usable_device(self.selector.get_params().get("device", "cpu"))
+        if self.engine is not None:
+            if not self.selector.asks_shards:
+                raise InputError(
+                    f"engine: expected a rule that asks workers (greedy, density-greedy), got {self.selector.kind}. "
+                    "Leave the engine out."
+                )
+            self.engine.check()
         _check_trusted(self.sources, self._rules())
         try:
             output.check_placeable([source for source in self.sources if source.name not in self.given], self.files)
@@ -170,7 +186,8 @@ class Choice(FilesCommand):
         guard = None if self.guard is None else dataclasses.replace(self.guard)
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
         settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
-        compute = partial(_choose, found=found, cache=run.work / "features", say=say)
+        pool = partial(self._pool, scratch=run.folder / "work" / _POOL)
+        compute = partial(_choose, found=found, cache=run.work / "features", say=say, pool=pool)
         chosen = run.stage(0, _SELECT, Inputs(settings=settings), compute)
         shown = {"contents": contents, "config": config, "bases": output.bases(self.sources)}
         names = {"picks": _PICKS, "found": _FOUND, "overview": _OVERVIEW, "duplicates": _DUPLICATES}
@@ -180,6 +197,12 @@ class Choice(FilesCommand):
     def _rule(self) -> Selector:
         minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
+
+    def _pool(self, X: Features, *, scratch: Path) -> contextlib.AbstractContextManager[Any]:
+        """The rows to choose from, with the workers that look at them."""
+        if self.engine is None:
+            return contextlib.nullcontext(X)
+        return dealt(X, self.engine, scratch, device=self.selector.get_params().get("device", "cpu"))
 
     def _check_given(self) -> None:
         for name in self.given:
@@ -236,7 +259,15 @@ class Choice(FilesCommand):
         check_affordable(cost)
 
 
-def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:
+def _choose(
+    given: Given,
+    work: Work,
+    *,
+    found: Survey | None,
+    cache: Path,
+    say: Say,
+    pool: Callable[[Features], contextlib.AbstractContextManager[Any]],
+) -> Outcome:
     """The stage that chooses: candidates, the guard, the choice, and what it tells."""
     assert found is not None, "only a choice that is not finished is made"
     contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
@@ -261,7 +292,8 @@ def _choose(given: Given, work: Work, *, found: Survey | None, cache: Path, say:
     with warnings.catch_warnings():
         # The result says how many are distinct.
         warnings.simplefilter("ignore", DuplicateWarning)
-        rule.fit(X, groups[kept], work=work)
+        with pool(X) as rows:
+            rule.fit(rows, groups[kept], work=work)
     say("measuring the choice beside a random one")
     control = random_control(rule, X, seed=given["seed"])
     appraisal = appraise(rule, X, control_seed=given["seed"], control=control).summary()

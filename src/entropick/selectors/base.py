@@ -17,6 +17,7 @@ from entropick.arrays import Features, Floats, Integers, check_count, check_feat
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError, shown
 from entropick.neighbors import GrowingSet
+from entropick.selectors.dealt import only
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
@@ -108,6 +109,8 @@ class Selector(Rule):
 
     reads_blocks: ClassVar[bool] = False
     """Whether `_select` asks for rows alone, by ``X[rows]``, so that a tensor may stay on its GPU."""
+    asks_shards: ClassVar[bool] = False
+    """Whether `_select` leaves the work to the shards of a pool that is dealt, see `entropick.selectors.dealt`."""
 
     n_samples: int
     initial: ArrayLike | None = None
@@ -212,7 +215,8 @@ class Selector(Rule):
             allowed = np.union1d(picked, np.flatnonzero(np.isin(sources, short)))
             among = work.part(f"quota-{next(rounds)}")
             known_of = {name: values[allowed] for name, values in known.items()}
-            selection = self._select(X[allowed], sources[allowed], np.searchsorted(allowed, picked), among, **known_of)
+            first = np.searchsorted(allowed, picked)
+            selection = self._select(only(X, allowed), sources[allowed], first, among, **known_of)
             rows, distances = allowed[selection.rows], np.append(distances[:kept], selection.distances[kept:])
             facts |= selection.facts
         if "covering_radius" in facts:

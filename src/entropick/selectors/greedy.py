@@ -12,7 +12,8 @@ from entropick.arrays import Features, Floats, Integers
 from entropick.neighbors import grouped
 from entropick.neighbors.exact import digest
 from entropick.selectors.base import RandomState, Selection, Selector
-from entropick.selectors.shards import Compared, Front, InProcess, Part, Shard, Shards
+from entropick.selectors.dealt import shards_of
+from entropick.selectors.shards import Compared, Front, Shards
 from entropick.work import Work
 
 # Rows among which a round looks ahead: at first, at least, at most.
@@ -72,13 +73,13 @@ class Greedy(Selector):
 
     kind: ClassVar[str] = "greedy"
     reads_blocks: ClassVar[bool] = True
+    asks_shards: ClassVar[bool] = True
 
     def _select(
         self, X: Features, sources: Integers, initial: Integers, work: Work, weights: Floats | None = None
     ) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
-        part = Part(range(len(X)), weights=weights)
-        shards = Shards(InProcess([Shard(X, device=self.device)]), self.n_samples, [part])
+        shards = shards_of(X, self.n_samples, weights, device=self.device)
         further = [] if weights is None else [weights]
         return farthest_first(shards, first, work, f"selection-{digest(X, first, *further)}")
 

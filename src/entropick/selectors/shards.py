@@ -3,7 +3,7 @@
 Greedy Selection asks the same of a pool whether it lies in one process or on many machines: which rows are farthest
 from the picks, and how far anything else can be. Each *shard* has rows and answers for them; the picks are all that
 shards have to know of each other, and all that is needed to begin a lost one anew. A *carrier* takes calls to shards:
-to those of this process, or of others (`entropick.processes.actors`).
+to those of this process, or of others (`workers.py`).
 
 Every call may be repeated without harm, and a shard may be lost between any two of them: it is then made anew from its
 rows, answers that it is `Behind`, and is told what it missed. Every round picks at least one row, whatever was lost, as

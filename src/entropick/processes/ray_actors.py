@@ -1,0 +1,176 @@
+"""Actors in a Ray cluster, one on each node or GPU; or in one of this machine, which ends with the command.
+
+Ray makes lost actors anew, on another node if need be. It is told to send no statistics of use and to open no
+dashboard. Its store of objects in shared memory only takes what is under way between processes, and stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from entropick.errors import InputError, ProcessLost
+from entropick.processes.actors import TRIES, Actor, Actors, Answer, Make, answered, usable_cores
+from entropick.processes.spread import THREAD_VARIABLES
+from entropick.work import SIGNALS
+
+# What a store of objects of a cluster on this machine has, and where it lies.
+_STORE_BYTES, _SHARED_MEMORY = 256 << 20, Path("/dev/shm")
+# How long to wait for the first sign of a cluster.
+_SECONDS_TO_ANSWER = 10.0
+
+
+def import_ray() -> Any:
+    """The package; InputError if it is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Without it Ray warns that it will one day stop hiding GPUs from actors that have none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise InputError(
+            "engine: expected the package ray, which is not installed: pip install 'entropick[ray]'."
+        ) from None
+    return ray
+
+
+@contextlib.contextmanager
+def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
+    """A connection to the cluster at an address, or if that is "" to one of this machine alone.
+
+    Raises
+    ------
+    InputError
+        If none answers at the address, it has too few processors, or shared memory is too small for one of our own.
+    """
+    ray = import_ray()
+    cores = usable_cores()
+    here: dict[str, Any] = {"address": address}
+    _check_answers(address)
+    if not address:
+        _check_shared_memory()
+        here = {"address": "local", "num_cpus": max(cores, workers or 1), "include_dashboard": False}
+        here |= {"object_store_memory": _STORE_BYTES}
+    # Ray takes signals over, which are to end at the next checkpoint.
+    heeded = {number: signal.getsignal(number) for number in SIGNALS}
+    with contextlib.suppress(AttributeError):
+        # What happens to actors would be printed between our own lines.
+        ray._private.worker._worker_logs_enabled = False
+    try:
+        ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"engine: expected a Ray cluster at {address or 'this machine'}, but: {reason} Start one with 'ray "
+            "start --head', or leave the address out."
+        ) from None
+    finally:
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
+    try:
+        yield Cluster(ray, workers, None if address else cores)
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself tries for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"engine: expected a Ray cluster at {address}, but nothing answers there ({error}). Start one with 'ray "
+            "start --head', or leave the address out."
+        ) from None
+
+
+def _check_shared_memory() -> None:
+    if _SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(_SHARED_MEMORY).free) < _STORE_BYTES:
+        raise InputError(
+            f"engine: expected {_STORE_BYTES >> 20} MiB free in {_SHARED_MEMORY}, where Ray passes messages, got "
+            f"{free >> 20}. Make it larger (of a container: --shm-size=1g), or use --engine processes."
+        )
+
+
+class Cluster:
+    """A Ray cluster; `cores` are those that actors share on this machine, None where each node has its own."""
+
+    def __init__(self, ray: Any, workers: int | None, cores: int | None) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        n_cpus, n_gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
+        self.workers = workers or n_gpus or len(nodes)
+        if self.workers > n_cpus:
+            raise InputError(
+                f"workers: expected at most {n_cpus}, the processors of {len(nodes)} nodes, got {self.workers}."
+            )
+        smallest = int(min(node.get("CPU", 0) for node in nodes)) or 1
+        self._cpus = max(1, min(n_cpus // self.workers, smallest))
+        self._threads = max(1, cores // self.workers) if cores else self._cpus
+        self._gpus = 1 if n_gpus >= self.workers else 0
+        self._ray = ray
+
+    @contextlib.contextmanager
+    def start(self, make: Make, recipes: Sequence[tuple[Any, ...]]) -> Iterator[Actors]:
+        """See `entropick.processes.actors.Place`."""
+        options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "scheduling_strategy": "SPREAD"}
+        options |= {"max_restarts": -1, "max_task_retries": TRIES - 1}
+        remote = self._ray.remote(**options)(_Remote)
+        actors = [remote.remote(make, recipe, self._threads) for recipe in recipes]
+        try:
+            yield _OnRay(self._ray, actors)
+        finally:
+            for actor in actors:
+                self._ray.kill(actor)
+
+
+class _Remote:
+    """An actor as Ray holds it."""
+
+    def __init__(self, make: Make, recipe: tuple[Any, ...], threads: int) -> None:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        self._actor = Actor(make, recipe)
+
+    def ask(self, method: str, *arguments: Any) -> Answer:
+        return self._actor.ask(method, *arguments)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class _OnRay:
+    """Actors of a cluster."""
+
+    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
+        self._ray, self._actors = ray, actors
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def call(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
+        """See `Actors`."""
+        each = zip(*arguments, strict=True) if arguments else [()] * len(self)
+        asked = [actor.ask.remote(method, *of) for actor, of in zip(self._actors, each, strict=True)]
+        try:
+            answers = self._ray.get(asked)
+        except self._ray.exceptions.RayError as error:
+            raise ProcessLost(
+                f"engine: expected answers of {len(self)} actors, but Ray lost some and gave up ("
+                f"{' '.join(str(error).split())[:200]}). What was chosen is kept: repeat the same command."
+            ) from None
+        return [answered(answer) for answer in answers]
+
+    @property
+    def pids(self) -> list[int]:
+        """See `Actors`."""
+        found: list[int] = self._ray.get([actor.pid.remote() for actor in self._actors])
+        return found

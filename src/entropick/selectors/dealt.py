@@ -1,0 +1,72 @@
+"""A pool that is dealt: a feature matrix that reads like any other, and knows in which shards its rows lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from entropick.arrays import BlockRows, Features, Floats, Integers
+from entropick.selectors.shards import Carrier, InProcess, Part, Shard, Shards
+
+
+class Dealt(BlockRows):
+    """Some rows (n, d) of a pool whose shards lie elsewhere.
+
+    Rows that are asked for are read here. A rule that asks shards (`shards_of`) leaves the work to them.
+
+    Parameters
+    ----------
+    X
+        The rows, as they can be read here.
+    carrier, parts
+        What takes calls to the shards, and which of the rows lie in each.
+    """
+
+    def __init__(self, X: Features | BlockRows, carrier: Carrier, parts: Sequence[Part]) -> None:
+        super().__init__(*X.shape)
+        self._X, self.carrier, self.parts = X, carrier, parts
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self._X[rows]
+
+    def take(self, rows: Any, axis: int = 0) -> Any:
+        """Some rows, by their numbers."""
+        return self._X.take(rows, axis=0)
+
+    def only(self, rows: Integers) -> Dealt:
+        """Some of the rows, ascending, as a pool of their own in the same shards."""
+        parts = []
+        for part in self.parts:
+            here = np.asarray(part.numbers, np.int64)
+            chosen = np.isin(here, rows, assume_unique=True)
+            of_shard = np.arange(len(here)) if part.rows is None else part.rows
+            parts.append(Part(np.searchsorted(rows, here[chosen]), of_shard[chosen]))
+        return Dealt(_Only(self._X, rows), self.carrier, parts)
+
+
+class _Only(BlockRows):
+    """Some rows of a matrix, uncopied."""
+
+    def __init__(self, X: Any, rows: Integers) -> None:
+        super().__init__(len(rows), X.shape[1])
+        self._X, self._rows = X, rows
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self._X[self._rows[rows]]
+
+
+def only(X: Features, rows: Integers) -> Features:
+    """Some rows of a matrix, ascending: a copy, or where it is dealt a pool of its own in the same shards."""
+    return X.only(rows) if isinstance(X, Dealt) else X[rows]
+
+
+def shards_of(X: Features, n_samples: int, weights: Floats | None, *, device: str) -> Shards:
+    """The shards of a pool, from which `n_samples` rows are to be picked, whose squared distances count as much as
+    `weights` (n,); an array is one of this process."""
+    if not isinstance(X, Dealt):
+        return Shards(InProcess([Shard(X, device=device)]), n_samples, [Part(range(len(X)), weights=weights)])
+    parts = X.parts if weights is None else [replace(of, weights=weights[np.asarray(of.numbers)]) for of in X.parts]
+    return Shards(X.carrier, n_samples, parts)
