@@ -14,9 +14,9 @@ Point = tuple[float, float]
 
 # Colours that can be told apart on light and dark ground, and without colour vision by their order.
 _COLORS = ("#2a78b8", "#d9822b", "#3d9970", "#b5478b", "#8c6d31", "#5f5fc4", "#7f7f7f", "#c44e52")
-_WIDTH, _HEIGHT = 460, 200
-# Left for the axes and their titles.
-_LEFT, _BELOW, _ABOVE = 56, 40, 8
+_WIDTH, _HEIGHT = 460, 214
+# Left for the axes and their titles; that of the vertical one stands above it, where it has room, as on pages.
+_LEFT, _BELOW, _ABOVE = 46, 40, 26
 _CELL = "padding:2px 14px 2px 0;text-align:{}"
 # How a cell of a column of numbers looks; a dash is a value that there is not.
 _NUMBER = re.compile(r"[-\u2212+]?[\d,.]+(e[-+]?\d+)?|-|\u2013|inf|nan")
@@ -120,8 +120,7 @@ def _frame(across: _Axis, up: _Axis, x: str, y: str) -> str:
         for value in across.ticks
     ]
     parts.append(f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>')
-    middle = (_HEIGHT - _BELOW) / 2
-    parts.append(f'<text transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}</text>')
+    parts.append(f'<text x="0" y="12">{escape(y)}</text>')
     return "".join(parts)
 
 

@@ -13,7 +13,7 @@ from entropick import notebook
 from entropick.api.folder import call
 from entropick.config import build
 from entropick.features.base import Features
-from entropick.page.words import DASH
+from entropick.page.words import DASH, length_unit
 from entropick.scoring import PAGE, Condition, Score, Space, Verdict, judge, meaning
 from entropick.sources import EMBEDDING_FILES, Say, Source, readable, sources_of
 
@@ -96,7 +96,8 @@ class Scored:
         found = self.summary["spaces"][space]["histogram"]
         middles = [(low + high) / 2 for low, high in zip(found["edges"], found["edges"][1:], strict=False)]
         sets = {name: list(zip(middles, of, strict=True)) for name, of in found.items() if name != "edges"}
-        return notebook.lines(sets, x="distance to the nearest training image", y="share")
+        unit = length_unit(self.summary["config"]["spaces"][space])
+        return notebook.lines(sets, x=f"distance to the nearest training image ({unit})", y="images (share)")
 
 
 def score(

@@ -17,7 +17,7 @@ from entropick.component import check_known
 from entropick.config import build, component_class
 from entropick.errors import InputError, shown
 from entropick.features.base import Features
-from entropick.page.words import DASH
+from entropick.page.words import DASH, length_unit
 from entropick.processes import engine as engines
 from entropick.run.files import read_content
 from entropick.selection import Choice
@@ -102,12 +102,12 @@ class Selected:
         shown = [name for name in ("rank", "source", "path", "row", "distance") if name in self.table]
         first = [[_cell(self.table[name][rank]) for name in shown] for rank in range(min(len(self), _SHOWN))]
         rest = f"… and {len(self) - _SHOWN:,} more rows in .table" if len(self) > _SHOWN else ""
-        sheet = self.contact_sheet
+        sheet, unit = self.contact_sheet, length_unit(self.summary["config"]["features"])
         return notebook.block(
             f"{len(self):,} of {sum(self.sizes.values()):,} rows chosen",
             notebook.table(["", "selection", "random"], told),
             notebook.table(["source", *(column.replace("_", " ") for column in columns)], by_source),
-            notebook.lines({"distance": curve}, x="rank", y="distance to the nearest earlier pick"),
+            notebook.lines({"distance": curve}, x="rank (number)", y=f"distance to the nearest earlier pick ({unit})"),
             "" if sheet is None else notebook.picture(sheet, "the first of the chosen images"),
             notebook.table(shown, first),
             notebook.paragraph(rest) if rest else "",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from entropick.errors import ConfigError
 from entropick.metrics.base import Words
@@ -48,9 +49,21 @@ def unit(key: str) -> str:
     if known.unit or not known.meaning:
         return known.unit
     if known.power:
-        features = "grey levels" if space == "pixels" else f"units of {space}" if space else "units of the features"
-        return features + _POWERS.get(known.power, f"^{known.power}")
+        return length_unit(space) + _POWERS.get(known.power, f"^{known.power}")
     return "share" if known.range == (0.0, 1.0) else "ratio"
+
+
+def length_unit(space: Any) -> str:
+    """The unit of distances in a space, by its name or by what a config says of it.
+
+    >>> length_unit("pixels"), length_unit({"kind": "dinov2"}), length_unit({"kind": "pixels", "normalize": True})
+    ('grey levels', 'units of dinov2', 'features of length 1')
+    """
+    said = space if isinstance(space, Mapping) else {"kind": space}
+    if said.get("normalize") or "embeddings" in said:
+        return "features of length 1"
+    kind = said.get("kind")
+    return "grey levels" if kind == "pixels" else f"units of {kind}" if kind else "units of the features"
 
 
 def axis_title(key: str) -> str:

@@ -49,7 +49,7 @@ def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
     galleries = {name: _pairs(of["nearest"], by_name["generated"], by_name["training"]) for name, of in spaces.items()}
     return render(
         "entropick.scoring",
-        specs=[distance_figure(of, name) for name, of in spaces.items()],
+        specs=[distance_figure(of, words.length_unit(score["config"]["spaces"][name])) for name, of in spaces.items()],
         score=score,
         verdicts=verdicts,
         notes=notes(score),
@@ -129,8 +129,8 @@ def _pairs(nearest: Mapping[str, Sequence[Any]], generated: Source, training: So
     ]
 
 
-def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
-    """The Vega-Lite specification of the histogram of one space."""
+def distance_figure(summary: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """The Vega-Lite specification of the histogram of one space, whose distances have the unit."""
     histogram = summary["histogram"]
     edges, sets = histogram["edges"], {name: histogram[key] for key, name in _SETS.items() if key in histogram}
     rows = [
@@ -146,7 +146,7 @@ def distance_figure(summary: Mapping[str, Any], space: str) -> dict[str, Any]:
         .encode(
             x=alt.X(
                 "low:Q",
-                title=f"distance to the nearest training image ({words.unit(f'generalization_score/{space}')})",
+                title=f"distance to the nearest training image ({unit})",
                 axis=alt.Axis(grid=False),
             ),
             x2="high:Q",

@@ -11,7 +11,7 @@ import altair as alt
 
 from entropick.page.document import render
 from entropick.page.drawing import PAGE_INK, specification
-from entropick.page.words import number, percent
+from entropick.page.words import length_unit, number, percent
 from entropick.selection.output import Repeat, Row
 from entropick.sources import Picture, Source, picture, readable
 from entropick.work import Work
@@ -224,14 +224,15 @@ Figure = tuple[str, str, dict[str, Any], list[list[str]]]
 
 
 def _figures(result: Mapping[str, Any], overview: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[Figure]:
+    unit = length_unit(result["config"]["features"])
     if overview["map"] is not None:
-        yield _map_figure(overview["map"], sources)
+        yield _map_figure(overview["map"], sources, unit)
     yield _shares_figure(result)
     if overview["distances"]["rank"]:
-        yield _curve_figure(overview["distances"])
+        yield _curve_figure(overview["distances"], unit)
 
 
-def _map_figure(found: Mapping[str, Any], sources: Sequence[Source]) -> Figure:
+def _map_figure(found: Mapping[str, Any], sources: Sequence[Source], unit: str) -> Figure:
     counts = {fate: of for fate, of in found["counts"].items() if of[1]}
     points = [
         {"what": fate, "x": x, "y": y, "source": sources[source].name, "row": row}
@@ -254,8 +255,8 @@ def _map_figure(found: Mapping[str, Any], sources: Sequence[Source]) -> Figure:
         alt.Chart(alt.InlineData(values=shown))
         .mark_circle(size=22)
         .encode(
-            x=alt.X("x:Q", title="first axis", scale=scales["x"], axis=axis),
-            y=alt.Y("y:Q", title="second axis", scale=scales["y"], axis=axis),
+            x=alt.X("x:Q", title=f"first axis ({unit})", scale=scales["x"], axis=axis),
+            y=alt.Y("y:Q", title=f"second axis ({unit})", scale=scales["y"], axis=axis),
             color=alt.Color("what:N", title=None, scale=colors),
             opacity=alt.condition("datum.what === 'left out'", alt.value(0.45), alt.value(0.85)),
             tooltip=[alt.Tooltip("what:N", title="it is"), alt.Tooltip("source:N"), alt.Tooltip("row:Q")],
@@ -287,7 +288,7 @@ def _shares_figure(result: Mapping[str, Any]) -> Figure:
         .mark_bar()
         .encode(
             y=alt.Y("of:N", title=None, sort=["pool", "chosen"], axis=alt.Axis(ticks=False, domain=False)),
-            x=alt.X("share:Q", title="share", stack="zero", axis=alt.Axis(format="%", tickCount=5)),
+            x=alt.X("share:Q", title="rows (share)", stack="zero", axis=alt.Axis(format="%", tickCount=5)),
             color=alt.Color("source:N", title=None, sort=list(shares), scale=alt.Scale(scheme="tableau10")),
             order=alt.Order("place:Q"),
             tooltip=[alt.Tooltip("source:N"), alt.Tooltip("of:N"), alt.Tooltip("share:Q", format=".1%")],
@@ -303,7 +304,7 @@ def _shares_figure(result: Mapping[str, Any]) -> Figure:
     return "Sources, before and after", explained, specification(chart, PAGE_INK, height=110), [header, *rows]
 
 
-def _curve_figure(distances: Mapping[str, Any]) -> Figure:
+def _curve_figure(distances: Mapping[str, Any], unit: str) -> Figure:
     ranks = distances["rank"]
     names = {"selection": "selection", "random": "random choice"}
     values = [
@@ -312,8 +313,8 @@ def _curve_figure(distances: Mapping[str, Any]) -> Figure:
         for rank, distance in zip(ranks, distances[name], strict=True)
     ]
     base = alt.Chart(alt.InlineData(values=values)).encode(
-        x=alt.X("rank:Q", title="rank", axis=alt.Axis(grid=False, tickMinStep=1)),
-        y=alt.Y("distance:Q", title="distance to the nearest earlier pick"),
+        x=alt.X("rank:Q", title="rank (number)", axis=alt.Axis(grid=False, tickMinStep=1)),
+        y=alt.Y("distance:Q", title=f"distance to the nearest earlier pick ({unit})"),
         color=alt.Color(
             "of:N", title=None, scale=alt.Scale(domain=list(names.values()), range=[COLORS["chosen"], _RANDOM])
         ),
