@@ -28,7 +28,8 @@ docs: install  ## the documentation site, into site/
 	@echo "The site is in site/: open site/index.html, or, for its search, python3 -m http.server --directory site"
 
 notebooks: install  ## execute the tutorials, and keep what they show
-	$(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/tutorials/*.ipynb
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.coalesce_streams=True docs/tutorials/*.ipynb
 
 install: $(INSTALLED)
 

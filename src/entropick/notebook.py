@@ -17,7 +17,7 @@ _COLORS = ("#2a78b8", "#d9822b", "#3d9970", "#b5478b", "#8c6d31", "#5f5fc4", "#7
 _WIDTH, _HEIGHT = 460, 214
 # Left for the axes and their titles; that of the vertical one stands above it, where it has room, as on pages.
 _LEFT, _BELOW, _ABOVE = 46, 40, 26
-_CELL = "padding:2px 14px 2px 0;text-align:{}"
+_CELL = "padding:2px 8px;text-align:{}"
 # How a cell of a column of numbers looks; a dash is a value that there is not.
 _NUMBER = re.compile(r"[-\u2212+]?[\d,.]+(e[-+]?\d+)?|-|\u2013|inf|nan")
 
@@ -51,7 +51,8 @@ def picture(png: bytes, alt: str) -> str:
     """A PNG, in the page itself."""
     from base64 import b64encode
 
-    return f'<img alt="{escape(alt)}" style="max-width:100%" src="data:image/png;base64,{b64encode(png).decode()}">'
+    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    return f'<img alt="{escape(alt)}" style="max-width:100%;margin:8px 0" src="{source}">'
 
 
 def lines(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
