@@ -45,6 +45,22 @@ def test_a_table_has_its_numbers_to_the_right():
     assert html.count("text-align:right") == 4 and html.count("text-align:left") == 4
 
 
+def test_fractions_are_written_as_on_pages():
+    html = notebook.table(
+        ["a", "b", "c"], [[45590.4, 0.0123456, 7], [None, float("inf"), "-"], [float("nan"), -1e-9, 8]]
+    )
+    assert parsed(html).text[3:] == ["45,590", "0.01235", "7", "\u2013", "inf", "-", "nan", "\u22121.000e\u221209", "8"]
+    assert "text-align:left" not in html
+
+
+def test_the_title_of_an_axis_is_never_cut():
+    title = "distance to the nearest earlier pick (grey levels)"
+    html = notebook.lines({"a": [(0, 1e4), (1, 5.5e4)]}, x="rank (number)", y=title)
+    # It stands above the drawing, from its left edge, and is no longer than that is wide.
+    assert f'<text x="0" y="12">{title}</text>' in html and "rotate" not in html
+    assert "20,000" in parsed(html).text
+
+
 def test_nothing_is_let_through():
     hostile = "<script>alert('1')</script>\"'&"
     html = notebook.block(

@@ -12,6 +12,8 @@ from html import escape
 
 Point = tuple[float, float]
 
+DASH, _MINUS = "\u2013", "\u2212"
+
 # Colours that can be told apart on light and dark ground, and without colour vision by their order.
 _COLORS = ("#2a78b8", "#d9822b", "#3d9970", "#b5478b", "#8c6d31", "#5f5fc4", "#7f7f7f", "#c44e52")
 _WIDTH, _HEIGHT = 460, 214
@@ -19,7 +21,27 @@ _WIDTH, _HEIGHT = 460, 214
 _LEFT, _BELOW, _ABOVE = 46, 40, 26
 _CELL = "padding:2px 8px;text-align:{}"
 # How a cell of a column of numbers looks; a dash is a value that there is not.
-_NUMBER = re.compile(r"[-\u2212+]?[\d,.]+(e[-+]?\d+)?|-|\u2013|inf|nan")
+_NUMBER = re.compile(r"[-\u2212+]?([\d,.]+(e[-\u2212+]?\d+)?|inf)|-|\u2013|nan")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits, in plain notation where that is readable; a dash for none.
+
+    Examples
+    --------
+    >>> number(1234.5), number(0.012345), number(-2.0), number(None)
+    ('1,234', '0.01235', '−2', '–')
+    """
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("-", _MINUS)
+    exponent = int(f"{value:e}".partition("e")[2])
+    decimals = max(0, digits - 1 - exponent)
+    text = f"{int(value):,}" if value == int(value) else f"{value:,.{decimals}f}"
+    return text.replace("-", _MINUS)
 
 
 def block(title: str, *parts: str) -> str:
@@ -33,8 +55,8 @@ def paragraph(text: str) -> str:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table, columns of numbers to the right and others to the left."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    """A table, columns of numbers to the right and others to the left; fractions are written as `number` does."""
+    texts = [[number(cell) if cell is None or isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     sides = [
         "right" if texts and all(_NUMBER.fullmatch(row[place]) for row in texts) else "left"
         for place in range(len(heading))
@@ -113,11 +135,11 @@ def _frame(across: _Axis, up: _Axis, x: str, y: str) -> str:
         top = up.place(value)
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{top:.1f}" y2="{top:.1f}" stroke="currentColor" opacity="0.15"/>'
-            f'<text x="{_LEFT - 6}" y="{top + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+            f'<text x="{_LEFT - 6}" y="{top + 4:.1f}" text-anchor="end">{value:,.6g}</text>'
         )
     bottom = _HEIGHT - _BELOW
     parts += [
-        f'<text x="{across.place(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:.4g}</text>'
+        f'<text x="{across.place(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:,.6g}</text>'
         for value in across.ticks
     ]
     parts.append(f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>')

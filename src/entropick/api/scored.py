@@ -13,7 +13,7 @@ from entropick import notebook
 from entropick.api.folder import call
 from entropick.config import build
 from entropick.features.base import Features
-from entropick.page.words import DASH, length_unit
+from entropick.page.words import DASH, length_unit, number
 from entropick.scoring import PAGE, Condition, Score, Space, Verdict, judge, meaning
 from entropick.sources import EMBEDDING_FILES, Say, Source, readable, sources_of
 
@@ -89,7 +89,7 @@ class Scored:
     def _cells(self, name: str, space: str) -> list[str]:
         key = f"{name}/{space}"
         interval = [_interval(self.intervals.get(key))] if self.intervals else []
-        return [_number(self.values[key]), *interval, meaning(self.summary, name, space)]
+        return [number(self.values[key]), *interval, meaning(self.summary, name, space)]
 
     def _histogram(self, space: str) -> str:
         """How far generated images, and fresh real ones, are from their nearest training image."""
@@ -224,8 +224,4 @@ def _columns(path: Path) -> dict[str, list[Any]]:
 
 
 def _interval(found: Sequence[float] | None) -> str:
-    return DASH if found is None else f"{_number(found[0])} to {_number(found[1])}"
-
-
-def _number(value: float | None) -> str:
-    return DASH if value is None else f"{value:,.4g}"
+    return DASH if found is None else f"{number(found[0])} to {number(found[1])}"

@@ -17,7 +17,7 @@ from entropick.component import check_known
 from entropick.config import build, component_class
 from entropick.errors import InputError, shown
 from entropick.features.base import Features
-from entropick.page.words import DASH, length_unit
+from entropick.page.words import length_unit
 from entropick.processes import engine as engines
 from entropick.run.files import read_content
 from entropick.selection import Choice
@@ -90,8 +90,7 @@ class Selected:
         measures = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius"}
         measures["smallest distance"] = "min_distance"
         told = [
-            [label, *(_number(self.summary[of].get(key)) for of in ("selection", "control"))]
-            for label, key in measures.items()
+            [label, *(self.summary[of].get(key) for of in ("selection", "control"))] for label, key in measures.items()
         ]
         counts = self.summary["sources"]
         columns = list(next(iter(counts.values()), {}))
@@ -100,7 +99,7 @@ class Selected:
         drawn = np.unique(np.linspace(0, len(distances) - 1, min(len(distances), _DRAWN)).astype(int))
         curve = [(float(rank), float(distances[rank])) for rank in drawn]
         shown = [name for name in ("rank", "source", "path", "row", "distance") if name in self.table]
-        first = [[_cell(self.table[name][rank]) for name in shown] for rank in range(min(len(self), _SHOWN))]
+        first = [[self.table[name][rank] for name in shown] for rank in range(min(len(self), _SHOWN))]
         rest = f"… and {len(self) - _SHOWN:,} more rows in .table" if len(self) > _SHOWN else ""
         sheet, unit = self.contact_sheet, length_unit(self.summary["config"]["features"])
         return notebook.block(
@@ -311,11 +310,3 @@ def _told(table: dict[str, list[Any]], sources: Sequence[Source]) -> dict[str, l
 
 def _listed(column: Any) -> list[Any]:
     return list(column.tolist() if hasattr(column, "tolist") else column)
-
-
-def _number(value: float | None) -> str:
-    return DASH if value is None else f"{value:,.4g}"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,11 @@ from entropick.errors import ConfigError
 from entropick.metrics.base import Words
 from entropick.metrics.suite import MEASURES, REGISTRY
 
-DASH, TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
+# Written alike in notebooks and on pages; the notebook is on the ground floor.
+from entropick.notebook import DASH as DASH
+from entropick.notebook import number as number
+
+TIMES = "\u00d7"
 # Ratios to fresh data between which a generator is called as new as it.
 AS_NEW = (0.9, 1.15)
 # Below this share of images it counts as none.
@@ -104,26 +108,6 @@ def signed(value: float | None) -> str:
     """
     text = number(value, 3)
     return f"+{text}" if value is not None and value > 0 else text
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits, in plain notation where that is readable; a dash for none.
-
-    Examples
-    --------
-    >>> number(1234.5), number(0.012345), number(-2.0), number(None)
-    ('1,234', '0.01235', '−2', '–')
-    """
-    if value is None:
-        return DASH
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}".replace("-", _MINUS)
-    exponent = int(f"{value:e}".partition("e")[2])
-    decimals = max(0, digits - 1 - exponent)
-    text = f"{int(value):,}" if value == int(value) else f"{value:,.{decimals}f}"
-    return text.replace("-", _MINUS)
 
 
 def percent(share: float, digits: int = 3) -> str:

@@ -53,17 +53,19 @@ class History:
         title = repr(self).removeprefix("History(").removesuffix(")")
         if not (measured := self.metrics):
             rows = [
-                [entry.iteration, entry.stage, len(entry.files), entry.timing.get("seconds", "-")]
-                for entry in self.entries
+                [entry.iteration, entry.stage, len(entry.files), entry.timing.get("seconds")] for entry in self.entries
             ]
             return notebook.block(title, notebook.table(["iteration", "stage", "files", "seconds"], rows))
         keys = [key for key in dict.fromkeys(key for of in measured for key in of) if key != "iteration"]
         curves = {key: [(of["iteration"], of[key]) for of in measured if of.get(key) is not None] for key in keys}
-        rows = [[key, *(_shown(of.get(key)) for of in measured)] for key in keys]
+        # The longer side goes down: that is how tables fit.
+        heading, rows = ["iteration", *keys], [[of["iteration"], *map(of.get, keys)] for of in measured]
+        if len(measured) <= len(keys):
+            heading, *rows = map(list, zip(heading, *rows, strict=True))
         return notebook.block(
             title,
             *(notebook.lines({key: curves[key]}, x="iteration", y=key) for key in keys[:_DRAWN]),
-            notebook.table(["measure / iteration", *(str(of["iteration"]) for of in measured)], rows),
+            notebook.table([str(of) for of in heading], rows),
         )
 
     @property
@@ -161,10 +163,6 @@ class History:
         broken = {path for path, intact in self._intact.items() if not intact}
         lost = {ENVIRONMENT} if (self.folder / ENVIRONMENT).exists() and not self.environments else set()
         return tuple(sorted({*broken, *lost, *Seal(self.folder).changed()}))
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 class Place(NamedTuple):
