@@ -84,6 +84,25 @@ class Ended:
     said: str
     hung: bool = False
 
+    @property
+    def last(self) -> str:
+        """The end of what it said."""
+        return " | ".join(self.said.strip().splitlines()[-4:])[-600:]
+
+    def unfit(self, *, killed: bool = False) -> str:
+        """What is wrong with how a disturbed command ended, or ""; whether it may have been `killed`."""
+        if self.hung:
+            return f"it hung: {self.last}"
+        if killed and self.code == -signal.SIGKILL:
+            return ""
+        if self.code not in (0, 2):
+            return f"exit code {self.code}: {self.last}"
+        if "Traceback" in self.said:
+            return f"a traceback: {self.last}"
+        if self.code == 2 and self.said.count("entropick: error:") != 1:
+            return f"{self.said.count('entropick: error:')} messages: {self.last}"
+        return ""
+
 
 def _write_study(second: str = _SECOND_ARM) -> None:
     images = np.random.default_rng(0).integers(0, 256, (24, 4, 4), np.uint8)

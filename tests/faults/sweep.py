@@ -1,4 +1,4 @@
-"""The sweep: commands on disks that fail or lose power and in processes that die, again and again.
+"""The sweep: commands on disks that fail or lose power, in processes that die, and on files that lie.
 
 After each fault the same command is repeated undisturbed, and must come to what an undisturbed one came to. ``make
 faults`` runs it; ``python tests/faults/sweep.py --help`` says how much of it can be had in less time.
@@ -24,12 +24,15 @@ from errno import EINTR, errorcode
 from pathlib import Path
 from typing import Any
 
+import mutated
 import power
 from disk import ERRORS, Disk, Fault
+from mutated import KINDS, Workbench
 from scenarios import SCENARIOS, Ended, Scenario, contents, copied, execute, fresh  # first: it limits threads
 
 from entropick.cli import main as command_line
 
+NAMES = [*SCENARIOS, *KINDS]
 CLASSES = (
     "one call fails",
     "all calls fail from one on",
@@ -38,7 +41,6 @@ CLASSES = (
     "killed within a call",
     "power cut",
 )
-_KILLED = -9
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Bench:
             return self._repeated()
         case = copied(self._original, self._place / "case")
         ended = self._execute(lambda: Disk(case, attempt.fault).install())
-        if reason := _unfit(ended, killed=attempt.fault.number is None):
+        if reason := ended.unfit(killed=attempt.fault.number is None):
             return reason
         if ended.code == 0:
             return self._difference("exit code 0, but ")
@@ -121,7 +123,7 @@ class Bench:
     def _repeated(self) -> str:
         again = self._execute(lambda: None)
         if again.code != 0:
-            return f"the repeat ended with {again.code}: {_end(again.said)}"
+            return f"the repeat ended with {again.code}: {again.last}"
         return self._difference("repeated, but ")
 
     def _execute(self, prepare: Callable[[], Any]) -> Ended:
@@ -132,25 +134,6 @@ class Bench:
         found = contents(self._place / "case", with_times=self.scenario.with_times)
         names = [name for name in {**found, **self.undisturbed} if found.get(name) != self.undisturbed.get(name)]
         return f"{words}{', '.join(names)} are not what an undisturbed command leaves" if names else ""
-
-
-def _unfit(ended: Ended, *, killed: bool) -> str:
-    """What is wrong with how a disturbed command ended, or ""."""
-    if ended.hung:
-        return f"it hung: {_end(ended.said)}"
-    if killed and ended.code == _KILLED:
-        return ""
-    if ended.code not in (0, 2):
-        return f"exit code {ended.code}: {_end(ended.said)}"
-    if "Traceback" in ended.said:
-        return f"a traceback: {_end(ended.said)}"
-    if ended.code == 2 and ended.said.count("entropick: error:") != 1:
-        return f"{ended.said.count('entropick: error:')} messages: {_end(ended.said)}"
-    return ""
-
-
-def _end(said: str) -> str:
-    return " | ".join(said.strip().splitlines()[-4:])[-600:]
 
 
 def _keep_log(disk: Disk, path: Path) -> None:
@@ -182,10 +165,10 @@ def sweep(
     counts: Counter[Any] = Counter()
     failed = []
     started = time.monotonic()
-    shares = list(itertools.accumulate(SCENARIOS[name].share for name in names))
+    shares = list(itertools.accumulate(SCENARIOS[name].share if name in SCENARIOS else 1 for name in names))
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
         for name, share in zip(names, shares, strict=True):
-            bench = Bench(name, Path(place) / name)
+            bench = (Bench if name in SCENARIOS else Workbench)(name, Path(place) / name)
             until = started + seconds * share / shares[-1]
             for attempt in bench.tries()[::every]:
                 if time.monotonic() > until:
@@ -201,7 +184,7 @@ def sweep(
 def table(counts: Counter[Any]) -> str:
     """The counts as a table in Markdown."""
     lines = ["| Disturbed | Fault class | Tries | Held | Failed |", "|---|---|---:|---:|---:|"]
-    for name, kind in itertools.product(SCENARIOS, CLASSES):
+    for name, kind in itertools.product(NAMES, (*CLASSES, *mutated.CLASSES)):
         held, failed = (counts[name, kind, is_held] for is_held in (True, False))
         if held + failed:
             lines.append(f"| {name} | {kind} | {held + failed} | {held} | {failed} |")
@@ -214,7 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth try of a fixed shuffled order")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time, shared by scenarios")
-    parser.add_argument("--only", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS), help="these scenarios")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="these scenarios")
     parser.add_argument("--table", type=Path, help="write the table into this file, too")
     given = parser.parse_args()
     counts, failed = sweep(given.only, given.every, lambda line: print(line, flush=True), 60 * given.minutes)

@@ -14,7 +14,11 @@ from fresh_python import run_python
 from power import Replay
 
 HERE = Path(__file__).parent
-SLICES = {("selection", "score"): 499, ("loop", "report", "two ranks"): 1499}
+SLICES = {
+    ("selection", "score"): 499,
+    ("loop", "report", "two ranks"): 1499,
+    ("npz", "parquet", "parquet of images", "safetensors"): 71,
+}
 
 
 @pytest.mark.parametrize("scenarios", SLICES, ids=" ".join)

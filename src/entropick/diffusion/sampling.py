@@ -15,6 +15,7 @@ from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, seconds_of
 from entropick.diffusion.process import Walk
+from entropick.errors import TrainingDiverged
 from entropick.random_stream import RandomStream
 from entropick.work import State, Work
 
@@ -112,6 +113,11 @@ class Sampling:
         for step in range(chunk.n_steps):
             chunk.advance()
             tell((step + 1) / chunk.n_steps)
+        if not torch.isfinite(chunk.x[:n]).all():
+            raise TrainingDiverged(
+                f"sampling: images of chunk {number} became NaN or infinite. Lower learning_rate or clip_norm, or set "
+                "precision='float32', and train anew; or lower guidance."
+            )
         pixels = ((chunk.x[:n].clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 

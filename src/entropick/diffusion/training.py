@@ -124,7 +124,11 @@ class Training:
 
     def averaged_network(self) -> nn.Module:
         """The network to sample from: the moving average where there is one, of the step that is kept."""
-        return self._with(self.held_out.best_weights() if self.held_out else self._step.optimization.weights())
+        weights = self.held_out.best_weights() if self.held_out else self._step.optimization.weights()
+        # The last step's loss is older than its weights.
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+            self._diverged(f"a weight became NaN or infinite in the last of {self.settings.steps} steps")
+        return self._with(weights)
 
     def probed_networks(self) -> Iterator[tuple[int, nn.Module]]:
         """Each probe step with the network to sample from as it was then."""

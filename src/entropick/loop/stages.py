@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features as FeatureMatrix
-from entropick.arrays import Images, Integers
+from entropick.arrays import Images, Integers, check_images
 from entropick.datasets import RealData
-from entropick.errors import RunChanged
+from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.loop.pool import Pool
@@ -332,7 +332,7 @@ def _sample(given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
-    images = _caller(generator, work)(_restored_sample, generator, weights, state, n_images, stream)
+    images = _sampled(generator, weights, state, n_images, stream, work)
     files: dict[str, Any] = {"generated.npy": images}
     if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
         files["generated_labels.npy"] = labels
@@ -364,7 +364,7 @@ def _probe(kept: FeatureCache, given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
-    images = _caller(generator, work)(_restored_sample, generator, weights, state, n_images, stream)
+    images = _sampled(generator, weights, state, n_images, stream, work)
     outcome = _compare(kept, given, work, Pool.of(images, source=given.iteration))
     files = {_probe_file(given["step"], name): content for name, content in outcome.files.items()}
     return Outcome(files, {"step": given["step"], **outcome.values, **generator.sampling_values()})
@@ -372,6 +372,18 @@ def _probe(kept: FeatureCache, given: Given, work: Work) -> Outcome:
 
 def _probe_file(step: int, name: str) -> str:
     return f"{PROBE}{step:06d}/{name}"
+
+
+def _sampled(
+    generator: Generator, weights: dict[str, NDArray[Any]], state: State, n: int, stream: RandomStream, work: Work
+) -> Images:
+    """Images of a generator, whoever has written it; InputError for what are none: kept, they would end every run."""
+    found = _caller(generator, work)(_restored_sample, generator, weights, state, n, stream)
+    who = f"generator {generator.kind or type(generator).__name__!r}"
+    images = check_images(found, name=f"{who}: what it sampled")
+    if len(images) != n:
+        raise InputError(f"{who}: expected {n} sampled images, got {len(images)}. Mend its `sample`.")
+    return images
 
 
 def _restored_sample(
