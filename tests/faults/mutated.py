@@ -6,6 +6,7 @@ with one line.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from scenarios import Ended, execute
+
+from entropick.cli import main
 
 # Beside what a process has before it begins.
 _BYTES = 2 << 30
@@ -175,6 +178,9 @@ class Workbench:
         (place / "original").mkdir(parents=True)
         self.kind.write(place / "original")
         self._victim = next(path for path in (place / "original").rglob("*") if path.suffix == f".{name.split()[0]}")
+        # In this process, so that what is forked has imported what it needs before its memory is limited.
+        with contextlib.chdir(shutil.copytree(place / "original", place / "warm-up")):
+            assert main(list(self.kind.command)) == 0
         assert (ended := self.ended(self._victim.read_bytes())).code == 0, ended
 
     def ended(self, content: bytes) -> Ended:
