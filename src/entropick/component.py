@@ -101,7 +101,7 @@ class Registry:
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # whatever code of others does when it is imported
+        except (Exception, SystemExit) as error:  # whatever code of others does when it is imported
             reason = str(error) if isinstance(error, ImportError | AttributeError) else repr(error)
             raise ConfigError(
                 f"{shown(name)} stands for {target}, which cannot be imported ({reason}). "

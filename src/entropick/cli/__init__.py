@@ -130,9 +130,12 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
     try:
         command = _parsed(arguments)
         with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
-            if isinstance(command, Completion):
-                return command.execute(Command)
-            return command.execute(ranks) if isinstance(command, Run) else command.execute()
+            try:
+                if isinstance(command, Completion):
+                    return command.execute(Command)
+                return command.execute(ranks) if isinstance(command, Run) else command.execute()
+            except SystemExit as leaving:
+                raise RuntimeError(f"code of another package has called sys.exit({leaving.code!r})") from leaving
     except BudgetSpent as stop:
         return _early(str(stop), "", EXIT_BUDGET)
     except KeyboardInterrupt:
