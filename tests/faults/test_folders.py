@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from fresh_python import run_python
 
 from entropick.cli import main
 from entropick.errors import RunError
@@ -74,6 +75,37 @@ def test_without_locks_a_run_is_refused_in_one_line_and_what_may_be_done_twice_g
     assert not is_locked(tmp_path)
     with Shared(tmp_path).held("key"):
         pass
+
+
+def test_where_flock_does_not_exist_a_lock_that_was_left_there_is_none(tmp_path, monkeypatch):
+    """Files of locks, of a killed process or copied from elsewhere: nobody waits for them, for there is nobody."""
+
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".lock-holder").write_text("1")
+    (tmp_path / "key.lock").touch()
+    with pytest.raises(RunError, match=r"on which files can be locked, but: Function not impl"), locked(tmp_path):
+        pass
+    assert not is_locked(tmp_path)
+    with Shared(tmp_path).held("key"):
+        pass
+    with Shared(tmp_path).held("another"):
+        pass
+    Shared(tmp_path).tidy()
+
+
+def test_locks_of_a_killed_process_are_free(tmp_path):
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    code = (
+        f"from pathlib import Path\nfrom entropick.run import locked\nwith locked(Path({str(tmp_path)!r})):\n    {kill}"
+    )
+    assert run_python("-c", code, check=False).returncode == -9
+    assert (tmp_path / ".lock").exists() and not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPERM, errno.ENOLCK, errno.EROFS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock
 
 from entropick.errors import EntropickError, RunDamaged, StorageError
 
@@ -22,6 +24,11 @@ _READ_BYTES = 1 << 20
 _PARTIAL = ".partial"
 # What file systems say that cannot do a thing at all, such as to lock a file or to fsync a folder.
 UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+
+# Releases that can fall back to another kind of lock can also be told not to.
+_NO_FALLBACK: dict[str, Any] = (
+    {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,22 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"could not write {path}: {error.strerror or error}. "
             "Free some space or mend the permissions, then repeat the same command: what was finished is kept."
         ) from error
+
+
+def file_lock(path: Path) -> FileLock:
+    """A lock of the system, which goes with its process; where there are none, taking it is an OSError of `UNABLE`.
+
+    Never the kind that a file stands for by being there: that would outlive a process that was killed.
+    """
+    return _Lock(path, **_NO_FALLBACK)
+
+
+class _Lock(FileLock):
+    def acquire(self, *args: Any, **named: Any) -> Any:
+        try:
+            return super().acquire(*args, **named)
+        except NotImplementedError as error:  # what releases say that have no other kind to fall back to
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), self.lock_file) from error
 
 
 def sync(descriptor: int) -> None:

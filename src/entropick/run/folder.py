@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from entropick.errors import RunChanged, RunDamaged, RunError, RunLocked, cut
-from entropick.run.files import UNABLE, read_json, storage_errors
+from entropick.run.files import UNABLE, file_lock, read_json, storage_errors
 from entropick.run.ledger import LEDGER
 from entropick.run.seal import CONFIG, ENVIRONMENT, Seal
 
@@ -45,7 +45,7 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         raise RunError(f"{folder}: expected a directory or a path that is free, but it is a file. Give another one.")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
+        lock = file_lock(folder / _LOCK)
         try:
             lock.acquire(timeout=max(wait_seconds, _LEAST_SECONDS))
         except Timeout:
@@ -75,7 +75,7 @@ def is_locked(folder: Path) -> bool:
     """Whether some process holds the lock of `folder` right now."""
     if not (folder / _LOCK).exists():
         return False
-    lock = FileLock(folder / _LOCK)
+    lock = file_lock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

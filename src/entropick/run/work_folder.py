@@ -18,11 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from entropick.errors import BudgetSpent, RunDamaged
-from entropick.run.files import canonical_json, hash_file, read_json, storage_errors, write_atomic, write_json
+from entropick.run.files import (
+    canonical_json,
+    file_lock,
+    hash_file,
+    read_json,
+    storage_errors,
+    write_atomic,
+    write_json,
+)
 from entropick.run.ledger import LEDGER, Entry, intact_entries
 from entropick.work import Arrays, State, Work, asked_to_stop, stopped
 
@@ -133,7 +140,7 @@ def waiting_lock(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            stack.enter_context(FileLock(path))
+            stack.enter_context(file_lock(path))
         yield
 
 
