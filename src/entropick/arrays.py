@@ -65,6 +65,38 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     return array
 
 
+def check_bit_depth(bit_depth: Any) -> int | None:
+    """Return how many bits the values of deep images have, from 8 to 32, or None where nothing is to be scaled."""
+    return None if bit_depth is None else check_count(bit_depth, name="bit_depth", minimum=8, maximum=32)
+
+
+def eight_bits(values: NDArray[Any], bit_depth: int, *, name: str) -> NDArray[np.uint8]:
+    """Scale whole numbers of `bit_depth` bits, of any shape, to 0..255, all by the same factor.
+
+    Raises
+    ------
+    InputError
+        For values below 0 or beyond that depth, of which none is cut off.
+
+    Examples
+    --------
+    >>> eight_bits(np.array([0, 2048, 4095], np.uint16), 12, name="scan").tolist()
+    [0, 128, 255]
+    """
+    top = 2**bit_depth - 1
+    scaled = np.empty(values.shape, np.uint8)
+    for place in range(len(values)):
+        one = np.asarray(values[place])
+        low, high = int(one.min(initial=0)), int(one.max(initial=0))
+        if low < 0 or high > top:
+            raise InputError(
+                f"{name}: expected values of {bit_depth} bits, 0 to {top:,}, got {low:,} to {high:,}. Say how many "
+                "bits they have (--bit-depth)."
+            )
+        scaled[place] = np.rint(one * (255 / top))
+    return scaled
+
+
 def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_device: bool = False) -> Features:
     """Return `X` as float32 ``(n, d)``; a float32 array, tensor or memory map comes back uncopied.
 
@@ -161,6 +193,19 @@ def _without_objects(column: NDArray[Any]) -> NDArray[Any]:
 
 def _of_data_set(value: Any, name: str) -> Any:
     """The one column of images, or else of lists, of a Hugging Face data set."""
+    column, are_images = column_of_data_set(value, name)
+    plain = value.with_format(None)
+    return _of_pictures(list(plain[column]), name) if are_images else list(plain.with_format("numpy")[column])
+
+
+def column_of_data_set(value: Any, name: str) -> tuple[str, bool]:
+    """The one column of images of a Hugging Face data set, or else of lists, and whether they are images.
+
+    Raises
+    ------
+    InputError
+        For several splits, a stream, or where no or more than one column may be meant.
+    """
     if isinstance(value, list | tuple) or not hasattr(value, "features"):
         came = f"{type(value).__name__} of {', '.join(value)}" if isinstance(value, dict) else type(value).__name__
         raise InputError(f"{name}: expected one split of a data set, got {came}. Take one, such as data['train'].")
@@ -174,17 +219,24 @@ def _of_data_set(value: Any, name: str) -> Any:
     if len(found := images or lists) != 1:
         listed = ", ".join(f"{column} ({kind})" for column, kind in kinds.items())
         raise InputError(f"{name}: expected one column of images or of lists, got {listed}. Select it first.")
-    plain = value.with_format(None)
-    return _of_pictures(list(plain[found[0]]), name) if images else list(plain.with_format("numpy")[found[0]])
+    return found[0], bool(images)
+
+
+def check_pictures(value: Any, name: str) -> Sequence[Any]:
+    """Return Pillow images in a list, or one alone, as they are; InputError if anything else is among them."""
+    pictures: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    from PIL import Image
+
+    if odd := [number for number, picture in enumerate(pictures) if not isinstance(picture, Image.Image)]:
+        raise InputError(f"{name}: expected Pillow images, got {shown(pictures[odd[0]])} at place {odd[0]}.")
+    return pictures
 
 
 def _of_pictures(value: Any, name: str) -> Any:
     """Pillow images as they are shown: turned as EXIF says, what is transparent on white, grey if all of them are."""
-    pictures: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
     from PIL import Image, ImageOps
 
-    if odd := [number for number, picture in enumerate(pictures) if not isinstance(picture, Image.Image)]:
-        raise InputError(f"{name}: expected Pillow images, got {shown(pictures[odd[0]])} at place {odd[0]}.")
+    pictures = check_pictures(value, name)
     if deep := [picture.mode for picture in pictures if picture.mode.startswith(("I", "F"))]:
         raise InputError(f"{name}: expected images of 8 bits, got Pillow mode {deep[0]!r}. Bring them to 8 bits first.")
     if len(sizes := sorted({picture.size for picture in pictures})) > 1:

@@ -28,10 +28,10 @@ from entropick.datasets import reading
 from entropick.errors import InputError
 from entropick.features import cache as feature_cache
 from entropick.run import LEDGER, Ledger
-from entropick.selection import choice, output
+from entropick.selection import choice, output, stages
 from entropick.selectors import DensityGreedy, Greedy
+from entropick.sources import Space, open_sources
 from entropick.sources import candidates as files_command
-from entropick.sources import open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 # What is in a folder before anything is finished.
@@ -107,7 +107,7 @@ def test_a_choice_may_trust_several_sources(place):
 
     def chosen(trusted):
         selector = DensityGreedy(n_samples=9, trusted=trusted, random_state=0)
-        return choice.Choice(sources=sources, selector=selector, encoder=features.Pixels())
+        return choice.Choice(sources=sources, selector=selector, space=Space("pixels", encoder=features.Pixels()))
 
     assert chosen((0, 1)).run(place / "both")["n_samples"] == 9
     for trusted in (2, -1, (0, 5), (), "real", True):
@@ -227,7 +227,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     line = ["select", "real=real", "--n", "10", "--out", "out"]
     assert cli(*line).code == 0
     before = hashes(place / "out")
-    monkeypatch.setattr(choice, "appraise", None)
+    monkeypatch.setattr(stages, "appraise", None)
     assert "chosen before" in cli(*line).out
     ended = cli(*line, "--seed", "5")
     assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err

@@ -9,7 +9,7 @@ import pytest
 
 from entropick.cli import main
 from entropick.datasets import Digits
-from entropick.datasets.reading import read_array_file
+from entropick.datasets.array_files import read_array_file
 from entropick.errors import InputError
 from entropick.generators import DDPM, KDE
 from entropick.loop import Loop, Study

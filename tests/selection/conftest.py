@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from entropick.features import Pixels
 from entropick.selection import Choice
 from entropick.selectors import Greedy, OutlierGuard
-from entropick.sources import open_sources
+from entropick.sources import Space, open_sources
 
 HOSTILE = '"><img src=x onerror=alert(1)>&<!--.png'
 
@@ -37,7 +37,7 @@ def selected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     choice = Choice(
         sources=open_sources([f"{name}={place / file}" for name, file in FILES.items()]),
         selector=Greedy(n_samples=70, random_state=0),
-        encoder=Pixels(),
+        space=Space("features", encoder=Pixels()),
         guard=OutlierGuard(trusted=0),
         given=("done",),
         skip_bad=True,

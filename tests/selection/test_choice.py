@@ -10,7 +10,7 @@ from entropick.features import Pixels
 from entropick.processes.engine import engine
 from entropick.selection import Choice
 from entropick.selectors import Greedy
-from entropick.sources import open_sources
+from entropick.sources import Space, open_sources
 from entropick.sources.cost import selection_forecast
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -21,7 +21,9 @@ def test_the_same_from_python(tmp_path):
     np.savez(tmp_path / "images.npz", images=images)
     sources = open_sources([f"a={tmp_path / 'images.npz'}"])
     said = []
-    choice = Choice(sources=sources, selector=Greedy(n_samples=5, random_state=0), encoder=Pixels())
+    choice = Choice(
+        sources=sources, selector=Greedy(n_samples=5, random_state=0), space=Space("features", encoder=Pixels())
+    )
     result = choice.run(tmp_path / "out", say=said.append)
     assert result["n_samples"] == 5 and said[0].startswith("greedy: 5 of 30 rows with 16 features. Forecast")
     assert choice.run(tmp_path / "out", say=said.append) == result and said[-1].startswith("chosen before")

@@ -13,7 +13,7 @@ import pytest
 from entropick.errors import InputError
 from entropick.selection import Choice, appraise
 from entropick.selectors import DensityGreedy, Greedy, OutlierGuard, Random, ThresholdDecay
-from entropick.sources import open_sources
+from entropick.sources import Space, open_sources
 
 POOL = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
 LABELLED = np.random.default_rng(1).standard_normal((12, 3)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_classes_share_what_is_chosen(place: Path) -> None:
 
     sources = ("pool=pool.npz", "labelled=labelled.npy")
     greedy = Greedy(n_samples=11, random_state=0)
-    result = choice(greedy, sources=sources, balance=True, encoder=Pixels()).run(place / "out")
+    result = choice(greedy, sources=sources, balance=True, space=Space("pixels", encoder=Pixels())).run(place / "out")
     assert {name: of["chosen"] for name, of in result["classes"].items()} == {"0": 4, "1": 4, "2": 3}
     assert {name: of["candidates"] for name, of in result["classes"].items()} == {"0": 40, "1": 17, "2": 3}
 
@@ -129,7 +129,7 @@ def test_those_that_cannot_be_used_are_skipped(place: Path) -> None:
     spoilt = LABELLED.copy()
     spoilt[3, 1] = np.nan
     np.save("labelled.npy", spoilt)
-    with pytest.raises(InputError, match="1 image cannot be used"):
+    with pytest.raises(InputError, match="1 row cannot be used"):
         choice(SELECTORS[0]).run(place / "out")
     result = choice(SELECTORS[0], skip_bad=True).run(place / "out")
     assert result["n_given"] == 11 and ("labelled", 3, True) not in rows()

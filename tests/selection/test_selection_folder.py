@@ -19,7 +19,7 @@ from entropick.features import Pixels
 from entropick.run import verify
 from entropick.selection import Choice
 from entropick.selectors import Greedy
-from entropick.sources import open_sources
+from entropick.sources import Space, open_sources
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 
@@ -41,7 +41,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def choose(*sources: str, n: int = 9, **more: Any) -> dict[str, Any]:
-    wanted = {"encoder": Pixels(), "selector": Greedy(n_samples=n, random_state=0), **more}
+    space = Space("pixels", encoder=Pixels())
+    wanted = {"space": space, "selector": Greedy(n_samples=n, random_state=0), **more}
     return Choice(sources=open_sources(sources), **wanted).run(Path("out"))
 
 
@@ -68,7 +69,7 @@ def test_sources_that_moved_are_only_written_down_again(place: Path, monkeypatch
     moved = place.parent / f"{place.name}-moved"
     shutil.move(place, moved)
     monkeypatch.chdir(moved)
-    monkeypatch.setattr("entropick.selection.choice.appraise", None)
+    monkeypatch.setattr("entropick.selection.stages.appraise", None)
     choose("real=real")
     assert all(row["path"].startswith(f"{moved}/real/") and Path(row["path"]).is_file() for row in table(MANIFEST))
     assert before != Path("out/selection.json").read_bytes() and not verify(Path("out"))[0].damages
@@ -121,7 +122,7 @@ def test_fiftyone_reads_its_columns(place: Path) -> None:
 @pytest.fixture
 def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Of the real library: offline, its cache in a folder of the test."""
-    datasets = pytest.importorskip("datasets", reason="no datasets: pip install 'entropick[hf]'")
+    datasets = pytest.importorskip("datasets", reason="no datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
 
@@ -193,7 +194,7 @@ def test_damage_among_the_chosen_files_is_named_and_mended(
     (found,) = verify(Path("out"))
     assert len(found.damages) == 1 and f"{one} is damaged" in found.damages[0]
     # Nothing is chosen again.
-    monkeypatch.setattr("entropick.selection.choice.appraise", None)
+    monkeypatch.setattr("entropick.selection.stages.appraise", None)
     choose("real=real", n=12, files=files)
     assert one.read_bytes() == content and not verify(Path("out"))[0].damages
 

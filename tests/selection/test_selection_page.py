@@ -20,7 +20,7 @@ from entropick.page.words import number
 from entropick.selection import Choice, overview
 from entropick.selection import page as page_file
 from entropick.selectors import Greedy, Random
-from entropick.sources import given, open_sources
+from entropick.sources import Space, given, open_sources
 from entropick.work import Work
 
 
@@ -142,7 +142,9 @@ def test_its_size_does_not_grow_with_the_pool(tmp_path: Path, monkeypatch: pytes
     for n in (1000, 4000):
         np.save(tmp_path / "a.npy", images[:n])
         choice = Choice(
-            sources=open_sources([f"a={tmp_path / 'a.npy'}"]), selector=Random(n_samples=n // 2), encoder=Pixels()
+            sources=open_sources([f"a={tmp_path / 'a.npy'}"]),
+            selector=Random(n_samples=n // 2),
+            space=Space("features", encoder=Pixels()),
         )
         choice.run(tmp_path / f"out-{n}")
         sizes.append((tmp_path / f"out-{n}" / "selection.html").stat().st_size)

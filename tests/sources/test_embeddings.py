@@ -15,7 +15,7 @@ from entropick.errors import InputError
 from entropick.selection import Choice
 from entropick.selectors import Greedy
 from entropick.sources import Space, open_embeddings, open_sources
-from entropick.sources.embeddings import rows_of_files
+from entropick.sources.space import rows_of_files
 
 NAMES = [f"{folder}/{number}.png" for folder in ("cats", "dogs") for number in range(10)]
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -78,7 +78,7 @@ def test_a_name_in_two_folders_is_of_none(place):
 def test_the_odd_image_is_chosen(place):
     embedded(NAMES, ORDER)
     sources = open_sources(["real=real"])
-    choice = Choice(sources=sources, selector=Greedy(n_samples=2), embeddings=Path("X.parquet"))
+    choice = Choice(sources=sources, selector=Greedy(n_samples=2), space=Space("X", file=Path("X.parquet")))
     choice.run(Path("out"))
     assert "real/cats/7.png" in Path("out/manifest.csv").read_text()
 
@@ -87,7 +87,9 @@ def test_no_pixel_is_decoded_where_embeddings_are_given(place):
     Path("real/cats/3.png").write_bytes(b"torn")
     Image.fromarray(np.zeros((9, 5), np.uint16)).save("real/cats/4.png")
     embedded(NAMES, ORDER)
-    choice = Choice(sources=open_sources(["real=real"]), selector=Greedy(n_samples=20), embeddings=Path("X.parquet"))
+    choice = Choice(
+        sources=open_sources(["real=real"]), selector=Greedy(n_samples=20), space=Space("X", file=Path("X.parquet"))
+    )
     assert choice.run(Path("out"))["skipped"] == []
 
 
@@ -125,10 +127,17 @@ def test_rows_that_are_no_numbers_are_all_named_or_skipped(place, kind):
         pq.write_table(pa.table({"e": rows}), "holes.parquet", row_group_size=6)
     file = Path("holes.npy" if kind == "npy" else "holes.parquet")
     sources = open_sources(["a=real" if kind == "file" else f"a={file}"])
-    parts = {"sources": sources, "selector": Greedy(n_samples=5), "embeddings": file if kind == "file" else None}
+    parts = {
+        "sources": sources,
+        "selector": Greedy(n_samples=5),
+        "space": Space("X", file=file if kind == "file" else None),
+    }
     with pytest.raises(InputError) as caught:
         Choice(**parts).run(Path("out"))
-    assert all(text in str(caught.value) for text in ("3 images cannot", "row 3, column 1", "inf in row 11", "row 15"))
+    assert all(
+        text in str(caught.value)
+        for text in (f"3 {'images' if kind == 'file' else 'rows'} cannot", "row 3, column 1", "inf in row 11", "row 15")
+    )
     told = Choice(**parts, skip_bad=True).run(Path("out"))
     assert [bad["row"] for bad in told["skipped"]] == [3, 11, 15]
     assert told["selection"]["covering_radius"] > 0

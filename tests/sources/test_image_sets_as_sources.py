@@ -55,7 +55,10 @@ def place(tmp_path, monkeypatch):
 
 def chosen(source, **more):
     choice = Choice(
-        sources=open_sources([f"a={source}"]), selector=Greedy(n_samples=6, random_state=0), encoder=Pixels(), **more
+        sources=open_sources([f"a={source}"]),
+        selector=Greedy(n_samples=6, random_state=0),
+        space=Space("features", encoder=Pixels()),
+        **more,
     )
     told = choice.run(Path("out", source.replace("/", "-")))
     with open(Path("out", source.replace("/", "-"), "manifest.csv"), encoding="utf-8") as stream:

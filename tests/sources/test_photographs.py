@@ -81,7 +81,10 @@ def test_an_encoder_with_its_own_resize_takes_every_size(pool, written, tmp_path
 def test_pixels_are_compared_at_a_size_that_is_said_and_never_kept(pool, tmp_path):
     said = []
     choice = Choice(
-        sources=open_sources([f"real={pool}"]), selector=Greedy(n_samples=20), encoder=Pixels(), skip_bad=True
+        sources=open_sources([f"real={pool}"]),
+        selector=Greedy(n_samples=20),
+        space=Space("features", encoder=Pixels()),
+        skip_bad=True,
     )
     told = choice.run(tmp_path / "out", say=said.append)
     assert len(told["skipped"]) == 3 and told["n_distinct"] == 20 and "compared at 32 x 32" in "\n".join(said)
@@ -134,7 +137,11 @@ def test_a_bad_file_found_late_loses_nothing(pool, written, tmp_path):
     """Without --skip-bad all bad ones are named, and what was extracted is there when they are gone."""
 
     def choose():
-        choice = Choice(sources=open_sources([f"real={pool}"]), selector=Greedy(n_samples=20), encoder=Means())
+        choice = Choice(
+            sources=open_sources([f"real={pool}"]),
+            selector=Greedy(n_samples=20),
+            space=Space("features", encoder=Means()),
+        )
         return choice.run(tmp_path / "out")
 
     # Their heads are right; that they are torn shows when they are decoded.

@@ -13,7 +13,7 @@ from entropick.errors import InputError
 from entropick.features import Pixels
 from entropick.selection import Choice
 from entropick.selectors import Greedy
-from entropick.sources import open_sources
+from entropick.sources import Space, open_sources
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def chosen(*sources, n=30, **more):
-    said = []
-    choice = Choice(sources=open_sources(sources), selector=Greedy(n_samples=n), encoder=Pixels(), **more)
+def chosen(*sources, n=30, resize=None, **more):
+    said, space = [], Space("pixels", encoder=Pixels(), resize=resize)
+    choice = Choice(sources=open_sources(sources), selector=Greedy(n_samples=n), space=space, **more)
     return choice.run(Path("out"), say=said.append), "\n".join(said)
 
 

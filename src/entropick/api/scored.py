@@ -11,11 +11,10 @@ from typing import Any
 
 from entropick import notebook
 from entropick.api.folder import call
-from entropick.config import build
-from entropick.features.base import Features
+from entropick.api.parts import spaces_of
 from entropick.page.words import DASH, length_unit, number
-from entropick.scoring import PAGE, Condition, Score, Space, Verdict, judge, meaning
-from entropick.sources import EMBEDDING_FILES, Say, Source, readable, sources_of
+from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
+from entropick.sources import Say, sources_of
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ def score(
     interval: bool = False,
     columns: Sequence[str] = (),
     resize: int | None = None,
+    bit_depth: int | None = None,
     normalize: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
@@ -129,9 +129,8 @@ def score(
         each a path, an array, a tensor, a frame, a list of Pillow images or a Hugging Face data set, see
         `entropick.sources.sources_of`.
     features
-        How images are compared: a name ("pixels", "dinov2"), a table with ``kind``, a `Features`, a path of a file
-        with an embedding of each image (training, generated, reference), or a list of several of these; None compares
-        pixels, or the embeddings that are given.
+        How images are compared, see `entropick.select`, or a list of several ways; embeddings are of training,
+        generated and reference, in this order. None compares pixels, or the embeddings that are given.
     metrics
         Names of measures, see `entropick.metrics.MEASURES`; None for all whose sets are there.
     fail_if
@@ -140,7 +139,7 @@ def score(
         Accept the same content on two sides.
     interval
         Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long.
-    columns, resize, normalize, skip_bad, seed, out, work, budget_seconds, say
+    columns, resize, bit_depth, normalize, skip_bad, seed, out, work, budget_seconds, say
         As in `entropick.select`; without `out` nothing is written, and the page is `Scored.page`.
 
     Raises
@@ -161,10 +160,11 @@ def score(
     (1.0, 'copies')
     """
     roles = {"training": training, "generated": generated, "reference": reference}
-    opened = sources_of({role: of for role, of in roles.items() if of is not None}, columns=columns)
+    there = {role: of for role, of in roles.items() if of is not None}
+    opened = sources_of(there, columns=columns, bit_depth=bit_depth)
     command = Score(
         sources=opened,
-        spaces=spaces_of(features, opened, tuple(columns), resize, normalize=normalize),
+        spaces=spaces_of(features, opened, columns=columns, resize=resize, normalize=normalize),
         metrics=None if metrics is None else tuple(metrics),
         conditions=tuple(Condition.parse(text) for text in ([fail_if] if isinstance(fail_if, str) else fail_if)),
         allow_same=allow_same,
@@ -179,36 +179,6 @@ def score(
         return Scored(summary, tuple(judge(summary)), nearest, page, None if out is None else folder)
 
     return call(command, read, out=out, work=work, budget_seconds=budget_seconds, say=say)
-
-
-def is_path(one: Any) -> bool:
-    """Whether this names a file of embeddings, and no encoder."""
-    return isinstance(one, os.PathLike) or (isinstance(one, str) and one.endswith(EMBEDDING_FILES))
-
-
-def spaces_of(
-    given: Any,
-    sources: Sequence[Source],
-    columns: tuple[str, ...],
-    resize: int | None,
-    *,
-    normalize: bool = False,
-    where: str = "features",
-) -> list[Space]:
-    """The spaces in which a score compares: what was given, one or several, or the usual one; `where` it was given is
-    what messages begin with."""
-    several = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
-    if not several and sources[0].kind == "embeddings":
-        return [Space("embeddings", resize=resize, normalize=normalize)]
-    spaces = []
-    for one in several or ["pixels"]:
-        if is_path(one):
-            path = Path(one)
-            spaces.append(Space(readable(path.stem), file=path, columns=columns, resize=resize, normalize=normalize))
-        else:
-            encoder = one if isinstance(one, Features) else build("features", one, where=where)
-            spaces.append(Space(encoder.name, encoder=encoder, resize=resize, normalize=normalize))
-    return spaces
 
 
 # Columns of whole numbers in the table of nearest images; distances are fractions, the others text.

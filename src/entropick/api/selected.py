@@ -12,18 +12,18 @@ import numpy as np
 
 from entropick import notebook
 from entropick.api.folder import call
+from entropick.api.parts import guard_of, selector_table, space_of
 from entropick.arrays import Integers
 from entropick.component import check_known
-from entropick.config import build, component_class
+from entropick.config import component_class
 from entropick.errors import InputError, shown
-from entropick.features.base import Features
 from entropick.page.words import length_unit
 from entropick.processes import engine as engines
 from entropick.run.files import read_content
 from entropick.selection import Choice
 from entropick.selection.output import MANIFEST, PAGE, SHEET
 from entropick.selectors.base import Guard, Selector
-from entropick.sources import EMBEDDING_FILES, Say, Source, source_number, sources_of
+from entropick.sources import Say, Source, source_number, sources_of
 
 # Rows of the table that a notebook shows.
 _SHOWN = 10
@@ -118,7 +118,7 @@ def select(
     n: int,
     *,
     method: str | Selector = "greedy",
-    features: str | Mapping[str, Any] | Features | os.PathLike[str] | None = None,
+    features: Any = None,
     guard: str | Guard | None = None,
     trusted: str | None = None,
     quotas: Mapping[str, float] | None = None,
@@ -127,6 +127,7 @@ def select(
     labels: Any = None,
     columns: Sequence[str] = (),
     resize: int | None = None,
+    bit_depth: int | None = None,
     normalize: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
@@ -152,8 +153,9 @@ def select(
     method
         A selector's name, such as "greedy", "threshold-decay", "density-greedy", "random", or a selector of your own.
     features
-        How images are compared: a name ("pixels", "dinov2"), a table with ``kind``, a `Features`, or the path of a
-        file with an embedding of each image; None compares pixels, or the embeddings that the sources are.
+        How images are compared: a name ("pixels", "dinov2"), a table with ``kind``, a `Features`, or embeddings, one of
+        each image: the path of a file, a folder or pattern of shards, an array, a tensor, or a frame, whose rows are
+        joined by a column of names. None compares pixels, or the embeddings that the sources are.
     guard
         The name of a source to trust, so that what is extremely far from it is set aside first; or a `Guard`.
     trusted
@@ -168,6 +170,8 @@ def select(
         See `entropick.sources.sources_of`.
     resize
         Compare images at this height and width.
+    bit_depth
+        How many bits the values of 16-bit grey images have; they are scaled to 8. None refuses such images.
     normalize
         Bring features to length 1, for those that are meant to be compared by their cosines.
     skip_bad
@@ -210,22 +214,19 @@ def select(
     >>> sorted(select(points, 3, initial=[0]).indices.tolist())
     [0, 2, 3]
     """
-    opened = sources_of(sources, labels=labels, columns=columns)
+    opened = sources_of(sources, labels=labels, columns=columns, bit_depth=bit_depth)
     choice = Choice(
         sources=opened,
         selector=_selector(opened, method, n, seed, device, trusted, parameters),
-        guard=_guard(opened, guard),
+        space=space_of(features, opened, columns=columns, resize=resize, normalize=normalize),
+        guard=guard_of(opened, guard),
         quotas=dict(quotas or {}),
         balance=balance,
         given=tuple(given),
-        columns=tuple(columns),
-        resize=resize,
-        normalize=normalize,
-        engine=_engine(engine, workers),
         files=files,
+        engine=_engine(engine, workers),
         skip_bad=skip_bad,
         seed=seed,
-        **_space(opened, features),
     )
     if files != "none" and out is None:
         raise InputError(f"files: expected a folder in out= to {files} them into, got none.")
@@ -259,49 +260,26 @@ def _selector(
     trusted: str | None,
     parameters: Mapping[str, Any],
 ) -> Selector:
-    given: dict[str, Any] = {"n_samples": n}
-    if trusted is not None:
-        given["trusted"] = source_number(sources, trusted, role="trusted")
     if isinstance(method, Selector):
+        given: dict[str, Any] = {"n_samples": n, **parameters}
+        if trusted is not None:
+            given["trusted"] = source_number(sources, trusted, role="trusted")
         if getattr(method, "random_state", 0) is None:
-            given["random_state"] = seed
-        return replace(method).set_params(**{**given, **parameters})
+            given = {"random_state": seed, **given}
+        return replace(method).set_params(**given)
     if not isinstance(method, str):
         raise InputError(f"method: expected a selector's name or a Selector, got {shown(method)}.")
-    # Not every selector draws random numbers or computes on a device.
-    names = component_class("selector", method, "method").parameter_names()
-    common = {"random_state": seed, "device": device}
-    given |= {name: value for name, value in common.items() if name in names}
-    if method == "threshold-decay":
-        given["threshold"] = "auto"
-    for name in (*given, *parameters):
-        check_known(name, names, f"method {shown(method)}", noun="parameter ")
-    made: Selector = component_class("selector", method, "method")(**given, **parameters)
+    table = selector_table(sources, method, n, seed=seed, device=device, trusted=trusted)
+    cls = component_class("selector", table.pop("kind"), "method")
+    for name in (*table, *parameters):
+        check_known(name, cls.parameter_names(), f"method {shown(method)}", noun="parameter ")
+    made: Selector = cls(**{**table, **parameters})
     return made
-
-
-def _guard(sources: Sequence[Source], guard: str | Guard | None) -> Guard | None:
-    if not isinstance(guard, str):
-        return guard
-    table = {"kind": "outlier-guard", "trusted": source_number(sources, guard, role="guard")}
-    made: Guard = build("guard", table, where="guard")
-    return made
-
-
-def _space(sources: Sequence[Source], features: Any) -> dict[str, Any]:
-    """The encoder, or the file of embeddings, that a choice is given."""
-    if isinstance(features, Features):
-        return {"encoder": features}
-    if isinstance(features, os.PathLike) or (isinstance(features, str) and features.endswith(EMBEDDING_FILES)):
-        return {"embeddings": Path(features)}
-    if features is None and sources[0].kind == "embeddings":
-        return {}
-    return {"encoder": build("features", "pixels" if features is None else features, where="features")}
 
 
 def _told(table: dict[str, list[Any]], sources: Sequence[Source]) -> dict[str, list[Any]]:
     """The manifest, without places on the disk for what is in memory."""
-    in_memory = {source.name: str(source.path) for source in sources if source.digest}
+    in_memory = {source.name: str(source.path) for source in sources if source.in_memory}
     if in_memory:
         table["path"] = [in_memory.get(of, path) for of, path in zip(table["source"], table["path"], strict=True)]
         table.pop("base", None)

@@ -104,13 +104,15 @@ class FilesFlags(OutputFlags):
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The output folder."""
     skip_bad: bool = False
-    """Go on without images that cannot be used, and record them."""
+    """Go on without images or rows that cannot be used, and record them."""
     columns: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATTERN", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Columns of parquet files that are features, for instance 'f*'; else all but names, indices, whole numbers."""
     resize: Annotated[int | None, says("none, or 32 for pixels of many sizes", metavar="N")] = None
     """Compare images at N x N: the shorter side becomes N, then the centre is cut out."""
+    bit_depth: Annotated[int | None, says("refuse such images", metavar="BITS")] = None
+    """Bits that the values of 16-bit grey images have (16, or for instance 12): scaled to 8, alike in all."""
     normalize: bool = False
     """Bring features to length 1, for embeddings that are meant to be compared by their cosines."""
     seed: int = 0

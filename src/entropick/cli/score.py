@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.api.scored import is_path, spaces_of
+from entropick.api.parts import is_path, spaces_of
 from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import parse_value
@@ -71,7 +71,9 @@ class Score(FilesFlags):
         conditions = tuple(scoring.Condition.parse(text) for text in all_of(self.fail_if, flag="--fail-if"))
         roles = {"training": self.training, "generated": self.generated, "reference": self.reference}
         sources = open_sources(
-            [f"{role}={path}" for role, path in roles.items() if path is not None], columns=self.columns
+            [f"{role}={path}" for role, path in roles.items() if path is not None],
+            columns=self.columns,
+            bit_depth=self.bit_depth,
         )
         metrics = tuple(all_of(self.metrics, flag="--metrics"))
         # A table with parameters is TOML, a path of embeddings is not.
@@ -79,7 +81,12 @@ class Score(FilesFlags):
         return scoring.Score(
             sources=sources,
             spaces=spaces_of(
-                features, sources, self.columns, self.resize, normalize=self.normalize, where="--features"
+                features or None,
+                sources,
+                columns=self.columns,
+                resize=self.resize,
+                normalize=self.normalize,
+                where="--features",
             ),
             metrics=metrics or None,
             conditions=conditions,

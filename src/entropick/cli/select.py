@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
+from entropick.api.parts import guard_table, is_path, selector_table, space_of
 from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
@@ -17,7 +18,7 @@ from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError, shown
 from entropick.processes.engine import engine
 from entropick.selection import Choice
-from entropick.sources import EMBEDDING_FILES, Source, open_sources, source_number
+from entropick.sources import Source, open_sources
 
 
 @dataclass(kw_only=True)
@@ -87,17 +88,16 @@ class Select(FilesFlags):
         if self.workers is not None and self.engine is None:
             raise ConfigError("--workers: expected an engine whose workers they are, got none. Give --engine.")
         workers = None if self.engine is None else engine(self.engine, self.workers)
-        sources = open_sources(self.sources, columns=self.columns)
-        given = self.features
-        if given is None and sources[0].kind != "embeddings":
-            given = "pixels"
-        is_file = given is not None and given.endswith(EMBEDDING_FILES)
+        sources = open_sources(self.sources, columns=self.columns, bit_depth=self.bit_depth)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
+        compared: Any = self.features
+        if compared is not None and not is_path(compared):
+            compared = parse_value(compared)
         parts: dict[str, Any] = {"selector": self._selector(sources)}
-        if given is not None and not is_file:
-            parts["features"] = parse_value(given)
+        if not is_path(compared) and (compared is not None or sources[0].kind != "embeddings"):
+            parts["features"] = "pixels" if compared is None else compared
         if self.guard is not None:
-            parts["guard"] = {"kind": "outlier-guard", "trusted": source_number(sources, self.guard, role="--guard")}
+            parts["guard"] = guard_table(sources, self.guard, where="--guard")
         for key, value in assignments(self.set, example="selector.decay=0.9"):
             section, _, parameter = key.partition(".")
             check_known(section, ("selector", "guard", "features"), "--set")
@@ -113,31 +113,30 @@ class Select(FilesFlags):
         return Choice(
             sources=sources,
             selector=_built("selector", parts["selector"], flag="--method"),
-            encoder=encoder,
-            embeddings=Path(given) if given is not None and is_file else None,
+            space=space_of(
+                encoder or compared,
+                sources,
+                columns=self.columns,
+                resize=self.resize,
+                normalize=self.normalize,
+                where="--features",
+            ),
             guard=guard,
             quotas=_quotas(self.quota),
             balance=self.balance,
             given=tuple(self.given),
-            columns=self.columns,
-            resize=self.resize,
-            normalize=self.normalize,
-            engine=workers,
             files=files,
+            engine=workers,
             skip_bad=self.skip_bad,
             seed=self.seed,
         )
 
     def _selector(self, sources: Sequence[Source]) -> dict[str, Any]:
-        # Not every selector draws random numbers or computes on a device.
-        names = component_class("selector", self.method, "--method").parameter_names()
-        common = {"random_state": self.seed, "device": self.device}
-        table: dict[str, Any] = {"kind": self.method, "n_samples": self.n}
-        table |= {name: value for name, value in common.items() if name in names}
-        if self.method == "threshold-decay" or self.threshold is not None:
-            table["threshold"] = parse_value("auto" if self.threshold is None else self.threshold)
-        if self.trusted is not None:
-            table["trusted"] = source_number(sources, self.trusted, role="--trusted")
+        table = selector_table(
+            sources, self.method, self.n, seed=self.seed, device=self.device, trusted=self.trusted, prefix="--"
+        )
+        if self.threshold is not None:
+            table["threshold"] = parse_value(self.threshold)
         table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}
         return table
 

@@ -67,6 +67,11 @@ def kinds(section: str) -> dict[str, str]:
     return _registry(section).names()
 
 
+def is_known(section: str, name: str) -> bool:
+    """Whether a name stands for a kind, or for one with parameters."""
+    return name in kinds(section) or name in _SHORT.get(section, {})
+
+
 def _registry(section: str) -> Registry:
     return Registry(f"entropick.{section.removesuffix('s')}s", BUILT_IN[section])
 

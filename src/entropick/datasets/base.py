@@ -60,9 +60,9 @@ class Dataset(Component, ABC):
         return dataclasses.replace(self, split_seed=seed) if self.split_seed == BY_SEED else self
 
     def describe(self) -> dict[str, Any]:
-        """The parameters as plain data; `split_seed` only where it is not 0, so that older results keep their names."""
-        described = super().describe()
-        return {name: value for name, value in described.items() if name != "split_seed" or value != 0}
+        """The parameters as plain data; some only where they were given, so that older results keep their names."""
+        usual = {"split_seed": 0, "bit_depth": None}
+        return {name: value for name, value in super().describe().items() if name not in usual or value != usual[name]}
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from entropick.arrays import Images, Integers, check_choice, check_count, check_images
+from entropick.arrays import Images, Integers, check_bit_depth, check_choice, check_count, check_images
+from entropick.datasets.array_files import read_array_file, split_path
 from entropick.datasets.base import Dataset, RealData, split
 from entropick.datasets.listing import ImageSet, expanded, open_images
-from entropick.datasets.reading import hash_files, read_array_file, read_images, split_path
+from entropick.datasets.reading import hash_files, read_images
 from entropick.errors import InputError, cut, shown
 from entropick.work import Work
 
@@ -39,6 +41,8 @@ class ArrayFile(Dataset):
         `n_images` is.
     downscale
         Average blocks of this many pixels a side: 2 makes 14x14 images of 28x28.
+    bit_depth
+        Of images of whole numbers beyond 8 bits, how many bits their values have: they are scaled to 0..255.
     """
 
     kind: ClassVar[str] = "array-file"
@@ -47,12 +51,14 @@ class ArrayFile(Dataset):
     n_images: int | None = None
     n_reference: int | None = None
     downscale: int = 1
+    bit_depth: int | None = None
 
     def check(self) -> None:
         """Raise InputError if a file is missing or of another kind."""
         super().check()
         _check_counts(self.n_images, self.n_reference)
         check_count(self.downscale, name="downscale")
+        check_bit_depth(self.bit_depth)
         _check_paths(self.path, self.reference)
         for path, _ in map(split_path, _paths(self.path, self.reference)):
             if path.suffix not in (".npy", ".npz"):
@@ -63,7 +69,9 @@ class ArrayFile(Dataset):
     def load(self, *, work: Work | None = None) -> RealData:
         """Read the file or files."""
         self.check()
-        (images, labels), *held_out = map(read_array_file, _paths(self.path, self.reference))
+        (images, labels), *held_out = (
+            read_array_file(path, bit_depth=self.bit_depth) for path in _paths(self.path, self.reference)
+        )
         images = _downscaled(images, self.downscale)
         reference = _downscaled(held_out[0][0], self.downscale) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
@@ -92,7 +100,7 @@ class ImageFolder(Dataset):
         A second one with held-out images; None holds out images of the first.
     mode
         ``"as-is"``, or ``"grey"`` or ``"rgb"`` to convert 8-bit images on reading.
-    n_images, n_reference
+    n_images, n_reference, bit_depth
         As in `ArrayFile`.
     """
 
@@ -102,11 +110,13 @@ class ImageFolder(Dataset):
     mode: str = "as-is"
     n_images: int | None = None
     n_reference: int | None = None
+    bit_depth: int | None = None
 
     def check(self) -> None:
         """Raise InputError if a folder or file is missing or holds no image."""
         super().check()
         check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
+        check_bit_depth(self.bit_depth)
         _check_counts(self.n_images, self.n_reference)
         _check_paths(self.path, self.reference)
         for path in _paths(self.path, self.reference):
@@ -116,8 +126,9 @@ class ImageFolder(Dataset):
         """Decode all images."""
         self.check()
         found, *held_out = map(open_images, _paths(self.path, self.reference))
-        images = read_images(found.files, mode=self.mode, work=work or Work())
-        reference = read_images(held_out[0].files, mode=self.mode) if held_out else None
+        read = partial(read_images, mode=self.mode, bit_depth=self.bit_depth)
+        images = read(found.files, work=work or Work())
+        reference = read(held_out[0].files) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
         return split(images, _numbers(found), reference=reference, seed=self.split_seed, **counts)
 

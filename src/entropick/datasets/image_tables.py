@@ -26,6 +26,12 @@ class RowImage(PackedImage):
     name: str
     column: str
     row: int
+    own: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The path or name that the table has of it."""
+        return self.own
 
     @property
     def place(self) -> str:
@@ -108,7 +114,8 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
             raise InputError(f"{table.path}: expected rows, got none. Leave the file out.")
         paths = _paths(table, column)
         suffix = "" if all(paths) else suffix_of(RowImage(table.path, "", column, 0))
-        images += [RowImage(table.path, name, column, row) for row, name in enumerate(_file_names(paths, suffix))]
+        named = zip(_file_names(paths, suffix), paths, strict=True)
+        images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(named)]
         if label is not None:
             classes += [_class(value, names) for value in table.column(label)]
     known = None if label is None or not any(name is not None for name in classes) else tuple(classes)

@@ -1,4 +1,4 @@
-"""The one reader of image files and array files: what an image is, what it looks like, what arrays hold.
+"""The one reader of image files: what an image is, what it looks like, what it is known by.
 
 Pillow is imported when the first image file is opened.
 """
@@ -11,7 +11,6 @@ import glob
 import hashlib
 import io
 import os
-import re
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Images, Integers, check_images, check_labels
+from entropick.arrays import Images, check_images, eight_bits
 from entropick.errors import InputError, is_of_disk, storage_error
 from entropick.processes.ahead import ahead
 from entropick.work import Work
@@ -34,12 +33,13 @@ READING = 3
 _NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 # Folders that systems and programs put beside pictures, as hidden as names that begin with a dot.
 _SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "@Recycle", "@__thumb", "$RECYCLE.BIN", "System Volume Information")
+# Grey of more than 8 bits: values that a bit depth must be known of before they mean a grey level.
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # What Pillow turns into grey or RGB without a choice to be made.
 _CONVERTED = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr")
-# Arrays of a split, as MedMNIST and Keras call them.
-_SPLIT = re.compile(r"([A-Za-z0-9]+)_images|x_([A-Za-z0-9]+)")
 _GREY = ("1", "L", "LA", "La")
 _MODES = {"grey": "L", "rgb": "RGB"}
+_SCALES = "; --bit-depth N (bit_depth=N) scales grey of N bits: 16 for 0..65535, 12 for 0..4095"
 # Some tools put a whole workflow, or a colour profile of megabytes, into a PNG; Pillow refuses more than 1 MiB.
 _TEXT_BYTES = 64 << 20
 # How many times the side that is asked for a JPEG keeps, at least, when it is decoded smaller.
@@ -58,11 +58,15 @@ _TURNS = {
 
 
 class Head(NamedTuple):
-    """What an image file says before it is decoded: ``(height, width)`` as shown, whether it is grey, its frames."""
+    """What an image file says before it is decoded.
+
+    ``(height, width)`` as shown, whether it is grey, its frames, and the bits of a channel: 8, or 16 for more.
+    """
 
     size: tuple[int, int]
     is_grey: bool
     n_frames: int
+    bits: int = 8
 
 
 class PackedImage(ABC):
@@ -87,13 +91,24 @@ class PackedImage(ABC):
     def place(self) -> str:
         """What stands behind ``#``."""
 
+    @property
+    def key(self) -> str | None:
+        """What the file calls it, word for word; None where it is not called anything."""
+        return self.name
+
     @abstractmethod
     def read_bytes(self) -> bytes:
         """The bytes of the image, as they would be in a file of its own; InputError if they are not there."""
 
-    def open(self, mode: str = "rb") -> io.BytesIO:
-        """A stream of the bytes."""
-        return io.BytesIO(self.read_bytes())
+    def picture(self) -> Any:
+        """A Pillow image that is closed by who asked for it; whatever Pillow raises where there is none."""
+        from PIL import Image
+
+        return Image.open(io.BytesIO(self.read_bytes()))
+
+    def content_hash(self) -> bytes:
+        """What the image is known by: sha256 of its bytes, 32 bytes."""
+        return hashlib.sha256(self.read_bytes()).digest()
 
     def stat(self) -> os.stat_result:
         """The size and times of the file that holds it."""
@@ -208,57 +223,88 @@ def _hash_or_none(file: ImageFile) -> bytes | None:
         return None
 
 
-def image_head(file: ImageFile) -> Head:
-    """What the head of an image file says, before it is decoded; InputError if it cannot be used."""
+def image_head(file: ImageFile, *, bit_depth: int | None = None) -> Head:
+    """What the head of an image file says, before it is decoded; InputError if it cannot be used.
+
+    Grey of more than 8 bits can be used where its `bit_depth` is said.
+    """
     with _opened(file) as image:
-        if image.mode not in _CONVERTED:
-            raise InputError(f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}")
+        is_deep = image.mode in _DEEP
+        if image.mode not in _CONVERTED and (not is_deep or bit_depth is None):
+            advice = _SCALES if is_deep else ""
+            raise InputError(f"expected grey or RGB with 8 bits per channel, got Pillow mode {image.mode!r}{advice}")
         turn = _turn(image)
         is_on_its_side = turn is not None and turn.name not in ("FLIP_LEFT_RIGHT", "FLIP_TOP_BOTTOM", "ROTATE_180")
         size = image.size if is_on_its_side else image.size[::-1]
         n_frames = 1
         with contextlib.suppress(Exception):  # of a file that is torn after its first frame
             n_frames = int(image.n_frames)
-        return Head(size, image.mode in _GREY, n_frames)
+        return Head(size, is_deep or image.mode in _GREY, n_frames, 16 if is_deep or _is_cut(image) else 8)
 
 
-def read_image(file: ImageFile, *, mode: str = "as-is", side: int | None = None) -> NDArray[np.uint8]:
+def read_image(
+    file: ImageFile, *, mode: str = "as-is", side: int | None = None, bit_depth: int | None = None
+) -> NDArray[np.uint8]:
     """Decode one image file into uint8 ``(h, w)`` or ``(h, w, 3)``; InputError, with the reason, if it cannot be used.
 
     It is as a viewer shows it: turned as its EXIF says, what is transparent on white, the first of several frames.
     `mode` is "grey" or "rgb" to convert images of 8 bits, or "as-is". With `side` the shorter side becomes so long, and
     the square in the middle is what comes back. A JPEG whose shorter side is 4 times as long or more is then decoded at
     a half, a quarter or an eighth of its size, never below twice `side`: several times as fast, and of other pixels
-    than the full image would give, by a grey level or so.
+    than the full image would give, by a grey level or so. Grey of more than 8 bits is scaled from 0 to the largest
+    number of `bit_depth` bits, alike in all images; without it, it is refused.
     """
     with _opened(file) as image:
         turn = _turn(image)
         if side is not None and mode != "as-is":
             image.draft(None, (_DRAFTED * side, _DRAFTED * side))
         image.load()
+        if image.mode in _DEEP and bit_depth is not None:
+            image = _eight_bits(image, bit_depth)
         if side is not None and mode != "as-is" and image.mode in _CONVERTED:
             return np.asarray(_square(_shown(image, _MODES[mode], turn), side), np.uint8)
         if mode != "as-is" and image.mode in _CONVERTED:
             return np.asarray(_shown(image, _MODES[mode], turn), np.uint8)
         if image.mode in _MODES.values():
             return np.asarray(_shown(image, image.mode, turn), np.uint8)
-        deep = image.mode.startswith(("I", "F"))
-        advice = "bring it to 8 bits first" if deep else "mode='rgb' or mode='grey' converts it"
-        raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}; {advice}")
+        advice = "; mode='rgb' or mode='grey' converts it" if image.mode in _CONVERTED else "; bring it to 8 bits first"
+        advice = _SCALES if image.mode in _DEEP else advice
+        raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}{advice}")
 
 
-def read_picture(file: ImageFile, *, side: int | None = None) -> Any:
-    """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode.
-
-    With `side`, a JPEG that is much larger is decoded smaller: its sides are at least twice as long as that.
-    """
+def _eight_bits(image: Any, bit_depth: int) -> Any:
+    """A Pillow image of deep grey in mode "L", turned as it was to be."""
     from PIL import Image
 
-    with _long_texts, Image.open(_named(file)) as image:
+    return Image.fromarray(eight_bits(np.asarray(image)[None], bit_depth, name="deep grey")[0])
+
+
+def _is_cut(image: Any) -> bool:
+    """Whether a file has more bits than Pillow makes of it, which keeps the upper ones: colour of 16 bits."""
+    return any(";16" in str(part) for part in getattr(image, "tile", ()))
+
+
+def read_picture(file: ImageFile, *, side: int | None = None, bit_depth: int | None = None) -> Any:
+    """An image file as a Pillow image in RGB, to be shown; whatever Pillow raises if it does not decode.
+
+    With `side`, a JPEG that is much larger is decoded smaller: its sides are at least twice as long as that. Deep grey
+    of an unknown `bit_depth` is shown from 0 to its own largest value.
+    """
+    with _long_texts, _picture(file) as image:
         turn = _turn(image)
         if side is not None:
             image.draft(None, (_DRAFTED * side, _DRAFTED * side))
+        if image.mode in _DEEP:
+            values = np.maximum(np.asarray(image), 0)
+            image = _eight_bits(image, bit_depth) if bit_depth else _stretched(values)
         return _shown(image, "RGB", turn)
+
+
+def _stretched(values: NDArray[Any]) -> Any:
+    """Deep grey as a Pillow image in mode "L" in which the largest value is white."""
+    from PIL import Image
+
+    return Image.fromarray(np.rint(values * (255 / max(1, values.max(initial=0)))).astype(np.uint8))
 
 
 def resized(images: Images, side: int) -> Images:
@@ -304,19 +350,21 @@ def _turn(image: Any) -> Any:
     return Image.Transpose[_TURNS[number]] if number in _TURNS else None
 
 
-def read_images(files: Sequence[ImageFile], *, mode: str = "as-is", work: Work | None = None) -> Images:
+def read_images(
+    files: Sequence[ImageFile], *, mode: str = "as-is", work: Work | None = None, bit_depth: int | None = None
+) -> Images:
     """Decode image files of one size into uint8 ``(n, h, w, c)``.
 
     Raises
     ------
     InputError
-        Files that do not decode, that have more than 8 bits or an alpha channel, or that differ in size or mode: all
-        of the odd ones are named (the first ten by path).
+        Files that do not decode, that have more than 8 bits and no `bit_depth`, or an alpha channel, or that differ in
+        size or mode: all of the odd ones are named (the first ten by path).
     """
     work = work or Work()
     decoded: list[NDArray[np.uint8]] = []
     problems: list[str] = []
-    read = functools.partial(_image_or_reason, mode=mode)
+    read = functools.partial(_image_or_reason, mode=mode, bit_depth=bit_depth)
     for number, (file, image) in enumerate(zip(files, ahead(read, files), strict=True), start=1):
         if isinstance(image, str):
             problems.append(f"{file}: {image}")
@@ -334,106 +382,20 @@ def read_images(files: Sequence[ImageFile], *, mode: str = "as-is", work: Work |
     return check_images(np.stack(decoded))
 
 
-def _image_or_reason(file: ImageFile, *, mode: str) -> NDArray[np.uint8] | str:
+def _image_or_reason(file: ImageFile, *, mode: str, bit_depth: int | None) -> NDArray[np.uint8] | str:
     try:
-        return read_image(file, mode=mode)
+        return read_image(file, mode=mode, bit_depth=bit_depth)
     except InputError as error:
         return str(error)
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """A memory map of a ``.npy`` file; InputError if it cannot be read as such."""
-    array = _loaded(path, mmap_mode="r")
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: expected one array, but it is an archive of arrays. Name it .npz.")
-    return array
-
-
-def read_array_file(path: Path) -> tuple[Images, Integers | None]:
-    """Images and labels of a ``.npy`` or ``.npz`` file; InputError if it cannot be read as such.
-
-    In an archive they are called ``images`` and ``labels``, ``arr_0`` and ``arr_1``, or of a split ``train_images`` and
-    ``train_labels`` or ``x_train`` and ``y_train``; which of several splits is meant is said by ``FILE.npz#train``.
-    """
-    file, split = split_path(path)
-    loaded = _loaded(file, split)
-    if split and isinstance(loaded, np.ndarray):
-        raise InputError(f"{file}: expected an archive with splits, but it is one array. Leave #{split} out.")
-    images, labels = ("images", loaded), None
-    if not isinstance(loaded, np.ndarray):
-        images, labels = loaded
-    found = array_of_images(images[1], name=f"{file}: {images[0]}")
-    if labels is None:
-        return found, None
-    name, values = labels
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    return found, check_labels(values, len(found), name=f"{file}: {name}")
-
-
-def split_path(path: Path) -> tuple[Path, str]:
-    """The file, and the split behind ``#`` in its name, if there is no file of the whole name."""
-    name, mark, split = path.name.rpartition("#")
-    return (path.with_name(name), split) if mark and name and not path.exists() else (path, "")
-
-
-def _names_of_arrays(path: Path, names: Sequence[str], split: str) -> tuple[str, str | None]:
-    """The arrays of an archive that are the images and, if there are any, the labels."""
-    pairs = {"": ("images", "labels")} if "images" in names else {"": ("arr_0", "arr_1")}
-    splits = [match[1] or match[2] for name in names if (match := _SPLIT.fullmatch(name))]
-    pairs |= {
-        of: (f"{of}_images", f"{of}_labels") if f"{of}_images" in names else (f"x_{of}", f"y_{of}") for of in splits
-    }
-    if not split and pairs[""][0] not in names and len(splits) == 1:
-        split = splits[0]
-    if split not in pairs or (not split and pairs[""][0] not in names):
-        if splits:
-            which = f"'{path}#{splits[0]}'"
-            raise InputError(
-                f"{path}: expected one of its splits ({', '.join(splits)}) to be named, for instance {which}."
-            )
-        raise InputError(f"{path}: expected an array named 'images', found {', '.join(sorted(names)) or 'none'}.")
-    images, labels = pairs[split]
-    return images, labels if labels in names else None
-
-
-def array_of_images(array: Any, *, name: str) -> Images:
-    """The array of a file as uint8 ``(n, h, w, c)``, by `check_images`; InputError for what may be one RGB image."""
-    if array.ndim == 3 and array.shape[-1] == 3:
-        raise InputError(
-            f"{name}: expected an array of images, but shape {array.shape} is that of one RGB image. Save images[None] "
-            "for one image, or images[..., None] for grey ones of 3 pixels a row."
-        )
-    return check_images(array, name=name)
-
-
-def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:
-    """What is in a file of NumPy: an array, or of an archive images and labels, each as (name, array) or None."""
-    try:
-        # NumPy leaves a path open where it is a broken archive; a memory map needs the path.
-        with open(path, "rb") as stream:
-            loaded = np.load(path if mmap_mode else stream, mmap_mode=mmap_mode, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            with loaded:
-                if mmap_mode:
-                    return None
-                # An array that nobody needs may be large, or a lie about its size.
-                names = _names_of_arrays(path, loaded.files, split)
-                return [None if name is None else (name, loaded[name]) for name in names]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
 
 
 @contextlib.contextmanager
 def _opened(file: ImageFile) -> Iterator[Any]:
     """A Pillow image of a file; whatever is wrong with it is an InputError with the reason."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with _long_texts, Image.open(_named(file)) as image:
+        with _long_texts, _picture(file) as image:
             yield image
     except InputError:
         raise
@@ -446,9 +408,12 @@ def _opened(file: ImageFile) -> Iterator[Any]:
         raise InputError(f"does not decode ({reason})") from error
 
 
-def _named(file: ImageFile) -> Any:
-    """What Pillow opens: a path, whose suffix it knows, or a stream."""
-    return file if isinstance(file, Path) else file.open()
+def _picture(file: ImageFile) -> Any:
+    """A Pillow image, hardly read; whatever Pillow raises if it is none."""
+    from PIL import Image
+
+    # Of a path it knows the suffix.
+    return Image.open(file) if isinstance(file, Path) else file.picture()
 
 
 class _LongTexts:
@@ -481,6 +446,8 @@ _long_texts = _LongTexts()
 
 
 def _hash_file(file: ImageFile) -> bytes:
+    if not isinstance(file, Path):
+        return file.content_hash()
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
-from entropick.datasets.reading import read_array_file
+from entropick.datasets.array_files import read_array_file
 from entropick.errors import InputError
 from entropick.features.base import Features, LearnedFeatures
 from entropick.features.parts import Parts, Place

@@ -72,7 +72,7 @@ class ImageArray:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files, read as `reading.read_image` does with `mode` and `side`.
+    """Image files, read as `reading.read_image` does with `mode`, `side` and `bit_depth`.
 
     `contents` are their hashes, `reading.hash_image` of each, or None of one that could not be read.
     """
@@ -81,6 +81,7 @@ class ImageFiles:
     contents: Sequence[bytes | None]
     mode: str
     side: int | None = None
+    bit_depth: int | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -93,12 +94,13 @@ class ImageFiles:
     def key(self, row: int) -> bytes | None:
         """See `Pictures`."""
         content = self.contents[row]
-        return None if content is None else _key(f"file {reading.READING} {self.mode} {self.side}", content)
+        how = f"file {reading.READING} {self.mode} {self.side}" + (f" {self.bit_depth}" if self.bit_depth else "")
+        return None if content is None else _key(how, content)
 
     def image(self, row: int) -> Images:
         """See `Pictures`."""
         try:
-            pixels = reading.read_image(self.files[row], mode=self.mode, side=self.side)
+            pixels = reading.read_image(self.files[row], mode=self.mode, side=self.side, bit_depth=self.bit_depth)
         except InputError as error:
             # Its hash was read: what a disk or a permission does not give now is no fault of the image, to be kept.
             if isinstance(cause := error.__cause__, OSError) and cause.errno is not None:

@@ -36,6 +36,7 @@ from entropick.sources import (
     Space,
     Survey,
     check_problems,
+    converted,
     csv_text,
     passed_over,
     readable_columns,
@@ -228,6 +229,8 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
         "intervals": measured.intervals,
         "space": {space.name: {**measured.summary(), "nearest_file": name, "nearest": shown}},
         "skipped": skipped(sources, problems_of),
+        "passed_over": passed_over(sources, found),
+        "converted": converted(sources, found),
     }
     return Outcome({name: csv_text(table)}, values)
 
@@ -259,7 +262,9 @@ def _judge(given: Given, work: Work) -> Outcome:
         },
         "left_out": given["left_out"],
         "skipped": [bad for source in sources for (name, _), bad in sorted(gone.items()) if name == source.name],
-        "passed_over": passed_over(sources),
+        # An older release counted no frames.
+        "passed_over": measured[0].get("passed_over", passed_over(sources, Survey(None, ()))),
+        "converted": measured[0].get("converted", {}),
         "config": given["config"],
     }
     conditions = [Condition.parse(text) for text in given["conditions"]]

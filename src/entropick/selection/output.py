@@ -59,9 +59,14 @@ class Row:
         return None if self.source.classes is None else self.source.classes[self.row]
 
     @property
+    def own_name(self) -> str | None:
+        """What the file that holds it calls it: a key in a tar file, a path or id in a table."""
+        return self.source.own_name(self.row)
+
+    @property
     def base(self) -> str:
-        """The folder, absolute, below which its file lies; "" if it is in memory."""
-        if self.source.digest:
+        """The folder, absolute, below which its file lies; empty if it is in memory."""
+        if self.source.in_memory:
             return ""
         place = base_of(self.source.path).absolute()
         return str(place if self.source.files else place.parent)
@@ -75,7 +80,7 @@ class Row:
     @property
     def path(self) -> str:
         """Where it is, absolute: its file, or a place in one."""
-        place = self.file_name if self.source.digest else Path(self.source.place(self.row)).absolute()
+        place = self.file_name if self.source.in_memory else Path(self.source.place(self.row)).absolute()
         return str(place)
 
 
@@ -104,9 +109,12 @@ def manifests(chosen: Sequence[Row], aside: Sequence[Row] | None, sources: Seque
     files: dict[str, Any] = {MANIFEST: readable_columns(table), MANIFEST_CSV: csv_text(table)}
     if aside is not None:
         files[ASIDE] = csv_text({name: column for name, column in _table(aside, sources).items() if name != "given"})
-    if listed := [Row(source, row, 0, 0.0) for source in sources for row in range(len(source.files))]:
+    on_disk = [source for source in sources if not source.in_memory]
+    if listed := [Row(source, row, 0, 0.0) for source in on_disk for row in range(len(source.files))]:
         order = _table(listed, sources)
-        files[ORDER] = csv_text({name: order[name] for name in ("source", "row", "path", "file_name")})
+        files[ORDER] = csv_text(
+            {name: order[name] for name in ("source", "row", "path", "file_name", "name") if name in order}
+        )
     return files
 
 
@@ -136,20 +144,25 @@ def lists(chosen: Sequence[Row], *, placed: bool) -> dict[str, Any]:
     Where the files are `placed`, a data set of Hugging Face is made of their folder; else its table tells where they
     lie. A name that is no UTF-8 cannot stand in some of these files and is left out there.
     """
-    files = [row for row in chosen if row.source.files]
+    # What is in memory has no file, unless one is placed.
+    files = [row for row in chosen if row.source.files and (placed or not row.source.in_memory)]
     if not files:
         return {}
     named = [row for row in files if _is_utf8(row.path)]
-    columns: dict[str, list[Any]] = {
-        "filepath": [row.path for row in files],
-        "source": [row.source.name for row in files],
-        "rank": [row.rank for row in files],
-        "distance": [_finite(row.distance) for row in files],
-    }
-    if any(row.label is not None for row in files):
-        columns["label"] = [row.label for row in files]
-    found: dict[str, Any] = {FIFTYONE: csv_text(columns), FILENAMES: "".join(f"{_line(row)}\n" for row in files)}
-    lines = "".join(_metadata(row, placed=placed, with_label="label" in columns) for row in named)
+    has_label = any(row.label is not None for row in files)
+    on_disk = [row for row in files if not row.source.in_memory]
+    found: dict[str, Any] = {FILENAMES: "".join(f"{_line(row)}\n" for row in files)}
+    if on_disk:
+        columns: dict[str, list[Any]] = {
+            "filepath": [row.path for row in on_disk],
+            "source": [row.source.name for row in on_disk],
+            "rank": [row.rank for row in on_disk],
+            "distance": [_finite(row.distance) for row in on_disk],
+        }
+        if has_label:
+            columns["label"] = [row.label for row in on_disk]
+        found[FIFTYONE] = csv_text(columns)
+    lines = "".join(_metadata(row, placed=placed, with_label=has_label) for row in named)
     found[f"{CHOSEN}/{METADATA}" if placed else METADATA] = lines
     if placed:
         found[f"{CHOSEN}/{CARD}"] = _card(files, n_unnamed=len(files) - len(named))
@@ -166,6 +179,9 @@ def _table(rows: Sequence[Row], sources: Sequence[Source]) -> dict[str, list[Any
         "base": [row.base for row in rows],
         "file_name": [row.file_name for row in rows],
     }
+    names = [row.own_name for row in rows]
+    if any(name is not None for name in names):
+        table["name"] = names
     if any(source.classes is not None for source in sources):
         table["class"] = [row.label for row in rows]
     if any(row.is_given for row in rows):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, check_features, non_finite_rows
+from entropick.datasets.array_files import map_array
 from entropick.datasets.listing import Listing, is_pattern, list_path
-from entropick.datasets.reading import hash_files, map_array
+from entropick.datasets.reading import hash_files
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown
 from entropick.run.files import hash_file
@@ -25,8 +24,6 @@ CLASSES = "label"
 # Columns that name rows and are never features; the first one of text joins rows to image files.
 _INDEX = "__index_level_0__"
 _NAMES = ("path", "file_name", "filename", "filepath", "image_path", "key", "id", _INDEX)
-# float32 may blur the spread of a column by so much, before the column is moved to its mean.
-_BLUR = 1e-3
 # Numbers that are made float32 at once.
 _BLOCK_NUMBERS = 1 << 22
 
@@ -49,6 +46,8 @@ class Embeddings:
         The files, and how many rows each has.
     notes
         What is worth a line.
+    digest
+        Of what is in memory, the hash of its content.
     """
 
     parts: tuple[NDArray[Any], ...]
@@ -57,6 +56,7 @@ class Embeddings:
     unused: tuple[str, ...] = ()
     files: Mapping[Path, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
     @property
     def matrix(self) -> NDArray[Any]:
@@ -70,6 +70,8 @@ class Embeddings:
 
     def content_hash(self) -> str:
         """sha256 (hexadecimal) of the bytes of the files: of one file its own, of several that of theirs in order."""
+        if self.digest:
+            return self.digest
         files = list(self.files)
         return hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
 
@@ -137,78 +139,6 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
     return found[:, None] if found.ndim == 1 else found
 
 
-def as_features(named: Mapping[str, Embeddings]) -> tuple[list[Features], list[dict[int, str]]]:
-    """Of each, float32 ``(n, d)`` and why rows cannot be used; a float32 matrix, also a memory map, is not copied.
-
-    Others are read block by block. Where numbers of 64 bits have an offset so large that float32 would blur what they
-    differ in, that is subtracted first, the same from all; distances do not change by it.
-    """
-    offset = next((found for of in named.values() if (found := _offset(of)) is not None), None)
-    matrices, problems = [], []
-    for name, of in named.items():
-        is_moved = offset is not None and len(of.shape) == 2 and of.shape[1] == len(offset)
-        matrices.append(_as_float32(of, offset if is_moved else None, name))
-        problems.append({**non_finite_rows(matrices[-1]), **of.problems})
-    return matrices, problems
-
-
-def _as_float32(of: Embeddings, offset: NDArray[np.float64] | None, name: str) -> Features:
-    first = of.parts[0]
-    is_ready = first.dtype == np.float32 and first.flags.c_contiguous and offset is None
-    if len(of.parts) == 1 and (is_ready or first.ndim != 2 or not first.size or first.dtype.kind not in "fiub"):
-        return check_features(first, name=name, finite=False)
-    made, start = np.empty(of.shape, np.float32), 0
-    with np.errstate(over="ignore"):
-        for block in of.blocks():
-            made[start : start + len(block)] = block if offset is None else block - offset
-            start += len(block)
-    return made
-
-
-def rows_of_files(names: Sequence[str], files: Sequence[tuple[Path, Path]]) -> tuple[list[int | None], list[str]]:
-    """Of each file the row with its name, None where there is not exactly one; and the names that are of no one file.
-
-    A file is ``(folder, path below it)``. A name is that path, or ends in it, or is a unique end of the file's whole
-    path, all with or without a suffix.
-    """
-    rows: list[list[int]] = [[] for _ in files]
-    strays = []
-    indices = [_Index(files, with_suffix=True), _Index(files, with_suffix=False)]
-    for row, name in enumerate(names):
-        found = next((hits for index in indices if (hits := index.find(name))), [])
-        if len(found) == 1:
-            rows[found[0]].append(row)
-        else:
-            strays.append(name)
-    return [of[0] if len(of) == 1 else None for of in rows], strays
-
-
-class _Index:
-    """Files by their paths below their folders, and by all ends of their whole paths."""
-
-    def __init__(self, files: Sequence[tuple[Path, Path]], *, with_suffix: bool) -> None:
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        self._ends: dict[str, list[int]] = defaultdict(list)
-        self._depths = [len(below.parts) for _, below in files]
-        for number, (folder, below) in enumerate(files):
-            shown = below if with_suffix else below.with_suffix("")
-            parts = (*folder.absolute().parts[1:], *shown.parts)
-            self._exact[shown.as_posix()].append(number)
-            for start in range(len(parts)):
-                self._ends["/".join(parts[start:])].append(number)
-
-    def find(self, name: str) -> list[int]:
-        parts = [part for part in PurePosixPath(name).parts if part != "/"]
-        if exact := self._exact.get("/".join(parts)):
-            return exact
-        for start in range(len(parts)):
-            hits = self._ends.get("/".join(parts[start:]), [])
-            # An end of a name must hold all of the path below the folder: x/1.png is not y/1.png.
-            if found := [hit for hit in hits if not start or len(parts) - start >= self._depths[hit]]:
-                return found
-        return []
-
-
 def read_classes(tables: Sequence[TableFile]) -> tuple[str, ...] | None:
     """The column ``label`` of tables as text, None if they have none; InputError if a value is missing."""
     if not any(CLASSES in table.schema.names for table in tables):
@@ -220,31 +150,6 @@ def read_classes(tables: Sequence[TableFile]) -> tuple[str, ...] | None:
             raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
         classes += map(str, values)
     return tuple(classes)
-
-
-def _offset(of: Embeddings) -> NDArray[np.float64] | None:
-    """What to subtract from each column; None if float32 holds the numbers as well as need be."""
-    kind = np.result_type(*of.parts)
-    if len(of.shape) != 2 or kind.kind not in "fiu" or kind.itemsize < 8 or 0 in of.shape:
-        return None
-    n, total, largest = 0, np.zeros(of.shape[1]), np.zeros(of.shape[1])
-    for finite in _finite_blocks(of):
-        n += len(finite)
-        total += finite.sum(axis=0)
-        largest = np.maximum(largest, np.abs(finite).max(axis=0))
-    if not n:
-        return None
-    mean = total / n
-    spread = np.sqrt(sum(((finite - mean) ** 2).sum(axis=0) for finite in _finite_blocks(of)) / n)
-    blurred = (largest * np.finfo(np.float32).eps > _BLUR * spread) & (spread > 1e-12 * largest)
-    return np.where(blurred, mean, 0.0) if blurred.any() else None
-
-
-def _finite_blocks(of: Embeddings) -> Iterator[NDArray[np.float64]]:
-    for block in of.blocks():
-        finite = np.asarray(block[np.isfinite(block).all(axis=1)], np.float64)
-        if len(finite):
-            yield finite
 
 
 def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:

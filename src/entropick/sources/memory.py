@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import as_array, check_images, package_of
-from entropick.datasets.listing import expanded
-from entropick.datasets.reading import array_of_images
+from entropick.arrays import as_array, check_bit_depth, check_images, package_of
+from entropick.datasets.array_files import array_of_images
+from entropick.datasets.listing import ImageSet, expanded
 from entropick.datasets.tables import TableFile
 from entropick.errors import InputError, shown
 from entropick.run.files import fingerprint
 from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes
+from entropick.sources.pictures import pictures_of
 from entropick.sources.source import Source, alike, is_name, open_source
 
 # Rows that are hashed at once, of a memory map too.
@@ -27,7 +28,12 @@ _BLOCK_ROWS = 4096
 
 
 def sources_of(
-    given: Any, *, name: str = "pool", labels: Any = None, columns: Sequence[str] = ()
+    given: Any,
+    *,
+    name: str = "pool",
+    labels: Any = None,
+    columns: Sequence[str] = (),
+    bit_depth: int | None = None,
 ) -> tuple[Source, ...]:
     """Open what a caller has: one thing, which is then called `name`, or a mapping of names to things.
 
@@ -36,14 +42,17 @@ def sources_of(
     given
         A thing is a path (folder, array or table, see `entropick.sources.open_sources`); an array or tensor, uint8
         images ``(n, h, w)`` or ``(n, h, w, c)``, or embeddings ``(n, d)``; a frame of pandas or polars with an
-        embedding in each row; Pillow images in a list; or a split of a Hugging Face data set, images or embeddings. Of
-        frames and data sets the column ``label`` is the class of each row, and columns of names are no features.
+        embedding in each row; images of any size in a list, of Pillow or arrays; or a split of a Hugging Face data set,
+        images of any size or embeddings. Of frames and data sets the column ``label`` is the class of each row, and
+        columns of names are no features.
     name
         What a single thing is called.
     labels
         The class of each row, for the thing, or by the same names.
     columns
         Of tables and frames, the columns that are features; none leaves out what cannot be one.
+    bit_depth
+        Of images with values of more than 8 bits, how many these have; None refuses them.
 
     Raises
     ------
@@ -57,7 +66,7 @@ def sources_of(
         raise InputError("sources: expected at least one, got an empty mapping.")
     if odd := [key for key in named if not (isinstance(key, str) and is_name(key))]:
         raise InputError(f"sources: expected names that a folder can have, got {shown(odd[0])}.")
-    opened = [_opened(key, value, tuple(columns)) for key, value in named.items()]
+    opened = [_opened(key, value, tuple(columns), bit_depth) for key, value in named.items()]
     of_names = {} if labels is None else labels if is_named else {name: labels}
     if not isinstance(of_names, Mapping) or of_names.keys() - named.keys():
         raise InputError(
@@ -69,28 +78,60 @@ def sources_of(
     )
 
 
-def _opened(name: str, value: Any, columns: tuple[str, ...]) -> Source:
+def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | None) -> Source:
     if isinstance(value, Source):
         return value
     if isinstance(value, str | os.PathLike):
-        return open_source(name, expanded(value), columns)
+        return open_source(name, expanded(value), columns, bit_depth)
     place = Path(f"{name} (in memory)")
-    if (table := _table(value)) is not None:
-        opened = TableFile.of(table, place)
-        found, classes = embeddings_of(opened, columns), read_classes([opened])
-        source = Source(name, place, "embeddings", classes=classes, raw=found, names=found.names)
-        digest = fingerprint({"content": _digest(found.matrix), "columns": list(columns)})
-        return replace(source, columns=columns, unused=found.unused, digest=digest)
+    if (pictures := pictures_of(value, place, name)) is not None:
+        classes = _classes_beside(value)
+        found = ImageSet(place, pictures, classes, are_told=classes is not None)
+        source = Source(name, place, "folder", files=pictures, classes=classes, images=found, in_memory=True)
+        return replace(source, bit_depth=check_bit_depth(bit_depth))
+    embeddings, classes = _embeddings(value, place, columns)
+    if embeddings is not None:
+        made = Source(name, place, "embeddings", classes=classes, raw=embeddings, columns=columns, in_memory=True)
+        told = replace(made, names=embeddings.names, unused=embeddings.unused, digest=embeddings.digest)
+        return replace(told, bit_depth=check_bit_depth(bit_depth))
     array = as_array(value, name)
-    if array.ndim == 2 and array.dtype.kind in "fiub":
-        return Source(name, place, "embeddings", raw=Embeddings((array,)), digest=_digest(array))
     if array.ndim not in (3, 4):
         raise InputError(
             f"{name}: expected a path, images (n, h, w) or (n, h, w, c), or embeddings (n, d), got {_kind(value)} of "
             f"shape {array.shape}, dtype {array.dtype}."
         )
-    images = check_images(value, name=name) if package_of(value) == "torch" else array_of_images(array, name=name)
-    return Source(name, place, "images", array=images, classes=_classes_beside(value), digest=_digest(images))
+    is_tensor = package_of(value) == "torch" and array.dtype == np.uint8
+    depth = check_bit_depth(bit_depth)
+    images = check_images(value, name=name) if is_tensor else array_of_images(array, name=name, bit_depth=depth)
+    source = Source(name, place, "images", array=images, digest=_digest(images), in_memory=True)
+    return replace(source, bit_depth=depth)
+
+
+def embeddings_of_images(value: Any, columns: tuple[str, ...]) -> Embeddings:
+    """Embeddings in memory as a file of them would have them: an array, a tensor, or a frame with names of images.
+
+    Raises
+    ------
+    InputError
+        If there is no matrix of numbers.
+    """
+    found, _ = _embeddings(value, Path("features (in memory)"), columns)
+    if found is None:
+        raise InputError(f"features: expected a name, a table, a path, or embeddings (n, d), got {_kind(value)}.")
+    return found
+
+
+def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embeddings | None, tuple[str, ...] | None]:
+    """Embeddings, uncopied where they are a matrix, and the class of each row, as far as they say; None for others."""
+    if (table := _table(value)) is not None:
+        opened = TableFile.of(table, place)
+        found = embeddings_of(opened, columns)
+        digest = fingerprint({"content": _digest(found.matrix), "columns": list(columns)})
+        return replace(found, digest=digest), read_classes([opened])
+    array = as_array(value, place.name)
+    if array.ndim == 2 and array.dtype.kind in "fiub":
+        return Embeddings((array,), digest=_digest(array)), None
+    return None, None
 
 
 def _table(value: Any) -> Any:

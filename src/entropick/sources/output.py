@@ -22,8 +22,10 @@ from entropick.run.history import repair_run, verify_run
 from entropick.run.ledger import LEDGER, Entry, Ledger
 from entropick.run.seal import CONFIG, Seal
 from entropick.run.work_folder import Pace
-from entropick.sources.candidates import Contents, Space, Survey, check_files
+from entropick.sources.candidates import Contents
 from entropick.sources.source import Source, readable
+from entropick.sources.space import Space
+from entropick.sources.survey import Survey, check_files
 from entropick.work import Work
 
 # Up to this side, pictures are enlarged in a page with their pixels as squares, and stored without loss.
@@ -190,6 +192,12 @@ def _tell(sources: Sequence[Source], spaces: Sequence[Space], found: Survey, say
         if side is not None:
             where = f" in {name}" if name else ""
             say(f"images are compared{where} at {side} x {side}: shorter side so long, then the centre (--resize).")
+    for source, n_deep in zip(sources, found.n_deep, strict=False):
+        if n_deep:
+            scaled = "the upper 8 are"
+            if source.bit_depth is not None:
+                scaled = f"grey is scaled from 0..{2**source.bit_depth - 1:,} to 0..255, of colour {scaled}"
+            say(f"{source.name}: {n_deep:,} of {len(source):,} files have over 8 bits a channel; {scaled} compared.")
     for source, n_frames in zip(sources, found.n_frames, strict=False):
         if n_frames:
             say(

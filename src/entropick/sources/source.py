@@ -11,21 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import check_same_width
+from entropick.arrays import Floats, check_bit_depth, check_same_width
+from entropick.datasets.array_files import array_of_images, map_array, read_array_file, split_path
 from entropick.datasets.listing import ImageSet, Listing, expanded, holds_images, is_pattern, list_path, open_images
-from entropick.datasets.reading import (
-    ImageFile,
-    array_of_images,
-    hash_files,
-    map_array,
-    read_array_file,
-    read_picture,
-    split_path,
-)
+from entropick.datasets.reading import ImageFile, hash_files, read_picture
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown, storage_error
 from entropick.run.files import fingerprint, hash_file
-from entropick.sources.embeddings import Embeddings, as_features, read_classes, read_embeddings, without_unit_axes
+from entropick.sources.embeddings import Embeddings, read_classes, read_embeddings, without_unit_axes
+from entropick.sources.rounding import as_features
 
 Kind = Literal["folder", "images", "embeddings"]
 
@@ -57,8 +51,12 @@ class Source:
         Of tables, the columns that were asked for, and those that are no features.
     raw
         Embeddings as they are in their files, until all sources are open and become float32 by one rule; then None.
+    offset
+        What was subtracted from all rows of embeddings then, see `entropick.sources.rounding`.
+    in_memory
+        Whether it is in memory, and `path` only words for that.
     digest
-        Of what is in memory, the hash of its content; "" where it is in files.
+        Of an array that is, the hash of its content; "" for anything else.
     data
         The files of an array, and how many rows each has.
     names
@@ -67,6 +65,8 @@ class Source:
         What is worth a line.
     images
         What `files` were found as; None for an array.
+    bit_depth
+        How many bits the values of deep images have, which are then scaled to 8; None where there are to be none.
     """
 
     name: str
@@ -80,11 +80,14 @@ class Source:
     columns: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     raw: Embeddings | None = field(default=None, repr=False)
+    offset: Floats | None = field(default=None, repr=False)
+    in_memory: bool = False
     digest: str = ""
     data: Mapping[Path, int] = field(default_factory=dict, repr=False)
     names: tuple[str, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     images: ImageSet | None = field(default=None, repr=False)
+    bit_depth: int | None = None
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -108,7 +111,7 @@ class Source:
         """What the data call a row, inside a file that holds images or beside embeddings; None for nothing."""
         if self.files:
             file = self.files[row]
-            return None if isinstance(file, Path) else file.name
+            return None if isinstance(file, Path) else file.key
         return None if self.names is None else self.names[row]
 
     @property
@@ -122,7 +125,7 @@ class Source:
 
         if self.array is None:
             try:
-                return read_picture(self.files[row], side=side)
+                return read_picture(self.files[row], side=side, bit_depth=self.bit_depth)
             except FileNotFoundError:
                 raise
             except OSError as error:
@@ -135,27 +138,24 @@ class Source:
 
     def content_hash(self, images: Sequence[bytes | None]) -> str:
         """sha256 (hexadecimal) of the content; for a folder of relative paths and `images`, the hash of each file."""
+        content, asked = self._content_hash(images), dict[str, Any]()
+        if split := split_path(self.path)[1] if self.images is None and not self.digest else "":
+            content = fingerprint({"content": content, "split": split})
+        # Of a table another column may have been asked for.
+        is_table = self.images is None or not isinstance(self.files[0], Path)
+        if self.columns and is_table and not self.digest:
+            asked["columns"] = list(self.columns)
+        if self.bit_depth is not None:
+            asked["bit_depth"] = self.bit_depth
+        return fingerprint({"content": content, **asked}) if asked else content
+
+    def _content_hash(self, images: Sequence[bytes | None]) -> str:
         if self.digest:
             return self.digest
         if self.images is not None:
-            content = self.images.content_hash(images)
-            # Of a table another column of images may have been asked for.
-            is_chosen = self.columns and not isinstance(self.files[0], Path)
-            return fingerprint({"content": content, "columns": list(self.columns)}) if is_chosen else content
+            return self.images.content_hash(images)
         files = list(self.data)
-        content = hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
-        if split := split_path(self.path)[1]:
-            content = fingerprint({"content": content, "split": split})
-        return fingerprint({"content": content, "columns": list(self.columns)}) if self.columns else content
-
-
-def passed_over(sources: Sequence[Source]) -> dict[str, dict[str, int]]:
-    """What the folders hold that is no candidate, by source and reason."""
-    return {
-        source.name: {readable(reason): count for reason, count in source.passed_over.items()}
-        for source in sources
-        if source.passed_over
-    }
+        return hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
 
 
 def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
@@ -190,8 +190,19 @@ def on_one_line(path: str) -> str:
     )
 
 
-def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) -> tuple[Source, ...]:
-    """Open sources given as ``name=path``; `columns` of parquet files are features, see `open_embeddings`.
+def open_sources(
+    specifications: Sequence[str], *, columns: Sequence[str] = (), bit_depth: int | None = None
+) -> tuple[Source, ...]:
+    """Open sources given as ``name=path``.
+
+    Parameters
+    ----------
+    specifications
+        Each a name and a path.
+    columns
+        Of tables, the columns that are features, see `entropick.sources.open_embeddings`.
+    bit_depth
+        Of images with values of more than 8 bits, how many these have; None refuses them.
 
     Raises
     ------
@@ -205,12 +216,14 @@ def open_sources(specifications: Sequence[str], *, columns: Sequence[str] = ()) 
     names = Counter(name for name, _ in pairs)
     if twice := [name for name, count in names.items() if count > 1]:
         raise InputError(f"sources: expected different names, got {shown(twice[0])} more than once.")
-    return alike([open_source(name, path, tuple(columns)) for name, path in pairs])
+    return alike([open_source(name, path, tuple(columns), bit_depth) for name, path in pairs])
 
 
 def alike(opened: Sequence[Source]) -> tuple[Source, ...]:
     """Opened sources with embeddings as float32; InputError unless all are images, or embeddings of one width."""
     sources = _finished(opened)
+    if odd := [source.name for source in sources if source.kind == "embeddings" and source.bit_depth is not None]:
+        raise InputError(f"bit_depth: expected images, but {odd[0]} has embeddings. Leave it out.")
     if {source.kind for source in sources} > {"embeddings"}:
         listed = ", ".join(f"{source.name} has {source.kind}" for source in sources)
         raise InputError(f"sources: expected images in all of them, or embeddings in all of them, but {listed}.")
@@ -233,17 +246,20 @@ def is_name(text: str) -> bool:
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
     """Embeddings as float32, all by the same rule, and which of their rows cannot be used."""
     raw = {f"{source.name}: {source.path}": source.raw for source in opened if source.raw is not None}
-    made = zip(*as_features(raw), strict=True)
+    made = iter(as_features(raw))
     return tuple(
-        source if source.raw is None else replace(source, array=(of := next(made))[0], problems=of[1], raw=None)
+        source
+        if source.raw is None
+        else replace(source, array=(of := next(made)).X, problems=of.problems, offset=of.offset, raw=None)
         for source in opened
     )
 
 
-def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
+def open_source(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | None = None) -> Source:
     """One source, embeddings as they are in the file; InputError if nothing usable is at the path."""
+    bit_depth = check_bit_depth(bit_depth)
     try:
-        return _opened(name, path, columns)
+        return replace(_opened(name, path, columns, bit_depth), bit_depth=bit_depth)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
@@ -251,7 +267,7 @@ def open_source(name: str, path: Path, columns: tuple[str, ...]) -> Source:
         ) from error
 
 
-def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
+def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | None) -> Source:
     """A source; embeddings are as they are in their files."""
     file = split_path(path)[0]
     if not file.exists() and not is_pattern(file):
@@ -262,14 +278,14 @@ def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
         source = Source(name, path, "folder", files=found.files, classes=found.classes, passed_over=found.passed_over)
         return replace(source, columns=columns, notes=found.notes, images=found)
     if listing.suffix == ".npz":
-        return _archive(name, path, listing)
+        return _archive(name, path, listing, bit_depth)
     if listing.suffix not in (".npy", *TABLE_FILES):
         raise InputError(
             f"{path}: expected a folder of images, or a .npy, .npz or .parquet file, a .tar of images, or several of "
             "a kind."
         )
     if listing.suffix == ".npy" and _are_images(listing):
-        arrays = [array_of_images(map_array(of), name=str(of)) for of in listing.data]
+        arrays = [array_of_images(map_array(of), name=str(of), bit_depth=bit_depth) for of in listing.data]
         if len({array.shape[1:] for array in arrays}) > 1:
             shapes = ", ".join(f"{of.name} has {array.shape}" for of, array in zip(listing.data, arrays, strict=True))
             raise InputError(f"{path}: expected images of one shape, but {shapes}.")
@@ -283,12 +299,12 @@ def _opened(name: str, path: Path, columns: tuple[str, ...]) -> Source:
     return replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, raw=raw)
 
 
-def _archive(name: str, path: Path, listing: Listing) -> Source:
+def _archive(name: str, path: Path, listing: Listing, bit_depth: int | None) -> Source:
     if len(listing.data) > 1:
         raise InputError(f"{path}: expected one .npz file, got {len(listing.data)}. Name one of them.")
     # In a folder the one file stands for it.
     is_file = listing.path.is_file()
-    images, labels = read_array_file(path if is_file else listing.data[0])
+    images, labels = read_array_file(path if is_file else listing.data[0], bit_depth=bit_depth)
     classes = None if labels is None else tuple(map(str, labels.tolist()))
     return Source(name, path, "images", array=images, classes=classes, data={listing.data[0]: len(images)})
 

@@ -1,0 +1,92 @@
+"""The parts of a selection or a score by the names that callers give them, from Python and on the command line.
+
+Here are the usual values: which selector draws random numbers, how images are compared where nothing is said, and what
+is a name of an encoder and what a file of embeddings. `where` is what messages begin with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from entropick.arrays import package_of
+from entropick.config import build, component_class, is_known
+from entropick.datasets.listing import expanded, is_pattern
+from entropick.datasets.reading import base_of
+from entropick.features.base import Features
+from entropick.selectors.base import Guard
+from entropick.sources import EMBEDDING_FILES, Source, Space, embeddings_of_images, readable, source_number
+
+
+def selector_table(
+    sources: Sequence[Source], method: str, n: int, *, seed: int, device: str, trusted: str | None, prefix: str = ""
+) -> dict[str, Any]:
+    """Kind and parameters of a selector; `prefix` is ``--`` where they were flags."""
+    names = component_class("selector", method, f"{prefix}method").parameter_names()
+    # Not every selector draws random numbers or computes on a device.
+    common = {"random_state": seed, "device": device}
+    table: dict[str, Any] = {"kind": method, "n_samples": n}
+    table |= {name: value for name, value in common.items() if name in names}
+    if method == "threshold-decay":
+        table["threshold"] = "auto"
+    if trusted is not None:
+        table["trusted"] = source_number(sources, trusted, role=f"{prefix}trusted")
+    return table
+
+
+def guard_table(sources: Sequence[Source], trusted: str, *, where: str) -> dict[str, Any]:
+    """The guard that trusts a source."""
+    return {"kind": "outlier-guard", "trusted": source_number(sources, trusted, role=where)}
+
+
+def guard_of(sources: Sequence[Source], given: str | Guard | None) -> Guard | None:
+    """A guard, by the name of the source to trust."""
+    if not isinstance(given, str):
+        return given
+    made: Guard = build("guard", guard_table(sources, given, where="guard"), where="guard")
+    return made
+
+
+def is_path(given: Any) -> bool:
+    """Whether this names embeddings in files, and no encoder.
+
+    A path object does, and text that ends in ``.npy`` or ``.parquet``, has ``*`` in it, or is a folder, unless an
+    encoder is called so.
+    """
+    if not isinstance(given, str) or given.lstrip().startswith("{"):
+        return isinstance(given, os.PathLike)
+    if given.endswith(EMBEDDING_FILES) or is_pattern(Path(given)):
+        return True
+    return not is_known("features", given) and expanded(given).is_dir()
+
+
+def space_of(
+    given: Any,
+    sources: Sequence[Source],
+    *,
+    columns: Sequence[str] = (),
+    resize: int | None = None,
+    normalize: bool = False,
+    where: str = "features",
+) -> Space:
+    """Where sources are compared: by an encoder or its name or table, a path of embeddings, embeddings in memory, or,
+    where nothing is given, in pixels or as the embeddings that they are."""
+    if given is None and sources[0].kind == "embeddings":
+        return Space("embeddings", resize=resize, normalize=normalize)
+    if is_path(given):
+        file = expanded(given)
+        name = readable(base_of(file).stem) or "embeddings"
+        return Space(name, file=file, columns=tuple(columns), resize=resize, normalize=normalize)
+    if given is None or isinstance(given, str | Mapping | Features) or package_of(given) == "builtins":
+        encoder = given if isinstance(given, Features) else build("features", given or "pixels", where=where)
+        return Space(encoder.name, encoder=encoder, resize=resize, normalize=normalize)
+    memory = embeddings_of_images(given, tuple(columns))
+    return Space("embeddings", memory=memory, columns=tuple(columns), resize=resize, normalize=normalize)
+
+
+def spaces_of(given: Any, sources: Sequence[Source], **options: Any) -> list[Space]:
+    """As `space_of`, of one or of several in a list."""
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    return [space_of(one, sources, **options) for one in several or [None]]

@@ -1,0 +1,228 @@
+"""The two stages of a selection: `choose` computes what is chosen and what that tells, `present` writes it for people.
+
+What the first leaves to the second are files of the run, so that the second alone is repeated where sources have moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropick.arrays import Features, Floats, Integers
+from entropick.errors import DuplicateWarning, InputError
+from entropick.random_stream import RandomStream
+from entropick.run.directory import Outcome
+from entropick.run.files import readable_json
+from entropick.run.inputs import Given
+from entropick.selection import output
+from entropick.selection.appraisal import appraise, random_control
+from entropick.selection.duplicates import find_duplicates
+from entropick.selection.overview import overview
+from entropick.selectors.base import Rule, Selector
+from entropick.selectors.quotas import even_shares, owed_rows
+from entropick.sources import (
+    Candidates,
+    Say,
+    Source,
+    Survey,
+    check_problems,
+    converted,
+    passed_over,
+    readable,
+    skipped,
+)
+from entropick.work import Work
+
+# What `choose` leaves to `present`.
+LEFT = {
+    "picks": "select/picks.parquet",
+    "found": "select/found.json",
+    "overview": "select/overview.json",
+    "duplicates": "select/duplicates.parquet",
+}
+
+
+def choose(
+    given: Given,
+    work: Work,
+    *,
+    found: Survey | None,
+    cache: Path,
+    say: Say,
+    pool: Callable[[Features], contextlib.AbstractContextManager[Any]],
+) -> Outcome:
+    """The stage that chooses: candidates, the guard, the choice, and what it tells."""
+    assert found is not None, "only a choice that is not finished is made"
+    contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
+    sources = contents.sources
+    candidates = contents.candidates(given["space"], found, cache, work)
+    check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
+    n, names = len(candidates), [source.name for source in sources]
+    is_given = np.isin(candidates.source, [names.index(name) for name in given["given"]])
+    aside, guarding = np.empty(0, np.int64), None
+    if guard is not None:
+        guard.fit(candidates.X, candidates.source, work=work.part("guard"))
+        aside = guard.set_aside_[~is_given[guard.set_aside_]]
+        guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
+        say(f"guard: {len(aside):,} rows are set aside, {n - len(aside):,} kept.")
+    kept = np.setdiff1d(np.arange(n), aside)
+    X = candidates.X if len(kept) == n else candidates.X[kept]
+    check_trusted(sources, [rule] if guard is None else [guard, rule], candidates.source[kept])
+    if rule.n_samples > (n_free := len(kept) - np.count_nonzero(is_given)):
+        raise InputError(f"n: expected at most the {n_free} rows that are usable and kept, got {rule.n_samples}.")
+    groups = _classes(sources, candidates, is_given)[0] if given["balance"] else candidates.source
+    rule = _after(rule, np.flatnonzero(is_given[kept]), groups[kept])
+    with warnings.catch_warnings():
+        # The result says how many are distinct.
+        warnings.simplefilter("ignore", DuplicateWarning)
+        with pool(X) as rows:
+            rule.fit(rows, groups[kept], work=work)
+    say("measuring the choice beside a random one")
+    control = random_control(rule, X, seed=given["seed"])
+    appraisal = appraise(rule, X, control_seed=given["seed"], control=control).summary()
+    n_given, seed = int(np.count_nonzero(is_given)), given["seed"]
+    chosen = kept[rule.indices_]
+    fates = {"given": chosen[:n_given], "set aside": aside, "chosen": chosen[n_given:]}
+    say("looking for duplicates in the pool")
+    repeats = find_duplicates(candidates.X, chosen, RandomStream(seed, stage="duplicates").rng(), work.part("repeats"))
+    values = {
+        **appraisal,
+        "n_distinct": rule.n_distinct_,
+        "n_given": n_given,
+        "guard": guarding,
+        "duplicates": repeats.summary(),
+        "sources": _counts(sources, candidates, fates, with_given=bool(given["given"])),
+        "classes": _class_counts(sources, candidates, is_given, fates["chosen"]) if given["balance"] else None,
+        "skipped": skipped(sources, candidates.problems),
+        "passed_over": passed_over(sources, found),
+        "converted": converted(sources, found),
+    }
+    distances = [rule.distances_, *([] if guard is None else [guard.distances_[aside]])]
+    files = {
+        LEFT["picks"]: _table(candidates, np.concatenate([chosen, aside]), np.concatenate(distances))
+        | {"fate": ["given"] * n_given + ["chosen"] * (len(chosen) - n_given) + ["set aside"] * len(aside)},
+        LEFT["found"]: readable_json(values),
+        LEFT["overview"]: overview(candidates, fates, rule, control, seed, work.part("overview")),
+        LEFT["duplicates"]: _table(candidates, repeats.rows, repeats.distances)
+        | {"group": repeats.groups, "keep": repeats.keeps},
+    }
+    return Outcome(files, values)
+
+
+def _table(candidates: Candidates, rows: Integers, distances: Floats) -> dict[str, Any]:
+    """Where some of the candidates are, and a distance of each, as columns."""
+    return {"source": candidates.source[rows], "row": candidates.row[rows], "distance": distances}
+
+
+def present(given: Given, work: Work, *, out: Path, result: str, say: Say) -> Outcome:
+    """The stage that writes what was chosen for people and other programs; chosen files are placed last."""
+    from entropick.selection.page import render_selection
+
+    sources, config = given["contents"].sources, given["config"]
+    ranks: Counter[bool] = Counter()
+    picked: list[output.Row] = []
+    aside: list[output.Row] = []
+    for source, row, distance, fate in zip(*_columns(given.load("picks")), strict=True):
+        is_aside = fate == "set aside"
+        of = output.Row(sources[source], row, ranks[is_aside], distance, fate == "given")
+        (aside if is_aside else picked).append(of)
+        ranks[is_aside] += 1
+    chosen = [row for row in picked if not row.is_given]
+    guarded = None if config["guard"] is None else aside
+    say(f"writing {out}")
+    files = output.manifests(picked, guarded, sources)
+    if sources[0].kind != "embeddings":
+        files |= output.sheets(chosen, guarded)
+    files |= output.lists(chosen, placed=config["files"] != "none")
+    repeats = [
+        output.Repeat(output.Row(sources[source], row, 0, distance), group, keep)
+        for source, row, distance, group, keep in zip(*_columns(given.load("duplicates")), strict=True)
+    ]
+    files[output.DUPLICATES] = output.duplicates_table(repeats)
+    told = {**given.load("found"), "bases": given["bases"], "config": config}
+    files[result] = readable_json(told)
+    files[output.PAGE] = render_selection(told, given.load("overview"), picked, aside, repeats, sources, work)
+    if config["files"] != "none":
+        files |= output.place_files(out, chosen, link=config["files"] == "link", work=work)
+    return Outcome(files)
+
+
+def _columns(table: Mapping[str, Any]) -> list[list[Any]]:
+    return [column.tolist() for column in table.values()]
+
+
+def _after(rule: Selector, first: Integers, groups: Integers) -> Selector:
+    """The rule that goes on from the positions `first`, which count for no share; itself if there are none."""
+    if not len(first):
+        return rule
+    n, n_all, minimum = rule.n_samples, rule.n_samples + len(first), rule.minimum
+    if isinstance(minimum, str):
+        free = np.ones(len(groups), bool)
+        free[first] = False
+        values, sizes = np.unique(groups[free], return_counts=True)
+        owed = dict(zip(values.tolist(), even_shares(sizes, n).tolist(), strict=True))
+    else:
+        owed = owed_rows(minimum or {}, groups, n)
+    # Whole rows of n as shares of more.
+    shares = {number: rows / n_all for number, rows in owed.items()}
+    return dataclasses.replace(rule, n_samples=n_all, initial=first, minimum=shares or None)
+
+
+def _counts(
+    sources: Sequence[Source], candidates: Candidates, fates: Mapping[str, Integers], *, with_given: bool
+) -> dict[str, dict[str, int]]:
+    """Of each source, how many rows it has and what became of them."""
+    columns = {"files_or_rows": [len(source) for source in sources], "skipped": list(map(len, candidates.problems))}
+    for fate, rows in fates.items():
+        if fate != "given" or with_given:
+            columns[fate.replace(" ", "_")] = np.bincount(candidates.source[rows], minlength=len(sources)).tolist()
+    return {source.name: {key: of[i] for key, of in columns.items()} for i, source in enumerate(sources)}
+
+
+def _classes(
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_]
+) -> tuple[Integers, list[str]]:
+    """The number of each candidate's class, and what the classes are called; what is given is of no class."""
+    of_sources = [source.classes or () for source in sources]
+    places = zip(candidates.source.tolist(), candidates.row.tolist(), is_given.tolist(), strict=True)
+    classes = [None if known else of_sources[number][row] for number, row, known in places]
+    names = sorted({name for name in classes if name is not None})
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([len(names) if name is None else numbers[name] for name in classes], np.int64), names
+
+
+def _class_counts(
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], chosen: Integers
+) -> dict[str, dict[str, int]]:
+    """Of each class, how many candidates it has and how many were chosen."""
+    numbers, names = _classes(sources, candidates, is_given)
+    n_candidates, n_chosen = (np.bincount(of, minlength=len(names)).tolist() for of in (numbers, numbers[chosen]))
+    return {
+        readable(name): {"candidates": n_candidates[number], "chosen": n_chosen[number]}
+        for number, name in enumerate(names)
+    }
+
+
+def check_trusted(sources: Sequence[Source], rules: Sequence[Rule], kept: Integers | None = None) -> None:
+    """Raise InputError for too few trusted rows: of all candidates, or of those a guard `kept`, by their sources."""
+    for rule in rules:
+        numbers = rule.trusts
+        if unknown := [number for number in numbers if not 0 <= number < len(sources)]:
+            raise InputError(f"trusted: expected numbers of {len(sources)} sources from 0 on, got {unknown[0]}.")
+        names = ", ".join(sources[number].name for number in numbers)
+        found = sum(len(sources[number]) for number in numbers)
+        left = found if kept is None else np.count_nonzero(np.isin(kept, numbers))
+        if numbers and left <= (k := rule.least_trusted - 1):
+            where = "" if kept is None else f" after the guard has set {found - left} aside or they were skipped"
+            raise InputError(
+                f"{rule.kind}: expected more than k = {k} rows of the trusted source {names}, got {left}{where}. "
+                "Trust another source."
+            )
