@@ -19,11 +19,8 @@ from entropick.features.stream import ImageArray, ImageFiles, Pictures
 from entropick.sources.rounding import about_lengths, directions
 from entropick.sources.source import Source, readable
 from entropick.sources.space import NO_DIRECTION, Space, unused_columns
-from entropick.sources.survey import Problems, Survey, listing, survey, usable
+from entropick.sources.survey import LISTED, Problems, Survey, listing, survey, usable
 from entropick.work import Work
-
-# Reasons that are told at most where no row is left.
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -221,9 +218,8 @@ def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candida
 def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
     rows = [np.flatnonzero(usable(source, bad)) for source, bad in zip(sources, problems, strict=True)]
     if not sum(map(len, rows)):
-        lines = listing(sources, problems)
-        more = [f"… and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
-        raise InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines[:_LISTED], *more]))
+        lines = listing(sources, problems, most=LISTED)
+        raise InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
     return Candidates(
         X=parts[0] if len(parts) == 1 else np.concatenate(parts),
         source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),

@@ -22,6 +22,9 @@ from entropick.work import Work
 # images are alike in them. Then spaces that need one size compare at this one.
 _USUAL, _MOST_PIXELS, _SIDE = 0.9, 1 << 20, 32
 
+LISTED = 10
+"""Reasons that are told at most where not one row is left."""
+
 Problems = Sequence[dict[int, str]]
 """Of each source, in order: row -> why it cannot be used."""
 
@@ -175,13 +178,14 @@ def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any
     ]
 
 
-def listing(sources: Sequence[Source], problems: Problems) -> list[str]:
-    """A line for each row that cannot be used: where it is, and why."""
-    return [
+def listing(sources: Sequence[Source], problems: Problems, *, most: int | None = None) -> list[str]:
+    """A line for each row that cannot be used: where it is, and why; `most` of them, and how many more there are."""
+    lines = [
         f"{on_one_line(source.place(row))}: {on_one_line(reason)}"
         for source, of in zip(sources, problems, strict=True)
         for row, reason in sorted(of.items())
     ]
+    return lines if most is None or len(lines) <= most else [*lines[:most], f"… and {len(lines) - most:,} more"]
 
 
 def usable(source: Source, problems: Mapping[int, str]) -> NDArray[np.bool_]:
@@ -196,7 +200,10 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
     arrays_shapes = [source.array.shape[1:] for source in sources if source.array is not None]
     usual = [_usual_size(of) for of in usable if of]
     if not arrays_shapes and not usual:
-        lines = ["sources: expected readable images, but not one file can be read:", *listing(sources, problems)]
+        lines = [
+            "sources: expected readable images, but not one file can be read:",
+            *listing(sources, problems, most=LISTED),
+        ]
         raise InputError("\n  ".join(lines))
     all_grey = all(head.is_grey for of in usable for head in of)
     loses_colour = not all_grey and any(shape[-1] == 1 for shape in arrays_shapes)
