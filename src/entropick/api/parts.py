@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from entropick.arrays import package_of
 from entropick.config import build, component_class, is_known
-from entropick.datasets.listing import expanded, is_pattern
+from entropick.datasets.listing import expanded
 from entropick.datasets.reading import base_of
 from entropick.features.base import Features
 from entropick.selectors.base import Guard
@@ -57,9 +56,10 @@ def is_path(given: Any) -> bool:
     """
     if not isinstance(given, str) or given.lstrip().startswith("{"):
         return isinstance(given, os.PathLike)
-    if given.endswith(EMBEDDING_FILES) or is_pattern(Path(given)):
+    if given.endswith(EMBEDDING_FILES) or "*" in given:
         return True
-    return not is_known("features", given) and expanded(given).is_dir()
+    is_name = not given or is_known("features", given)
+    return not is_name and os.path.isdir(expanded(given))  # noqa: PTH112, what can be no path is none
 
 
 def space_of(
@@ -80,7 +80,11 @@ def space_of(
         name = readable(base_of(file).stem) or "embeddings"
         return Space(name, file=file, columns=tuple(columns), resize=resize, normalize=normalize)
     if given is None or isinstance(given, str | Mapping | Features) or package_of(given) == "builtins":
-        encoder = given if isinstance(given, Features) else build("features", given or "pixels", where=where)
+        encoder = (
+            given
+            if isinstance(given, Features)
+            else build("features", "pixels" if given is None else given, where=where)
+        )
         return Space(encoder.name, encoder=encoder, resize=resize, normalize=normalize)
     memory = embeddings_of_images(given, tuple(columns))
     return Space("embeddings", memory=memory, columns=tuple(columns), resize=resize, normalize=normalize)

@@ -16,7 +16,7 @@ Inside, there are four things: a *precision* makes *vectors* of rows, a *tile* c
 distances have bounds.
 """
 
-from entropick.neighbors.exact import distinct_rows, grouped
+from entropick.neighbors.exact import distinct_rows, grouped, squared_distances
 from entropick.neighbors.growing_set import GrowingSet, Loose
 from entropick.neighbors.precision import Extent, Precision
 from entropick.neighbors.search import Neighbors, count_balls, nearest_neighbors, seconds_per_pair
@@ -32,4 +32,5 @@ __all__ = [
     "grouped",
     "nearest_neighbors",
     "seconds_per_pair",
+    "squared_distances",
 ]

@@ -48,6 +48,10 @@ def _differences(
     squares = np.empty(len(rows), kind)
     step = max(1, _CACHED_ELEMENTS // X.shape[1])
     with np.errstate(over="ignore"):
+        if X.shape[1] > _CACHED_ELEMENTS:
+            for place, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+                squares[place] = _of_wide_rows(X[row], Y[column], kind, scale)
+            return squares
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             difference = X.take(rows[part], axis=0).astype(kind, copy=False)
@@ -56,6 +60,19 @@ def _differences(
                 difference *= kind(scale)
             np.einsum("ij,ij->i", difference, difference, out=squares[part])
     return squares
+
+
+def _of_wide_rows(x: Any, y: Any, kind: type[np.floating], scale: float) -> float:
+    """The squared distance of two rows of many columns, of which a difference as a whole would leave the cache."""
+    total = kind(0)
+    for start in range(0, len(x), _CACHED_ELEMENTS):
+        part = slice(start, start + _CACHED_ELEMENTS)
+        difference = x[part].astype(kind)
+        difference -= y[part]
+        if scale != 1:
+            difference *= kind(scale)
+        total += difference @ difference
+    return float(total)
 
 
 def distinct_rows(X: Features) -> tuple[Integers, Integers]:

@@ -132,7 +132,8 @@ def find_duplicates(
         n_asked = min(n, max(1, int(most_products / (n * X.shape[1]))))
         asked = np.arange(n) if n_asked == n else np.sort(rng.choice(n, n_asked, replace=False))
         # The nearest one is the row itself: the points differ.
-        found = nearest_neighbors(points[asked], points, k=_AROUND + 1, work=work)
+        asking = points if n_asked == n else points[asked]  # a copy of all might not fit beside them
+        found = nearest_neighbors(asking, points, k=_AROUND + 1, work=work)
         distances, neighbors = found.distances[:, 1:], found.indices[:, 1:]
         dimension = _dimension(distances)
         share = min(_NEAREST, (_FALSE_ALARMS / ((_AROUND - 1) * n)) ** (1 / dimension)) if dimension else 0.0
