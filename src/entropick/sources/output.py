@@ -130,7 +130,12 @@ class FilesCommand(ABC):
             config,
             shared=shared,
             pace=Pace(_SECONDS, None if budget_seconds is None else started + budget_seconds),
-            observer=lambda event: work.progress(event.done, event.total, event.note or event.stage),
+            # That a stage has ended is no progress of anything.
+            observer=lambda event: (
+                work.progress(event.done, event.total, event.note or event.stage)
+                if event.status == "running" and (event.note or event.total)
+                else None
+            ),
             by_iteration=False,
         ) as run:
             result: dict[str, Any] = run.load(self.stages(run, contents, config, found, work, say), self.result)
@@ -246,7 +251,9 @@ def picture(source: Source, row: int, path: str, *, side: int = 160) -> Picture:
     """A row of a source for a page: larger ones reduced to `side`, small ones without loss, to be shown enlarged."""
     name = f"row {row:,}"
     if source.kind == "folder":
-        name = readable(str(source.files[row].relative_to(source.path)))
+        # The end of a long name says more than its beginning; the path has all of it.
+        *folders, file = source.files[row].relative_to(source.path).parts
+        name = readable(f"…/{file}" if folders else file)
     if source.kind == "embeddings":
         return Picture(name, path, None, False)
     try:
