@@ -301,7 +301,7 @@ def test_metadata_of_files_that_are_not_there(capsys):
     Path("good/metadata.csv").write_text("file_name,label\nnowhere.png,a\n00.png,b\n")
     assert main(["select", "a=good", "--n", "5", "--out", "out"]) == 0
     said = capsys.readouterr().out
-    assert "good/metadata.csv: 1 rows are of no image: nowhere.png." in said
+    assert "good/metadata.csv: 1 row is of no image: nowhere.png." in said
     assert "11 of 12 images have no class, so classes are not used" in said
 
 
