@@ -191,9 +191,8 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
         console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
     found = result["duplicates"]
     if repeats := found["rows"] - found["groups"]:
-        console.print(
-            f"{repeats:,} {'row of the pool repeats' if repeats == 1 else 'rows of the pool repeat'} others: {out / 'duplicates.csv'}"
-        )
+        told = "row of the pool repeats" if repeats == 1 else "rows of the pool repeat"
+        console.print(f"{repeats:,} {told} others: {out / 'duplicates.csv'}")
     console.print(f"manifest: {out / 'manifest.csv'}")
     console.print(f"page: {out / 'selection.html'}")
 

@@ -287,9 +287,8 @@ def _of_folder(listing: Listing) -> ImageSet:
                 raise InputError(f"{file}: expected one row for each file, got {shown(name)} more than once.")
             labels[image] = label
         if strays := [image.name for image in labels if image not in known]:
-            notes.append(
-                f"{file}: {len(strays):,} {'row is' if len(strays) == 1 else 'rows are'} of no image: {_listed(strays)}."
-            )
+            told = "row is" if len(strays) == 1 else "rows are"
+            notes.append(f"{file}: {len(strays):,} {told} of no image: {_listed(strays)}.")
         described |= {image: label for image, label in labels.items() if image in known and label is not None}
     counted = {why: n for why, n in passed_over.items() if n}
     if not described:
