@@ -21,6 +21,8 @@ from entropick.run.files import fingerprint, hash_file
 from entropick.sources.embeddings import Embeddings, read_classes, read_embeddings, without_unit_axes
 from entropick.sources.rounding import as_features
 
+# Bytes of a name that disks have.
+_LONGEST_NAME = 255
 Kind = Literal["folder", "images", "embeddings"]
 
 
@@ -240,7 +242,8 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 
 def is_name(text: str) -> bool:
     """Whether a source can be called so: manifests and folders are written with it."""
-    return text.strip() == text and text.isprintable() and text not in ("", ".", "..") and not set("/\\") & set(text)
+    is_plain = text.strip() == text and text.isprintable() and not set("/\\") & set(text)
+    return is_plain and text not in ("", ".", "..") and len(text.encode()) <= _LONGEST_NAME
 
 
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
