@@ -52,12 +52,30 @@ def test_number_of_threads(pixels, expected):
         torch.set_num_threads(before)
 
 
-def test_rows_so_wide_that_tiles_have_few(pixels, expected, monkeypatch):
-    monkeypatch.setattr(search, "_QUERY_NUMBERS", 0)
-    monkeypatch.setattr(search, "_POINT_NUMBERS", 0)
-    monkeypatch.setattr(search, "_LEAST_ROWS", 7)
+@pytest.mark.parametrize("kind", ["none", "bfloat16"])
+def test_rows_so_wide_that_tiles_have_few(pixels, expected, kind, monkeypatch):
+    monkeypatch.setattr(search, "_QUERY_BYTES", 0)
+    monkeypatch.setattr(search, "_POINT_BYTES", 0)
     monkeypatch.setattr(precision, "_SAMPLE_NUMBERS", 1)
+    monkeypatch.setattr(precision, "_SUMMED", 5)
+    monkeypatch.setattr(precision, "_forced", kind)
     same(nearest_neighbors(pixels[:100], pixels[100:], k=3), expected)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_wide_rows_leave_little_open(offset, monkeypatch):
+    """Sums of so many float32 terms err by too much to tell anything; sums of blocks do not."""
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((40, 60_000)) + offset).astype(np.float32)
+    looked_at = []
+    differences = search.squared_distances
+    monkeypatch.setattr(
+        search, "squared_distances", lambda *pairs: looked_at.append(len(pairs[1])) or differences(*pairs)
+    )
+    found = nearest_neighbors(rows[:20], rows[20:], k=1)
+    exact = ((rows[:20, None].astype(np.float64) - rows[20:]) ** 2).sum(2)
+    assert found.indices[:, 0].tolist() == exact.argmin(1).tolist()
+    assert sum(looked_at) < 4 * 20
 
 
 def test_row_order(pixels, expected):

@@ -7,6 +7,7 @@ known up to a factor of (1 +- u)^(d + 2), even of near-copies, at about half the
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import Any
 
@@ -18,8 +19,10 @@ from entropick.neighbors.precision import UNDERFLOW
 
 # Elements of a difference computed at once, small enough to stay in the cache.
 _CACHED_ELEMENTS = 1 << 15
-# Rows that tell one matrix from another.
-_SAMPLE_ROWS = 256
+# Rows that tell one matrix from another, and numbers in them at most, about.
+_SAMPLE_ROWS, _SAMPLE_NUMBERS = 256, 1 << 20
+# Numbers of a row that are looked at first to see whether it is like another.
+_GLANCE = 64
 
 
 def squared_distances(X: Features, rows: Integers, Y: Features, columns: Integers) -> Floats:
@@ -86,16 +89,25 @@ def distinct_rows(X: Features) -> tuple[Integers, Integers]:
     >>> first.tolist(), group.tolist()
     ([0, 1], [0, 1, 0])
     """
+    # Wide rows are told apart by a few of their numbers; only those that are not are read in full.
+    step = max(1, X.shape[1] // _GLANCE)
+    keys = [_row_key(values[::step]) for values in X]
+    if step > 1:
+        counts = Counter(keys)
+        keys = [_row_key(X[row]) + b"whole" if counts[key] > 1 else key for row, key in enumerate(keys)]
     seen: dict[bytes, int] = {}
     first: list[int] = []
     group = np.empty(len(X), np.int64)
-    for row, values in enumerate(X):
-        # Adding 0.0 turns -0.0 into 0.0.
-        key = blake2b((values + np.float32(0)).tobytes(), digest_size=16).digest()
+    for row, key in enumerate(keys):
         group[row] = seen.setdefault(key, len(first))
         if group[row] == len(first):
             first.append(row)
     return np.array(first, np.int64), group
+
+
+def _row_key(values: NDArray[np.float32]) -> bytes:
+    # Adding 0.0 turns -0.0 into 0.0.
+    return blake2b((values + np.float32(0)).tobytes(), digest_size=16).digest()
 
 
 def distinct_numbers(values: Integers) -> Integers:
@@ -141,5 +153,6 @@ def digest(*arrays: NDArray[Any]) -> str:
     hashed = blake2b(digest_size=16)
     for array in arrays:
         hashed.update(f"{array.dtype.str}{array.shape}".encode())
-        hashed.update(np.ascontiguousarray(array[:: max(1, len(array) // _SAMPLE_ROWS)]).data)
+        step = max(1, len(array) // _SAMPLE_ROWS, array.size // _SAMPLE_NUMBERS)
+        hashed.update(np.ascontiguousarray(array[::step]).data)
     return hashed.hexdigest()

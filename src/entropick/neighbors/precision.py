@@ -15,7 +15,8 @@ distance is at most the sum of two numbers, one for each row, its *slack*:
 The errors e are measured row by row, not assumed, so that the bounds hold for whatever was rounded or cut off. k is the
 ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
 
-    float64, float32   e = 0, slack c |x|^2; of n terms c = (2n + 16) u, u half the distance from 1 to the next float
+    float64, float32   e = 0, slack c |x|^2; of n terms c = (2n + 16) u, u half the distance from 1 to the next float;
+                       of wide rows n is the columns of a block and the number of blocks, which are summed one by one
     bfloat16           a relative e of about 2^-9; c = (2n + 16) 2^-24, as sums are float32, and 2^-16 for lengths
     int8               multiples of a unit, products summed in int32 without any error; c = 2^-40, and half a step
 
@@ -60,10 +61,12 @@ _COLUMNS = 32
 _forced: str | None = None
 # Times the speed of float32 from which a coarse product goes first.
 _FASTER = 1.3
-# Slack in units of squared lengths up to which int8 holds rows well enough.
-_SHARP = 2.0**-10
+# Slack in units of squared lengths up to which a kind holds rows well enough; int8 is for what it holds nearly exactly.
+_SHARP = {"int8": 2.0**-10, "bfloat16": 2.0**-6}
 # Numbers in the rows by which a precision is chosen, at most about so many.
-_SAMPLE_NUMBERS = 1 << 24
+_SAMPLE_NUMBERS = 1 << 22
+# Products of wider rows are sums over blocks of so many columns, which keeps what rounding may add small.
+_SUMMED = 1 << 12
 # The product that is measured: a tile as those of a growing set.
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
@@ -247,7 +250,7 @@ class Precision:
         held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
 
     def hold(self, X: Features, rows: Integers, device: str) -> Vectors:
-        """Some rows of X as vectors, placed in blocks, so that no second copy of them all ever exists."""
+        """Some rows of X as vectors, placed in blocks that stay in the cache, without a second copy of them all."""
         held = self.empty(len(rows), X.shape[1], device)
         for part in _blocks(len(rows), X.shape[1]):
             self.place_into(held, part, X[rows[part]], device)
@@ -258,7 +261,7 @@ class Precision:
         some are placed anew whenever they are asked for."""
         if hold:
             return self.hold(X, rows, device).__getitem__
-        return lambda part: self.place(X[rows[part]], device)
+        return lambda part: self.hold(X, rows[part], device)
 
     def _round(self, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The coarse vectors, and how far each is from the exact one, float64 (n,)."""
@@ -278,6 +281,8 @@ class Precision:
         if self.dtype == torch.int8:
             return 2.0**-40
         unit = torch.finfo(torch.float64 if self.dtype == torch.float64 else torch.float32).eps / 2
+        if self.dtype != torch.bfloat16 and terms > _SUMMED:
+            terms = _SUMMED + -(-terms // _SUMMED)
         summed = (2 * terms + 16) * unit / (1 - (2 * terms + 16) * unit)
         return summed + (2.0**-16 if self.dtype == torch.bfloat16 else 0.0)
 
@@ -304,7 +309,15 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     import torch
 
     with _full_precision():
-        return torch._int_mm(a, b.T) if a.dtype == torch.int8 else torch.mm(a, b.T)
+        if a.dtype == torch.int8:
+            return torch._int_mm(a, b.T)
+        if a.dtype == torch.bfloat16:
+            # Blocks would each be rounded to bfloat16.
+            return torch.mm(a, b.T)
+        product = torch.mm(a[:, :_SUMMED], b[:, :_SUMMED].T)
+        for start in range(_SUMMED, a.shape[1], _SUMMED):
+            product.addmm_(a[:, start : start + _SUMMED], b[:, start : start + _SUMMED].T)
+        return product
 
 
 @contextmanager
@@ -335,7 +348,7 @@ def screen(fine: Precision, X: Features, device: str) -> Precision | None:
     for name in sorted(_KINDS.get(device.partition(":")[0], ()), key=lambda kind: -measured[kind]):
         if measured[name] >= _FASTER and (name != "int8" or X.shape[1] <= _WIDEST):
             precision = fine.coarse(X, getattr(torch, name))
-            if name != "int8" or is_sharp(precision, X):
+            if is_sharp(precision, X):
                 return precision
     return None
 
@@ -343,7 +356,8 @@ def screen(fine: Precision, X: Features, device: str) -> Precision | None:
 def is_sharp(precision: Precision, X: Features) -> bool:
     """Whether the products of this precision leave little undecided."""
     placed = precision.place(_sample(X))
-    return float(placed.slack.mean()) <= _SHARP * float(placed.norms.mean())
+    limit = _SHARP[str(precision.dtype).removeprefix("torch.")]
+    return float(placed.slack.mean()) <= limit * float(placed.norms.mean())
 
 
 @lru_cache

@@ -14,16 +14,16 @@ from entropick.arrays import Features, Floats, Integers, check_count, check_feat
 from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, screen
-from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
+from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare, rows_within
 from entropick.processes import usable_device
 from entropick.work import Work
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
 _QUERY_ROWS = 2048
 _POINT_ROWS = 1024
-# Numbers in the rows of a tile, at most: beyond 16,384 columns a tile has fewer rows, not more bytes. Points are placed
-# again for every tile of queries, so there are few of these.
-_QUERY_NUMBERS, _POINT_NUMBERS, _LEAST_ROWS = 1 << 26, 1 << 24, 64
+# Bytes of the vectors of a tile, at most: of wide rows a tile has fewer. Points are placed again for every tile of
+# queries, so there are few of these.
+_QUERY_BYTES, _POINT_BYTES = 400 << 20, 128 << 20
 # A tile of 1024 centers x 4096 points in float32 takes 16 MiB.
 _BALL_ROWS, _BALL_COLUMNS = 1024, 4096
 # Candidates kept beyond the k that are asked for; more than that within rounding error is rare.
@@ -102,7 +102,7 @@ def nearest_neighbors(
     indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
     done = int(state["done"])
     while done < len(asking):
-        rows = np.arange(done, min(done + _rows_of_tile(asking, _QUERY_ROWS, _QUERY_NUMBERS), len(asking)))
+        rows = np.arange(done, min(done + search.query_rows, len(asking)))
         # A slice is not copied, wide rows are many bytes.
         queries = asking[done : done + len(rows)]
         distances[rows], indices[rows] = search.nearest(queries, k, rows if exclude_self else None)
@@ -111,11 +111,6 @@ def nearest_neighbors(
         if work.due():
             work.save(name, {"distances": distances, "indices": indices}, {"done": done})
     return Neighbors(distances, indices)
-
-
-def _rows_of_tile(X: Features, most: int, numbers: int) -> int:
-    width: int = X.shape[1]
-    return min(most, max(_LEAST_ROWS, numbers // width))
 
 
 def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
@@ -147,6 +142,11 @@ class _Search:
             (kind, kind.reader(self.points, everything, device, hold=hold and kind is kinds[0])) for kind in kinds
         ]
 
+    @property
+    def query_rows(self) -> int:
+        """How many queries are best asked at once."""
+        return rows_within(_QUERY_BYTES, self.points.shape[1], self.levels[0][0], most=_QUERY_ROWS)
+
     def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
         """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
         squares, places = self._nearest_distinct(queries)
@@ -162,11 +162,15 @@ class _Search:
         places = np.zeros((len(queries), self.wanted), np.int64)
         open_ = np.arange(len(queries))
         for precision, read in self.levels:
-            if len(open_):
-                asking = queries if len(open_) == len(queries) else queries[open_]
+            left = []
+            at_once = rows_within(_QUERY_BYTES, queries.shape[1], precision, most=_QUERY_ROWS)
+            for start in range(0, len(open_), at_once):
+                some = open_[start : start + at_once]
+                asking = queries if len(some) == len(queries) else queries[some]
                 rows, columns, unsure = self._candidates(asking, precision, read)
-                self._settle(queries, open_[rows], columns, squares, places)
-                open_ = open_[unsure]
+                self._settle(queries, some[rows], columns, squares, places)
+                left.append(some[unsure])
+            open_ = np.concatenate(left) if left else open_
         for query in open_:
             everything = np.arange(len(self.points))
             self._settle(queries, np.full(len(everything), query), everything, squares, places)
@@ -183,7 +187,7 @@ class _Search:
         asked, most, n = as_rows(placed), self.wanted + _SPARE, len(queries)
         reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
         found, enough = Pairs.none(), n * self.wanted
-        step = _rows_of_tile(self.points, _POINT_ROWS, _POINT_NUMBERS)
+        step = rows_within(_POINT_BYTES, self.points.shape[1], precision, most=_POINT_ROWS)
         for start in range(0, len(self.points), step):
             shown = as_columns(read(slice(start, start + step)))
             near, within = compare(asked, reach, shown).near(self.wanted)
@@ -231,11 +235,15 @@ def count_balls(points: Features, *, centers: Features, radii: Floats) -> Intege
     seen = points if len(first) == len(points) else points[first]
     precision = Precision.of(seen, centers)
     counts = np.zeros(len(seen), np.int64)
-    for columns in _slices(len(seen), _BALL_COLUMNS):
-        placed = as_columns(precision.place(seen[columns]))
-        for rows in _slices(len(centers), _BALL_ROWS):
+    width: int = seen.shape[1]
+    n_columns = rows_within(_QUERY_BYTES, width, precision, most=_BALL_COLUMNS)
+    n_rows = rows_within(_POINT_BYTES, width, precision, most=_BALL_ROWS)
+    shown, asked = (precision.reader(X, np.arange(len(X)), "cpu", hold=False) for X in (seen, centers))
+    for columns in _slices(len(seen), n_columns):
+        placed = as_columns(shown(columns))
+        for rows in _slices(len(centers), n_rows):
             limits = np.square(radii[rows] * precision.scale)
-            inside, on_border = _sides(as_rows(precision.place(centers[rows])), placed, limits)
+            inside, on_border = _sides(as_rows(asked(rows)), placed, limits)
             counts[columns] += np.count_nonzero(inside, axis=0)
             row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
             exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Floats, Integers
 from entropick.neighbors.exact import is_new
-from entropick.neighbors.precision import UNDERFLOW, Vectors, multiply, write_parts
+from entropick.neighbors.precision import BESIDE, UNDERFLOW, Precision, Vectors, multiply, write_parts
 
 if TYPE_CHECKING:
     import torch
@@ -201,6 +201,17 @@ def compare(rows: Vectors, limits: torch.Tensor, columns: Vectors) -> Tile:
     write_parts(rows.vectors[: len(rows), rows.width + 2 :], (base - rows.offsets) / 2)
     gains = multiply(rows.vectors, columns.vectors)[: len(rows)]
     return Tile(gains, gains.new_zeros(len(rows)), base, 2.0, torch.finfo(gains.dtype).eps, rows, columns)
+
+
+def rows_within(size: int, width: int, precision: Precision, *, most: int) -> int:
+    """How many rows of so many columns take up to `size` bytes as vectors: `most`, or that halved as often as needed,
+    but not below what products are filled up to."""
+    least = _COARSE if precision.is_coarse else _FINE
+    bytes_of_row = precision.dtype.itemsize * (width + BESIDE)
+    rows = most
+    while rows > least and rows * bytes_of_row > size:
+        rows //= 2
+    return rows
 
 
 def _filled(vectors: torch.Tensor, fine: int) -> torch.Tensor:
