@@ -114,5 +114,5 @@ def test_score_over_spacing_of_sets_without_any():
     twins = [[0.0], [0.0], [1.0], [1.0]]
     assert spacing_ratio(generated=[[1.0]], training=twins) == 0
     assert spacing_ratio(generated=[[2.0]], training=twins) == np.inf
-    with pytest.raises(InputError, match="training: expected at least 2 rows"):
+    with pytest.raises(InputError, match=r"training: expected at least k \+ 1 = 2 rows"):
         spacing_ratio(generated=[[1.0]], training=[[2.0]])

@@ -12,11 +12,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features
-from entropick.metrics.near_copies import Copying, held_out_distances, leave_one_out, nearest_training
-from entropick.neighbors import Neighbors
+from entropick.arrays import Features, Floats, Integers, check_features
+from entropick.errors import InputError
+from entropick.metrics.near_copies import Copying, held_out_distances, nearest_training
+from entropick.neighbors import Neighbors, distinct_rows, nearest_neighbors
+from entropick.work import Work
 
 # Rows are looked up among rows: the roles of the two.
 Search = tuple[str, str]
@@ -89,6 +91,8 @@ class Measure(Words):
         How many rows it needs of a role, where that is more than one.
     searches
         Which rows are searched among which, (asked, among), for what it costs.
+    k
+        Neighbours that it asks for in them, where that is more than one.
     products
         Which rows are multiplied with which, in float64 and in full, likewise.
     n_spectra
@@ -105,6 +109,7 @@ class Measure(Words):
     in_full: bool = False
     least_rows: Mapping[str, int] = field(default_factory=dict)
     searches: tuple[Search, ...] = ()
+    k: int = 1
     products: tuple[Search, ...] = ()
     n_spectra: int = 0
     on_request: bool = False
@@ -118,6 +123,65 @@ class Measure(Words):
     def of_copying(self) -> bool:
         """Whether generated images are compared with what they may be copies of."""
         return "generated" in self.roles and bool({"training", "real"} & set(self.roles))
+
+
+class Neighborhood:
+    """A set of rows, and the nearest others of each, searched once for all that ask.
+
+    Raises
+    ------
+    InputError
+        For unusable features; `name` is what they are called then.
+    """
+
+    def __init__(self, rows: ArrayLike, *, name: str = "X", work: Work | None = None) -> None:
+        self.rows = check_features(rows, name=name)
+        self.work, self._name = work, name
+        self._most = 1
+        self._found: dict[bool, Floats] = {}
+
+    def foresee(self, k: int) -> None:
+        """Look for `k` neighbours already when the first are asked for."""
+        self._most = max(self._most, k)
+
+    def check(self, k: int) -> None:
+        """Raise InputError if the rows do not have `k` neighbours."""
+        if len(self.rows) < k + 1:
+            raise InputError(
+                f"{self._name}: expected at least k + 1 = {k + 1} rows to have a neighbour {k}, got {len(self.rows)}."
+            )
+
+    def distances(self, k: int) -> Floats:
+        """The distance of each row to its k-th nearest other row, float64 (n,); that to a copy is 0."""
+        self.check(k)
+        return self._nearest(k, distinct=self.has_no_copies)[:, k - 1]
+
+    def distinct_distances(self, k: int) -> Floats:
+        """The distances of each distinct row to its k nearest other distinct rows, float64 (m, k), m above k."""
+        return self._nearest(k, distinct=True)[:, :k]
+
+    @property
+    def n_distinct(self) -> int:
+        """How many different rows there are."""
+        return len(self._first)
+
+    @property
+    def has_no_copies(self) -> bool:
+        """Whether all rows differ."""
+        return self.n_distinct == len(self.rows)
+
+    @cached_property
+    def _first(self) -> Integers:
+        return distinct_rows(self.rows)[0]
+
+    def _nearest(self, k: int, *, distinct: bool) -> Floats:
+        known = self._found.get(distinct)
+        if known is None or known.shape[1] < k:
+            points = self.rows[self._first] if distinct and not self.has_no_copies else self.rows
+            most = min(max(k, self._most), len(points) - 1)
+            known = nearest_neighbors(points, points, k=most, exclude_self=True, work=self.work).distances
+            self._found[distinct] = known
+        return known
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +198,15 @@ class Roles:
         Real images that no model was trained on.
     real
         The original real images, where the training set is not real itself; see `copying`.
+    work
+        Hears of progress in searches, and keeps what is finished of them.
     """
 
     training: Features | None = None
     generated: Features | None = None
     reference: Features | None = None
     real: Features | None = None
+    work: Work | None = None
 
     # What several measures start from is computed once. That generated and training images may be the same is no slip
     # here: a collapsed model may well emit its training set.
@@ -147,12 +214,17 @@ class Roles:
     @cached_property
     def nearest_training(self) -> Neighbors:
         """The nearest training row of each generated row."""
-        return nearest_training(**self._of("generated", "training"), allow_same=True)
+        return nearest_training(**self._of("generated", "training"), allow_same=True, work=self.work)
+
+    def within(self, role: str) -> Neighborhood:
+        """The set of this role, and the nearest others of its rows."""
+        if role not in self._within:
+            self._within[role] = Neighborhood(getattr(self, role), name=role, work=self.work)
+        return self._within[role]
 
     @cached_property
-    def within_training(self) -> Neighbors:
-        """The nearest other training row of each training row."""
-        return leave_one_out(**self._of("training"))
+    def _within(self) -> dict[str, Neighborhood]:
+        return {}
 
     @cached_property
     def copying(self) -> Copying:
@@ -165,13 +237,13 @@ class Roles:
         """From each reference row to its nearest of as many real rows as there are training rows."""
         assert self.training is not None
         real = self.training if self.real is None else self.real
-        return held_out_distances(**self._of("reference"), real=real, n_training=len(self.training))
+        n_training = len(self.training)
+        return held_out_distances(**self._of("reference"), real=real, n_training=n_training, work=self.work)
 
     def exchanged(self, **sets: Features) -> Roles:
-        """These roles with other `sets` in some; what was found within a training set that stays is kept."""
-        other = replace(self, **sets)
-        if "training" not in sets and "within_training" in self.__dict__:
-            other.__dict__["within_training"] = self.within_training
+        """These roles with other `sets` in some; what was found within a set that stays is kept."""
+        other: Roles = replace(self, **sets)  # type: ignore[arg-type]
+        other._within.update({role: within for role, within in self._within.items() if role not in sets})
         return other
 
     def _of(self, *names: str) -> dict[str, Any]:

@@ -8,10 +8,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from entropick.arrays import check_count, check_features
-from entropick.errors import InputError
-from entropick.metrics.base import Measure
-from entropick.neighbors import distinct_rows, nearest_neighbors
+from entropick.arrays import check_count
+from entropick.metrics.base import Measure, Neighborhood
 
 
 def knn_entropy(X: ArrayLike, k: int = 1) -> float:
@@ -64,17 +62,16 @@ def knn_entropy(X: ArrayLike, k: int = 1) -> float:
     >>> knn_entropy(np.zeros((10, 2)))
     -inf
     """
-    X = check_features(X)
-    k = check_count(k, name="k")
-    if len(X) < k + 1:
-        raise InputError(f"X: expected at least k + 1 = {k + 1} rows to have a neighbour {k}, got {len(X)}.")
-    first, _ = distinct_rows(X)
-    n = len(first)
-    d: int = X.shape[1]
+    return _knn_entropy(Neighborhood(X), check_count(k, name="k"))
+
+
+def _knn_entropy(rows: Neighborhood, k: int = 1) -> float:
+    rows.check(k)
+    n = rows.n_distinct
+    d: int = rows.rows.shape[1]
     if n < k + 1:
         return -math.inf
-    points = X if n == len(X) else X[first]
-    distances = nearest_neighbors(points, points, k=k, exclude_self=True).distances[:, k - 1]
+    distances = rows.distinct_distances(k)[:, k - 1]
     # psi(n) - psi(k) for whole numbers is this sum, without scipy; fsum rounds once, so row order does not matter.
     digammas = math.fsum(1.0 / i for i in range(k, n))
     log_unit_ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
@@ -84,7 +81,7 @@ def knn_entropy(X: ArrayLike, k: int = 1) -> float:
 KNN_ENTROPY = Measure(
     name="knn_entropy",
     roles=("training",),
-    function=lambda roles: knn_entropy(roles.training),
+    function=lambda roles: _knn_entropy(roles.within("training")),
     reads="high is varied; compare at equal size and feature space only",
     label="Entropy of the training set",
     meaning="Kozachenko-Leonenko estimate from nearest-neighbour distances over the distinct images of the training "
@@ -120,15 +117,17 @@ def duplicate_share(X: ArrayLike) -> float:
     >>> duplicate_share([[1.0], [2.0], [1.0], [1.0]])
     0.5
     """
-    X = check_features(X)
-    first, _ = distinct_rows(X)
-    return (len(X) - len(first)) / len(X)
+    return _duplicate_share(Neighborhood(X))
+
+
+def _duplicate_share(rows: Neighborhood) -> float:
+    return (len(rows.rows) - rows.n_distinct) / len(rows.rows)
 
 
 DUPLICATE_SHARE = Measure(
     name="duplicate_share",
     roles=("training",),
-    function=lambda roles: duplicate_share(roles.training),
+    function=lambda roles: _duplicate_share(roles.within("training")),
     reads="0 is all different",
     label="Duplicate share",
     meaning="Share of the training set that repeats another of its images exactly.",
@@ -140,7 +139,10 @@ DUPLICATE_SHARE = Measure(
 )
 
 
-def intrinsic_dimension(X: ArrayLike, k: int = 10) -> float:
+_DIMENSION_NEIGHBORS = 10
+
+
+def intrinsic_dimension(X: ArrayLike, k: int = _DIMENSION_NEIGHBORS) -> float:
     """Maximum-likelihood estimate of the dimension of the manifold that `X` lies near, from neighbour distances.
 
     ::
@@ -183,23 +185,22 @@ def intrinsic_dimension(X: ArrayLike, k: int = 10) -> float:
     >>> round(intrinsic_dimension(line))
     1
     """
-    X = check_features(X)
-    k = check_count(k, name="k", minimum=2)
-    if len(X) < k + 1:
-        raise InputError(f"X: expected at least k + 1 = {k + 1} rows to have a neighbour {k}, got {len(X)}.")
-    first, _ = distinct_rows(X)
-    if len(first) < k + 1:
+    return _intrinsic_dimension(Neighborhood(X), check_count(k, name="k", minimum=2))
+
+
+def _intrinsic_dimension(rows: Neighborhood, k: int = _DIMENSION_NEIGHBORS) -> float:
+    rows.check(k)
+    if rows.n_distinct < k + 1:
         return 0.0
-    points = X if len(first) == len(X) else X[first]
-    logs = np.log(nearest_neighbors(points, points, k=k, exclude_self=True).distances)
+    logs = np.log(rows.distinct_distances(k))
     growth = math.fsum((logs[:, -1:] - logs[:, :-1]).ravel())
-    return len(points) * (k - 1) / growth if growth else math.inf
+    return rows.n_distinct * (k - 1) / growth if growth else math.inf
 
 
 INTRINSIC_DIMENSION = Measure(
     name="intrinsic_dimension",
     roles=("training",),
-    function=lambda roles: intrinsic_dimension(roles.training),
+    function=lambda roles: _intrinsic_dimension(roles.within("training")),
     reads="high is varied, 0 is collapsed",
     label="Intrinsic dimension of the training set",
     unit="dimensions",
@@ -209,7 +210,8 @@ INTRINSIC_DIMENSION = Measure(
     range=(0.0, None),
     better=1,
     moves_with=("training",),
-    least_rows={"training": 11},
+    least_rows={"training": _DIMENSION_NEIGHBORS + 1},
     searches=(("training", "training"),),
+    k=_DIMENSION_NEIGHBORS,
     on_request=True,
 )

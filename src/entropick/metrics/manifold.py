@@ -12,15 +12,17 @@ dimension most of all): compare only where all of these are equal.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Integers, check_count, check_features, check_same_width
-from entropick.errors import InputError
-from entropick.metrics.base import Measure
+from entropick.metrics.base import Measure, Neighborhood
 from entropick.neighbors import count_balls, nearest_neighbors
 
+# Which neighbour sets the radii: as in the papers of the measures.
+_K_PRECISION, _K_DENSITY = 3, 5
 
-def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
+
+def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = _K_PRECISION) -> float:
     """Share of generated rows that lie in the manifold of the reference: are the images realistic?
 
     One reference outlier has a ball that may swallow much; `density` is the measure that withstands it.
@@ -53,14 +55,17 @@ def precision(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> floa
     >>> precision(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [2.0]], k=1)
     0.5
     """
-    G, R, k = _checked(generated, reference, k, "reference")
-    return float(np.mean(_balls_around(G, centers=R, k=k) > 0))
+    return _precision(*_checked(points=("generated", generated), centers=("reference", reference), k=k))
+
+
+def _precision(points: Features, centers: Neighborhood, k: int = _K_PRECISION) -> float:
+    return float(np.mean(_balls_around(points, centers, k) > 0))
 
 
 PRECISION = Measure(
     name="precision",
     roles=("generated", "reference"),
-    function=lambda roles: precision(generated=roles.generated, reference=roles.reference),
+    function=lambda roles: _precision(roles.generated, roles.within("reference")),
     reads="1 is all",
     label="Precision",
     meaning="Share of generated images that lie among the held-out real ones (within a k-nearest-neighbour ball of "
@@ -72,12 +77,13 @@ PRECISION = Measure(
     is_main=True,
     summary="prec.",
     moves_with=("reference",),
-    least_rows={"reference": 4},
+    least_rows={"reference": _K_PRECISION + 1},
     searches=(("reference", "reference"), ("generated", "reference")),
+    k=_K_PRECISION,
 )
 
 
-def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
+def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = _K_PRECISION) -> float:
     """Share of reference rows that lie in the manifold of the generated rows: is all of the real data reached?
 
     One generated outlier has a ball that may swallow much; `coverage` is the measure that withstands it. Exact
@@ -111,14 +117,13 @@ def recall(*, generated: ArrayLike, reference: ArrayLike, k: int = 3) -> float:
     >>> recall(generated=[[0.0], [1.0], [2.0]], reference=[[0.5], [9.0]], k=1)
     0.5
     """
-    G, R, k = _checked(generated, reference, k, "generated")
-    return float(np.mean(_balls_around(R, centers=G, k=k) > 0))
+    return _precision(*_checked(points=("reference", reference), centers=("generated", generated), k=k))
 
 
 RECALL = Measure(
     name="recall",
     roles=("generated", "reference"),
-    function=lambda roles: recall(generated=roles.generated, reference=roles.reference),
+    function=lambda roles: _precision(roles.reference, roles.within("generated")),
     reads="1 is all",
     label="Recall",
     meaning="Share of held-out real images that lie among the generated ones (within a k-nearest-neighbour ball of "
@@ -129,12 +134,13 @@ RECALL = Measure(
     is_main=True,
     summary="recall",
     moves_with=("generated",),
-    least_rows={"generated": 4},
+    least_rows={"generated": _K_PRECISION + 1},
     searches=(("generated", "generated"), ("reference", "generated")),
+    k=_K_PRECISION,
 )
 
 
-def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
+def density(*, generated: ArrayLike, reference: ArrayLike, k: int = _K_DENSITY) -> float:
     """Mean number of reference balls that a generated row lies in, over k: are the images where real ones are dense?
 
     Parameters
@@ -165,14 +171,17 @@ def density(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
     >>> density(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [2.0]], k=1)
     1.0
     """
-    G, R, k = _checked(generated, reference, k, "reference")
-    return float(np.mean(_balls_around(G, centers=R, k=k)) / k)
+    return _density(*_checked(points=("generated", generated), centers=("reference", reference), k=k))
+
+
+def _density(points: Features, centers: Neighborhood, k: int = _K_DENSITY) -> float:
+    return float(np.mean(_balls_around(points, centers, k)) / k)
 
 
 DENSITY = Measure(
     name="density",
     roles=("generated", "reference"),
-    function=lambda roles: density(generated=roles.generated, reference=roles.reference),
+    function=lambda roles: _density(roles.generated, roles.within("reference")),
     reads="1 is as real ones do",
     label="Density",
     meaning="Mean number of real k-nearest-neighbour balls that a generated image lies in, divided by k.",
@@ -180,12 +189,13 @@ DENSITY = Measure(
     range=(0.0, None),
     better=1,
     moves_with=("reference",),
-    least_rows={"reference": 6},
+    least_rows={"reference": _K_DENSITY + 1},
     searches=(("reference", "reference"), ("generated", "reference")),
+    k=_K_DENSITY,
 )
 
 
-def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float:
+def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = _K_DENSITY) -> float:
     """Share of reference balls that hold at least one generated row: is all of the real data reached?
 
     Parameters
@@ -217,15 +227,18 @@ def coverage(*, generated: ArrayLike, reference: ArrayLike, k: int = 5) -> float
     >>> coverage(generated=[[0.5], [9.0]], reference=[[0.0], [1.0], [3.0]], k=1)
     0.6666666666666666
     """
-    G, R, k = _checked(generated, reference, k, "reference")
-    nearest = nearest_neighbors(R, G).distances[:, 0]
-    return float(np.mean(nearest <= _radii(R, k)))
+    return _coverage(*_checked(points=("generated", generated), centers=("reference", reference), k=k))
+
+
+def _coverage(points: Features, centers: Neighborhood, k: int = _K_DENSITY) -> float:
+    nearest = nearest_neighbors(centers.rows, points, work=centers.work).distances[:, 0]
+    return float(np.mean(nearest <= centers.distances(k)))
 
 
 COVERAGE = Measure(
     name="coverage",
     roles=("generated", "reference"),
-    function=lambda roles: coverage(generated=roles.generated, reference=roles.reference),
+    function=lambda roles: _coverage(roles.generated, roles.within("reference")),
     reads="1 is all",
     label="Coverage",
     meaning="Share of held-out real images whose k-nearest-neighbour ball holds at least one generated image.",
@@ -234,26 +247,22 @@ COVERAGE = Measure(
     better=1,
     is_main=True,
     moves_with=("generated", "reference"),
-    least_rows={"reference": 6},
+    least_rows={"reference": _K_DENSITY + 1},
     searches=(("reference", "reference"), ("reference", "generated")),
+    k=_K_DENSITY,
 )
 
 
-def _checked(generated: ArrayLike, reference: ArrayLike, k: int, centers: str) -> tuple[Features, Features, int]:
-    G = check_features(generated, name="generated")
-    R = check_features(reference, name="reference")
-    check_same_width(("generated", G), ("reference", R))
-    k = check_count(k, name="k")
-    n = len(G if centers == "generated" else R)
-    if n < k + 1:
-        raise InputError(f"{centers}: expected at least k + 1 = {k + 1} rows to have a neighbour {k}, got {n}.")
-    return G, R, k
+def _checked(
+    *, points: tuple[str, ArrayLike], centers: tuple[str, ArrayLike], k: int
+) -> tuple[Features, Neighborhood, int]:
+    X = check_features(points[1], name=points[0])
+    around = Neighborhood(centers[1], name=centers[0])
+    check_same_width(*sorted([(points[0], X), (centers[0], around.rows)], key=lambda side: side[0]))
+    around.check(check_count(k, name="k"))
+    return X, around, k
 
 
-def _radii(X: Features, k: int) -> NDArray[np.float64]:
-    return nearest_neighbors(X, X, k=k, exclude_self=True).distances[:, k - 1]
-
-
-def _balls_around(points: Features, *, centers: Features, k: int) -> Integers:
+def _balls_around(points: Features, centers: Neighborhood, k: int) -> Integers:
     """In how many balls of `centers` each point lies, int64 ``(n_points,)``."""
-    return count_balls(points, centers=centers, radii=_radii(centers, k))
+    return count_balls(points, centers=centers.rows, radii=centers.distances(k))

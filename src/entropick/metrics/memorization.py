@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from entropick.metrics.base import Measure
-from entropick.metrics.near_copies import leave_one_out, mean_distance, nearest_training
+from entropick.metrics.base import Measure, Neighborhood
+from entropick.metrics.near_copies import mean_distance, nearest_training
 from entropick.neighbors import Neighbors
 
 
@@ -169,11 +169,11 @@ def spacing_ratio(*, generated: ArrayLike, training: ArrayLike, allow_same: bool
     0.375
     """
     found = nearest_training(generated=generated, training=training, allow_same=allow_same)
-    return _over_spacing(found, leave_one_out(training))
+    return _over_spacing(found, Neighborhood(training, name="training"))
 
 
-def _over_spacing(found: Neighbors, within: Neighbors) -> float:
-    score, spacing = mean_distance(found.distances[:, 0]), mean_distance(within.distances[:, 0])
+def _over_spacing(found: Neighbors, training: Neighborhood) -> float:
+    score, spacing = mean_distance(found.distances[:, 0]), mean_distance(training.distances(1))
     if spacing:
         return score / spacing
     return math.inf if score else 0.0
@@ -182,7 +182,7 @@ def _over_spacing(found: Neighbors, within: Neighbors) -> float:
 SPACING_RATIO = Measure(
     name="spacing_ratio",
     roles=("generated", "training"),
-    function=lambda roles: _over_spacing(roles.nearest_training, roles.within_training),
+    function=lambda roles: _over_spacing(roles.nearest_training, roles.within("training")),
     reads="1 is as new as a fresh draw, 0 is a copy, whatever the scale",
     label="Score over spacing",
     meaning="The generalization score over the mean distance of a training image to its nearest other training image: "
@@ -252,18 +252,17 @@ def authpct(*, generated: ArrayLike, training: ArrayLike, allow_same: bool = Fal
     0.5
     """
     found = nearest_training(generated=generated, training=training, allow_same=allow_same)
-    return _authentic_share(found, leave_one_out(training))
+    return _authentic_share(found, Neighborhood(training, name="training"))
 
 
-def _authentic_share(found: Neighbors, within: Neighbors) -> float:
-    own: NDArray[np.float64] = within.distances[:, 0]
-    return float(np.mean(found.distances[:, 0] >= own[found.indices[:, 0]]))
+def _authentic_share(found: Neighbors, training: Neighborhood) -> float:
+    return float(np.mean(found.distances[:, 0] >= training.distances(1)[found.indices[:, 0]]))
 
 
 AUTHPCT = Measure(
     name="authpct",
     roles=("generated", "training"),
-    function=lambda roles: _authentic_share(roles.nearest_training, roles.within_training),
+    function=lambda roles: _authentic_share(roles.nearest_training, roles.within("training")),
     reads="high is novel, 0 is all copies; compare with the reference's",
     label="Authentic share",
     meaning="Share of generated images that are farther from their nearest training image than that one is from its "

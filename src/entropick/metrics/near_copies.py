@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, Integers, check_features, check_real, check_same_width
 from entropick.errors import InputError
 from entropick.neighbors import Neighbors, nearest_neighbors
+from entropick.work import Work
 
 _BLOCK_ROWS = 4096
 
@@ -146,7 +147,12 @@ def copying(
 
 
 def nearest_training(
-    *, generated: ArrayLike, training: ArrayLike, allow_same: bool = False, device: str = "cpu"
+    *,
+    generated: ArrayLike,
+    training: ArrayLike,
+    allow_same: bool = False,
+    device: str = "cpu",
+    work: Work | None = None,
 ) -> Neighbors:
     """The nearest training row of each generated row; InputError for the same array on both sides."""
     G = check_features(generated, name="generated")
@@ -157,19 +163,11 @@ def nearest_training(
             f"generated and training: expected two sets, got one array {G.shape} on both sides, whose score is 0. "
             "Load the generated images on one side, or pass allow_same=True if this is meant."
         )
-    return nearest_neighbors(G, T, device=device)
-
-
-def leave_one_out(training: ArrayLike, *, device: str = "cpu") -> Neighbors:
-    """The nearest *other* training row of each training row; InputError for fewer than 2 rows."""
-    T = check_features(training, name="training")
-    if len(T) < 2:
-        raise InputError(f"training: expected at least 2 rows, so that each has a neighbour, got {len(T)}.")
-    return nearest_neighbors(T, T, exclude_self=True, device=device)
+    return nearest_neighbors(G, T, device=device, work=work)
 
 
 def held_out_distances(
-    *, reference: ArrayLike, real: ArrayLike, n_training: int, device: str = "cpu"
+    *, reference: ArrayLike, real: ArrayLike, n_training: int, device: str = "cpu", work: Work | None = None
 ) -> NDArray[np.float64]:
     """From each reference row to its nearest real row, float64 ``(n_reference,)``; see `copying` for the errors."""
     R = check_features(reference, name="reference")
@@ -185,7 +183,7 @@ def held_out_distances(
             f"reference: expected real images that no model was trained on, got the training set itself {R.shape}. "
             "Hold some real images out."
         )
-    return nearest_neighbors(R, points, device=device).distances[:, 0]
+    return nearest_neighbors(R, points, device=device, work=work).distances[:, 0]
 
 
 def mean_distance(distances: NDArray[np.float64]) -> float:

@@ -101,8 +101,17 @@ def measure(roles: Roles, names: Sequence[str], *, space: str) -> dict[str, floa
     """
     check_measures(names)
     check_roles(roles, names)
+    foresee(roles, names)
     values = {f"{name}/{space}": _number(MEASURES[name], roles) for name in names}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def foresee(roles: Roles, names: Sequence[str]) -> None:
+    """Let the first search within a set look for as many neighbours as any of the measures will ask for."""
+    for record in (MEASURES[name] for name in names):
+        for asked, among in record.searches:
+            if asked == among:
+                roles.within(asked).foresee(record.k)
 
 
 def _number(measure: Measure, roles: Roles) -> float:

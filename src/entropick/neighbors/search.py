@@ -100,7 +100,7 @@ def nearest_neighbors(
     arrays, state = work.load(name) or ({}, {"done": 0})
     distances = np.array(arrays["distances"]) if arrays else np.empty((len(asking), k))
     indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
-    done = int(state["done"])
+    done, kept = int(state["done"]), bool(arrays)
     while done < len(asking):
         rows = np.arange(done, min(done + search.query_rows, len(asking)))
         # A slice is not copied, wide rows are many bytes.
@@ -108,7 +108,9 @@ def nearest_neighbors(
         distances[rows], indices[rows] = search.nearest(queries, k, rows if exclude_self else None)
         done += len(rows)
         work.progress(done, len(asking), "nearest neighbours")
-        if work.due():
+        # What was once worth keeping is kept to its end: the next search may be stopped, too.
+        kept = kept or work.due()
+        if kept and (work.due() or done == len(asking)):
             work.save(name, {"distances": distances, "indices": indices}, {"done": done})
     return Neighbors(distances, indices)
 

@@ -17,7 +17,7 @@ from entropick.arrays import Features, Integers
 from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
-from entropick.metrics.suite import MEASURES, interval, measure
+from entropick.metrics.suite import MEASURES, foresee, interval, measure
 from entropick.sources import Candidates, Source, readable
 from entropick.work import Work
 
@@ -133,8 +133,8 @@ def rows_hash(X: Features) -> str:
 def check_differing(name: str, X: Features, space: str) -> None:
     """Refuse a set of equal rows: a blank file, or a generator that makes one image; there is nothing to compare."""
     first = X[0]
-    # By blocks: rows that differ are found in the first one, without reading the rest of a memory map.
-    if len(X) > 1 and all((X[start : start + 4096] == first).all() for start in range(0, len(X), 4096)):
+    # Row by row: the first that differs is enough, without reading the rest of a memory map.
+    if len(X) > 1 and all(np.array_equal(row, first) for row in X):
         raise InputError(
             f"{name}: expected rows that differ, but all {len(X)} are the same in {space}. Look at what they are."
         )
@@ -154,7 +154,7 @@ def measure_space(
     Reference rows that are training rows as well are left out, unless `allow_same`: a few of them are enough to make
     every copy look as near as fresh data.
     """
-    roles, n_shared = Roles(**matrices), None
+    roles, n_shared = Roles(**matrices, work=work), None
     work.progress(0, len(metrics) + 1, f"nearest training images ({space})")
     if roles.reference is not None:
         shared = roles.copying.baseline_distances == 0
@@ -167,6 +167,7 @@ def measure_space(
                 )
             roles = replace(roles, reference=roles.reference[~shared])
             check_rows({name: len(getattr(roles, name)) for name in matrices}, metrics, halves=seed is not None)
+    foresee(roles, metrics)
     values: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
     for done, name in enumerate(metrics, start=1):
