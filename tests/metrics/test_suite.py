@@ -178,7 +178,7 @@ def test_a_collapsed_set_has_no_interval():
         ({"n_resamples": 1}, "n_resamples: expected"),
         ({"level": 1}, "level: expected"),
         ({"level": 95}, "level: expected"),
-        ({"roles": Roles(training=np.eye(3, dtype=np.float32)[:2])}, r"X: expected at least k \+ 1 = 2 rows"),
+        ({"roles": Roles(training=np.eye(3, dtype=np.float32)[:2])}, r"training: expected at least k \+ 1 = 2 rows"),
     ],
 )
 def test_mistakes(arguments, message):
