@@ -19,6 +19,7 @@ from entropick.errors import ConfigError, InputError
 from entropick.generators import KDE
 from entropick.metrics import MEASURES, Measure, Roles, measure
 from entropick.metrics.suite import LOOP_MEASURES, REGISTRY
+from entropick.neighbors import Speed
 from entropick.page.words import words
 from entropick.scoring import Condition, Score, Space
 from entropick.sources import open_sources
@@ -174,12 +175,14 @@ def test_it_moves_with_the_sizes_that_it_says_and_with_no_others(name):
 
 @every
 def test_its_cost_is_in_the_forecast(name, monkeypatch):
-    monkeypatch.setattr("entropick.sources.cost.seconds_per_pair", lambda width: (1e-9, 1e-9))
+    speed = Speed(1e-9, 1e-9, 1e-9, 1e-9, choice=1e-12, width=8, query_rows=2048)
+    monkeypatch.setattr(Speed, "measured", lambda width: speed)
     monkeypatch.setattr("entropick.sources.cost.seconds_per_spectrum", lambda width: 1.0)
     record, sizes = MEASURES[name], dict.fromkeys(ROLES, 10_000)
     costs = {*record.searches} - {("generated", "training")} or record.products or record.n_spectra
     more = score_forecast(sizes, 8, [name]).seconds - score_forecast(sizes, 8, []).seconds
-    assert more > 0.1 if costs else more == 0
+    # Beside what it searches a measure reads its rows.
+    assert more > 0.1 if costs else 0 < more < 0.01
 
 
 def test_that_of_another_package_is_in_scores_and_on_their_pages(tmp_path):

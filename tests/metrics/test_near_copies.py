@@ -136,7 +136,7 @@ def test_authpct_of_copies_and_of_strangers():
     T = cloud(0)
     assert authpct(generated=T + np.float32(1e-4), training=T) == 0
     assert authpct(generated=T + 100, training=T) == 1
-    with pytest.raises(InputError, match="training: expected at least k .* 2 rows"):
+    with pytest.raises(InputError, match=r"training: expected at least k .* 2 rows"):
         authpct(generated=T, training=T[:1])
     with pytest.raises(InputError, match="one array"):
         authpct(generated=T, training=T)

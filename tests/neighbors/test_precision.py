@@ -69,6 +69,21 @@ def test_the_nearest_are_among_the_near_and_within_reach(kind, X, share, wanted)
     assert (np.diff(near.row) >= 0).all()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_of_float64_far_below_the_limit(seed):
+    """Near-copies among rows that are far apart: the arithmetic of the bounds rounds as much as the product."""
+    rng = np.random.default_rng(seed)
+    large = rng.choice([0, 1e-4, 1e6, -1e6, 5e5], (80, 6)) * rng.random((80, 6))
+    X = np.where(rng.random((80, 6)) < 0.5, rng.integers(0, 256, (80, 6)), large).astype(np.float32)
+    precision = held_as("float64", X)
+    i, j = np.indices((len(X), len(X))).reshape(2, -1)
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * precision.scale**2
+    tile = compare(as_rows(precision.place(X)), torch.from_numpy(true.max(axis=1)), as_columns(precision.place(X)))
+    near, _ = tile.near()
+    pairs = true[near.row, near.column]
+    assert (near.lowest <= pairs).all() and (pairs <= near.highest).all()
+
+
 @pytest.mark.parametrize("columns", [3, 16, 256, 300])
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_filling_is_near_nothing(kind, columns):

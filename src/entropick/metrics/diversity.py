@@ -202,7 +202,7 @@ VENDI_SCORE = Measure(
     range=(1.0, None),
     better=1,
     moves_with=("training",),
-    n_spectra=2,
+    n_spectra=1,
     on_request=True,
 )
 

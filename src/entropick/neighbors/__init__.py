@@ -19,7 +19,7 @@ distances have bounds.
 from entropick.neighbors.exact import distinct_rows, grouped, squared_distances
 from entropick.neighbors.growing_set import GrowingSet, Loose
 from entropick.neighbors.precision import Extent, Precision
-from entropick.neighbors.search import Neighbors, count_balls, nearest_neighbors, seconds_per_pair
+from entropick.neighbors.search import Neighbors, Speed, count_balls, nearest_neighbors
 
 __all__ = [
     "Extent",
@@ -27,10 +27,10 @@ __all__ = [
     "Loose",
     "Neighbors",
     "Precision",
+    "Speed",
     "count_balls",
     "distinct_rows",
     "grouped",
     "nearest_neighbors",
-    "seconds_per_pair",
     "squared_distances",
 ]

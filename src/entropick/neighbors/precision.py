@@ -274,6 +274,11 @@ class Precision:
         difference = exact.sub_(vectors.float().mul_(self.unit))
         return vectors, torch.linalg.vector_norm(difference, dim=1, dtype=torch.float64)
 
+    def bears(self, width: int) -> bool:
+        """Whether rows of so many columns, held as well as those that this was made for, have little slack."""
+        summed = self._product_error(self._columns(width))
+        return 2 * (self.balance + summed) <= _SHARP[str(self.dtype).removeprefix("torch.")]
+
     def _product_error(self, terms: int) -> float:
         """The c of this precision. In float32 and float64 it also covers the shift and the rounding of lengths."""
         import torch
@@ -301,7 +306,16 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
 
 def _sample(X: Features) -> Features:
     """Rows from all over `X`, about a thousand, or fewer where they are very wide."""
-    return X[:: max(1, len(X) // _SAMPLE_ROWS, X.size // _SAMPLE_NUMBERS)]
+    return X[:: _sample_step(*X.shape)]
+
+
+def _sample_step(n: int, width: int) -> int:
+    return max(1, n // _SAMPLE_ROWS, n * width // _SAMPLE_NUMBERS)
+
+
+def sampled(n: int, width: int) -> int:
+    """How many numbers of so many rows a precision is chosen by."""
+    return -(-n // _sample_step(n, width)) * width
 
 
 def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

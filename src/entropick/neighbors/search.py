@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width
 from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
-from entropick.neighbors.precision import Precision, Vectors, screen
+from entropick.neighbors.precision import Precision, Vectors, multiply, sampled, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare, rows_within
 from entropick.processes import usable_device
 from entropick.work import Work
@@ -30,6 +30,8 @@ _BALL_ROWS, _BALL_COLUMNS = 1024, 4096
 _SPARE = 8
 # Times as many may be kept for now, as later points may leave few of them.
 _CROWD = 8
+# A forecast times products of rows with so many columns at most.
+_TIMED = 2048
 # Up to this size, points are placed once and held, not placed anew for every block of queries.
 _HELD_BYTES = 256 << 20
 
@@ -269,23 +271,78 @@ def _slices(n: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
-def seconds_per_pair(width: int) -> tuple[float, float]:
-    """What a pair of rows costs here and now in a float32 product, and in a tile, in whatever precision goes first; the
-    best of a few."""
-    import torch
+@dataclass(frozen=True)
+class Speed:
+    """What rows of some width cost here and now, in seconds.
 
-    rows = np.random.default_rng(0).standard_normal((_QUERY_ROWS, width)).astype(np.float32)
-    fine = Precision.of(rows)
-    precision = screen(fine, rows, "cpu") or fine
-    asked, shown = as_rows(precision.place(rows)), as_columns(precision.place(rows[:_POINT_ROWS]))
-    limits = torch.full_like(asked.norms, torch.inf)
-    product = tile = math.inf
-    # The first tile finds limits such as rows have later, which leave little to look at.
+    Attributes
+    ----------
+    product : float
+        Of a pair, in a product in float64.
+    tile : float
+        Of a pair, in a tile, in whatever precision goes first.
+    place : float
+        Of a row, made a vector.
+    difference : float
+        Of a pair, by its differences in float64.
+    choice : float
+        Of a number of the points by which a precision is chosen, see `sampled`.
+    query_rows : int
+        How many queries share a reading of the points.
+    """
+
+    product: float
+    tile: float
+    place: float
+    difference: float
+    choice: float
+    width: int
+    query_rows: int
+
+    @classmethod
+    def measured(cls, width: int) -> Speed:
+        """Time rows of at most `_TIMED` columns, the best of a few, and go on in proportion to the width."""
+        import torch
+
+        timed = min(width, _TIMED)
+        rows = np.random.default_rng(0).standard_normal((_QUERY_ROWS, timed)).astype(np.float32)
+        fine = Precision.of(rows)
+        precision = screen(fine, rows, "cpu") or fine
+        if precision.is_coarse and not precision.bears(width):
+            precision = fine
+        everything, some = np.arange(len(rows)), np.arange(_POINT_ROWS)
+        asked, shown = as_rows(precision.hold(rows, everything, "cpu")), as_columns(precision.place(rows[some]))
+        doubles, limits = torch.from_numpy(rows[some]).double(), torch.full_like(asked.norms, torch.inf)
+        # The first tile finds limits such as rows have later, which leave little to look at.
+        _, limits = compare(asked, limits, shown).near(1)
+        pairs, wider = len(rows) * len(some), width / timed
+        multiplied = _best(lambda: multiply(asked.vectors, shown.vectors))
+        tile = max(multiplied, _best(lambda: compare(asked, limits, shown).near(1)))
+        return cls(
+            product=_best(lambda: doubles @ doubles.T) / len(some) ** 2 * wider,
+            tile=(tile - multiplied + multiplied * wider) / pairs,
+            place=_best(lambda: (Precision.of(rows), precision.hold(rows, everything, "cpu"))) / len(rows) * wider,
+            difference=_best(lambda: squared_distances(rows, some, rows, some[::-1])) / len(some) * wider,
+            choice=_best(lambda: screen(fine, rows, "cpu")) / sampled(*rows.shape),
+            width=width,
+            query_rows=rows_within(_QUERY_BYTES, width, precision, most=_QUERY_ROWS),
+        )
+
+    def of_search(self, n_queries: int, n_points: int, k: int = 1) -> float:
+        """Seconds of a search for the `k` nearest."""
+        readings = -(-n_queries // self.query_rows)
+        return (
+            self.tile * n_queries * n_points
+            + self.place * (n_queries + readings * n_points)
+            + self.difference * n_queries * (k + 1)
+            + self.choice * sampled(n_points, self.width)
+        )
+
+
+def _best(function: Callable[[], object]) -> float:
+    best = math.inf
     for _ in range(3):
         started = time.perf_counter()
-        _, limits = compare(asked, limits, shown).near(1)
-        tiled = time.perf_counter()
-        torch.from_numpy(rows) @ torch.from_numpy(rows[:_POINT_ROWS]).T
-        product = min(product, time.perf_counter() - tiled)
-        tile = min(tile, tiled - started)
-    return product / (_QUERY_ROWS * _POINT_ROWS), tile / (_QUERY_ROWS * _POINT_ROWS)
+        function()
+        best = min(best, time.perf_counter() - started)
+    return best

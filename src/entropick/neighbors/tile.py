@@ -200,7 +200,9 @@ def compare(rows: Vectors, limits: torch.Tensor, columns: Vectors) -> Tile:
     base = limits * (1 + 2 * rows.error)
     write_parts(rows.vectors[: len(rows), rows.width + 2 :], (base - rows.offsets) / 2)
     gains = multiply(rows.vectors, columns.vectors)[: len(rows)]
-    return Tile(gains, gains.new_zeros(len(rows)), base, 2.0, torch.finfo(gains.dtype).eps, rows, columns)
+    # Bounds are computed from gains in float64, which counts where the gains themselves are no coarser.
+    rounding = torch.finfo(gains.dtype).eps + 8 * torch.finfo(torch.float64).eps
+    return Tile(gains, gains.new_zeros(len(rows)), base, 2.0, rounding, rows, columns)
 
 
 def rows_within(size: int, width: int, precision: Precision, *, most: int) -> int:

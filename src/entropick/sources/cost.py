@@ -10,16 +10,14 @@ import numpy as np
 
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES
-from entropick.neighbors import seconds_per_pair
+from entropick.neighbors import Speed
 from entropick.processes.hardware import usable_memory
 
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
-_PROBE_COLUMNS = 256
-# A forecast times products of rows with so many columns at most, and goes on in proportion.
-_TIMED_COLUMNS = 2048
+_PROBE_COLUMNS = 512
 _DAY = 86_400.0
-# Times what tiles take alone, and seconds of each row of a search or a growing set beside them: placing it, and
-# deciding in float64 what tiles leave open. As measured on CIFAR-10 pixels and a Gaussian.
+# Times what tiles take in a growing set, and seconds of each row of a search or a growing set beside them: deciding in
+# float64 what tiles leave open. As measured on CIFAR-10 pixels and a Gaussian.
 _RECHECKS, _PER_ROW = 1.3, 2e-5
 # Python, torch, and the blocks that are worked on.
 _WORKING_BYTES = 384 << 20
@@ -29,8 +27,10 @@ _COPIES = 2
 _SHARED = (("generated", "training"), ("reference", "training"))
 # Multiplications that a search for duplicates in a pool may take: seconds.
 DUPLICATE_PRODUCTS = 5e11
-# Products in float64 cost twice, and a cube on top.
-_KERNEL_PRODUCTS = 3
+# A product in float64 with a cube on top.
+_KERNEL_PRODUCTS = 1.2
+# Beside its searches a measure passes over its rows: to check, to convert, to sum. Seconds a number, of the slowest.
+_PASS = 2e-9
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     n_trusted
         Rows of what the guard and the selector trust, 0 if they need none.
     """
-    in_order = n_samples * n_samples / 2
-    growing = in_order + (0 if method == "random" else n_pool * n_samples)
-    # The radius of the control, of a random choice too, both entropies, and the guard.
-    radii = n_pool * n_samples * (2 if method == "random" else 1)
+    speed = Speed.measured(width)
+    growing = n_samples * n_samples / 2 + (0 if method == "random" else n_pool * n_samples)
     # For duplicates in the pool, see `entropick.selection.duplicates`.
-    repeats = min(n_pool * n_pool, DUPLICATE_PRODUCTS / width)
-    searched = radii + 2 * n_samples * n_samples + n_pool * n_trusted + repeats
-    _, pair = _per_pair(width)
-    rows = 3 * n_pool + 4 * n_samples + n_trusted
-    seconds = _RECHECKS * pair * (growing + searched) + _PER_ROW * rows
+    looked_up = min(n_pool, int(DUPLICATE_PRODUCTS / (n_pool * width)))
+    # The radius of the control, of a random choice too, both entropies, and the guard.
+    radii = (n_pool, n_samples)
+    searches = [radii, radii] if method == "random" else [radii]
+    searches += [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted), (looked_up, n_pool)]
+    seconds = _RECHECKS * speed.tile * growing + sum(speed.of_search(*search) for search in searches)
+    seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted)
     return Forecast(seconds, 4 * n_pool * width * _COPIES + _WORKING_BYTES)
 
 
@@ -80,23 +80,32 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
     n_splits
         How often the sets are split into halves, which are measured as well.
     """
-    product, pair = _per_pair(width)
+    speed = Speed.measured(width)
     records = [MEASURES[name] for name in metrics]
-    searches = [search for record in records for search in record.searches if search not in _SHARED]
-    # For the gallery, in any case.
-    searches += {_SHARED[0], *(search for record in records for search in record.searches if search in _SHARED)}
-    seconds = sum(_RECHECKS * pair * sizes[asked] * sizes[among] for asked, among in searches)
-    seconds += _PER_ROW * sum(sizes[role] for search in searches for role in search)
+    # Searched once for all measures that ask; the first one for the gallery, in any case.
+    searches = {("generated", "training"): 1}
+    apart: list[tuple[str, str]] = []
+    for record in records:
+        for asked, among in record.searches:
+            if asked == among or (asked, among) in _SHARED:
+                searches[asked, among] = max(record.k, searches.get((asked, among), 1))
+            else:
+                apart.append((asked, among))
+    seconds = sum(speed.of_search(sizes[asked], sizes[among], k) for (asked, among), k in searches.items())
+    seconds += sum(speed.of_search(sizes[asked], sizes[among]) for asked, among in apart)
+    seconds += _PER_ROW * sum(sizes[role] for search in [*searches, *apart] for role in search)
+    seconds += _PASS * width * sum(sizes[role] for record in records for role in record.roles)
     products = [sizes[a] * sizes[b] for record in records for a, b in record.products]
-    seconds += _KERNEL_PRODUCTS * product * sum(products)
+    seconds += _KERNEL_PRODUCTS * speed.product * sum(products)
     # Two halves each time: as many queries, and half as many points where these are split, too.
     seconds *= 1 + n_splits
-    n_spectra = sum(record.n_spectra for record in records)
-    # Of rows by rows where there are fewer of them than columns.
-    side = min(width, max(sizes.values()))
-    if n_spectra:
-        seconds += seconds_per_spectrum(side) * n_spectra
-    squares = 8 * side * side * 3 if n_spectra else 0
+    squares = 0
+    for record in (record for record in records if record.n_spectra):
+        # Of rows by rows where there are fewer of them than columns.
+        most = max(sizes[role] for role in record.roles)
+        side = min(width, most)
+        seconds += record.n_spectra * (seconds_per_spectrum(side) + speed.product * most * side)
+        squares = max(squares, 8 * side * side * 3)
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
     return Forecast(seconds, held + squares + _WORKING_BYTES)
@@ -112,12 +121,6 @@ def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
         f"{cost.bytes / 2**30:,.1f} GiB and {cost.seconds / 3600:,.1f} hours. Compare in a space with fewer columns "
         "(--resize N, --features NAME, or embeddings), give fewer images, or ask for less."
     )
-
-
-def _per_pair(width: int) -> tuple[float, float]:
-    timed = min(width, _TIMED_COLUMNS)
-    product, pair = seconds_per_pair(timed)
-    return product * width / timed, pair * width / timed
 
 
 def seconds_per_spectrum(width: int) -> float:
