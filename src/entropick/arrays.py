@@ -6,10 +6,10 @@ images. They are known by the packages of their classes, so that none of these i
 
 from __future__ import annotations
 
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from mmap import ALLOCATIONGRANULARITY
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -27,6 +27,8 @@ Integers = NDArray[np.int64]
 MOST = 2**63 - 1
 # Rows checked at once, so that a memory map larger than memory can be checked.
 _BLOCK_ROWS = 65_536
+# Of a memory map, what may be read before it is let go of, and what the system reads around a row.
+_TOUCHED_BYTES, _AROUND_BYTES = 256 << 20, 64 << 10
 
 
 def check_images(images: Any, *, name: str = "images") -> Images:
@@ -301,6 +303,9 @@ class BlockRows(ABC):
         """Some rows, by their numbers."""
         return self[rows]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or np.float32, copy=False)
+
 
 class FileRows(BlockRows):
     """Rows of memory maps one after another, of any kind of float, as float32; of what is sent to another process only
@@ -328,15 +333,15 @@ class FileRows(BlockRows):
 
     def __init__(self, maps: Sequence[np.memmap[Any, Any]]) -> None:
         self._places = [_Place.of(of) for of in maps]
-        self._maps: list[NDArray[Any]] | None = [np.asarray(of) for of in maps]
-        self._ends = np.cumsum([len(of) for of in maps])
+        self._maps: list[np.memmap[Any, Any]] | None = None
+        self._ends, self._n_touched = np.cumsum([len(of) for of in maps]), 0
         super().__init__(int(self._ends[-1]), maps[0].shape[1])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_maps": None}
 
     @property
-    def maps(self) -> list[NDArray[Any]]:
+    def maps(self) -> list[np.memmap[Any, Any]]:
         """The matrices in the files."""
         if self._maps is None:
             self._maps = [place.open() for place in self._places]
@@ -351,7 +356,8 @@ class FileRows(BlockRows):
             for place, first in zip(self._places, starts.tolist(), strict=True)
             if first < stop and start < first + place.shape[0]
         ]
-        made._places, made._maps, made._ends = cut, None, np.cumsum([place.shape[0] for place in cut])
+        made._places, made._maps = cut, None
+        made._ends, made._n_touched = np.cumsum([place.shape[0] for place in cut]), 0
         BlockRows.__init__(made, stop - start, self.shape[1])
         return made
 
@@ -359,8 +365,17 @@ class FileRows(BlockRows):
         if isinstance(rows, int | np.integer):
             return cast(NDArray[Any], self[np.array([rows])][0])
         if isinstance(rows, slice) and len(self.maps) == 1:
-            return self.maps[0][rows].astype(np.float32)
-        numbers = np.arange(len(self))[rows]
+            found = np.array(self.maps[0][rows], np.float32)
+            self._touch(found.nbytes)
+            return found
+        return self.take(np.arange(len(self))[rows])
+
+    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
+        """Some rows, by their numbers."""
+        numbers = np.asarray(rows)
+        self._touch(len(numbers) * max(4 * self.shape[1], _AROUND_BYTES))
+        if len(self.maps) == 1:
+            return np.asarray(self.maps[0]).take(numbers, axis=0).astype(np.float32, copy=False)
         found = np.empty((len(numbers), self.shape[1]), np.float32)
         of_map = np.searchsorted(self._ends, numbers, side="right")
         for number, of in enumerate(self.maps):
@@ -368,12 +383,14 @@ class FileRows(BlockRows):
             found[here] = of[numbers[here] - (self._ends[number] - len(of))]
         return found
 
-    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
-        """Some rows, by their numbers."""
-        if len(self.maps) > 1:
-            return self[rows]
-        found: NDArray[Any] = self.maps[0].take(rows, axis=0)
-        return found.astype(np.float32, copy=False)
+    def _touch(self, n_bytes: int) -> None:
+        """Let go of what has been read now and then: the system keeps it for as long as it has memory to spare, but
+        counts it as this process's own."""
+        self._n_touched += n_bytes
+        if self._n_touched > _TOUCHED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._n_touched = 0
+            for of in self.maps:
+                of._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -390,7 +407,7 @@ class _Place:
     def of(cls, array: np.memmap[Any, Any]) -> Self:
         """That of a memory map, or of a part of one, whose own offset is that of the whole."""
         whole = np.frombuffer(array._mmap, np.uint8)  # type: ignore[attr-defined]
-        begun = array.offset - array.offset % ALLOCATIONGRANULARITY
+        begun = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         offset = begun + array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
         path = str(array.filename)
         return cls(path, array.dtype, (array.shape[0], array.shape[1]), offset, _state(path))
@@ -400,14 +417,14 @@ class _Place:
         offset = self.offset + start * self.shape[1] * self.dtype.itemsize
         return replace(self, shape=(stop - start, self.shape[1]), offset=offset)
 
-    def open(self) -> NDArray[Any]:
+    def open(self) -> np.memmap[Any, Any]:
         """The matrix; InputError if the file is missing or has changed."""
         if self.state != _state(self.path):
             raise InputError(
                 f"{self.path}: expected a file that stays as it is, but it changed while this command worked. Repeat "
                 "the command."
             )
-        return np.asarray(np.memmap(self.path, self.dtype, "r", self.offset, self.shape))
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
 def _state(path: str) -> tuple[int, int]:

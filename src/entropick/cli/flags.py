@@ -16,6 +16,7 @@ from entropick.config import parse_value
 from entropick.errors import ConfigError, cut, shown
 from entropick.sources import FilesCommand
 
+_BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)")
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -60,6 +61,18 @@ def all_of(given: Sequence[Sequence[str]], *, flag: str) -> list[str]:
     if not all(given):
         raise ConfigError(f"{flag}: expected at least one value after it, got none. Give one, or leave the flag out.")
     return [text for texts in given for text in texts]
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a size such as 3G or 512M, in powers of 1,024.
+
+    >>> parse_bytes("3G"), parse_bytes("512M")
+    (3221225472, 536870912)
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if not match or not (size := int(float(match[1]) * 1024 ** (" KMGT".index(match[2] or " ")))):
+        raise ConfigError(f"--memory: expected a size such as 3G or 512M, got {shown(text)}.")
+    return size
 
 
 def parse_budget(text: str) -> float:

@@ -11,12 +11,13 @@ import tyro
 from rich.console import Console
 
 from entropick.api.parts import guard_table, is_path, selector_table, space_of
-from entropick.cli.flags import Ended, FilesFlags, assignments, says
+from entropick.cli.flags import Ended, FilesFlags, assignments, parse_bytes, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError, shown
 from entropick.processes.engine import engine
+from entropick.processes.hardware import limited_memory
 from entropick.selection import Choice
 from entropick.sources import Source, open_sources
 
@@ -61,6 +62,8 @@ class Select(FilesFlags):
     """Who looks at the rows, for greedy and density-greedy: the rows chosen are the same."""
     workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
     """How many workers the engine has."""
+    memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None
+    """Of this machine's memory, what may be used, for instance 3G; what does not fit is refused beforehand."""
     given: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -78,7 +81,8 @@ class Select(FilesFlags):
 
     def execute(self) -> Ended:
         """Choose, and say what came out."""
-        result, console = self.run(self._choice)
+        with limited_memory(None if self.memory is None else parse_bytes(self.memory)):
+            result, console = self.run(self._choice)
         _print_result(result, self.out, console)
         return Ended({"out": str(self.out), **result})
 

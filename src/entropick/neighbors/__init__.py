@@ -18,7 +18,7 @@ distances have bounds.
 
 from entropick.neighbors.exact import distinct_rows, grouped, squared_distances
 from entropick.neighbors.growing_set import GrowingSet, Loose
-from entropick.neighbors.precision import Extent, Precision
+from entropick.neighbors.precision import Extent, Precision, resident_bytes
 from entropick.neighbors.search import Neighbors, Speed, count_balls, nearest_neighbors
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "distinct_rows",
     "grouped",
     "nearest_neighbors",
+    "resident_bytes",
     "squared_distances",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.neighbors.exact import bound_differences, digest, distinct_numbers, squared_distances
-from entropick.neighbors.precision import Precision, Vectors, screen
+from entropick.neighbors.precision import Precision, Vectors, holdable, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
 from entropick.processes import usable_device
 from entropick.work import State, Work
@@ -27,8 +27,9 @@ _OVERLAP = 512
 
 class GrowingSet:
     """Some `rows` of X, and a set of at most `n_samples` members that grows: rows of X that are accepted, or vectors
-    from elsewhere that join. A *position* counts the rows; those of a memory map stay there, and are placed block by
-    block. A *member* is known by its number in the set.
+    from elsewhere that join. A *position* counts the rows, which are held as vectors in the coarsest precision that is
+    fast, or that fits into memory (`entropick.neighbors.precision.holdable`). A *member* is known by its number in the
+    set.
 
     Distances to a growing set only fall. So the distance of a row to those members that it has seen is an upper bound
     of its distance to the whole set: what is near enough does not have to look at the rest. Each pair is computed at
@@ -64,8 +65,8 @@ class GrowingSet:
         device = usable_device(device)
         self.X, self.n_samples = X, n_samples
         self.rows = np.arange(len(X)) if rows is None else rows
-        fine, hold = precision or Precision.of(X), device != "cpu" or not isinstance(X, np.memmap)
-        coarse = screen(fine, X, device) if hold else None
+        fine = precision or Precision.of(X)
+        coarse, hold = holdable(fine, X, len(self.rows), device)
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
         self._scale = fine.scale
         self._levels = [kind.reader(X, self.rows, device, hold=hold and kind is kinds[0]) for kind in kinds]

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers
+from entropick.processes.hardware import usable_memory
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,10 @@ _SUMMED = 1 << 12
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
 _NARROWEST = 16
+# What is known of a row beside its vector.
+_STATE_BYTES = 64
+# Of memory, what vectors that are held may take.
+_SHARE = 0.6
 # Wider rows may overflow the int32 in which int8 products are summed.
 _WIDEST = 1 << 14
 # On a GPU, torch multiplies int8 in some shapes only.
@@ -209,6 +214,10 @@ class Precision:
             return width
         beside = width + BESIDE
         return -(-beside // _COLUMNS) * _COLUMNS if self.is_coarse else beside
+
+    def held_bytes(self, n: int, width: int) -> int:
+        """What `n` rows of so many columns take as vectors."""
+        return n * (self._columns(width) * self.dtype.itemsize + 16)
 
     def place(self, rows: Features, device: str = "cpu") -> Vectors:
         """The rows as vectors, with what is known of their errors."""
@@ -365,6 +374,31 @@ def screen(fine: Precision, X: Features, device: str) -> Precision | None:
             if is_sharp(precision, X):
                 return precision
     return None
+
+
+def holdable(fine: Precision, X: Features, n: int, device: str) -> tuple[Precision | None, bool]:
+    """Return the coarse precision that goes first for `n` rows of `X` (None if `fine` does), and whether all of them
+    are held as vectors: the one that is fast, or where that leaves too little memory int8, however much it leaves
+    open. Where not even that fits, rows are placed anew whenever they are asked for, which takes much longer."""
+    import torch
+
+    coarse = screen(fine, X, device)
+    if device != "cpu":
+        return coarse, True
+    is_here = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+    room = _SHARE * usable_memory() - (X.nbytes if is_here else 0)
+    if (coarse or fine).held_bytes(n, X.shape[1]) <= room:
+        return coarse, True
+    if _NARROWEST <= X.shape[1] <= _WIDEST:
+        smallest = fine.coarse(X, torch.int8)
+        if smallest.held_bytes(n, X.shape[1]) <= room:
+            return smallest, True
+    return None, False
+
+
+def resident_bytes(n: int, width: int) -> int:
+    """The least memory for `n` rows that lie in files, such that they are held as vectors of int8."""
+    return int(n * (max(width, _NARROWEST) + _STATE_BYTES) / _SHARE)
 
 
 def is_sharp(precision: Precision, X: Features) -> bool:

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed, storage_error
+from entropick.processes.hardware import limited_memory, usable_memory
 from entropick.processes.spread import THREAD_VARIABLES, die_with_parent, environment
 from entropick.work import SIGNALS
 
@@ -67,6 +68,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def share_of_memory(workers: int) -> int:
+    """What each of so many workers of this machine may use, beside the process that started them."""
+    return usable_memory() // (workers + 1)
+
+
 class ThisMachine:
     """Processes of this machine, which share its cores evenly and end with the one that started them."""
 
@@ -77,7 +83,8 @@ class ThisMachine:
     @contextlib.contextmanager
     def start(self, make: Make, recipes: Sequence[tuple[Any, ...]]) -> Iterator[Actors]:
         """See `Place`."""
-        actors = _Local(make, recipes, threads=max(1, self._cores // len(recipes)))
+        n = len(recipes)
+        actors = _Local(make, recipes, threads=max(1, self._cores // n), memory=share_of_memory(n))
         try:
             yield actors
         finally:
@@ -87,8 +94,8 @@ class ThisMachine:
 class _Local:
     """Actors in processes of this machine."""
 
-    def __init__(self, make: Make, recipes: Sequence[tuple[Any, ...]], *, threads: int) -> None:
-        self._make, self._recipes, self._threads = make, recipes, threads
+    def __init__(self, make: Make, recipes: Sequence[tuple[Any, ...]], *, threads: int, memory: int) -> None:
+        self._make, self._recipes, self._threads, self._memory = make, recipes, threads, memory
         self._processes: list[tuple[SpawnProcess, Connection] | None] = [None] * len(recipes)
 
     def __len__(self) -> int:
@@ -149,7 +156,8 @@ class _Local:
         if held is None:
             context = mp.get_context("spawn")
             here, there = context.Pipe()
-            process = context.Process(target=_live, args=(there, self._make, self._recipes[number]), daemon=True)
+            life = (there, self._make, self._recipes[number], self._memory)
+            process = context.Process(target=_live, args=life, daemon=True)
             with environment(dict.fromkeys(THREAD_VARIABLES, str(self._threads))):
                 process.start()
             # Only the process itself may hold its end, or its death would go unnoticed here.
@@ -158,14 +166,14 @@ class _Local:
         return held[1]
 
 
-def _live(connection: Connection, make: Make, recipe: tuple[Any, ...]) -> None:
+def _live(connection: Connection, make: Make, recipe: tuple[Any, ...], memory: int) -> None:
     """The life of an actor in a process of its own."""
     # These reach the whole group; whoever started it decides what becomes of it.
     for name in (signal.SIGINT, *SIGNALS):
         signal.signal(name, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
     actor = Actor(make, recipe)
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError), limited_memory(memory):
         while True:
             method, *arguments = connection.recv()
             connection.send(actor.ask(method, *arguments))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from entropick.errors import InputError, cut, shown
 
+# Bytes of memory that are not to be exceeded, see `limited_memory`.
+_limits: list[int] = []
 # Of each version of cgroups: how the line of a process begins, where the limit lies, and in which file.
 _CGROUPS = (("0::", "", "memory.max"), ("memory", "memory", "memory.limit_in_bytes"))
 
@@ -60,13 +62,26 @@ def limited_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def limited_memory(n_bytes: int | None) -> Iterator[None]:
+    """Let computations in here use so much memory; None for what there is."""
+    if n_bytes is not None:
+        _limits.append(n_bytes)
+    try:
+        yield
+    finally:
+        if n_bytes is not None:
+            _limits.remove(n_bytes)
+
+
 def usable_memory(*, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of memory that this process may use: the machine's, or a limit of its container or shell if that is less.
 
-    Limits of cgroups (both versions; of every group on the way up) and of the address space (``ulimit -v``) count.
+    Limits of cgroups (both versions; of every group on the way up), of the address space (``ulimit -v``) and those of
+    `limited_memory` count.
     `proc` and `groups` are where the system tells of them.
     """
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits]
     with contextlib.suppress(ImportError):  # there is none on Windows
         import resource
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError, ProcessLost
-from entropick.processes.actors import TRIES, Actor, Actors, Answer, Make, answered, usable_cores
+from entropick.processes.actors import TRIES, Actor, Actors, Answer, Make, answered, share_of_memory, usable_cores
+from entropick.processes.hardware import limited_memory
 from entropick.processes.spread import THREAD_VARIABLES
 from entropick.work import SIGNALS
 
@@ -117,6 +118,9 @@ class Cluster:
         self._cpus = max(1, min(n_cpus // self.workers, smallest))
         self._threads = max(1, cores // self.workers) if cores else self._cpus
         self._gpus = 1 if n_gpus >= self.workers else 0
+        # Of our own cluster this process knows the memory, of another one each node its own.
+        self._memory = share_of_memory(self.workers) if cores else None
+        self._on_node = -(-self.workers // len(nodes))
         self._ray = ray
 
     @contextlib.contextmanager
@@ -125,7 +129,7 @@ class Cluster:
         options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "scheduling_strategy": "SPREAD"}
         options |= {"max_restarts": -1, "max_task_retries": TRIES - 1}
         remote = self._ray.remote(**options)(_Remote)
-        actors = [remote.remote(make, recipe, self._threads) for recipe in recipes]
+        actors = [remote.remote(make, recipe, self._threads, self._memory, self._on_node) for recipe in recipes]
         try:
             yield _OnRay(self._ray, actors)
         finally:
@@ -136,12 +140,13 @@ class Cluster:
 class _Remote:
     """An actor as Ray holds it."""
 
-    def __init__(self, make: Make, recipe: tuple[Any, ...], threads: int) -> None:
+    def __init__(self, make: Make, recipe: tuple[Any, ...], threads: int, memory: int | None, on_node: int) -> None:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-        self._actor = Actor(make, recipe)
+        self._actor, self._memory = Actor(make, recipe), memory or share_of_memory(on_node)
 
     def ask(self, method: str, *arguments: Any) -> Answer:
-        return self._actor.ask(method, *arguments)
+        with limited_memory(self._memory):
+            return self._actor.ask(method, *arguments)
 
     def pid(self) -> int:
         return os.getpid()

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from entropick.arrays import Features
+import numpy as np
+
+from entropick.arrays import BlockRows, Features
 from entropick.errors import InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
@@ -24,7 +26,7 @@ from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED
 from entropick.selectors.workers import dealt
 from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
-from entropick.sources.cost import check_affordable, selection_forecast
+from entropick.sources.cost import check_affordable, kept_in_files, selection_forecast
 from entropick.work import Work
 
 # The stages: what is chosen and measured, and all that is written for people and other programs.
@@ -205,6 +207,10 @@ class Choice(FilesCommand):
             say(f"given: {n_given:,} rows of {', '.join(self.given)} are picked already.")
         method = self.selector.kind
         cost = selection_forecast(n + n_given, width, wanted + n_given, method=method, n_trusted=trusted)
+        source, space = self.sources[0], contents.spaces[0]
+        is_whole = not any(found.problems) and not space.normalize and len(self.sources) == 1
+        if is_whole and source.kind == "embeddings" and isinstance(source.array, np.memmap | BlockRows):
+            cost = kept_in_files(cost, n, width)
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
             f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."

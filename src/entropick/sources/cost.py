@@ -10,7 +10,7 @@ import numpy as np
 
 from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES
-from entropick.neighbors import Speed
+from entropick.neighbors import Speed, resident_bytes
 from entropick.processes.hardware import usable_memory
 
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
@@ -109,6 +109,11 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
     # The features, and the frame in which the largest set is searched.
     held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
     return Forecast(seconds, held + squares + _WORKING_BYTES)
+
+
+def kept_in_files(cost: Forecast, n_rows: int, width: int) -> Forecast:
+    """The same where rows stay in their files, and only their vectors are in memory: int8 at least."""
+    return Forecast(cost.seconds, _WORKING_BYTES + resident_bytes(n_rows, width))
 
 
 def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
