@@ -365,7 +365,8 @@ class FileRows(BlockRows):
         if isinstance(rows, int | np.integer):
             return cast(NDArray[Any], self[np.array([rows])][0])
         if isinstance(rows, slice) and len(self.maps) == 1:
-            found = np.array(self.maps[0][rows], np.float32)
+            with np.errstate(over="ignore"):
+                found = np.array(self.maps[0][rows], np.float32)
             self._touch(found.nbytes)
             return found
         return self.take(np.arange(len(self))[rows])
@@ -374,13 +375,14 @@ class FileRows(BlockRows):
         """Some rows, by their numbers."""
         numbers = np.asarray(rows)
         self._touch(len(numbers) * max(4 * self.shape[1], _AROUND_BYTES))
-        if len(self.maps) == 1:
-            return np.asarray(self.maps[0]).take(numbers, axis=0).astype(np.float32, copy=False)
-        found = np.empty((len(numbers), self.shape[1]), np.float32)
-        of_map = np.searchsorted(self._ends, numbers, side="right")
-        for number, of in enumerate(self.maps):
-            here = of_map == number
-            found[here] = of[numbers[here] - (self._ends[number] - len(of))]
+        with np.errstate(over="ignore"):
+            if len(self.maps) == 1:
+                return np.asarray(self.maps[0]).take(numbers, axis=0).astype(np.float32, copy=False)
+            found = np.empty((len(numbers), self.shape[1]), np.float32)
+            of_map = np.searchsorted(self._ends, numbers, side="right")
+            for number, of in enumerate(self.maps):
+                here = of_map == number
+                found[here] = of[numbers[here] - (self._ends[number] - len(of))]
         return found
 
     def _touch(self, n_bytes: int) -> None:
@@ -435,6 +437,22 @@ def _state(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+class SomeRows(BlockRows):
+    """Some `rows` of a matrix that is read in blocks, of which nothing is copied."""
+
+    def __init__(self, X: BlockRows, rows: Integers) -> None:
+        super().__init__(len(rows), X.shape[1])
+        self._X, self._rows = X, rows
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        return self._X[self._rows[rows]]
+
+
+def some_rows(X: Features, rows: Integers) -> Features:
+    """Some rows of a matrix: a copy, but of what is read in blocks."""
+    return cast(Features, SomeRows(X, rows)) if isinstance(X, BlockRows) else X[rows]
+
+
 class TensorRows(BlockRows):
     """A float32 tensor ``(n, d)`` that stays on its device."""
 
@@ -481,7 +499,7 @@ def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:
         finite = np.isfinite(array[start : start + _BLOCK_ROWS]).all(axis=1)
         for row in (start + np.flatnonzero(~finite)).tolist():
             column = int(np.argmin(np.isfinite(array[row])))
-            found[row] = f"expected finite float32 values, got {array[row, column]} in row {row}, column {column}"
+            found[row] = f"expected finite float32 values, got {array[row][column]} in row {row}, column {column}"
             if first:
                 return found
     return found

@@ -20,6 +20,7 @@ from entropick.processes.engine import engine
 from entropick.processes.hardware import limited_memory
 from entropick.selection import Choice
 from entropick.sources import Source, open_sources
+from entropick.sources.embeddings import spilled_into
 
 
 @dataclass(kw_only=True)
@@ -81,7 +82,8 @@ class Select(FilesFlags):
 
     def execute(self) -> Ended:
         """Choose, and say what came out."""
-        with limited_memory(None if self.memory is None else parse_bytes(self.memory)):
+        limit = None if self.memory is None else parse_bytes(self.memory)
+        with limited_memory(limit), spilled_into(self.out / ".rows"):
             result, console = self.run(self._choice)
         _print_result(result, self.out, console)
         return Ended({"out": str(self.out), **result})

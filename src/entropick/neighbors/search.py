@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width
+from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width, some_rows
 from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, multiply, sampled, screen
@@ -135,7 +135,7 @@ class _Search:
 
     def __init__(self, points: Features, wanted: int, fine: Precision, device: str) -> None:
         first, group = distinct_rows(points)
-        self.points = points if len(first) == len(points) else points[first]
+        self.points = points if len(first) == len(points) else some_rows(points, first)
         self.members = _lowest_members(group, len(first), wanted)
         self.wanted = min(wanted, len(first))
         coarse = screen(fine, self.points, device)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Floats, Integers
+from entropick.arrays import Features, Floats, Integers, some_rows
 from entropick.neighbors import distinct_rows, nearest_neighbors
 from entropick.sources.cost import DUPLICATE_PRODUCTS
 from entropick.work import Work
@@ -126,7 +126,7 @@ def find_duplicates(
 
     first, point = distinct_rows(X)
     n = len(first)
-    points = X if n == len(X) else X[first]
+    points = X if n == len(X) else some_rows(X, first)
     asked, near, share, dimension = np.empty(0, np.int64), np.empty((2, 0), np.int64), 0.0, None
     if n > _AROUND:
         n_asked = min(n, max(1, int(most_products / (n * X.shape[1]))))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from entropick.arrays import BlockRows, Features, Floats, Integers
+from entropick.arrays import BlockRows, Features, Floats, Integers, SomeRows, some_rows
 from entropick.selectors.shards import Carrier, InProcess, Part, Shard, Shards
 
 
@@ -44,23 +44,13 @@ class Dealt(BlockRows):
             chosen = np.isin(here, rows, assume_unique=True)
             of_shard = np.arange(len(here)) if part.rows is None else part.rows
             parts.append(Part(np.searchsorted(rows, here[chosen]), of_shard[chosen]))
-        return Dealt(_Only(self._X, rows), self.carrier, parts)
-
-
-class _Only(BlockRows):
-    """Some rows of a matrix, uncopied."""
-
-    def __init__(self, X: Any, rows: Integers) -> None:
-        super().__init__(len(rows), X.shape[1])
-        self._X, self._rows = X, rows
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self._X[self._rows[rows]]
+        return Dealt(SomeRows(self, rows), self.carrier, parts)
 
 
 def only(X: Features, rows: Integers) -> Features:
-    """Some rows of a matrix, ascending: a copy, or where it is dealt a pool of its own in the same shards."""
-    return X.only(rows) if isinstance(X, Dealt) else X[rows]
+    """Some rows of a matrix, ascending: a copy; of what is read in blocks none, of what is dealt a pool in the same
+    shards."""
+    return X.only(rows) if isinstance(X, Dealt) else some_rows(X, rows)
 
 
 def shards_of(X: Features, n_samples: int, weights: Floats | None, *, device: str) -> Shards:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mmap
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,8 +22,15 @@ from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import hash_files
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown
+from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.run.files import hash_file
 
+# Above this share of memory, rows stay in files.
+LARGE = 0.25
+# Where tables are written that take more.
+_spill: ContextVar[Path | None] = ContextVar("spill", default=None)
+# What may wait to be written.
+_UNWRITTEN_BYTES = 128 << 20
 EMBEDDING_FILES = (".npy", ".parquet")
 CLASSES = "label"
 # Columns that name rows and are never features; the first one of text joins rows to image files.
@@ -201,6 +213,7 @@ class _Rows:
         self.problems: dict[int, str] = {}
         self._n, self._kind, self._next = n, kind, 0
         self._matrix: NDArray[Any] | None = None
+        self._n_unwritten = 0
 
     def add(self, path: Path, batch: Any, names: Sequence[str], *, is_list: bool) -> None:
         """The next rows: a column of lists, or columns of numbers."""
@@ -220,7 +233,7 @@ class _Rows:
                 values = values if self._kind.kind == "f" else values.fill_null(self._kind.type(0).item())
             block = np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
             if self._matrix is None:
-                self._matrix = np.zeros((self._n, width), self._kind)
+                self._matrix = _room(path, (self._n, width), self._kind)
             if width != self._matrix.shape[1]:
                 raise InputError(
                     f"{path}: expected lists of one length in column {shown(name)}, got lengths "
@@ -231,14 +244,64 @@ class _Rows:
                 target[start : self._next] = block
             else:
                 target[rows] = block
+        if isinstance(self._matrix, np.memmap):
+            self._n_unwritten += len(batch) * self._matrix.shape[1] * self._kind.itemsize
+            if self._n_unwritten > _UNWRITTEN_BYTES:
+                self._write()
 
     def finished(self) -> NDArray[Any]:
         """The whole matrix."""
+        if isinstance(self._matrix, np.memmap):
+            self._write()
+            return np.memmap(str(self._matrix.filename), self._kind, "r", shape=self._matrix.shape)
         return np.zeros((self._n, 1), self._kind) if self._matrix is None else self._matrix
+
+    def _write(self) -> None:
+        """Bring what lies in a file there, so that it takes no memory."""
+        assert isinstance(self._matrix, np.memmap)
+        self._matrix.flush()
+        self._n_unwritten = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._matrix._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def _missing(self, name: str, rows: NDArray[np.int64]) -> None:
         for row in rows.tolist():
             self.problems.setdefault(row, f"expected no missing values, but column {shown(name)} has none in row {row}")
+
+
+@contextlib.contextmanager
+def spilled_into(folder: Path) -> Iterator[None]:
+    """In here tables that take a large share of memory are written into files of `folder`, and read from there; it is
+    removed in the end, and so is what a killed command left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    token = _spill.set(folder)
+    try:
+        yield
+    finally:
+        _spill.reset(token)
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a folder that was made for nothing else
+                folder.parent.rmdir()
+
+
+def _room(path: Path, shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros, in memory or, where they are many, in a file."""
+    n_bytes, folder = shape[0] * shape[1] * kind.itemsize, _spill.get()
+    if folder is None or n_bytes <= LARGE * usable_memory():
+        return np.zeros(shape, kind)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{len(list(folder.iterdir()))}.rows"
+        with file.open("wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, n_bytes)
+        return np.memmap(file, kind, "r+" if file.stat().st_size else "w+", shape=shape)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected room for {in_gigabytes(n_bytes)} of rows in {folder}, because they do not fit into "
+            f"memory, but: {error.strerror}. Make room, or give --out elsewhere."
+        ) from error
 
 
 def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:

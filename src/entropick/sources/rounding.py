@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Floats, check_features, non_finite_rows
-from entropick.sources.embeddings import Embeddings
+from entropick.arrays import Features, FileRows, Floats, check_features, non_finite_rows
+from entropick.processes.hardware import usable_memory
+from entropick.sources.embeddings import LARGE, Embeddings
 
 # float32 may blur the spread of a column by so much, before the column is moved to its mean.
 _BLUR = 1e-3
@@ -43,8 +44,9 @@ class Rounded(NamedTuple):
 def as_features(named: Mapping[str, Embeddings]) -> list[Rounded]:
     """Of each, float32 ``(n, d)`` and why rows cannot be used; a float32 matrix, also a memory map, is not copied.
 
-    Others are read block by block. Where numbers of 64 bits have an offset so large that float32 would blur what they
-    differ in, that is subtracted first, the same from all; distances do not change by it.
+    Others are read block by block; large ones in memory maps stay there (`entropick.arrays.FileRows`). Where numbers of
+    64 bits have an offset so large that float32 would blur what they differ in, that is subtracted first, the same from
+    all; distances do not change by it.
     """
     offset = next((found for of in named.values() if (found := _offset(of)) is not None), None)
     made = []
@@ -103,12 +105,19 @@ def _as_float32(of: Embeddings, offset: Floats | None, name: str) -> Features:
     is_ready = first.dtype == np.float32 and first.flags.c_contiguous and offset is None
     if len(of.parts) == 1 and (is_ready or first.ndim != 2 or not first.size or first.dtype.kind not in "fiub"):
         return check_features(first, name=name, finite=False)
+    n_bytes = 4 * int(np.prod(of.shape))
+    if offset is None and n_bytes > LARGE * usable_memory() and all(map(_is_map, of.parts)):
+        return cast(Features, FileRows(cast(Any, of.parts)))
     made, start = np.empty(of.shape, np.float32), 0
     with np.errstate(over="ignore"):
         for block in of.blocks():
             made[start : start + len(block)] = block if offset is None else block - offset
             start += len(block)
     return made
+
+
+def _is_map(part: NDArray[Any]) -> bool:
+    return isinstance(part, np.memmap) and part.ndim == 2 and part.flags.c_contiguous and part.dtype.kind in "fiub"
 
 
 def _offset(of: Embeddings) -> Floats | None:

@@ -1,0 +1,86 @@
+"""Pools that take much of memory: their rows stay in files, and the same ones are chosen."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from entropick.arrays import FileRows
+from entropick.selection import choice
+from entropick.sources import embeddings, rounding
+
+X = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float16)
+X[200:220] = X[:20]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The same rows in one file and in several, as arrays and as tables."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("npy", "parquet"):
+        (tmp_path / kind).mkdir()
+        for number, part in enumerate((X[:90], X[90:91], X[91:])):
+            if kind == "npy":
+                np.save(f"npy/{number}.npy", part)
+            else:
+                lists = pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), 20)
+                names = pa.array([f"{number}-{row}" for row in range(len(part))])
+                pq.write_table(pa.table({"id": names, "e": lists}), f"parquet/{number}.parquet")
+    np.save("half.npy", X)
+    return tmp_path
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Everything is large; the sources that choices got are kept in a list."""
+    for module in (embeddings, rounding):
+        monkeypatch.setattr(module, "LARGE", 0.0)
+    seen, init = [], choice.Choice.check
+
+    def check(self):
+        seen.append(self.sources)
+        init(self)
+
+    monkeypatch.setattr(choice.Choice, "check", check)
+    return seen
+
+
+def chosen(cli, out, *arguments):
+    ended = cli("select", *arguments, "--n", "40", "--out", out)
+    assert ended.code == 0, ended.err
+    told = json.loads((out / "selection.json").read_text())
+    return [told[key] for key in ("selection", "control", "duplicates", "sources")], (out / "manifest.csv").read_text()
+
+
+@pytest.mark.parametrize("pool", ["npy", "parquet", "half.npy"])
+@pytest.mark.parametrize(
+    "more", [(), ("--engine", "processes:1"), ("--memory", "1G")], ids=["here", "engine", "memory"]
+)
+def test_rows_that_stay_in_files(cli, place, pool, more, request):
+    expected = chosen(cli, place / "expected", f"pool={pool}")
+    seen = request.getfixturevalue("little_memory")
+    found = chosen(cli, place / "found", f"pool={pool}", *more)
+    assert isinstance(seen[0][0].array, FileRows)
+    assert found == expected
+    assert not (place / "found" / ".rows").exists() and not list((place / "found" / "work").glob("*.rows"))
+
+
+def test_a_bad_row_among_them(cli, place, little_memory):
+    rows = X.copy()
+    rows[7, 3] = np.nan
+    np.save("half.npy", rows)
+    failed = cli("select", "pool=half.npy", "--n", "40", "--out", "out")
+    assert failed.code == 2 and "half.npy: expected finite float32 values, got nan in row 7, column 3" in failed.err
+    assert cli("select", "pool=half.npy", "--n", "40", "--out", "out", "--skip-bad").code == 0
+
+
+def test_no_room_for_them(cli, place, little_memory, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    failed = cli("select", "pool=parquet", "--n", "40", "--out", "out")
+    assert failed.code == 2 and "because they do not fit into memory, but: No space left on device" in failed.err
+    assert not (place / "out").exists()
