@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test test-lowest test-track dist docs notebooks install lint types unit faults clean
+.PHONY: demo test test-lowest test-track dist docs notebooks install lint types unit faults audit clean
 
 demo: install  ## run the digits study, say what was seen, and open its page where there is a display
 	$(BIN)/entropick run digits --open
@@ -53,6 +53,9 @@ unit: install
 faults: install  ## commands on failing disks, in dying processes, through power cuts; prints a table, writes faults.md
 	nice -n 10 $(BIN)/python tests/faults/sweep.py --table faults.md --every $(or $(EVERY),1) \
 		$(if $(MINUTES),--minutes $(MINUTES))
+
+audit: install  ## licences of what runs with the package, and known weaknesses, for which it asks the network
+	$(BIN)/python tools/audit.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-track runs site dist .pytest_cache .mypy_cache .ruff_cache
