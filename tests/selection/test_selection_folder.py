@@ -119,6 +119,15 @@ def test_fiftyone_reads_its_columns(place: Path) -> None:
     assert {row["label"] for row in rows} == {"class 0", "class 1", ""}
 
 
+def test_one_name_that_is_no_text_does_not_end_the_import(place: Path) -> None:
+    """FiftyOne reads the whole file as UTF-8."""
+    (place / "flat" / "30.png").rename(os.fsdecode(os.fsencode(place / "flat") + b"/\xff.png"))
+    choose("flat=flat", n=10)
+    listed = Path("out/fiftyone.csv").read_text(encoding="utf-8")
+    assert listed.count("\n") == 10 and "manifest" not in listed
+    assert b"\xff.png" in Path("out/manifest.csv").read_bytes()
+
+
 @pytest.fixture
 def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Of the real library: offline, its cache in a folder of the test."""

@@ -13,7 +13,10 @@ from PIL import Image
 
 from entropick.errors import InputError
 from entropick.features import Pixels
-from entropick.sources import Contents, Space, given, open_embeddings, open_sources
+from entropick.neighbors import nearest_neighbors
+from entropick.selection import Choice, duplicates
+from entropick.selectors import Greedy
+from entropick.sources import Contents, Space, given, open_embeddings, open_sources, sources_of
 from entropick.work import Work
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -93,3 +96,20 @@ class Dear(Pixels):
 
     kind: ClassVar[str] = "dear"
     cheap: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_an_array_in_memory_goes_through_uncopied(tmp_path, monkeypatch, dtype):
+    """From the caller to the search for duplicates there is one matrix of float32: the caller's, where it is one."""
+    X = np.random.default_rng(0).standard_normal((60, 4)).astype(dtype)
+    seen = []
+
+    def searched(queries, points, **more):
+        seen.append((queries, points))
+        return nearest_neighbors(queries, points, **more)
+
+    monkeypatch.setattr(duplicates, "nearest_neighbors", searched)
+    (source,) = sources_of(X)
+    Choice(sources=[source], selector=Greedy(n_samples=5)).run(tmp_path / "out")
+    assert source.array is not None and (dtype != np.float32 or np.shares_memory(source.array, X))
+    assert all(np.shares_memory(part, source.array) for pair in seen for part in pair) and len(seen) == 1

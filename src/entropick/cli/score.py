@@ -30,7 +30,7 @@ class Score(FilesFlags):
     """
 
     training: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """The images that the generator was trained on: a folder, .npy or .npz images, .npy or .parquet embeddings."""
+    """What the generator was trained on: images (folder, .tar, .npy, .npz, parquet) or embeddings (.npy, .parquet)."""
     generated: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """The images that it made."""
     reference: Annotated[Path | None, says("no baseline", metavar="PATH")] = None
@@ -38,10 +38,10 @@ class Score(FilesFlags):
     features: tyro.conf.UseAppendAction[
         Annotated[
             tuple[tuple[str, ...], ...],
-            says("pixels, or the sources if they are embeddings", metavar="NAME|FILE ..."),
+            says("pixels, or the sources if they are embeddings", metavar="NAME|PATH ..."),
         ]
     ] = ()
-    """How images are compared; a .npy or .parquet FILE has an embedding of each: training, generated, reference."""
+    """How images are compared; PATH: embeddings of training, generated, reference (.npy, .parquet, or a folder)."""
     metrics: tyro.conf.UseAppendAction[
         Annotated[tuple[tuple[str, ...], ...], says("all whose images are there", metavar="NAME ...")]
     ] = ()

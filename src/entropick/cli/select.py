@@ -36,13 +36,13 @@ class Select(FilesFlags):
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="NAME=PATH ...", help_behavior_hint="(at least one)"),
     ]
-    """Folders of images, .npy or .npz images, .npy or .parquet embeddings, by names of your choice."""
+    """Named as you like: images (folder, .tar, .npy, .npz, parquet, saved data set) or embeddings (.npy, .parquet)."""
     n: int
     """How many to choose."""
     method: str = "greedy"
     """greedy, threshold-decay, density-greedy, random, or a selector of an installed package."""
-    features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|FILE")] = None
-    """How images are compared, or a .npy or .parquet file with an embedding of each, sources in order."""
+    features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|PATH")] = None
+    """How images are compared, or embeddings of them (.npy, .parquet, a folder of either), in order or by name."""
     threshold: Annotated[str | None, says("auto", metavar="X|auto")] = None
     """First threshold of threshold-decay, in units of the features."""
     decay: Annotated[float | None, says("0.95")] = None

@@ -150,7 +150,7 @@ def lists(chosen: Sequence[Row], *, placed: bool) -> dict[str, Any]:
         return {}
     named = [row for row in files if _is_utf8(row.path)]
     has_label = any(row.label is not None for row in files)
-    on_disk = [row for row in files if not row.source.in_memory]
+    on_disk = [row for row in named if not row.source.in_memory]
     found: dict[str, Any] = {FILENAMES: "".join(f"{_line(row)}\n" for row in files)}
     if on_disk:
         columns: dict[str, list[Any]] = {
