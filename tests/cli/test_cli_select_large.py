@@ -55,13 +55,11 @@ def chosen(cli, out, *arguments):
 
 
 @pytest.mark.parametrize("pool", ["npy", "parquet", "half.npy"])
-@pytest.mark.parametrize(
-    "more", [(), ("--engine", "processes:1"), ("--memory", "1G")], ids=["here", "engine", "memory"]
-)
+@pytest.mark.parametrize("more", ["", "--engine processes:1", "--memory 1G"])
 def test_rows_that_stay_in_files(cli, place, pool, more, request):
     expected = chosen(cli, place / "expected", f"pool={pool}")
     seen = request.getfixturevalue("little_memory")
-    found = chosen(cli, place / "found", f"pool={pool}", *more)
+    found = chosen(cli, place / "found", f"pool={pool}", *more.split())
     assert isinstance(seen[0][0].array, FileRows)
     assert found == expected
     assert not (place / "found" / ".rows").exists() and not list((place / "found" / "work").glob("*.rows"))

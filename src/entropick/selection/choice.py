@@ -211,8 +211,10 @@ class Choice(FilesCommand):
         is_whole = not any(found.problems) and not space.normalize and len(self.sources) == 1
         if is_whole and source.kind == "embeddings" and isinstance(source.array, np.memmap | BlockRows):
             cost = kept_in_files(cost, n, width)
+        alone = " for this machine alone" if self.engine is not None and self.engine.address else ""
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
-            f"there: {duration(cost.seconds)}, {cost.bytes / 2**30:.1f} GiB of memory."
+            f"there: {duration(cost.seconds)}{alone}, {cost.bytes / 2**30:.1f} GiB of memory."
         )
-        check_affordable(cost)
+        # How fast a cluster is, is not known here.
+        check_affordable(dataclasses.replace(cost, seconds=0.0) if alone else cost)
