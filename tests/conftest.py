@@ -1,4 +1,5 @@
-"""What all rooms share: one thread per process, so that times and float sums are those of the checked machine."""
+"""What all rooms share: one thread per process, so that times and float sums are those of the checked machine; and the
+browser."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import headless
 import pytest
 
 # Started in the background of a shell, pytest and all that its tests start would not hear of Ctrl-C.
@@ -22,3 +24,10 @@ def pytest_collection_modifyitems(items):
         if not torch.cuda.is_available():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for the tests of pages; not for all of a session, whose other tests have event loops of their own."""
+    with headless.chromium() as started:
+        yield started

@@ -1,4 +1,4 @@
-"""Pages in Debian's chromium."""
+"""Pages in Debian's chromium, and the name of a file that they must not obey."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+HOSTILE = '"><img src=x onerror=alert(1)>&<!--.png'
 
 _CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import altair as alt
 
-from entropick.page.drawing import FILE_INK, theme
+from entropick.page.document import FILE_INK, theme
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "results" / "mnist-14"

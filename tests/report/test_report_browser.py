@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import headless
 import pytest
-from headless import chromium
 from made_up_study import HOSTILE_TITLE
 
 # What is shown at first: 15 figures of one panel each, but for those of variance and of duplicates.
 N_DRAWINGS = 15 - 2
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 opened = partial(headless.opened, until="data-complete")

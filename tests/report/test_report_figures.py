@@ -12,7 +12,7 @@ from made_up_study import HOSTILE, metrics, write_study
 
 import entropick.report.figure
 from entropick.errors import InputError, RunError
-from entropick.page.drawing import FILE_INK, PAGE_INK
+from entropick.page.document import FILE_INK, PAGE_INK
 from entropick.report import StudyRecord, read_study, write_figures, write_page
 from entropick.report.figure import Figure, Look, draw, style_at
 from entropick.report.table import tabulate

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headless import HOSTILE
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from entropick.features import Pixels
 from entropick.scoring import Condition, Score, Space
 from entropick.sources import open_sources
-
-HOSTILE = '"><img src=x onerror=alert(1)>&<!--.png'
 
 
 @pytest.fixture(scope="session")

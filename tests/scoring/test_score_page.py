@@ -5,14 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import headless
 import pytest
-from headless import chromium
 
 from entropick.scoring import PAGE
 
@@ -52,12 +50,6 @@ def test_it_says_what_was_found(page: Path) -> None:
     words = page.read_text()
     assert "<strong>Failed.</strong> Fails if <code>near_copy_rate&gt;0.2</code>" in words
     assert "<strong>Passed.</strong> Fails if <code>recall/pixels&lt;0.1</code>" in words
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 opened = partial(headless.opened, until="data-drawn")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headless import HOSTILE
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -14,8 +15,6 @@ from entropick.features import Pixels
 from entropick.selection import Choice
 from entropick.selectors import Greedy, OutlierGuard
 from entropick.sources import Space, open_sources
-
-HOSTILE = '"><img src=x onerror=alert(1)>&<!--.png'
 
 
 @pytest.fixture(scope="session")

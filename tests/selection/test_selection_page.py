@@ -6,7 +6,6 @@ import csv
 import html
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import headless
 import numpy as np
 import pytest
-from headless import chromium
 
 from entropick.page.words import number
 from entropick.selection import Choice, overview
@@ -153,12 +151,6 @@ def test_its_size_does_not_grow_with_the_pool(tmp_path: Path, monkeypatch: pytes
     titles = re.findall(r'data-title="([^"]*)"', shown)
     assert titles[:6] == ["0 to 47", "390 to 437", "781 to 828", "1,171 to 1,218", "1,562 to 1,609", "1,952 to 1,999"]
     assert "1,500 of 2,000 left out" in shown and len(page_file.COLORS) == 4
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 opened = partial(headless.opened, until="data-drawn")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from entropick.metrics.early_warning import Arrival, early_warning
-from entropick.page.drawing import AnyChart
+from entropick.page.document import AnyChart
 from entropick.page.words import axis_title, name_with_space, number, slug, split_key, words
 from entropick.report.figure import (
     LEGEND_OFFSET,

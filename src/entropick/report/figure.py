@@ -25,7 +25,7 @@ import altair as alt
 
 from entropick.component import Registry
 from entropick.errors import InputError
-from entropick.page.drawing import HEIGHT, WIDTH, AnyChart, specification, theme
+from entropick.page.document import HEIGHT, WIDTH, AnyChart, specification, theme
 from entropick.report.study import ArmRecord, StudyRecord
 from entropick.report.table import Table
 
@@ -41,7 +41,7 @@ FIGURES = Registry(
         "ablations": "entropick.report.relations:ablations",
         "sizes": "entropick.report.curves:sizes",
         "relations": "entropick.report.relations:relations",
-        "probes": "entropick.report.probes:probes",
+        "probes": "entropick.report.relations:probes",
         "images": "entropick.report.images:image_figures",
     },
 )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Images
-from entropick.page.drawing import Sheet, picture, sprite_sheet
+from entropick.page.document import Sheet, picture, sprite_sheet
 from entropick.page.words import number, slug
 from entropick.report.figure import Figure, Look, Panel, Rows, data
 from entropick.report.study import ArmRecord, RunRecord, StudyRecord

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from entropick.errors import InputError, RunError, shown
 from entropick.page import words
-from entropick.page.document import render
+from entropick.page.document import FILE_INK, PAGE_INK, render
 from entropick.report.study import STAGES, ArmRecord, StudyRecord
 from entropick.report.table import Spread, Table, read_table
 from entropick.run import flatten
@@ -63,7 +63,6 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {shown(list(formats))}.")
-    from entropick.page.drawing import FILE_INK
     from entropick.report.figure import Look, draw
 
     table = read_table(study_folder)
@@ -83,7 +82,6 @@ def write_figures(study_folder: Path, out: Path, formats: Sequence[str] = ("svg"
 
 def render_page(table: Table) -> str:
     """The page as HTML."""
-    from entropick.page.drawing import PAGE_INK
     from entropick.report.figure import Look, draw
     from entropick.report.findings import courses, findings, setting, stories
     from entropick.report.images import strips, study_pictures

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import altair as alt
 
-from entropick.page.drawing import AnyChart
+from entropick.page.document import AnyChart
 from entropick.page.words import number
 from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight
 from entropick.report.outcome import ACROSS, UPWARDS, level

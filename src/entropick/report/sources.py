@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import altair as alt
 
-from entropick.page.drawing import AnyChart
+from entropick.page.document import AnyChart
 from entropick.page.words import percent
 from entropick.report.figure import (
     REAL_COLOR,

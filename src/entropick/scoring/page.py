@@ -10,8 +10,7 @@ from typing import Any
 import altair as alt
 
 from entropick.page import words
-from entropick.page.document import render
-from entropick.page.drawing import PAGE_INK, specification
+from entropick.page.document import PAGE_INK, render, specification
 from entropick.page.words import number, percent
 from entropick.scoring.verdict import judge, meaning, notes
 from entropick.sources import Picture, Source, picture

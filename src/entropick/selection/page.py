@@ -9,8 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from entropick.page.document import render
-from entropick.page.drawing import PAGE_INK, specification
+from entropick.page.document import PAGE_INK, render, specification
 from entropick.page.words import length_unit, number, percent
 from entropick.selection.output import Repeat, Row
 from entropick.sources import Picture, Source, picture, readable

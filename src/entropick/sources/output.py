@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from entropick.datasets.listing import words_of
 from entropick.errors import InputError, StorageError
-from entropick.page.drawing import data_uri
+from entropick.page.document import data_uri
 from entropick.run.directory import Run
 from entropick.run.files import read_json, storage_errors
 from entropick.run.folder import check_config, locked
