@@ -22,6 +22,22 @@ def test_arms_and_seeds_stand_in_the_order_of_the_study(study: Path) -> None:
     assert record.seeds == (0, 1)
 
 
+def test_the_random_control_is_known_by_its_name_in_the_paper_too(tmp_path: Path) -> None:
+    def told(*names: str, selector: str = "random", paradigm: str = "accumulate") -> tuple[str, str]:
+        arms = {name: {"paradigm": {"kind": paradigm}, "selector": {"kind": selector}} for name in names}
+        (tmp_path / "study.json").write_text(json.dumps({"arms": arms, "seeds": [0]}))
+        arm = read_study(tmp_path).arms[0]
+        return arm.family, arm.method
+
+    assert told("accumulate-subsample", "accumulate+greedy") == ("accumulate", "random")
+    assert told("accumulate+greedy", "accumulate-subsample") == ("accumulate", "greedy")
+    # Neither another selector, another paradigm nor another name makes one; nor where it heads a family of its own.
+    assert told("accumulate-subsample", selector="greedy") == ("accumulate-subsample", "vanilla")
+    assert told("accumulate-subsample", paradigm="replace") == ("accumulate-subsample", "vanilla")
+    assert told("mine") == ("mine", "vanilla")
+    assert told("accumulate-subsample", "accumulate-subsample+greedy") == ("accumulate-subsample", "vanilla")
+
+
 def test_metrics_are_the_ledgers_numbers(study: Path) -> None:
     table = read_table(study)
     for index, arm in enumerate(table.study.arms[:2]):

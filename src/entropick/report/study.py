@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,28 @@ class RunRecord(History):
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """One arm: its config as the study resolved it, and its runs as far as they were started, one per size and seed."""
+    """One arm: its config as the study resolved it, and its runs as far as they were started, one per size and seed.
+
+    Attributes
+    ----------
+    control_of
+        The family whose random control it is, where its name says so as the paper does ("accumulate-subsample").
+    """
 
     name: str
     config: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
+    control_of: str = ""
 
     @property
     def family(self) -> str:
         """What arms are compared within: the part of the name before the first "+", by custom the paradigm."""
-        return self.name.partition("+")[0]
+        return self.control_of or self.name.partition("+")[0]
 
     @property
     def method(self) -> str:
         """What the arm does in its family: the rest of the name; without one it is the plain loop."""
-        return self.name.partition("+")[2] or "vanilla"
+        return "random" if self.control_of else self.name.partition("+")[2] or "vanilla"
 
     def at_size(self, size: int | None) -> ArmRecord:
         """The arm with its runs of this size only."""
@@ -137,13 +144,21 @@ def read_study(folder: Path) -> StudyRecord:
     described = read_json(folder / STUDY)
     name = str(described.get("name", name))
     seeds, sizes = tuple(described.get("seeds", ())), tuple(described.get("sizes", ()))
-    arms = []
-    for arm, config in described.get("arms", {}).items():
+    arms, configs = [], described.get("arms", {})
+    for arm, config in configs.items():
         if arm != Path(arm).name:
             raise RunError(f"{folder / STUDY}: expected the name of a folder for each arm, got {shown(arm)}.")
         places = [Place(arm, size, seed) for size in sizes or (None,) for seed in seeds]
         begun = [place for place in places if (folder / place.path / LEDGER).is_file()]
         runs = tuple(RunRecord(folder / place.path, place.size, place.seed) for place in begun)
-        arms.append(ArmRecord(arm, config, runs))
+        arms.append(ArmRecord(arm, config, runs, _control_of(arm, config, list(configs))))
     title, description = str(described.get("title") or name), str(described.get("description") or "")
     return StudyRecord(folder, name, title, description, seeds, sizes, tuple(arms))
+
+
+def _control_of(arm: str, config: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The family of which the arm is the random control under the paper's name, "accumulate-subsample", if it is."""
+    paradigm, selector = ((config.get(section) or {}).get("kind") for section in ("paradigm", "selector"))
+    is_called_so = arm == f"{paradigm}-subsample" and selector == "random"
+    is_own_family = any(name.startswith(f"{arm}+") for name in names)
+    return str(paradigm) if is_called_so and not is_own_family else ""
