@@ -325,8 +325,9 @@ class FileRows(BlockRows):
     --------
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     np.save(f"{folder}/a.npy", np.arange(6, dtype=np.float16).reshape(3, 2))
-    ...     X = FileRows([np.load(f"{folder}/a.npy", mmap_mode="r")] * 2)
+    ...     rows = np.memmap(f"{folder}/a", np.float16, "w+", shape=(3, 2))
+    ...     rows[:] = [[0, 1], [2, 3], [4, 5]]
+    ...     X = FileRows([rows] * 2)
     ...     X.shape, X[[4, 0]].tolist()
     ((6, 2), [[2.0, 3.0], [0.0, 1.0]])
     """
