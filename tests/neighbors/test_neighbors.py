@@ -8,7 +8,8 @@ from sklearn.neighbors import NearestNeighbors
 
 import entropick.neighbors.search as module
 from entropick.errors import InputError
-from entropick.neighbors import distinct_rows, nearest_neighbors
+from entropick.neighbors import distinct_rows, nearest_neighbors, squared_distances
+from entropick.neighbors.exact import bound_differences
 from entropick.work import Work
 
 
@@ -193,3 +194,15 @@ def test_distinct_rows():
     X = np.array([[0.0, 1], [-0.0, 1], [2, 2], [0, 1], [2, 3]], np.float32)
     first, group = distinct_rows(X)
     assert first.tolist() == [0, 2, 4] and group.tolist() == [0, 0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("n_columns", [40_000, 70_001])
+def test_differences_of_wide_rows_are_those_of_all_columns(n_columns):
+    """Rows of more columns than fit in the cache are taken in parts, the last of which is shorter."""
+    X = (np.random.default_rng(0).standard_normal((3, n_columns)) * 50 + 100).astype(np.float32)
+    X[1, -1] += 1000
+    rows, others = np.array([0, 0, 1, 2]), np.array([1, 2, 2, 2])
+    expected = ((X[rows].astype(np.float64) - X[others]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squared_distances(X, rows, X, others), expected, rtol=1e-13)
+    low, high = bound_differences(X, rows, X, others, 0.5)
+    assert (low <= expected).all() and (expected <= high).all()
