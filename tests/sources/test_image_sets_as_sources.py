@@ -136,3 +136,24 @@ def test_a_container_that_changes_is_refused(place):
     Path("images.tar").write_bytes(Path("images.tar").read_bytes() + bytes(512))
     with pytest.raises(InputError, match="expected a file that stays as it is"):
         contents.check_unchanged(contents.sources[0].paths)
+
+
+def test_what_a_file_calls_its_rows_is_in_the_manifest(place):
+    """A key in a tar file, a path or id in a table, word for word; files of their own and rows of arrays have none."""
+    kept = [row for row in range(len(FILES)) if row != 13]
+    of = {"img": [FILES[row] for row in kept], "id": [f"cats/{row}" for row in kept]}
+    pq.write_table(pa.table(of), "ids.parquet")
+    rows = {"e": [[float(row), 1.0] for row in kept], "key": [f"k{row}" for row in kept]}
+    pq.write_table(pa.table(rows), "embeddings.parquet")
+    for source, name in {"images.tar": "{:02d}.png", "images.parquet": "{:02d}.png"}.items():
+        _, table = chosen(source, skip_bad=True)
+        assert [row["name"] for row in table] == [name.format(int(row["row"])) for row in table]
+    _, table = chosen("ids.parquet")
+    assert [row["name"] for row in table] == [f"cats/{kept[int(row['row'])]}" for row in table]
+    assert all(Path(row["file_name"]).name == row["name"].rpartition("/")[2] for row in table)
+    choice = Choice(sources=open_sources(["a=embeddings.parquet"]), selector=Greedy(n_samples=6))
+    choice.run(Path("out", "rows"))
+    table = pq.read_table("out/rows/manifest.parquet").to_pydict()
+    assert table["name"] == [f"k{kept[row]}" for row in table["row"]]
+    for source in ("folder", "adm.npz"):
+        assert "name" not in chosen(source, skip_bad=True)[1][0]
