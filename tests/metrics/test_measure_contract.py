@@ -175,7 +175,7 @@ def test_it_moves_with_the_sizes_that_it_says_and_with_no_others(name):
 
 @every
 def test_its_cost_is_in_the_forecast(name, monkeypatch):
-    speed = Speed(1e-9, 1e-9, 1e-9, 1e-9, choice=1e-12, width=8, query_rows=2048)
+    speed = Speed(1e-9, 1e-9, 0.0, 1e-9, 1e-9, choice=1e-12, width=8, query_rows=2048)
     monkeypatch.setattr(Speed, "measured", lambda width: speed)
     monkeypatch.setattr("entropick.sources.cost.seconds_per_spectrum", lambda width: 1.0)
     record, sizes = MEASURES[name], dict.fromkeys(ROLES, 10_000)

@@ -32,6 +32,8 @@ _SPARE = 8
 _CROWD = 8
 # A forecast times products of rows with so many columns at most.
 _TIMED = 2048
+# And of so many neighbours.
+_CROWDED = 16
 # Up to this size, points are placed once and held, not placed anew for every block of queries.
 _HELD_BYTES = 256 << 20
 
@@ -279,8 +281,8 @@ class Speed:
     ----------
     product : float
         Of a pair, in a product in float64.
-    tile : float
-        Of a pair, in a tile, in whatever precision goes first.
+    tile, crowd : float
+        Of a pair, in a tile, in whatever precision goes first, and more for each neighbour beyond the first.
     place : float
         Of a row, made a vector.
     difference : float
@@ -293,6 +295,7 @@ class Speed:
 
     product: float
     tile: float
+    crowd: float
     place: float
     difference: float
     choice: float
@@ -318,9 +321,14 @@ class Speed:
         pairs, wider = len(rows) * len(some), width / timed
         multiplied = _best(lambda: multiply(asked.vectors, shown.vectors))
         tile = max(multiplied, _best(lambda: compare(asked, limits, shown).near(1)))
+        # Of rows without limits: those of a few tiles leave less to look at.
+        wide_open = torch.full_like(limits, torch.inf)
+        _, wide_open = compare(asked, wide_open, shown).near(_CROWDED)
+        crowded = max(tile, _best(lambda: compare(asked, wide_open, shown).near(_CROWDED)))
         return cls(
             product=_best(lambda: doubles @ doubles.T) / len(some) ** 2 * wider,
             tile=(tile - multiplied + multiplied * wider) / pairs,
+            crowd=(crowded - tile) / pairs / (_CROWDED - 1),
             place=_best(lambda: (Precision.of(rows), precision.hold(rows, everything, "cpu"))) / len(rows) * wider,
             difference=_best(lambda: squared_distances(rows, some, rows, some[::-1])) / len(some) * wider,
             choice=_best(lambda: screen(fine, rows, "cpu")) / sampled(*rows.shape),
@@ -332,7 +340,7 @@ class Speed:
         """Seconds of a search for the `k` nearest."""
         readings = -(-n_queries // self.query_rows)
         return (
-            self.tile * n_queries * n_points
+            (self.tile + self.crowd * (k - 1)) * n_queries * n_points
             + self.place * (n_queries + readings * n_points)
             + self.difference * n_queries * (k + 1)
             + self.choice * sampled(n_points, self.width)

@@ -22,7 +22,7 @@ from entropick.neighbors.precision import BESIDE, UNDERFLOW, Precision, Vectors,
 if TYPE_CHECKING:
     import torch
 
-# Columns of a tile that are looked at as one, to see where there may be something.
+# Columns of a tile that are looked at as one, to see where there may be something, at most; a power of two.
 _FOLDS = 16
 # Groups of columns that a tile must have for each of the nearest that are asked for.
 _GROUPS = 4
@@ -111,7 +111,9 @@ class Tile:
 
         codes, least = _in_order(self.gains), _in_order(self.least)
         n, m = codes.shape
-        folds = _FOLDS if m % _FOLDS == 0 and m >= _FOLDS * _GROUPS * (wanted or 1) else 1
+        folds = _FOLDS
+        while folds > 1 and (m % folds or m < folds * _GROUPS * (wanted or 1)):
+            folds //= 2
         groups = codes.view(n, folds, m // folds)
         maxima = groups.amax(dim=1) if folds > 1 else codes
         rows = torch.nonzero(maxima.amax(dim=1) >= least)[:, 0]

@@ -21,6 +21,11 @@ _DAY = 86_400.0
 _RECHECKS, _PER_ROW = 1.3, 2e-5
 # Python, torch, and the blocks that are worked on.
 _WORKING_BYTES = 384 << 20
+# Differences a pick in a growing set, and in the control beside it.
+_EXACT_PER_PICK = 180
+# Neighbours by which duplicates are found; rows and numbers that the axes of the map are fitted to at most, and how
+# many times the placing of these rows that takes; passes over a pool; a page.
+_DUPLICATE_NEIGHBORS, _PLANE_ROWS, _PLANE_NUMBERS, _PLANE_PLACES, _PASSES, _PAGE_SECONDS = 17, 8192, 1 << 25, 30, 6, 1.0
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
 # Searched once for all measures that ask for them; see `entropick.metrics.base.Roles`.
@@ -54,15 +59,21 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
         Rows of what the guard and the selector trust, 0 if they need none.
     """
     speed = Speed.measured(width)
-    growing = n_samples * n_samples / 2 + (0 if method == "random" else n_pool * n_samples)
+    growing = speed.tile * n_samples * (n_samples / 2 + (0 if method == "random" else n_pool))
+    # The rule and a random choice beside it: rows are placed, and what is near in time is compared exactly.
+    seconds = _RECHECKS * growing + 2 * speed.place * (n_pool + 2 * n_samples)
+    seconds += _EXACT_PER_PICK * speed.difference * n_samples
     # For duplicates in the pool, see `entropick.selection.duplicates`.
     looked_up = min(n_pool, int(DUPLICATE_PRODUCTS / (n_pool * width)))
+    seconds += speed.of_search(looked_up, n_pool, _DUPLICATE_NEIGHBORS)
     # The radius of the control, of a random choice too, both entropies, and the guard.
     radii = (n_pool, n_samples)
     searches = [radii, radii] if method == "random" else [radii]
-    searches += [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted), (looked_up, n_pool)]
-    seconds = _RECHECKS * speed.tile * growing + sum(speed.of_search(*search) for search in searches)
-    seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted)
+    searches += [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted)]
+    seconds += sum(speed.of_search(*search) for search in searches)
+    # The map of the page, and the page.
+    seconds += _PLANE_PLACES * speed.place * min(n_pool, _PLANE_ROWS, _PLANE_NUMBERS / width) + _PAGE_SECONDS
+    seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted) + _PASSES * _PASS * n_pool * width
     return Forecast(seconds, 4 * n_pool * width * _COPIES + _WORKING_BYTES)
 
 
