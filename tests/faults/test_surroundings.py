@@ -244,3 +244,47 @@ def test_user_65534_with_a_home_that_cannot_be_written():
     assert done.returncode == 0, done.stderr[-3000:]
     assert "finished before: nothing was computed" in done.stdout
     assert "entropick: error: could not write" in done.stdout and "Permission denied" in done.stdout
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+TORCHRUN |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+WRONG = [(name, value) for name in list(TORCHRUN)[1:] for value in (None, "", "many", "-1", "9" * 10_000 + "?")]
+
+
+# Without WORLD_SIZE there is one process, and any text may be an address.
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [of for of in WRONG if of != ("WORLD_SIZE", None) and (of[0] != "MASTER_ADDR" or not of[1])],
+)
+def test_variables_of_torchrun_that_are_not_its_own_are_one_line(place, monkeypatch, capsys, name, value):
+    for variable, right in TORCHRUN.items():
+        monkeypatch.setenv(variable, right)
+    monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    assert main(["status", "."]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"entropick: error: {name}: expected") and said.count("\n") == 1 and len(said) < 500
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--set", "loop.generator.device=meta"], "device: expected a usable torch device or 'auto', got 'meta'"),
+        (["--set", 'name="a\\u0000b"'], "expected a usable path"),
+        (["--out", "study/arms"], "is among the arms of"),
+        (["--out", "study/arms/one"], "is among the arms of"),
+        (["--out", "study/arms/one/seed-0/inner"], "is among the arms of"),
+    ],
+)
+def test_devices_names_and_folders_that_nothing_can_be_done_with_are_one_line(place, capsys, flags, expected):
+    assert main([*RUN, "study", "--iterations", "1", "--arms", "one"]) == 0
+    assert main(["run", "tiny.toml", "--workers", "1", "--quiet", *flags]) == 2
+    said = capsys.readouterr().err
+    assert expected in said and said.count("\n") == 1
+
+
+def test_more_processes_than_a_machine_has_are_refused(place, capsys):
+    command = ["select", "real=data/images.npy", "--n", "4", "--out", "out", "--engine", "processes:100000"]
+    assert main(command) == 2
+    assert "expected at most 1,024 processes of one machine, got 100,000" in capsys.readouterr().err

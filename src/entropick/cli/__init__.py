@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output has ended (`entropick --help | head`): print nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except EntropickError as error:  # before there was a command
+        return _early(str(error), "error: ", EXIT_MISTAKE).code
     except Exception as error:
         return _tell_unexpected(error)
 

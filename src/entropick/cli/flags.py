@@ -48,6 +48,8 @@ def default_directory(name: str) -> Path:
 def check_directory(path: Path, *, flag: str) -> None:
     """Raise ConfigError if `path` is no directory and cannot become one, because there is a file in its place."""
     try:
+        if "\0" in str(path):
+            raise ValueError("no name has a null byte")
         existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -288,6 +288,12 @@ def _check_folder(folder: Path) -> None:
             f"out: expected a new folder or one of an earlier study, but {folder} holds {others[0]} of something else. "
             "Give another --out."
         )
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place.name == "arms" and (place.parent / STUDY).is_file():
+            raise InputError(
+                f"out: expected a folder outside of other studies, but {folder} is among the arms of {place.parent}. "
+                "Give another --out."
+            )
 
 
 def _promise_runs(folder: Path) -> None:

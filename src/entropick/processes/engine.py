@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.processes.actors import Place, ThisMachine
+
+_MOST_PROCESSES = 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,11 @@ class Engine:
     address: str = ""
 
     def check(self) -> None:
-        """Raise InputError if what it needs is not installed."""
+        """Raise InputError if what it needs is not installed, or for more processes than a machine can have."""
+        if self.kind == "processes" and (self.workers or 1) > _MOST_PROCESSES:
+            raise InputError(
+                f"workers: expected at most {_MOST_PROCESSES:,} processes of one machine, got {self.workers:,}."
+            )
         if self.kind == "ray":
             from entropick.processes.ray_actors import import_ray
 
@@ -55,10 +61,10 @@ def engine(text: str, workers: int | None = None) -> Engine:
     """
     kind, _, more = text.partition(":")
     if kind not in ("processes", "ray") or (text != kind and not more):
-        raise InputError(f"engine: expected processes, processes:N, ray or ray:ADDRESS, got {text!r}.")
+        raise InputError(f"engine: expected processes, processes:N, ray or ray:ADDRESS, got {shown(text)}.")
     if kind == "processes" and more:
         if not more.isdecimal() or not int(more):
-            raise InputError(f"engine: expected a number of processes of at least 1, got {text!r}.")
+            raise InputError(f"engine: expected a number of processes of at least 1, got {shown(text)}.")
         if workers not in (None, int(more)):
             raise InputError(f"workers: expected the {int(more)} of {text}, got {workers}. Leave one of them out.")
         return Engine(kind, int(more))

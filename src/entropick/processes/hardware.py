@@ -33,6 +33,8 @@ def usable_device(device: str, kinds: Collection[str] | None = ("cpu", "cuda")) 
         if isinstance(device, int):  # Torch takes a number for a GPU, but only where it was built for GPUs.
             raise TypeError("a device has a name")
         kind = torch.device(device).type
+        if kind == "meta":
+            raise TypeError("nothing is computed there")
         if kinds is not None and kind not in kinds:
             raise TypeError
         if kinds is not None and kind == "cuda" and not torch.cuda.is_available():

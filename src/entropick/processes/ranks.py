@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from entropick.errors import EntropickError, ProcessLost, StudyFailed, storage_error
+from entropick.errors import EntropickError, InputError, ProcessLost, StudyFailed, shown, storage_error
 from entropick.processes.hardware import limited_threads
 from entropick.work import SIGNALS, Passing, State, Work
 
@@ -252,7 +252,18 @@ class _Sharing(Passing):
 
 def n_ranks() -> int:
     """How many processes ``torchrun`` started this one among; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return _variable("WORLD_SIZE", 1) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def _variable(name: str, default: int | None = None) -> int:
+    """A number that torchrun tells; InputError for a variable that something else has set, or has not."""
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text.isdecimal():
+        raise InputError(
+            f"{name}: expected the whole number that torchrun sets beside TORCHELASTIC_RUN_ID, got {shown(text)}. "
+            "Start it by torchrun, or unset TORCHELASTIC_RUN_ID."
+        )
+    return int(text)
 
 
 @contextlib.contextmanager
@@ -265,7 +276,11 @@ def joined() -> Iterator[Ranks]:
     if (size := n_ranks()) == 1:
         yield ALONE
         return
-    rank = int(os.environ["RANK"])
+    rank = _variable("RANK")
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+        _variable(name)
+    if not os.environ.get("MASTER_ADDR"):
+        raise InputError("MASTER_ADDR: expected the address that torchrun sets, got none. Start it by torchrun.")
     if rank:
         for number in (signal.SIGINT, *SIGNALS):
             signal.signal(number, signal.SIG_IGN)
@@ -285,8 +300,8 @@ class _TorchDistributed:
         import torch
         import torch.distributed as dist
 
-        n_here, number = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
-        if n_here == int(os.environ["WORLD_SIZE"]):
+        n_here, number = _variable("LOCAL_WORLD_SIZE"), _variable("LOCAL_RANK")
+        if n_here == n_ranks():
             # Nobody is elsewhere: nothing needs to leave this machine.
             for loopback in [name for _, name in socket.if_nameindex() if name.startswith("lo")][:1]:
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
