@@ -18,6 +18,8 @@ from entropick.work import Work
 
 # Rows that the two axes of the map are computed from, and numbers, for which fewer rows of more columns are taken.
 _N_FITTED, _MOST_NUMBERS = 8192, 1 << 25
+# Numbers that are put on the map at once, in float64.
+_BLOCK_NUMBERS = 1 << 22
 # Points of each kind on the map, points of a curve, pairs, and rows that were left out whose distance is looked up.
 _N_POINTS = {"left out": 1500, "set aside": 300, "given": 300, "chosen": 900}
 _N_CURVE, _N_PAIRS, _N_LEFT_OUT = 240, 12, 2000
@@ -95,8 +97,11 @@ def _map(candidates: Candidates, fates: Mapping[str, Integers], rng: np.random.G
 
 
 def _on(X: Features, rows: Integers, plane: Plane) -> list[list[float]]:
-    coordinates = (X[rows].astype(np.float64) - plane.frame[0]) @ plane.frame[1:].T
-    return [[float(f"{number:.5g}") for number in point] for point in coordinates.tolist()]
+    step, points = max(1, _BLOCK_NUMBERS // X.shape[1]), list[list[float]]()
+    for start in range(0, len(rows), step):
+        coordinates = (X[rows[start : start + step]].astype(np.float64) - plane.frame[0]) @ plane.frame[1:].T
+        points += [[float(f"{number:.5g}") for number in point] for point in coordinates.tolist()]
+    return points
 
 
 def _curve(n_given: int, **distances: Any) -> dict[str, list[float]]:
