@@ -288,3 +288,19 @@ def test_more_processes_than_a_machine_has_are_refused(place, capsys):
     command = ["select", "real=data/images.npy", "--n", "4", "--out", "out", "--engine", "processes:100000"]
     assert main(command) == 2
     assert "expected at most 1,024 processes of one machine, got 100,000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["[[[", "[]", "{}", '{"weight_map": 7}', '{"weight_map": {"a": 7}}', '{"weight_map": {"a": "../x"}}', "\xff"],
+)
+def test_an_index_of_weights_that_lies_is_one_line(place, capsys, index):
+    folder = place / "model"
+    folder.mkdir()
+    for name in ("config.json", "preprocessor_config.json"):
+        (folder / name).write_text('{"model_type": "vit", "architectures": ["x"]}')
+    (folder / "model.safetensors.index.json").write_text(index, encoding="latin-1")
+    encoder = "{kind='encoder',model='./model'}"
+    assert main(["select", "real=data/images.npy", "--n", "4", "--out", "out", "--features", encoder]) == 2
+    said = capsys.readouterr().err
+    assert "index.json: expected an index of weights in parts beside it" in said and said.count("\n") == 1

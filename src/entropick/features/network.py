@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from entropick import arrays
-from entropick.errors import InputError
+from entropick.errors import InputError, cut
 from entropick.features.base import Extract, Features, Prepare
 from entropick.processes.hardware import usable_device
 from entropick.run.files import hash_file
@@ -270,9 +270,20 @@ def _missing(folder: Path, needed: tuple[str, ...]) -> str:
     lacking = [name for name in needed if not (folder / name).is_file()]
     if WEIGHTS in lacking and (folder / _INDEX).is_file():
         lacking.remove(WEIGHTS)
-        parts = set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        lacking += sorted(part for part in parts if not (folder / part).is_file())
+        lacking += sorted(part for part in _parts_of(folder / _INDEX) if not (folder / part).is_file())
     return f"{_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing" if lacking else ""
+
+
+def _parts_of(index: Path) -> set[str]:
+    """The files of weights beside their index; InputError for one that says nothing of such."""
+    try:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if any(Path(part).name != part for part in parts):
+            raise ValueError("a part lies elsewhere")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = cut(error) or type(error).__name__
+        raise InputError(f"{index}: expected an index of weights in parts beside it ({reason}).") from error
+    return parts
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
