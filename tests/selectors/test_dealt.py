@@ -14,8 +14,9 @@ from fresh_python import run_python
 from entropick.arrays import FileRows
 from entropick.errors import InputError
 from entropick.processes.engine import engine
-from entropick.selectors import DensityGreedy, Greedy, Random
+from entropick.selectors import DensityGreedy, Greedy, Random, ThresholdDecay
 from entropick.selectors import greedy as greedy_module
+from entropick.selectors import threshold_decay as threshold_decay_module
 from entropick.selectors.dealt import Dealt
 from entropick.selectors.shards import InProcess, Part, Shard
 from entropick.selectors.workers import dealt
@@ -28,6 +29,7 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(greedy_module, "_WIDTH", (8, 4, 16))
+    monkeypatch.setattr(threshold_decay_module, "_WIDTH", (16, 32))
 
 
 def in_thirds(X):
@@ -43,6 +45,9 @@ RULES = {
     "balanced": Greedy(n_samples=60, random_state=0, minimum="balanced", initial=[5]),
     "density": DensityGreedy(n_samples=60, k=3, random_state=0),
     "density and quota": DensityGreedy(n_samples=60, k=3, random_state=0, minimum={1: 0.5, 2: 0.1}),
+    "threshold": ThresholdDecay(n_samples=60, threshold="auto", decay=0.8, random_state=0),
+    "threshold, initial": ThresholdDecay(n_samples=60, threshold=9.0, decay=0.6, random_state=0, initial=[90, 5]),
+    "threshold, quota": ThresholdDecay(n_samples=60, threshold="auto", random_state=1, minimum={1: 0.5, 2: 0.1}),
     "random": Random(n_samples=60, random_state=0),
 }
 

@@ -10,8 +10,10 @@ import pytest
 import reference
 
 from entropick.errors import InputError, ProcessLost
-from entropick.selectors import Greedy, shards
+from entropick.selectors import Greedy, ThresholdDecay, shards
 from entropick.selectors import greedy as greedy_module
+from entropick.selectors import threshold_decay as threshold_decay_module
+from entropick.selectors.dealt import Dealt
 from entropick.selectors.greedy import farthest_first
 from entropick.selectors.shards import InProcess, Part, Shard, Shards
 from entropick.work import Work
@@ -97,6 +99,22 @@ def test_every_round_picks_whatever_was_lost_before_it(name, screened):
             break
         assert greedy_module._look_ahead(asked, fronts) > 0
     assert asked.filled()[0].tolist() == reference.greedy(X, 40, [0])[0]
+
+
+@pytest.mark.parametrize("every", [3, 4])
+@pytest.mark.parametrize("name", ["normal", "near copies", "copies", "integer grid", "all the same"])
+def test_lost_shards_of_the_filter(name, every, monkeypatch):
+    monkeypatch.setattr(threshold_decay_module, "_WIDTH", (8, 16))
+    X = clouds.cloud(name, 60, 6)
+    shards, parts = dealt(X, 3, "in turn")
+    carrier = Forgetful(shards, every)
+    make = {"n_samples": 40, "threshold": "auto", "decay": 0.7, "random_state": 0}
+    found = ThresholdDecay(**make).fit(Dealt(X, carrier, parts))
+    expected = ThresholdDecay(**make).fit(X)
+    assert carrier.n_lost
+    np.testing.assert_array_equal(found.indices_, expected.indices_)
+    np.testing.assert_array_equal(found.distances_, expected.distances_)
+    assert found.facts_ == expected.facts_
 
 
 def test_shards_that_are_lost_whenever_they_are_asked():

@@ -181,7 +181,7 @@ def select(
     device
         Where distances are computed: "auto", "cpu", "cuda".
     engine, workers
-        Who looks at the rows, for "greedy" and "density-greedy": "processes[:N]" or "ray[:ADDRESS]", and how many
+        Who looks at the rows, for every method but "random": "processes[:N]" or "ray[:ADDRESS]", and how many
         workers it has; None is this process. The rows chosen are the same. What starts processes has to be below
         ``if __name__ == "__main__":`` in a script.
     files

@@ -60,7 +60,7 @@ class Select(FilesFlags):
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
-    """Who looks at the rows, for greedy and density-greedy: the rows chosen are the same."""
+    """Who looks at the rows, for every method but random: the rows chosen are the same."""
     workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
     """How many workers the engine has."""
     memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None

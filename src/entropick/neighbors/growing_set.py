@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
-from entropick.neighbors.exact import bound_differences, digest, distinct_numbers, squared_distances
+from entropick.neighbors.exact import bound_differences, distinct_numbers, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, holdable, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare
 from entropick.processes import usable_device
-from entropick.work import State, Work
 
 # Rows and columns of a tile, small enough to stay in the cache.
 _TILE_ROWS, _TILE_COLUMNS = 2048, 1024
@@ -83,27 +82,6 @@ class GrowingSet:
     def missing(self) -> int:
         """How many are still to be accepted."""
         return self.n_samples - len(self.accepted)
-
-    def begin(self, first: Integers, work: Work, *further: Floats) -> State:
-        """Accept those of an interrupted choice and return the `state` that was saved with them; if there was none,
-        accept `first`, in order, and return an empty one.
-
-        The choice is known by the rows, `first`, and what `further` decides it.
-        """
-        # One stage may choose several times, among different rows.
-        self._name = f"selection-{digest(self.X, self.rows, first, *further)}"
-        if (saved := work.load(self._name)) is None:
-            self.accept_in_order(first)
-            return {}
-        arrays, state = saved
-        self.accept(arrays["accepted"].tolist(), arrays["at"].tolist())
-        return state
-
-    def save(self, work: Work, **state: int) -> None:
-        """Keep the accepted ones, if it is time to. How near they are to the others is computed again when asked."""
-        if work.due():
-            arrays = {"accepted": np.array(self.accepted), "at": np.array(self.at)}
-            work.save(self._name, arrays, dict(state))
 
     def accept(self, positions: list[int], squares: list[float]) -> None:
         """Accept some, in order, each at the given squared distance to those accepted before it."""

@@ -98,8 +98,8 @@ class Choice(FilesCommand):
         if self.engine is not None:
             if not self.selector.asks_shards:
                 raise InputError(
-                    f"engine: expected a rule that asks workers (greedy, density-greedy), got {self.selector.kind}. "
-                    "Leave the engine out."
+                    "engine: expected a rule that asks workers (greedy, density-greedy, threshold-decay), got "
+                    f"{self.selector.kind}. Leave the engine out."
                 )
             self.engine.check()
         check_trusted(self.sources, self._rules())

@@ -53,10 +53,25 @@ def only(X: Features, rows: Integers) -> Features:
     return X.only(rows) if isinstance(X, Dealt) else some_rows(X, rows)
 
 
-def shards_of(X: Features, n_samples: int, weights: Floats | None, *, device: str) -> Shards:
-    """The shards of a pool, from which `n_samples` rows are to be picked, whose squared distances count as much as
-    `weights` (n,); an array is one of this process."""
+def shards_of(
+    X: Features, n_samples: int, *, device: str, weights: Floats | None = None, order: Integers | None = None
+) -> Shards:
+    """The shards of a pool, from which `n_samples` rows are to be picked; an array is one of this process.
+
+    Squared distances count as much as `weights` (n,). Numbers are those of rows, or places in an `order` (n,) of them.
+    """
     if not isinstance(X, Dealt):
-        return Shards(InProcess([Shard(X, device=device)]), n_samples, [Part(range(len(X)), weights=weights)])
+        part = Part(range(len(X)), order, weights)
+        return Shards(InProcess([Shard(X, device=device)]), n_samples, [part])
     parts = X.parts if weights is None else [replace(of, weights=weights[np.asarray(of.numbers)]) for of in X.parts]
+    if order is not None:
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        parts = [_in_order(part, places[np.asarray(part.numbers)]) for part in parts]
     return Shards(X.carrier, n_samples, parts)
+
+
+def _in_order(part: Part, places: Integers) -> Part:
+    """The same rows of a shard by their places in an order."""
+    ascending = np.argsort(places)
+    return Part(places[ascending], ascending if part.rows is None else part.rows[ascending])

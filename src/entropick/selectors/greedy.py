@@ -79,7 +79,7 @@ class Greedy(Selector):
         self, X: Features, sources: Integers, initial: Integers, work: Work, weights: Floats | None = None
     ) -> Selection:
         first = initial if len(initial) else np.random.default_rng(self.random_state).integers(len(X), size=1)
-        shards = shards_of(X, self.n_samples, weights, device=self.device)
+        shards = shards_of(X, self.n_samples, device=self.device, weights=weights)
         further = [] if weights is None else [weights]
         return farthest_first(shards, first, work, f"selection-{digest(X, first, *further)}")
 
@@ -102,7 +102,7 @@ def farthest_first(shards: Shards, first: Integers, work: Work, name: str) -> Se
         width = int(np.clip(wider, *_WIDTH[1:]))
         work.progress(len(shards.numbers), shards.n_samples, "greedy selection")
         if work.due():
-            work.save(name, {"accepted": np.array(shards.numbers), "at": np.array(shards.at)}, {})
+            work.save(name, shards.picks(), {})
     return Selection(*shards.filled(), {"covering_radius": shards.radius()})
 
 

@@ -152,6 +152,28 @@ class Shard:
         rows = _Here(self._growing, positions)
         return Front(self._numbers[positions], positions, squares, self._weights[positions], outside, rows)
 
+    def waiting(self, name: str, limit: float, number: int, width: int, news: News) -> Front | Behind:
+        """Of the next `width` rows, from `number` on, that may be farther than the squared `limit` from the picks,
+        those that are; nothing outside is farther before the number with which `outside` begins."""
+        if behind := self._learn(name, news):
+            return behind
+        growing, start = self._growing, int(np.searchsorted(self._numbers, number))
+        block, step = np.empty(0, np.int64), 2 * width
+        while start < len(self._numbers) and len(block) < width:
+            above = np.flatnonzero(growing.squares[start : start + step] > limit) + start
+            block, start, step = np.concatenate([block, above]), start + step, 2 * step
+        block = block[:width]
+        end = float(self._numbers[block[-1]] + 1) if len(block) == width else np.inf
+        left = growing.catch_up(block, limit)
+        squares = growing.settle(left)
+        left, squares = left[squares > limit], squares[squares > limit]
+        rows = _Here(growing, left)
+        return Front(self._numbers[left], left, squares, self._weights[left], (end, 0), rows)
+
+    def largest(self, name: str, news: News) -> float | Behind:
+        """What no squared distance of a row to its nearest pick is above."""
+        return self._learn(name, news) or float(self._growing.squares.max())
+
     def radius(self, name: str, news: News) -> float | Behind:
         """The largest distance of a row to its nearest pick, after the news."""
         return self._learn(name, news) or self._growing.covering_radius()
@@ -282,7 +304,7 @@ class Shards:
 
     def __init__(self, carrier: Carrier, n_samples: int, parts: Sequence[Part]) -> None:
         self._carrier, self.n_samples, self._name = carrier, n_samples, uuid4().hex
-        self._n = sum(len(part.numbers) for part in parts)
+        self.n = sum(len(part.numbers) for part in parts)
         extents: list[Extent] = carrier.call("extent")
         self._precision = Precision.around(*extents)
         self._beginnings = [Beginning(self._name, self._precision, n_samples, part) for part in parts]
@@ -312,6 +334,19 @@ class Shards:
         """The farthest rows of each shard, about `width` in all."""
         each = -(-width // len(self._carrier))
         return self._told("front", [each] * len(self._carrier))
+
+    def waiting(self, limit: float, number: int, width: int) -> list[Front]:
+        """Of each shard the next rows, from `number` on, that are farther than the squared `limit`; `width` in all."""
+        each = len(self._carrier)
+        return self._told("waiting", [limit] * each, [number] * each, [-(-width // each)] * each)
+
+    def largest(self) -> float:
+        """What no squared distance to the picks is above, 0 where only copies are left."""
+        return float(max(self._told("largest")))
+
+    def picks(self) -> dict[str, Any]:
+        """The picks so far, as arrays."""
+        return {"accepted": np.array(self.numbers), "at": np.array(self.at)}
 
     def learn(self, fronts: Sequence[Front], picked: Integers, at: Floats, squares: Floats, is_exact: Any) -> None:
         """Pick these places, counted through all `fronts`, of which the others now have these `squares`."""
@@ -350,7 +385,7 @@ class Shards:
 
     def filled(self) -> tuple[Integers, Floats]:
         """The picks, filled up with the first other rows, which are copies of them, and the distance of each."""
-        others = np.setdiff1d(np.arange(min(self._n, 2 * self.n_samples)), self.numbers)[: self.missing]
+        others = np.setdiff1d(np.arange(min(self.n, 2 * self.n_samples)), self.numbers)[: self.missing]
         numbers = np.concatenate([self.numbers, others]).astype(np.int64)
         return numbers, np.sqrt(np.concatenate([self.at, np.zeros(len(others))]))
 

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers, check_real
-from entropick.neighbors import GrowingSet, grouped
+from entropick.neighbors import grouped
+from entropick.neighbors.exact import digest
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
+from entropick.selectors.dealt import shards_of
+from entropick.selectors.shards import Front, Shards
 from entropick.work import Work
 
 # Candidates that are looked at together: at first and at least, at most.
@@ -81,6 +84,7 @@ class ThresholdDecay(Selector):
 
     kind: ClassVar[str] = "threshold-decay"
     reads_blocks: ClassVar[bool] = True
+    asks_shards: ClassVar[bool] = True
 
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
@@ -91,25 +95,31 @@ class ThresholdDecay(Selector):
 
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         order = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
-        first = np.arange(max(1, len(initial)))
-        growing = GrowingSet(X, self.n_samples, order, device=self.device)
+        first, name = np.arange(max(1, len(initial))), f"selection-{digest(X, order, initial)}"
+        shards = shards_of(X, self.n_samples, device=self.device, order=order)
+        arrays, state = work.load(name) or ({}, {})
+        accepted, at = arrays.get("accepted", first), arrays.get("at")
+        n_begun = 0
         if self.threshold == "auto":
-            everything = np.arange(len(X))
-            start = math.sqrt(growing.exact(everything, np.zeros_like(everything)).max())
+            n_begun = 1
+            shards.accept(accepted[:1], None if at is None else at[:1])
+            start = shards.radius()
         else:
             start = float(self.threshold)
-        state = growing.begin(first, work)
-        passes, begin, used = (state.get(name, 0) for name in ("passes", "next", "used"))
-        while growing.missing and growing.squares.any():
-            threshold, before = start * self.decay**passes, len(growing.accepted)
-            for after in _scan(growing, _square_within(threshold), begin):
-                used = passes if len(growing.accepted) > before else used
-                work.progress(len(growing.accepted), self.n_samples, f"threshold {threshold:g}")
-                growing.save(work, passes=passes, next=after, used=used)
-            farthest = math.sqrt(growing.squares.max())
-            passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
-        facts = {"covering_radius": growing.covering_radius(), "threshold": start * self.decay**used}
-        return Selection(*growing.filled(), facts)
+        if len(accepted) > n_begun:
+            shards.accept(accepted[n_begun:], None if at is None else at[n_begun:])
+        passes, begin, used = (state.get(key, 0) for key in ("passes", "next", "used"))
+        while shards.missing and shards.largest():
+            threshold, before = start * self.decay**passes, len(shards.numbers)
+            for after in _scan(shards, _square_within(threshold), begin):
+                used = passes if len(shards.numbers) > before else used
+                work.progress(len(shards.numbers), self.n_samples, f"threshold {threshold:g}")
+                if work.due():
+                    work.save(name, shards.picks(), {"passes": passes, "next": after, "used": used})
+            passes, begin = max(passes + 1, self._passes_below(start, math.sqrt(shards.largest()))), 0
+        facts = {"covering_radius": shards.radius(), "threshold": start * self.decay**used}
+        numbers, distances = shards.filled()
+        return Selection(order[numbers], distances, facts)
 
     def _passes_below(self, start: float, distance: float) -> int:
         """The passes after which the threshold is first below `distance`, or one less: logarithms are rounded."""
@@ -118,37 +128,43 @@ class ThresholdDecay(Selector):
         return math.floor((math.log(distance) - math.log(start)) / math.log(self.decay))
 
 
-def _scan(growing: GrowingSet, limit: float, position: int) -> Iterator[int]:
-    """One pass, from `position` on: accept, in order, every candidate whose squared distance to all accepted ones is
+def _scan(shards: Shards, limit: float, position: int) -> Iterator[int]:
+    """One pass, from `position` in the order on: accept every candidate whose squared distance to all accepted ones is
     above `limit`. After each block, tell where the next begins."""
-    alive = np.flatnonzero(growing.squares[position:] > limit) + position
     width = _WIDTH[0]
-    while len(alive) and growing.missing:
-        block, alive = alive[:width], alive[width:]
-        left = growing.catch_up(block, limit)
-        _accept_in_order(growing, left, limit)
+    while position < shards.n and shards.missing:
+        fronts = shards.waiting(limit, position, width)
+        # Up to here every shard has told which of its candidates are left.
+        position = int(min(shards.n, *(front.outside[0] for front in fronts)))
+        n_left = _accept_in_order(shards, fronts, limit, position)
         # More together where few are left of them, fewer where many are: these are compared with each other.
-        wider = 2 * width if 4 * len(left) < width else width // 2 if 2 * len(left) > width else width
+        wider = 2 * width if 4 * n_left < width else width // 2 if 2 * n_left > width else width
         width = int(np.clip(wider, *_WIDTH))
-        yield int(block[-1]) + 1
+        yield position
 
 
-def _accept_in_order(growing: GrowingSet, block: Integers, limit: float) -> None:
-    squares = growing.settle(block)
-    near = growing.among(block, squares)
+def _accept_in_order(shards: Shards, fronts: list[Front], limit: float, end: int) -> int:
+    """Accept, in order, what is left before `end`; return how many are left of all that was looked at."""
+    numbers, squares = (np.concatenate([getattr(of, name) for of in fronts]) for name in ("numbers", "squares"))
+    rows, order = shards.joined(fronts), np.argsort(numbers)
+    near = rows.among(squares)
     # An earlier one can only be in the way of a later one.
-    near = near[near.column < near.row]
+    near = near[numbers[near.column] < numbers[near.row]]
     unsure = (near.lowest <= limit) & (near.highest > limit)
-    near.highest[unsure] = growing.exact(block[near.row[unsure]], block[near.column[unsure]])
+    near.highest[unsure] = rows.exact(near.row[unsure], near.column[unsure])
     in_way = near[near.highest <= limit]
-    is_accepted = _in_order(squares > limit, in_way.column, in_way.row, growing.missing)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    is_free = (squares > limit) & (numbers < end)
+    in_order = _in_order(is_free[order], rank[in_way.column], rank[in_way.row], shards.missing)
+    picked, is_accepted = order[in_order], in_order[rank]
     # Accepted ones are to know how near they are; of the others it is enough that they are within the limit.
     both = near[is_accepted[near.row] & is_accepted[near.column]]
-    np.minimum.at(squares, both.row, growing.exact(block[both.row], block[both.column]))
-    growing.accept(block[is_accepted].tolist(), squares[is_accepted].tolist())
+    np.minimum.at(squares, both.row, rows.exact(both.row, both.column))
     kept_out = in_way[is_accepted[in_way.column] & ~is_accepted[in_way.row]]
     np.minimum.at(squares, kept_out.row, kept_out.highest)
-    growing.lower(block[~is_accepted], squares[~is_accepted])
+    shards.learn(fronts, picked, squares[picked], squares, np.zeros(len(squares), bool))
+    return len(numbers)
 
 
 def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, most: int) -> NDArray[np.bool_]:
