@@ -28,6 +28,8 @@ _EXACT_PER_PICK = 180
 _DUPLICATE_NEIGHBORS, _PLANE_ROWS, _PLANE_NUMBERS, _PLANE_PLACES, _PASSES, _PAGE_SECONDS = 17, 8192, 1 << 25, 30, 6, 1.0
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
+# Rows that a growing set looks at together at most, and how often it has them, as vectors and as they are.
+_BLOCK_ROWS, _BLOCK_COPIES = 1024, 4
 # Searched once for all measures that ask for them; see `entropick.metrics.base.Roles`.
 _SHARED = (("generated", "training"), ("reference", "training"))
 # Multiplications that a search for duplicates in a pool may take: seconds.
@@ -74,7 +76,8 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     # The map of the page, and the page.
     seconds += _PLANE_PLACES * speed.place * min(n_pool, _PLANE_ROWS, _PLANE_NUMBERS / width) + _PAGE_SECONDS
     seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted) + _PASSES * _PASS * n_pool * width
-    return Forecast(seconds, 4 * n_pool * width * _COPIES + _WORKING_BYTES)
+    block = 4 * width * min(n_pool, _BLOCK_ROWS) * _BLOCK_COPIES
+    return Forecast(seconds, 4 * n_pool * width * _COPIES + block + _WORKING_BYTES)
 
 
 def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str], *, n_splits: int = 0) -> Forecast:
