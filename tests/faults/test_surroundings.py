@@ -304,3 +304,14 @@ def test_an_index_of_weights_that_lies_is_one_line(place, capsys, index):
     assert main(["select", "real=data/images.npy", "--n", "4", "--out", "out", "--features", encoder]) == 2
     said = capsys.readouterr().err
     assert "index.json: expected an index of weights in parts beside it" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "null", "[" * 100_000, '{"arms": [], "seeds": 7}'])
+def test_a_study_file_that_is_another_thing_is_one_line(place, capsys, content):
+    assert main([*RUN, "out", "--iterations", "1", "--arms", "one"]) == 0
+    Path("out/study.json").write_text(content)
+    for command in ("status out", "status out --costs", "report out"):
+        assert main(command.split()) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("entropick: error: out/study.json") and said.count("\n") == 1 and "verify" in said
+    assert main(["verify", "out"]) == 2 and main(["verify", "out", "--repair"]) == main(["status", "out"]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunError, shown
-from entropick.run import LEDGER, STUDY, History, Place, read_json
+from entropick.run import LEDGER, STUDY, History, Place, read_json, read_study_file
 
 STAGES = ("select", "train", "sample", "measure")
 
@@ -142,6 +142,11 @@ def read_study(folder: Path) -> StudyRecord:
         seeds = () if run.seed is None else (run.seed,)
         return StudyRecord(folder, name, name, "", seeds, (), (ArmRecord(name, run.config, (run,)),))
     described = read_json(folder / STUDY)
+    kinds = {"arms": dict, "seeds": list, "sizes": list}
+    if not isinstance(described, dict) or any(
+        not isinstance(described.get(name, of()), of) for name, of in kinds.items()
+    ):
+        described = read_study_file(folder)  # which tells what it is not
     name = str(described.get("name", name))
     seeds, sizes = tuple(described.get("seeds", ())), tuple(described.get("sizes", ()))
     arms, configs = [], described.get("arms", {})
