@@ -171,8 +171,12 @@ class Shard:
         return Front(self._numbers[left], left, squares, self._weights[left], (end, 0), rows)
 
     def largest(self, name: str, news: News) -> float | Behind:
-        """What no squared distance of a row to its nearest pick is above."""
-        return self._learn(name, news) or float(self._growing.squares.max())
+        """What no squared distance of a row to its nearest pick is above, hardly; 0 where only copies are left."""
+        if behind := self._learn(name, news):
+            return behind
+        most = float(self._growing.squares.max())
+        # One that was made anew knows no distance yet; without one a rule might go on for ever.
+        return most if np.isfinite(most) else self._growing.covering_radius() ** 2
 
     def radius(self, name: str, news: News) -> float | Behind:
         """The largest distance of a row to its nearest pick, after the news."""

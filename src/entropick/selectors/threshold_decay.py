@@ -109,14 +109,16 @@ class ThresholdDecay(Selector):
         if len(accepted) > n_begun:
             shards.accept(accepted[n_begun:], None if at is None else at[n_begun:])
         passes, begin, used = (state.get(key, 0) for key in ("passes", "next", "used"))
-        while shards.missing and shards.largest():
+        farthest = math.inf
+        while shards.missing and farthest:
             threshold, before = start * self.decay**passes, len(shards.numbers)
             for after in _scan(shards, _square_within(threshold), begin):
                 used = passes if len(shards.numbers) > before else used
                 work.progress(len(shards.numbers), self.n_samples, f"threshold {threshold:g}")
                 if work.due():
                     work.save(name, shards.picks(), {"passes": passes, "next": after, "used": used})
-            passes, begin = max(passes + 1, self._passes_below(start, math.sqrt(shards.largest()))), 0
+            farthest = math.sqrt(shards.largest())
+            passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
         facts = {"covering_radius": shards.radius(), "threshold": start * self.decay**used}
         numbers, distances = shards.filled()
         return Selection(order[numbers], distances, facts)
