@@ -220,3 +220,55 @@ def test_the_front_door_is_light():
     code = "import sys, entropick as ep; ep.select; ep.score; ep.sources; ep.scoring; print(*sys.modules)"
     loaded = set(run_python("-c", code).stdout.split())
     assert not loaded & {"torch", "altair", "PIL", "pyarrow", "scipy", "sklearn", "pandas", "polars", "datasets"}
+
+
+def test_one_name_is_a_name_and_not_its_letters(place):
+    sources = {"ab": X[:5], "b": X[5:]}
+    assert ep.select(sources, 3, given="ab").indices.tolist() == ep.select(sources, 3, given=["ab"]).indices.tolist()
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"f0": X[:, 0], "f1": X[:, 1], "g0": 1000 * X[:, 2]})
+    assert ep.select(frame, 5, columns="f*").indices.tolist() == ep.select(X[:, :2], 5).indices.tolist()
+    assert set(ep.score(training=X[:30], generated=X[30:], metrics="knn_entropy").values) == {"knn_entropy/embeddings"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quotas": "a=0.5"}, "quotas: expected a mapping of names of sources to shares, got 'a=0.5'"),
+        ({"quotas": {"a": 2}}, "quota of a: expected a share from 0 to 1, got 2"),
+        ({"given": [3]}, "given: expected text, or several of it in a list, got 3"),
+        ({"columns": 3}, "columns: expected text, or several of it in a list, got 3"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        ep.select({"a": X, "b": X + 1}, 3, **options)
+
+
+def test_a_set_that_is_none_is_named():
+    with pytest.raises(InputError, match="training: expected images or embeddings, got None"):
+        ep.score(training=None, generated=X)
+
+
+def test_a_home_in_out_and_work(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place / "home"))
+    ep.select(X, 5, out="~/chosen", work="~/work")
+    assert main(["select", "x=made.npy", "--n", "3", "--out=~/more"]) == 0
+    assert {path.name for path in (place / "home").iterdir()} >= {"chosen", "more"}
+    assert not (place / "~").exists()
+
+
+def test_a_file_whose_end_is_missing_is_found_where_rows_are_missing(place):
+    whole = (place / "real/class 0/02.png").read_bytes()
+    (place / "real/class 0/02.png").write_bytes(whole[: len(whole) - 40])
+    np.save("features.npy", X[:29])
+    with pytest.raises(InputError, match=r"class 0/02\.png: does not decode"):
+        ep.select("real", 5, features="features.npy")
+    found = ep.select("real", 5, features="features.npy", skip_bad=True)
+    assert [of["path"][-14:] for of in found.summary["skipped"]] == ["class 0/02.png"]
+
+
+def test_images_beside_folders_of_classes_are_told(place):
+    Image.fromarray(DIGITS[0]).save(place / "real" / "loose.png")
+    with pytest.raises(InputError, match=r"real \(real\) lacks that of 1 rows \(loose\.png\)"):
+        ep.select({"real": "real"}, 5, balance=True)

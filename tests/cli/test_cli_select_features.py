@@ -57,6 +57,13 @@ def test_dinov2_by_its_name(cli, place, monkeypatch):
     assert cli(*line).code == 0, "features of files and arrays are kept"
 
 
+def test_how_many_features_are_kept_from_before_is_said(cli, place, dear_pixels):
+    assert cli("select", "a=real", "--n", 2, "--out", "one", "--work", "kept").code == 0
+    Image.new("L", (8, 8), 7).save(place / "real" / "new.png")
+    again = cli("select", "a=real", "--n", 2, "--out", "two", "--work", "kept")
+    assert "are kept from before, 1 to extract." in again.out
+
+
 def test_changed_weights_are_another_choice(cli, place):
     folder = download(place)
     line = [*LINE, "--features", "dinov2-small"]

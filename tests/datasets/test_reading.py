@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fresh_python import SRC
 from PIL import Image, ImageOps, PngImagePlugin
@@ -19,6 +22,7 @@ from entropick.datasets.reading import (
     read_images,
     read_picture,
 )
+from entropick.datasets.tables import TableFile
 from entropick.errors import InputError
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -192,10 +196,31 @@ def test_a_png_with_much_text(tmp_path):
     assert image_head(tmp_path / "comfy.png").size == (3, 4)
 
 
-def test_one_image_in_an_array_is_not_many_grey_ones(tmp_path):
-    np.save(tmp_path / "one.npy", np.zeros((30, 40, 3), np.uint8))
-    with pytest.raises(InputError, match=r"one\.npy.*\(30, 40, 3\).*one RGB image.*images\[None\]"):
+@pytest.mark.parametrize(("channels", "kind"), [(1, "grey"), (2, "grey, half transparent"), (3, "RGB"), (4, "RGBA")])
+def test_one_image_in_an_array_is_not_many_grey_ones(tmp_path, channels, kind):
+    np.save(tmp_path / "one.npy", np.zeros((30, 40, channels), np.uint8))
+    with pytest.raises(InputError, match=rf"one\.npy.*\(30, 40, {channels}\).*one {kind} image.*images\[None\]"):
         read_array_file(tmp_path / "one.npy")
+
+
+def test_tiny_grey_images_are_several(tmp_path):
+    np.save(tmp_path / "tiny.npy", np.zeros((30, 4, 4), np.uint8))
+    assert read_array_file(tmp_path / "tiny.npy")[0].shape == (30, 4, 4, 1)
+
+
+def test_a_link_to_nothing_is_called_that(tmp_path):
+    (tmp_path / "dead.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"^is a link to a file that is not there$"):
+        read_image(tmp_path / "dead.png")
+    with pytest.raises(InputError, match=r"^is not there any more$"):
+        read_image(tmp_path / "gone.png")
+
+
+def test_a_table_in_a_folder_that_is_called_like_a_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("~").mkdir()
+    pq.write_table(pa.table({"e": [1.0, 2.0]}), tmp_path / "~" / "e.parquet")
+    assert TableFile(Path("~/e.parquet")).column("e") == [1.0, 2.0]
 
 
 def test_a_jpeg_that_becomes_much_smaller_is_decoded_smaller(tmp_path, monkeypatch):

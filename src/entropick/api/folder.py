@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from entropick.datasets.listing import expanded
 from entropick.errors import InputError
 from entropick.sources import FilesCommand, Say
 
@@ -26,9 +27,9 @@ def call(
     """Run a command, and `read` what it left in its folder, given that and its result."""
     if out is None and budget_seconds is not None and work is None:
         raise InputError("budget_seconds: expected out= or work=, where what was finished is kept, got neither.")
-    shared = None if work is None else Path(work)
+    shared = None if work is None else expanded(work)
     if out is not None:
-        folder = Path(out)
+        folder = expanded(out)
         return read(folder, command.run(folder, say=say, budget_seconds=budget_seconds, shared=shared))
     with tempfile.TemporaryDirectory(prefix="entropick-") as name:
         folder = Path(name) / "out"

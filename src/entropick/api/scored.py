@@ -12,9 +12,10 @@ from typing import Any
 from entropick import notebook
 from entropick.api.folder import call
 from entropick.api.parts import spaces_of
+from entropick.errors import InputError
 from entropick.page.words import DASH, length_unit, number
 from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
-from entropick.sources import Say, sources_of
+from entropick.sources import Say, sources_of, texts
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,18 @@ def score(
     >>> found.values["near_copy_rate/embeddings"], found.verdicts[0].level
     (1.0, 'copies')
     """
+    for role, of in {"training": training, "generated": generated}.items():
+        if of is None:
+            raise InputError(f"{role}: expected images or embeddings, got None.")
+    columns = texts(columns, name="columns")
     roles = {"training": training, "generated": generated, "reference": reference}
     there = {role: of for role, of in roles.items() if of is not None}
     opened = sources_of(there, columns=columns, bit_depth=bit_depth)
     command = Score(
         sources=opened,
         spaces=spaces_of(features, opened, columns=columns, resize=resize, normalize=normalize),
-        metrics=None if metrics is None else tuple(metrics),
-        conditions=tuple(Condition.parse(text) for text in ([fail_if] if isinstance(fail_if, str) else fail_if)),
+        metrics=None if metrics is None else texts(metrics, name="metrics"),
+        conditions=tuple(Condition.parse(text) for text in texts(fail_if, name="fail_if")),
         allow_same=allow_same,
         skip_bad=skip_bad,
         with_intervals=interval,

@@ -23,7 +23,7 @@ from entropick.run.files import read_content
 from entropick.selection import Choice
 from entropick.selection.output import MANIFEST, PAGE, SHEET
 from entropick.selectors.base import Guard, Selector
-from entropick.sources import Say, Source, source_number, sources_of
+from entropick.sources import Say, Source, source_number, sources_of, texts
 
 # Rows of the table that a notebook shows.
 _SHOWN = 10
@@ -214,6 +214,9 @@ def select(
     >>> sorted(select(points, 3, initial=[0]).indices.tolist())
     [0, 2, 3]
     """
+    columns = texts(columns, name="columns")
+    if not isinstance(quotas, Mapping | None):
+        raise InputError(f"quotas: expected a mapping of names of sources to shares, got {shown(quotas)}.")
     opened = sources_of(sources, labels=labels, columns=columns, bit_depth=bit_depth)
     choice = Choice(
         sources=opened,
@@ -222,13 +225,13 @@ def select(
         guard=guard_of(opened, guard),
         quotas=dict(quotas or {}),
         balance=balance,
-        given=tuple(given),
+        given=texts(given, name="given"),
         files=files,
         engine=_engine(engine, workers),
         skip_bad=skip_bad,
         seed=seed,
     )
-    if files != "none" and out is None:
+    if files in ("link", "copy") and out is None:
         raise InputError(f"files: expected a folder in out= to {files} them into, got none.")
 
     def read(folder: Path, summary: dict[str, Any]) -> Selected:

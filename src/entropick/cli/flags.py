@@ -13,6 +13,7 @@ from rich.console import Console
 
 from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
+from entropick.datasets.listing import expanded
 from entropick.errors import ConfigError, cut, shown
 from entropick.sources import FilesCommand
 
@@ -136,6 +137,10 @@ class FilesFlags(OutputFlags):
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
     work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
     """Where features and checkpoints are kept; commands that are given the same one share them."""
+
+    def __post_init__(self) -> None:
+        # Shells leave the ~ of --out=~/chosen as it is.
+        self.out, self.work = expanded(self.out), None if self.work is None else expanded(self.work)
 
     def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
         """Check the folders, make the command and run it; its result, and where to print that."""

@@ -75,14 +75,14 @@ def _names_of_arrays(path: Path, names: Sequence[str], split: str) -> tuple[str,
 
 
 def array_of_images(array: Any, *, name: str, bit_depth: int | None = None) -> Images:
-    """The array of a file as uint8 ``(n, h, w, c)``, by `check_images`; InputError for what may be one RGB image.
+    """The array of a file as uint8 ``(n, h, w, c)``, by `check_images`; InputError for what may be one image.
 
     Whole numbers of more than 8 bits are scaled where their `bit_depth` is said, see `entropick.arrays.eight_bits`.
     """
-    if array.ndim == 3 and array.shape[-1] == 3:
+    if array.ndim == 3 and (kind := _one_image(array.shape)):
         raise InputError(
-            f"{name}: expected an array of images, but shape {array.shape} is that of one RGB image. Save images[None] "
-            "for one image, or images[..., None] for grey ones of 3 pixels a row."
+            f"{name}: expected an array of images, but shape {array.shape} is that of one {kind} image. Save "
+            f"images[None] for one image, or images[..., None] for grey ones of {array.shape[-1]} pixels a row."
         )
     is_deep = array.dtype.kind in "iu" and array.dtype.itemsize > 1
     if is_deep and bit_depth is not None:
@@ -93,6 +93,15 @@ def array_of_images(array: Any, *, name: str, bit_depth: int | None = None) -> I
             "of N bits to that: 16 for 0..65535, 12 for 0..4095."
         )
     return check_images(array, name=name)
+
+
+def _one_image(shape: tuple[int, ...]) -> str:
+    """What one image of this shape would be, if channels seem to come last; empty where there seem to be several."""
+    height, width, last = shape
+    if last == 3 or height == 0:
+        return "RGB" if last == 3 else ""
+    # Tiny square images are that.
+    return {1: "grey", 2: "grey, half transparent", 4: "RGBA"}.get(last, "") if width != last else ""
 
 
 def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:

@@ -402,6 +402,9 @@ def _opened(file: ImageFile) -> Iterator[Any]:
     except Exception as error:
         if isinstance(error, OSError) and is_of_disk(error):
             raise storage_error(error) from error
+        if isinstance(error, FileNotFoundError):
+            is_link = isinstance(file, Path) and file.is_symlink()
+            raise InputError("is a link to a file that is not there" if is_link else "is not there any more") from error
         # Pillow names a file that it does not know at all; whoever tells of it has done so already.
         is_named = isinstance(error, UnidentifiedImageError) or file.name in str(error)
         reason = type(error).__name__ if is_named else error

@@ -41,8 +41,9 @@ class TableFile:
         import pyarrow.parquet as pq
 
         try:
+            # Absolute: Arrow takes a leading ~ for somebody's home.
             if path.suffix == ".parquet":
-                self._hold(path, pq.ParquetFile(path, memory_map=True), None)
+                self._hold(path, pq.ParquetFile(path.absolute(), memory_map=True), None)
             else:
                 self._hold(path, None, _mapped(path, *_state(path)))
         except InputError:
@@ -138,7 +139,7 @@ def _mapped(path: Path, size: int, changed: int) -> Any:
     """A table of Arrow as a memory map, of which only what is looked at is read."""
     import pyarrow as pa
 
-    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    table = pa.ipc.open_stream(pa.memory_map(str(path.absolute()))).read_all()
     # Arrow believes where a file says that values begin and end, and ends the process where that is nowhere.
     table.validate(full=True)
     return table
@@ -155,7 +156,7 @@ class _Cells:
     def __init__(self, path: Path, column: str) -> None:
         import pyarrow.parquet as pq
 
-        self._file, self._column = pq.ParquetFile(path, memory_map=True), column
+        self._file, self._column = pq.ParquetFile(path.absolute(), memory_map=True), column
         metadata = self._file.metadata
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self._ends = np.cumsum([group.num_rows for group in groups])

@@ -45,7 +45,14 @@ class FeatureCache:
         return rows.matrix()
 
     def fill(
-        self, place: Place, encoder: Features, pictures: Pictures, work: Work, note: str, check: Check | None = None
+        self,
+        place: Place,
+        encoder: Features,
+        pictures: Pictures,
+        work: Work,
+        note: str,
+        check: Check | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> dict[int, str]:
         """Give `place` the features of all pictures that can be used, in no certain order; the others, and why not.
 
@@ -67,6 +74,8 @@ class FeatureCache:
             for row in todo:
                 alike.setdefault(keys[row] or row, []).append(row)
             groups = list(alike.values())
+            if done:
+                say(f"{note}: {done:,} of {n:,} are kept from before, {len(groups):,} to extract.")
             for start in range(0, len(groups), _PART):
                 part = groups[start : start + _PART]
                 rows = [group[0] for group in part]

@@ -258,5 +258,6 @@ def _read_parquet(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     # partitioning=None: else a folder such as "seed-0" or "x=1" on the way could be taken for a column.
-    table = pq.read_table(path, partitioning=None)
+    # Absolute: a leading ~ of a folder that is called so would be taken for somebody's home.
+    table = pq.read_table(path.absolute(), partitioning=None)
     return {name: table.column(name).to_numpy() for name in table.column_names}

@@ -205,7 +205,7 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
     """The stage of one space: its values, and which training image is nearest to each generated one."""
     assert found is not None, "only a score that is not finished is measured"
     sources, space = given["contents"].sources, given["space"]
-    candidates = given["contents"].apart(space, found, cache, work)
+    candidates = given["contents"].apart(space, found, cache, work, say)
     for name, of in candidates.items():
         check_differing(name, of.X, space.name)
     problems_of = [of.problems[0] for of in candidates.values()]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from entropick.arrays import BlockRows, Features
+from entropick.arrays import BlockRows, Features, check_real
 from entropick.errors import InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
@@ -88,6 +88,7 @@ class Choice(FilesCommand):
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
         self.space.check(self.sources)
+        self._check_quotas()
         self._check_given()
         self._check_classes()
         self._rule().check()
@@ -159,6 +160,12 @@ class Choice(FilesCommand):
         minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
+    def _check_quotas(self) -> None:
+        for name, share in self.quotas.items():
+            source_number(self.sources, name, role="quota")
+            if check_real(share, name=f"quota of {name}", minimum=0.0) > 1:
+                raise InputError(f"quota of {name}: expected a share from 0 to 1, got {share}.")
+
     def _check_given(self) -> None:
         for name in self.given:
             source_number(self.sources, name, role="given")
@@ -182,8 +189,10 @@ class Choice(FilesCommand):
             raise InputError("balance: expected a balance of classes or quotas of sources, got both.")
         unknown = [source for source in self.sources if source.classes is None and source.name not in self.given]
         if self.balance and unknown:
+            loose = [file for file in unknown[0].files if isinstance(file, Path) and file.parent == unknown[0].path]
+            of_rows = f"lacks that of {len(loose):,} rows ({loose[0].name})" if loose else "has none"
             raise InputError(
-                f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) has none. "
+                f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) {of_rows}. "
                 "Classes are the folders below a folder, the array 'labels' of an .npz file, the column 'label' of a "
                 "parquet file."
             )

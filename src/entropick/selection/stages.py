@@ -63,7 +63,7 @@ def choose(
     assert found is not None, "only a choice that is not finished is made"
     contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
     sources = contents.sources
-    candidates = contents.candidates(given["space"], found, cache, work)
+    candidates = contents.candidates(given["space"], found, cache, work, say)
     check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
     n, names = len(candidates), [source.name for source in sources]
     is_given = np.isin(candidates.source, [names.index(name) for name in given["given"]])

@@ -9,7 +9,7 @@ columns of candidates. Selections and scores are both commands that go from file
 
 from entropick.sources.candidates import Candidates, Contents, given
 from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
-from entropick.sources.memory import embeddings_of_images, sources_of
+from entropick.sources.memory import embeddings_of_images, sources_of, texts
 from entropick.sources.output import FilesCommand, Picture, Say, csv_text, encoded, fitted, picture, readable_columns
 from entropick.sources.source import Source, on_one_line, open_sources, readable, source_number
 from entropick.sources.space import Space
@@ -42,4 +42,5 @@ __all__ = [
     "skipped",
     "source_number",
     "sources_of",
+    "texts",
 ]

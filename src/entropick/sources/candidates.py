@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -124,13 +124,17 @@ class Contents:
         """The sources as plain data; numbers of sources and of rows follow their order."""
         return [[name, described] for name, described in self.described().items()]
 
-    def candidates(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
+    def candidates(
+        self, space: Space, found: Survey, cache: Path, work: Work, say: Callable[[str], None] = lambda line: None
+    ) -> Candidates:
         """The features of all usable rows; those that an encoder makes are kept in `cache`. A memory map stays one."""
-        candidates = self._as_they_are(space, found, cache, work)
+        candidates = self._as_they_are(space, found, cache, work, say)
         # Embeddings came so.
         return _of_length_one(self.sources, candidates) if space.normalize and space.encoder else candidates
 
-    def _as_they_are(self, space: Space, found: Survey, cache: Path, work: Work) -> Candidates:
+    def _as_they_are(
+        self, space: Space, found: Survey, cache: Path, work: Work, say: Callable[[str], None]
+    ) -> Candidates:
         if space.encoder is None:
             candidates = given(self.sources, space.embedded, found.problems)
             # A memory map is read again by whoever compares its rows: later changes of its file are not seen.
@@ -152,7 +156,7 @@ class Contents:
             def check(of: Iterable[int], source: Source = source, rows: Integers = rows) -> None:
                 self.check_unchanged([source.files[rows[row]] for row in of] if source.files else source.paths)
 
-            undecoded = kept.fill(put, encoder, pictures, work, f"features of {source.name}", check)
+            undecoded = kept.fill(put, encoder, pictures, work, f"features of {source.name}", check, say)
             bad.update({int(rows[row]): reason for row, reason in undecoded.items()})
             start += len(source)
         good = np.flatnonzero(np.concatenate([usable(s, p) for s, p in zip(self.sources, problems, strict=True)]))
@@ -167,7 +171,9 @@ class Contents:
             return ImageArray(source.array, side)
         return ImageFiles(source.files, images, mode, side, source.bit_depth)
 
-    def apart(self, space: Space, found: Survey, cache: Path, work: Work) -> dict[str, Candidates]:
+    def apart(
+        self, space: Space, found: Survey, cache: Path, work: Work, say: Callable[[str], None] = lambda line: None
+    ) -> dict[str, Candidates]:
         """The candidates of each source, by its name."""
         start, parts = 0, {}
         columns = zip(self.sources, self.hashes, self.images, found.problems, strict=True)
@@ -175,7 +181,7 @@ class Contents:
             rows = None if space.embedded is None else space.embedded[start : start + len(source)]
             alone = Contents([source], [content], [images], (), self.states)
             of_source = Survey(found.shape, (problems,), found.side)
-            parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work)
+            parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work, say)
             start += len(source)
         return parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,14 @@ def sources_of(
         For no source, a name that cannot be one, a thing that is none of these, images beside embeddings, embeddings of
         different widths, or another number of labels than of rows.
     """
+    columns = texts(columns, name="columns")
     is_named = isinstance(given, Mapping)
     named = dict(given) if is_named else {name: given}
     if not named:
         raise InputError("sources: expected at least one, got an empty mapping.")
     if odd := [key for key in named if not (isinstance(key, str) and is_name(key))]:
         raise InputError(f"sources: expected names that a folder can have, got {shown(odd[0])}.")
-    opened = [_opened(key, value, tuple(columns), bit_depth) for key, value in named.items()]
+    opened = [_opened(key, value, columns, bit_depth) for key, value in named.items()]
     of_names = {} if labels is None else labels if is_named else {name: labels}
     if not isinstance(of_names, Mapping) or of_names.keys() - named.keys():
         raise InputError(
@@ -76,6 +77,20 @@ def sources_of(
         replace(source, classes=_classes(source, of_names[source.name])) if source.name in of_names else source
         for source in alike(opened)
     )
+
+
+def texts(given: Any, *, name: str) -> tuple[str, ...]:
+    """Text, or several of it, as a tuple: one text is one, and not its letters.
+
+    Examples
+    --------
+    >>> texts("f*", name="columns"), texts(["a", "b"], name="columns")
+    (('f*',), ('a', 'b'))
+    """
+    found = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    if odd := [one for one in found if not isinstance(one, str)]:
+        raise InputError(f"{name}: expected text, or several of it in a list, got {shown(odd[0])}.")
+    return found
 
 
 def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | None) -> Source:
@@ -177,4 +192,5 @@ def _digest(array: NDArray[Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"{package_of(value)}.{type(value).__name__}".removeprefix("builtins.")
+    kind = type(value)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")

@@ -17,13 +17,15 @@ from entropick.features.cache import check_encoder
 from entropick.sources.embeddings import Embeddings, open_embeddings
 from entropick.sources.rounding import Rounded, as_features, directions
 from entropick.sources.source import Source, on_one_line, readable
-from entropick.sources.survey import Survey, listing, survey, usable
+from entropick.sources.survey import Survey, listing, survey, undecodable, usable
 from entropick.work import Work
 
 # Names that are told at most.
 _LISTED = 10
 NO_DIRECTION = "expected a direction (--normalize), got none in row {row}: all its features are 0"
 """Why a row without length cannot be brought to length 1."""
+# Images that are looked for by decoding all: so many, or one in so many.
+_FEW = 50
 # As many pixels as Pillow opens without a word.
 _MOST_SIDE = 9_459
 
@@ -137,6 +139,10 @@ class Space:
         X, bad = rounded.X, rounded.problems
         unreadable = survey(sources, one_size=False, work=Work()).problems
         n, n_unreadable = sum(map(len, sources)), sum(map(len, unreadable))
+        if 0 < n - n_unreadable - len(X) <= max(_FEW, n // _FEW):
+            # Heads may be whole where what follows is not: to find so few, all are worth decoding.
+            unreadable = undecodable(sources, unreadable)
+            n_unreadable = sum(map(len, unreadable))
         listed = ", ".join(f"{source.name} {len(source)}" for source in sources)
         if not n_unreadable or len(X) != n - n_unreadable:
             files = [f"{len(lines)} cannot be read:", *lines] if (lines := listing(sources, unreadable)) else []

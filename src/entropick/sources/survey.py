@@ -129,6 +129,16 @@ def check_files(sources: Sequence[Source], found: Survey, *, skip_bad: bool, wor
     check_problems(sources, problems, skip_bad=skip_bad)
 
 
+def undecodable(sources: Sequence[Source], problems: Problems) -> tuple[dict[int, str], ...]:
+    """Those problems, and of all other image files, which are decoded for it, why they do not."""
+    found = tuple(dict(known) for known in problems)
+    for source, known in zip(sources, found, strict=True):
+        rows = [row for row in range(len(source.files)) if row not in known]
+        reasons = ahead(partial(_reason, source, Survey(None, ())), rows)
+        known.update({row: reason for row, reason in zip(rows, reasons, strict=True) if reason})
+    return found
+
+
 def _reason(source: Source, looks: Survey, row: int) -> str:
     """Why a file does not decode; empty if it does."""
     try:
