@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fresh_python import run_python
 
 from entropick.cli import main
 from entropick.errors import RunError
-from entropick.run import Shared, is_locked, locked
+from entropick.run import History, Shared, is_locked, locked
 from entropick.run.files import sync_folder, write_json
 
 STUDY = """
@@ -132,3 +133,86 @@ def test_a_folder_that_cannot_be_fsynced_is_no_hindrance(tmp_path, monkeypatch, 
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
         sync_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.toml").write_text(STUDY)
+    assert main(["run", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--workers", "1", "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path, monkeypatch):
+    """A finished study of one run in the working directory."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return ["run", "tiny.toml", "--out", "out", "--workers", "1", "--quiet"]
+
+
+def put(path, what):
+    """Leave `what` in the place of `path`."""
+    path = Path(path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if what == "a folder":
+        path.mkdir()
+        (path / "mine").write_text("mine")
+    elif what == "a file":
+        path.write_text("mine")
+    elif what == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"a link to itself": path.name, "a device": os.devnull}[what])
+
+
+RUN = "out/arms/one/seed-0"
+SEALED = ("out/study.json", *(f"{RUN}/{name}" for name in ("config.json", "environment.json", "ledger.jsonl")))
+TABLE = f"{RUN}/iteration-001/selection.parquet"
+
+
+@pytest.mark.parametrize("what", ["a folder", "a pipe", "a device", "a link to itself", "nothing"])
+def test_what_lies_in_the_place_of_a_file_is_named_and_moved_aside(copy, capsys, what):
+    """A pipe is not waited for either, and what was in a folder is kept."""
+    seal = History(RUN).seal
+    for names in (SEALED, (TABLE, "out/.seal.json", f"{RUN}/.seal.json")):
+        for name in names:
+            put(name, what) if what != "nothing" else Path(name).unlink()
+        assert main(["verify", "out"]) == 2
+        said = capsys.readouterr().out
+        assert [name for name in names if name not in said] == []
+        assert main(["verify", "out", "--repair", "--quiet"]) == main(copy) == main(["verify", "out", "--quiet"]) == 0
+        assert History(RUN).seal == seal
+        if what == "a folder":
+            assert {Path(f"{name}.damaged/mine").read_text() for name in names} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("out/.lock", "a folder"),
+        ("out/.lock", "a link to itself"),
+        (f"{RUN}/.lock", "a folder"),
+        ("out/work", "a file"),
+        ("out/work", "a link to itself"),
+        ("out/report.html", "a folder"),
+        ("out/arms", "a file"),
+        (RUN, "a file"),
+        (f"{RUN}/iteration-001", "a file"),
+        (f"{RUN}/iteration-001", "a link to itself"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_folder_or_lock_is_one_line_with_its_path(copy, capsys, name, what):
+    if name == "out/work":  # of no use once all is done
+        shutil.rmtree(RUN)
+    put(name, what)
+    code, said = main(copy), capsys.readouterr().err
+    assert code == 2 and said.count("entropick: error:") == 1 and name in said and "no space" not in said.lower()
+
+
+@pytest.mark.parametrize("name", ["out/.lock-holder", "out/.lock"])
+def test_a_pipe_that_nothing_is_read_from_is_not_waited_for(copy, name):
+    put(name, "a pipe")
+    assert main(copy) == 0

@@ -7,9 +7,11 @@ import io
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,6 +188,7 @@ def test_names_of_255_bytes_and_names_that_are_no_text(place, capsys):
 NOBODY = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 sys.path.insert(0, {faults!r})
 from scenarios import execute
 import numpy as np
@@ -315,3 +318,15 @@ def test_a_study_file_that_is_another_thing_is_one_line(place, capsys, content):
         said = capsys.readouterr().err
         assert said.startswith("entropick: error: out/study.json") and said.count("\n") == 1 and "verify" in said
     assert main(["verify", "out"]) == 2 and main(["verify", "out", "--repair"]) == main(["status", "out"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["run", "smoke"], ["report", "."], ["status", ".", "--costs"]])
+def test_without_docstrings_which_charts_need_it_is_said_before_anything_is_done(
+    tmp_path, monkeypatch, capsys, arguments
+):
+    """As `python -OO` has none."""
+    monkeypatch.chdir(tmp_path)
+    flags = {name: getattr(sys.flags, name) for name in dir(sys.flags) if name[0] != "_"}
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(**{**flags, "optimize": 2}))
+    assert main(arguments) == 2 and "Use -O, or PYTHONOPTIMIZE=1." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

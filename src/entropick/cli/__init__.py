@@ -30,7 +30,7 @@ from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import harmless, steady_output
-from entropick.errors import BudgetSpent, EntropickError, ProcessLost, cut, storage_error
+from entropick.errors import BudgetSpent, ConfigError, EntropickError, ProcessLost, cut, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
 from entropick.work import stoppable
@@ -131,6 +131,11 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
     """Run the command; what ends it early is told on stderr."""
     try:
         command = _parsed(arguments)
+        if sys.flags.optimize > 1 and _draws(command):
+            raise ConfigError(
+                "expected a Python that keeps docstrings, without which Altair draws no charts, but it is run with -OO "
+                "or PYTHONOPTIMIZE=2. Use -O, or PYTHONOPTIMIZE=1."
+            )
         with stoppable() if isinstance(command, Run | Select | Score) else contextlib.nullcontext():
             try:
                 if isinstance(command, Completion):
@@ -150,6 +155,11 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
         if error.errno is None or error.filename is None:
             raise
         return _early(str(storage_error(error)), "error: ", EXIT_MISTAKE)
+
+
+def _draws(command: Any) -> bool:
+    """Whether the command imports what draws charts."""
+    return isinstance(command, Run | Select | Score | Report) or (isinstance(command, Status) and command.costs)
 
 
 def _parsed(arguments: Sequence[str]) -> Any:

@@ -25,6 +25,9 @@ _PARTIAL = ".partial"
 # What file systems say that cannot do a thing at all, such as to lock a file or to fsync a folder.
 UNABLE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
+# What they say where a file lies in the place of a folder, a folder in that of a file, or a link leads nowhere.
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+
 # Releases that can fall back to another kind of lock can also be told not to.
 _NO_FALLBACK: dict[str, Any] = (
     {"fallback_to_soft": False} if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters else {}
@@ -99,9 +102,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "Free some space or mend the permissions"
+        if error.errno in _IN_THE_WAY:
+            advice = f"Move away what lies at {error.filename2 or error.filename or path}"
         raise StorageError(
-            f"could not write {path}: {error.strerror or error}. "
-            "Free some space or mend the permissions, then repeat the same command: what was finished is kept."
+            f"could not write {path}: {error.strerror or error}. {advice}, then repeat the same command: what was "
+            "finished is kept."
         ) from error
 
 
@@ -119,6 +125,14 @@ class _Lock(FileLock):
             return super().acquire(*args, **named)
         except NotImplementedError as error:  # what releases say that have no other kind to fall back to
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), self.lock_file) from error
+
+
+def set_aside(path: Path) -> None:
+    """Rename a folder that lies where a file belongs: to ``NAME.damaged``, or with a number where that is taken."""
+    if path.is_dir() and not path.is_symlink():
+        names = (f"{path.name}.damaged{number}" for number in ("", *range(2, 1000)))
+        with storage_errors(path):
+            path.rename(next(free for free in map(path.with_name, names) if not os.path.lexists(free)))
 
 
 def sync(descriptor: int) -> None:
@@ -176,7 +190,13 @@ def fingerprint(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a run; a damaged one is a RunDamaged error."""
+    """Read a JSON file of a run; a damaged one, or what is no file, is a RunDamaged error."""
+    if (path.exists() or path.is_symlink()) and not path.is_file():
+        # A pipe would be waited for, and a device may have no end.
+        raise RunDamaged(
+            f"{path}: expected a file, but something else lies there. `entropick verify {path.parent} --repair` moves "
+            "it aside and restores what it can."
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError, RecursionError) as error:

@@ -61,6 +61,8 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             ) from error
     try:
         with contextlib.suppress(OSError):
+            # A pipe of that name, wherever it came from, would be waited for.
+            (folder / _HOLDER).unlink(missing_ok=True)
             (folder / _HOLDER).write_text(str(os.getpid()))
         yield
     finally:
@@ -87,10 +89,11 @@ def is_locked(folder: Path) -> bool:
 
 
 def _holder(folder: Path) -> str:
-    try:
-        return f"process {int((folder / _HOLDER).read_text())}"
-    except (OSError, ValueError):
-        return "another process"
+    path = folder / _HOLDER
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file():
+            return f"process {int(path.read_text())}"
+    return "another process"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def recorded_environments(folder: Path) -> list[dict[str, Any]]:
     try:
         known = read_json(path)["environments"] if path.exists() else []
         return [record for record in known if isinstance(record, dict)]
-    except (IsADirectoryError, RunDamaged, TypeError, KeyError):  # what the disk does not give now is no damage
+    except (RunDamaged, TypeError, KeyError):  # what the disk does not give now is no damage
         return []
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from entropick import notebook
 from entropick.errors import RunDamaged, RunError
-from entropick.run.files import hash_file, read_content, read_json, write_atomic
+from entropick.run.files import hash_file, read_content, read_json, set_aside, write_atomic
 from entropick.run.folder import locked, read_config, recorded_environments
 from entropick.run.ledger import LEDGER, Entry, Ledger, intact_entries
 from entropick.run.seal import CONFIG, ENVIRONMENT, SEAL, STUDY, Seal
@@ -256,7 +256,7 @@ def verify(folder: Path) -> list[Verification]:
     RunError
         There is no run in it, and none that a seal knows of.
     """
-    folders = sorted({path.parent for name in (LEDGER, SEAL) for path in folder.rglob(name)})
+    folders = sorted({path.parent for name in (LEDGER, SEAL, STUDY) for path in folder.rglob(name)})
     return [verify_run(place) for place in folders or find_runs(folder)]
 
 
@@ -291,10 +291,10 @@ def repair_run(found: Verification) -> None:
         if damage or found.n_intact < len(entries):
             kept = "".join(entry.to_line() for entry in entries[: found.n_intact]).encode()
             for path in (found.folder / name for entry in entries[found.n_intact :] for name in entry.files):
-                if path.is_dir():
-                    # It would be in the way of the file that has to be written again.
-                    path.rename(path.with_name(f"{path.name}.damaged"))
+                # It would be in the way of the file that has to be written again.
+                set_aside(path)
             length = len(kept)
+            set_aside(found.folder / LEDGER)
             write_atomic(found.folder / LEDGER, lambda stream: stream.write(kept))
         seal.repair(length)
 

@@ -145,7 +145,7 @@ def intact_entries(path: Path) -> tuple[list[Entry], int, str | None]:
     """
     entries: list[Entry] = []
     length = 0
-    if not path.exists():
+    if not os.path.lexists(path):
         return entries, length, None
     if not path.is_file():
         return entries, length, f"{path} is not a file"

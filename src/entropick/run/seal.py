@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from entropick.errors import RunDamaged
-from entropick.run.files import fingerprint, read_json, readable_json, write_json
+from entropick.run.files import fingerprint, read_json, readable_json, set_aside, write_json
 from entropick.run.ledger import LEDGER, intact_entries
 
 SEAL = ".seal.json"
@@ -41,15 +42,16 @@ class Seal:
         self.runs: list[str] = []
         self.ledger: dict[str, Any] = _written(b"")
         path = folder / SEAL
+        if not os.path.lexists(path):
+            self.damage = f"{path} is missing: it was lost, or an earlier entropick wrote none"
+            return
         try:
             told = read_json(path)
             check = told.pop("check")
             if check != fingerprint(told):
                 raise ValueError
             self.copies, self.runs, self.ledger = told["copies"], told["runs"], told["ledger"]
-        except FileNotFoundError:
-            self.damage = f"{path} is missing: it was lost, or an earlier entropick wrote none"
-        except (IsADirectoryError, RunDamaged, ValueError, KeyError, TypeError, AttributeError):
+        except (RunDamaged, ValueError, KeyError, TypeError, AttributeError):
             self.damage = f"{path} is damaged: it is not a seal"
 
     def write(self, name: str, value: Any) -> None:
@@ -101,22 +103,23 @@ class Seal:
     def repair(self, length: int) -> None:
         """Write from the copies what is not what was written, and seal what is there now: `length` of the ledger."""
         for name in self.changed():
+            set_aside(self.folder / name)
             write_json(self.folder / name, self.copies[name])
         if self.damage:
-            for path in (self.folder / name for name in SEALED if (self.folder / name).exists()):
+            set_aside(self.folder / SEAL)
+            for path in (self.folder / name for name in SEALED if os.path.lexists(self.folder / name)):
                 try:
                     self.write(path.name, read_json(path))
                 except RunDamaged:
                     # Without a copy nothing can restore it; the same command writes it anew.
-                    path.unlink()
+                    set_aside(path)
+                    path.unlink(missing_ok=True)
         self.runs = [run for run in self.runs if (self.folder / run / LEDGER).exists()]
         self.promise_ledger(length)
 
     def _is_as_written(self, name: str) -> bool:
-        try:
-            return (self.folder / name).read_bytes() == readable_json(self.copies[name])
-        except (FileNotFoundError, IsADirectoryError):
-            return False
+        path = self.folder / name
+        return path.is_file() and path.read_bytes() == readable_json(self.copies[name])
 
     def _save(self) -> None:
         told = {"copies": self.copies, "runs": self.runs, "ledger": self.ledger}
