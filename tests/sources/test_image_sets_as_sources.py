@@ -82,6 +82,22 @@ def test_the_same_rows_are_chosen_and_bad_ones_named(place, source):
     assert Path("out", source, "contact-sheet.png").is_file()
 
 
+@pytest.mark.parametrize("named", ["images.npy", "pool"])
+def test_a_split_of_what_has_none_is_refused(tmp_path, named):
+    np.save(tmp_path / "images.npy", np.zeros((5, 4, 4), np.uint8))
+    (tmp_path / "pool").mkdir()
+    with pytest.raises(InputError, match=rf"{named}#train: expected a split behind # of \.npz files alone"):
+        open_sources([f"a={tmp_path / named}#train"])
+
+
+@pytest.mark.parametrize(("given", "got"), [("0.png", "one image"), ("*.png", "2 images")])
+def test_images_that_are_named_one_by_one_lead_to_their_folder(tmp_path, given, got):
+    for number in range(2):
+        Image.new("L", (4, 4), number).save(tmp_path / f"{number}.png")
+    with pytest.raises(InputError, match=rf"expected a folder of images, got {got}\. Give {tmp_path}\."):
+        open_sources([f"a={tmp_path / given}"])
+
+
 @pytest.mark.parametrize("source", ["adm.npz", "medmnist.npz#train", "keras.npz"])
 def test_archives_of_others(place, source):
     (opened,) = open_sources([f"a={source}"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from entropick.arrays import Floats, check_bit_depth, check_same_width
 from entropick.datasets.array_files import array_of_images, map_array, read_array_file, split_path
 from entropick.datasets.listing import ImageSet, Listing, expanded, holds_images, is_pattern, list_path, open_images
-from entropick.datasets.reading import ImageFile, hash_files, read_picture
+from entropick.datasets.reading import ImageFile, hash_files, is_image, read_picture
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown, storage_error
 from entropick.run.files import fingerprint, hash_file
@@ -272,9 +272,11 @@ def open_source(name: str, path: Path, columns: tuple[str, ...], bit_depth: int 
 
 def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | None) -> Source:
     """A source; embeddings are as they are in their files."""
-    file = split_path(path)[0]
+    file, split = split_path(path)
     if not file.exists() and not is_pattern(file):
         raise InputError(f"{name}: expected a folder or a file at {path}, but there is none.")
+    if split and file.suffix != ".npz":
+        raise InputError(f"{path}: expected a split behind # of .npz files alone, got one of {file}. Leave it out.")
     listing = list_path(file)
     if holds_images(listing, columns):
         found = open_images(listing, columns)
@@ -283,6 +285,9 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     if listing.suffix == ".npz":
         return _archive(name, path, listing, bit_depth)
     if listing.suffix not in (".npy", *TABLE_FILES):
+        if listing.data and is_image(listing.data[0]):
+            n = "one image" if len(listing.data) == 1 else f"{len(listing.data):,} images"
+            raise InputError(f"{path}: expected a folder of images, got {n}. Give {listing.data[0].parent}.")
         raise InputError(
             f"{path}: expected a folder of images, or a .npy, .npz or .parquet file, a .tar of images, or several of "
             "a kind."
