@@ -554,3 +554,11 @@ def test_a_reader_that_goes_is_no_failed_condition(place):
     ended = subprocess.run(command.split(), stdout=write, stderr=subprocess.PIPE, text=True, env=env)
     os.close(write)
     assert ended.returncode == 141 and not ended.stderr
+
+
+def test_copies_among_what_is_given_are_not_said_to_be_chosen(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("have.npy", np.array([[0.0], [0.0], [5.0]], np.float32))
+    np.save("new.npy", np.array([[1.0], [2.0], [9.0]], np.float32))
+    ended = cli("select", "have=have.npy", "new=new.npy", "--given", "have", "--n", 2, "--out", "out")
+    assert ended.code == 0 and "only 4 of the given and chosen rows are distinct" in ended.out

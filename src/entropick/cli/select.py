@@ -194,7 +194,8 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     if short:
         console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
-        console.print(f"only {result['n_distinct']:,} of the chosen rows are distinct; the others are copies of them.")
+        of = "given and chosen" if result["n_given"] else "chosen"
+        console.print(f"only {result['n_distinct']:,} of the {of} rows are distinct; the others are copies of them.")
     found = result["duplicates"]
     if repeats := found["rows"] - found["groups"]:
         told = "row of the pool repeats" if repeats == 1 else "rows of the pool repeat"
