@@ -12,6 +12,7 @@ import pytest
 from command_names import COMMANDS
 from rich.console import Console
 
+from entropick import __version__
 from entropick.cli import Command, terminal
 from entropick.cli.completion import all_words
 from entropick.cli.terminal import Bar, Pace
@@ -52,6 +53,18 @@ def test_every_command_has_a_summary(cli, sets, study_file, finished):
     assert summary(cli("verify", finished, "--json"))["damages"] == []
     told = summary(cli("report", finished, "--figures", "figures", "--format", "svg", "--json"))
     assert len(told["pages"]) == 1 and len(told["figures"]) > 3
+    assert summary(cli("completion", "fish", "--json"))["script"] == cli("completion", "fish", "--quiet").out
+
+
+def test_every_command_takes_the_flags_of_scripts():
+    for command, of in all_words(Command).items():
+        assert {"--json", "--quiet"} <= {flag.name for flag in of.flags}, command
+
+
+def test_the_version_has_a_summary_and_is_told_of(cli):
+    assert summary(cli("--version", "--json"))["version"] == __version__
+    assert cli("--quiet", "--version").out == f"entropick {__version__}\n"
+    assert "entropick --version" in cli("--help").out
 
 
 def test_mistakes_and_damage_have_a_summary_too(cli, sets, finished):
@@ -193,13 +206,26 @@ def test_bash_completes(script, tmp_path, words, found):
 
 @pytest.mark.parametrize(
     ("line", "found"),
-    [("entropick sel", "select"), ("entropick select --method gr", "greedy"), ("entropick run --qui", "--quiet")],
+    [
+        ("entropick sel", {"select"}),
+        ("entropick --v", {"--version"}),
+        ("entropick select --method gr", {"greedy"}),
+        ("entropick run --qui", {"--quiet"}),
+        ("entropick select --method ", {"density-greedy", "greedy", "random", "threshold-decay"}),  # and no file
+        ("entropick run --out ", {"a folder/"}),
+        ("entropick run --steps ", set()),
+        ("entropick score --training a", {"a file.npy", "a folder/"}),
+    ],
 )
 def test_fish_completes(script, tmp_path, line, found):
+    here = tmp_path / "here"
+    (here / "a folder").mkdir(parents=True)
+    (here / "a file.npy").touch()
     code = f"source {script('fish')}; complete -C '{line}'"
-    lines = said("fish", "--no-config", "-c", code, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
-    assert [text.partition("\t")[0] for text in lines[:-1]] == [found]
+    lines = said("fish", "--no-config", "-c", code, cwd=here, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    assert {text.partition("\t")[0].replace("\\", "") for text in lines[:-1]} == found
 
 
 def test_zsh_can_read_it(script):
     assert said("zsh", "-n", str(script("zsh"))) == [""]
+    assert "--version:" in script("zsh").read_text()

@@ -113,8 +113,10 @@ def _follow(ranks: Ranks) -> int:
 
 
 def _run(arguments: Sequence[str], ranks: Ranks) -> int:
-    if arguments == ["--version"]:
-        print(f"entropick {__version__}")
+    if "--version" in arguments and {*arguments} <= {"--version", _JSON, "--quiet"}:
+        print(
+            json.dumps({"exit_code": 0, "version": __version__}) if _JSON in arguments else f"entropick {__version__}"
+        )
         return 0
     try:
         ended = _ended(arguments, ranks)
@@ -169,7 +171,8 @@ def _parsed(arguments: Sequence[str]) -> Any:
         return tyro.cli(
             Command,
             prog="entropick",
-            description="Self-consuming loops of generative models, measured and resumable.",
+            description="Self-consuming loops of generative models, measured and resumable.\n\n"
+            "entropick --version prints the version; entropick COMMAND --help says what a command takes.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
         )

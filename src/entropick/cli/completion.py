@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from entropick.cli.flags import Ended
+from entropick.cli.flags import Ended, OutputFlags
 
 _FILES, _FOLDERS = "files", "folders"
 # Flags whose values are folders; other paths are files.
@@ -46,7 +46,7 @@ class Words:
 
 
 @dataclass(kw_only=True)
-class Completion:
+class Completion(OutputFlags):
     """Print the completion of a shell.
 
     bash: entropick completion bash > ~/.local/share/bash-completion/completions/entropick.
@@ -58,10 +58,14 @@ class Completion:
     """bash, zsh or fish."""
 
     def execute(self, commands: Any) -> Ended:
-        """Print the script; `commands` is the union of all of them, as tyro is given it."""
-        scripts = {"bash": _bash, "zsh": _zsh, "fish": _fish}
-        print(scripts[self.shell](all_words(commands)), end="")
-        return Ended({})
+        """Print the script, which is no message that --quiet leaves out; with --json it is in the summary.
+
+        `commands` is the union of all of them, as tyro is given it.
+        """
+        script = {"bash": _bash, "zsh": _zsh, "fish": _fish}[self.shell](all_words(commands))
+        if not self.json:
+            print(script, end="")
+        return Ended({"shell": self.shell, "script": script})
 
 
 def all_words(commands: Any) -> dict[str, Words]:
@@ -128,7 +132,7 @@ def _bash(commands: dict[str, Words]) -> str:
             f'        {name}) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W {flags} -- "$cur")); '
             f"else {_bash_reply(command.values)}; fi ;;"
         )
-    names = shlex.quote(" ".join([*commands, "--help", "--version"]))
+    names = shlex.quote(" ".join([*commands, *(f"--{name}" for name in _BARE)]))
     return "\n".join(
         [
             "# entropick completion bash",
@@ -163,6 +167,7 @@ def _bash_reply(values: Values) -> str:
 
 def _zsh(commands: dict[str, Words]) -> str:
     described = [_quoted(f"{name}:{command.summary}") for name, command in commands.items()]
+    bare = [_quoted(f"--{name}:{words}") for name, words in _BARE.items()]
     lines = []
     for name, command in commands.items():
         specs = []
@@ -179,9 +184,13 @@ def _zsh(commands: dict[str, Words]) -> str:
             "#compdef entropick",
             "# entropick completion zsh",
             "_entropick() {",
-            "    local -a commands",
+            "    local -a commands flags",
             f"    commands=({' '.join(described)})",
-            "    if (( CURRENT == 2 )); then _describe command commands; return; fi",
+            f"    flags=({' '.join(bare)})",
+            "    if (( CURRENT == 2 )); then",
+            "        if [[ $PREFIX == -* ]]; then _describe flag flags; else _describe command commands; fi",
+            "        return",
+            "    fi",
             "    local command=$words[2]",
             "    shift words; (( CURRENT-- ))",
             "    case $command in",
@@ -209,7 +218,9 @@ def _fish(commands: dict[str, Words]) -> str:
     for name, command in commands.items():
         seen = f"complete -c entropick -n '__fish_seen_subcommand_from {name}'"
         for flag in command.flags:
-            value = "" if flag.values is None else f" -r{_fish_values(flag.values)}"
+            # -x: a value that is no file; with -r alone files are offered beside the words.
+            needs = "" if flag.values is None else " -r" if flag.values.paths == _FILES else " -x"
+            value = "" if flag.values is None else f"{needs}{_fish_values(flag.values)}"
             lines.append(f"{seen} -l {flag.name.removeprefix('--')}{value} -d {_quoted(flag.summary)}")
         lines.append(f"{seen}{_fish_values(command.values)}")
     return "\n".join([*lines, ""])
