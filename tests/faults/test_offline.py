@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import traceback
 import typing
@@ -24,10 +25,29 @@ paradigm = "replace"
 """
 
 
+# What every Python that is started imports, with the folder of this file as the place of the record.
+IN_WORKERS = """
+import pathlib, socket
+
+def refuse(*args, **named):
+    pathlib.Path(__file__).with_name("asked").write_text(repr(args))
+    raise AssertionError("a worker asked the network")
+
+for name in ("connect", "connect_ex", "sendto"):
+    setattr(socket.socket, name, refuse)
+for name in ("create_connection", "getaddrinfo", "gethostbyname"):
+    setattr(socket, name, refuse)
+pathlib.Path(__file__).with_name("began").touch()
+"""
+
+
 @pytest.fixture
-def no_network(monkeypatch):
-    """A machine whose sockets raise."""
+def no_network(monkeypatch, tmp_path_factory):
+    """A machine whose sockets raise, in the workers of studies too."""
     asked = []
+    workers = tmp_path_factory.mktemp("workers")
+    (workers / "sitecustomize.py").write_text(IN_WORKERS)
+    monkeypatch.setenv("PYTHONPATH", str(workers), prepend=os.pathsep)
 
     def refuse(*args, **named):
         asked.append((args, "".join(traceback.format_stack(limit=12))))
@@ -43,8 +63,8 @@ def no_network(monkeypatch):
         monkeypatch.setattr(socket.socket, name, refuse)
     for name in ("create_connection", "getaddrinfo", "gethostbyname"):
         monkeypatch.setattr(socket, name, refuse)
-    yield asked
-    assert asked == []
+    yield workers
+    assert asked == [] and not (workers / "asked").exists()
 
 
 COMMANDS = [
@@ -87,6 +107,7 @@ def test_no_command_asks_the_network(tmp_path, monkeypatch, no_network, capsys):
     for command in known_commands():
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
+    assert (no_network / "began").exists()
 
 
 @pytest.mark.parametrize(
