@@ -68,6 +68,12 @@ def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:
     assert any("its images are noise at the end, so no rise of a score is good" in text for text in findings(table))
 
 
+def test_what_reads_the_same_has_neither_risen_nor_fallen(told) -> None:
+    before = made_up_study.metrics(0, 0, 1)["generalization_score/pixels"] or 0.0
+    text = " ".join(findings(told({"replace": {"generalization_score/pixels": before * (1 - 1e-6)}})))
+    assert f"generalization score stayed at {before:.3g}" in text and f"fell from {before:.3g} to" not in text
+
+
 def test_the_outcome_has_the_collapse_the_rescue_and_its_price(told) -> None:
     collapsed = {KEPT: 0.3, SPACED: 0.95, NOVELTY: 0.5, "precision/pixels": 0.9, "frechet_distance/pixels": 3.0}
     rescued = {KEPT: 0.7, SPACED: 0.95, NOVELTY: 0.9, "precision/pixels": 0.6, "frechet_distance/pixels": 2.0}

@@ -65,6 +65,13 @@ def test_it_lies_in_the_study_by_default(study: Path, page: Path) -> None:
     assert page.stat().st_size < 3_000_000
 
 
+def test_no_line_ends_between_a_number_and_its_sign(read: Reader, sized_page: Path) -> None:
+    for came in (read, Reader(sized_page.read_text(encoding="utf-8"))):
+        _title, *texts = [text for text in came.words if text.strip()]
+        assert any("\u00a0%" in text for text in texts)
+        assert not [text for text in texts if re.search(r"\d %", text)]
+
+
 def test_the_overview_and_the_table_hold_the_ledgers_numbers(read: Reader) -> None:
     for arm in (0, 1):
         for n in (1, 3):

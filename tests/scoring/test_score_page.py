@@ -46,7 +46,8 @@ def test_planted_copies_come_first(page: Path) -> None:
 
 def test_it_says_what_was_found(page: Path) -> None:
     text = page.read_text().partition("<h2")[0]
-    assert re.search(r"<h1[^>]*>It copies in part: 3\d(\.\d)? % of the generated images are near copies\.</h1>", text)
+    headline = r"It copies in part: 3\d(\.\d)?\u00a0% of the generated images are near copies\."
+    assert re.search(rf"<h1[^>]*>{headline}</h1>", text)
     words = page.read_text()
     assert "<strong>Failed.</strong> Fails if <code>near_copy_rate&gt;0.2</code>" in words
     assert "<strong>Passed.</strong> Fails if <code>recall/pixels&lt;0.1</code>" in words

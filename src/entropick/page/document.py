@@ -7,6 +7,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +30,8 @@ FILE_INK = "#222222"
 WIDTH, HEIGHT = 360, 220
 
 _HERE = "entropick.page"
+# Per cent signs of sentences; what else is matched here is left as it is: elements that are no sentences, and tags.
+_PERCENT = re.compile(r"<(title|script|style|code|pre)\b.*?</\1>|<[^>]*>|(?<=\d) %", re.DOTALL)
 # Transparent pixels between the images of a sheet.
 _MARGIN = 1
 
@@ -63,13 +66,15 @@ def render(package: str, *, specs: Sequence[dict[str, Any]], **content: Any) -> 
         lstrip_blocks=True,
     )
     environment.filters.update(number=words.number, percent=words.percent, duration=words.duration, signed=words.signed)
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         policy=_policy(style, scripts),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         specs=Markup(_json_for_script(list(specs))),
         **content,
     )
+    # No line ends between a number and its sign.
+    return _PERCENT.sub(lambda found: "\u00a0%" if found[0] == " %" else found[0], page)
 
 
 @functools.cache

@@ -87,6 +87,8 @@ def _course(table: Table, arm: ArmRecord) -> str:
         a, b = (words.number(spread.mean if spread else None, 3) for spread in (before, after))
         if first == last:
             way = b
+        elif before and after and a == b:
+            way = f"stayed at {a}"
         elif before and after:
             way = f"{'rose' if after.mean > before.mean else 'fell'} from {a} to {b}"
         else:

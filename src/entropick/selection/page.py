@@ -93,7 +93,7 @@ def _headline(result: Mapping[str, Any]) -> str:
     told = f"{n:,} of {n_pool:,} rows{after}"
     if not beside or radius == beside:
         return f"{told}."
-    change = percent(abs(1 - radius / beside)).replace(" ", "\u00a0")
+    change = percent(abs(1 - radius / beside))
     nearer = "nearer" if radius < beside else "farther"
     return f"{told}: the worst represented one is {change} {nearer} than after a random choice."
 
