@@ -1,6 +1,8 @@
 """The rules of scikit-learn's `check_estimator` that a selector keeps, and those that it does not, with the reason."""
 
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 from registered import makers
@@ -31,6 +33,11 @@ def test_rules_of_scikit_learn(name):
     assert [check for check, of in status.items() if of == "failed"] == []
     assert {check for check, of in status.items() if of == "xfail"} <= NOT_KEPT.keys()
     assert sum(of == "passed" for of in status.values()) >= _LEAST
+
+
+def test_the_docs_list_what_is_not_kept():
+    page = (Path(__file__).parents[2] / "docs" / "from-python.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(check_\w+)`", page)) == {"check_estimator", *NOT_KEPT}
 
 
 def test_tags_say_what_a_selector_is():
