@@ -6,23 +6,11 @@ import random
 from pathlib import Path
 
 import pytest
+from tiny import TWO_ARMS
 
 from entropick.cli import main
 from entropick.run import verify
 
-STUDY = """
-name = "tiny"
-n_images = 24
-[loop]
-n_iterations = 2
-dataset = "digits"
-generator = { kind = "kde", bandwidth = 4 }
-[arms.one]
-paradigm = "replace"
-[arms.two]
-paradigm = "accumulate"
-selector = "random"
-"""
 N_FLIPS = 300
 # As docs/reliability.md lists them.
 MAY_CHANGE = ("report.html", "work/*")
@@ -31,7 +19,7 @@ MAY_CHANGE = ("report.html", "work/*")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("flips")
-    (folder / "tiny.toml").write_text(STUDY)
+    (folder / "tiny.toml").write_text(TWO_ARMS)
     assert main(["run", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--workers", "1"]) == 0
     return folder / "out"
 

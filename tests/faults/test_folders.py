@@ -10,27 +10,17 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from fresh_python import run_python
+from tiny import ONE_ARM
 
 from entropick.cli import main
 from entropick.errors import RunError
 from entropick.run import History, Shared, is_locked, locked
 from entropick.run.files import sync_folder, write_json
 
-STUDY = """
-name = "tiny"
-n_images = 32
-[loop]
-n_iterations = 1
-dataset = "digits"
-generator = { kind = "kde", bandwidth = 4 }
-[arms.one]
-paradigm = "replace"
-"""
-
 
 @pytest.fixture
 def command(tmp_path):
-    (tmp_path / "tiny.toml").write_text(STUDY)
+    (tmp_path / "tiny.toml").write_text(ONE_ARM)
     return ["run", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "out"), "--workers", "1"]
 
 
@@ -138,7 +128,7 @@ def test_a_folder_that_cannot_be_fsynced_is_no_hindrance(tmp_path, monkeypatch, 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.toml").write_text(STUDY)
+    (folder / "tiny.toml").write_text(ONE_ARM)
     assert main(["run", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--workers", "1", "--quiet"]) == 0
     return folder
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from headless import chromium, opened
 from PIL import Image
+from tiny import TWO_ARMS
 
 from entropick.cli import main
 from entropick.run import LEDGER, Entry, Ledger
@@ -29,20 +30,6 @@ HOSTILE = (
 NAME = "<img src=x onerror=alert(1)>\"'`{{7*7}}${alert(2)}<svg onload=alert(3)>&amp;<!--\x1b[31m\u202e"
 # As a name on the command line, where = ends a name and all is printable.
 SOURCE = "".join(letter for letter in NAME.replace("=", ":") if letter.isprintable())
-STUDY = """
-name = "tiny"
-title = "Title"
-n_images = 24
-[loop]
-n_iterations = 2
-dataset = "digits"
-generator = { kind = "kde", bandwidth = 4 }
-[arms.one]
-paradigm = "replace"
-[arms.two]
-paradigm = "accumulate"
-selector = "greedy"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +64,7 @@ def rewrite_run(folder: Path) -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study, in which all texts of all records are hostile, and one arm's name too."""
     place = tmp_path_factory.mktemp("hostile")
-    (place / "tiny.toml").write_text(STUDY)
+    (place / "tiny.toml").write_text(TWO_ARMS.replace('"tiny"', '"tiny"\ntitle = "Title"'))
     out = place / "out"
     assert main(["run", str(place / "tiny.toml"), "--out", str(out), "--workers", "1", "--quiet"]) == 0
     for run in ("one", "two"):

@@ -11,19 +11,10 @@ from pathlib import Path
 
 import pytest
 from fresh_python import SRC
+from tiny import ONE_ARM
 
 from entropick.cli import main
 
-STUDY = """
-name = "tiny"
-n_images = 24
-[loop]
-n_iterations = 1
-dataset = "digits"
-generator = { kind = "kde", bandwidth = 4 }
-[arms.one]
-paradigm = "replace"
-"""
 PARTS = """
 import time
 from dataclasses import dataclass
@@ -109,7 +100,7 @@ def site(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: entropick-test\nVersion: 1.0\n")
     groups = {f"[entropick.{group}]": [f"{k} = {v}" for k, v in points.items()] for group, points in POINTS.items()}
     (info / "entry_points.txt").write_text("\n".join(line for head, of in groups.items() for line in (head, *of)))
-    (tmp_path / "tiny.toml").write_text(STUDY)
+    (tmp_path / "tiny.toml").write_text(ONE_ARM)
     monkeypatch.chdir(tmp_path)
     return site
 
