@@ -217,6 +217,12 @@ def columns_of_text():
     return "a=X.parquet --columns path", "X.parquet: expected real numbers, but column 'path' has dtype"
 
 
+def weights_of_an_encoder():
+    Path("weights").mkdir()
+    Path("weights/config.json").write_text("{}")
+    return "a=good --features weights", 'weights holds an encoder (config.json). To compare by it: \'{kind = "encoder"'
+
+
 def given_of_no_source():
     return "a=good --given b", "given: expected the name of a source (a), got 'b'"
 
@@ -281,6 +287,7 @@ BROKEN = [
     no_images_in_folder, no_such_path, no_such_pattern, another_kind_of_file, a_file_that_is_no_image, an_image_alone,
     shards_of_two_widths, shards_of_two_kinds, nan_in_a_shard, text_in_embeddings, pickles, lists_of_two_lengths,
     columns_of_nothing, columns_of_text, given_of_no_source, everything_given, more_than_there_are,
+    weights_of_an_encoder,
     archive_without_images, archive_of_no_images, empty_array, empty_table, features_too_few, features_of_others,
     features_nowhere, features_of_a_folder_of_images, bit_depth_of_embeddings, resize_of_embeddings,
 ]  # fmt: skip

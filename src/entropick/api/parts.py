@@ -14,6 +14,7 @@ from entropick.arrays import package_of
 from entropick.config import build, component_class, is_known
 from entropick.datasets.listing import expanded
 from entropick.datasets.reading import base_of
+from entropick.errors import InputError
 from entropick.features.base import Features
 from entropick.selectors.base import Guard
 from entropick.sources import EMBEDDING_FILES, Source, Space, embeddings_of_images, readable, source_number
@@ -77,6 +78,11 @@ def space_of(
         return Space("embeddings", resize=resize, normalize=normalize)
     if is_path(given):
         file = expanded(given)
+        if (file / "config.json").is_file():
+            table = f'{{kind = "encoder", model = "{file}"}}'
+            raise InputError(
+                f"{where}: expected embeddings, but {file} holds an encoder (config.json). To compare by it: '{table}'."
+            )
         name = readable(base_of(file).stem) or "embeddings"
         return Space(name, file=file, columns=tuple(columns), resize=resize, normalize=normalize)
     if given is None or isinstance(given, str | Mapping | Features) or package_of(given) == "builtins":
