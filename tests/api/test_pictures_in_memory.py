@@ -152,3 +152,16 @@ def test_a_folder_or_pattern_of_embeddings(folder, monkeypatch, form):
 def test_an_encoder_is_no_folder_of_its_name(folder):
     Path("pixels").mkdir()
     assert ep.select(folder, 5, features="pixels").summary["config"]["features"] == {"kind": "pixels"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a.png", "b.png"], "got a list of 2 paths. Give the folder that holds them"),
+        ([Path("a.png")], "got a list of 1 paths"),
+        ([(ARRAYS[0], 1), (ARRAYS[1], 0)], "got a list of 2 pairs. Give the images as a list, and their labels"),
+    ],
+)
+def test_lists_of_what_is_no_image_say_what_to_give(given, message):
+    with pytest.raises(InputError, match=message):
+        ep.select(given, 1)

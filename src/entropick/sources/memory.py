@@ -98,6 +98,7 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
         return value
     if isinstance(value, str | os.PathLike):
         return open_source(name, expanded(value), columns, bit_depth)
+    _check_list(name, value)
     place = Path(f"{name} (in memory)")
     if (pictures := pictures_of(value, place, name)) is not None:
         classes = _classes_beside(value)
@@ -120,6 +121,21 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     images = check_images(value, name=name) if is_tensor else array_of_images(array, name=name, bit_depth=depth)
     source = Source(name, place, "images", array=images, digest=_digest(images), in_memory=True)
     return replace(source, bit_depth=depth)
+
+
+def _check_list(name: str, value: Any) -> None:
+    """Refuse lists of what is not taken one by one: paths, and images with their labels."""
+    first = value[0] if isinstance(value, list | tuple) and value else None
+    if isinstance(first, str | os.PathLike):
+        raise InputError(
+            f"{name}: expected images, or one path, got a list of {len(value)} paths. Give the folder that holds them, "
+            "or images that are open: [PIL.Image.open(path) for path in paths]."
+        )
+    if isinstance(first, tuple) and len(first) == 2 and not np.isscalar(first[0]):
+        raise InputError(
+            f"{name}: expected images, got a list of {len(value)} pairs. Give the images as a list, and their labels "
+            "as labels=."
+        )
 
 
 def embeddings_of_images(value: Any, columns: tuple[str, ...]) -> Embeddings:
