@@ -26,6 +26,8 @@ FREE = re.compile(
     r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|HPND|MPL|Mozilla Public License 2|CNRI|Zlib|CC0|Unlicense|BSL-1"
 )
 BINDING = re.compile(r"\bA?GPL|(?<!Lesser )General Public License|Affero|SSPL|Proprietary|Commercial", re.IGNORECASE)
+# What torch's builds for CUDA bring along: nobody links to them but torch, whose wheels ask for them.
+CUDA = re.compile(r"(nvidia|cuda)-")
 _SECONDS = 300
 
 
@@ -113,13 +115,17 @@ def main(arguments: list[str] | None = None) -> int:
     width = max(map(len, installed))
     for name, of in installed.items():
         print(f"{name.ljust(width)}  {of.version:<14}  {licences[name]}")
-    problems = [f"{name}: {why} ({text})" for name, text in licences.items() if (why := problem_of(text))]
+    of_cuda = [name for name in licences if CUDA.match(name)]
+    asked = {name: text for name, text in licences.items() if name not in of_cuda}
+    problems = [f"{name}: {why} ({text})" for name, text in asked.items() if (why := problem_of(text))]
     versions = {name: of.version for name, of in installed.items() if name != "entropick"}
     known, unasked = weaknesses(versions, command)
     for line in [*problems, *known]:
         print(f"audit: {line}")
     if missing:
         unasked = f"{', '.join(missing)} not installed; {unasked}".removesuffix("; ")
+    if of_cuda:
+        print(f"audit: {len(of_cuda)} libraries of CUDA, which torch brings along, have licences of NVIDIA.")
     print(f"audit: {len(installed)} packages, {len(problems)} problems of licences, {len(known)} known weaknesses.")
     if unasked:
         print(f"audit: weaknesses could not all be asked for: {unasked}. Repeat it where there is a network.")
