@@ -129,7 +129,7 @@ def _check_list(name: str, value: Any) -> None:
     if isinstance(first, str | os.PathLike):
         raise InputError(
             f"{name}: expected images, or one path, got a list of {len(value)} paths. Give the folder that holds them, "
-            "or images that are open: [PIL.Image.open(path) for path in paths]."
+            "or a list of images that Pillow has opened."
         )
     if isinstance(first, tuple) and len(first) == 2 and not np.isscalar(first[0]):
         raise InputError(
