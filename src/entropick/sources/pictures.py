@@ -27,18 +27,24 @@ _loading = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class PillowImage(PackedImage):
-    """A Pillow image."""
+class _InRow(PackedImage):
+    """An image in a row of a list or split."""
 
     container: Path
     name: str
     row: int
-    held: Any = field(repr=False)
 
     @property
     def place(self) -> str:
-        """What stands after ``#``: its place in the list."""
+        """What stands after ``#``: the number of the row."""
         return str(self.row)
+
+
+@dataclass(frozen=True, eq=False)
+class PillowImage(_InRow):
+    """A Pillow image."""
+
+    held: Any = field(repr=False)
 
     @property
     def key(self) -> str | None:
@@ -75,19 +81,11 @@ class PillowImage(PackedImage):
 
 
 @dataclass(frozen=True, eq=False)
-class SplitImage(PackedImage):
+class SplitImage(_InRow):
     """An image in a row of a split, of which only the bytes are there."""
 
-    container: Path
-    name: str
-    row: int
     column: str
     split: Any = field(repr=False)
-
-    @property
-    def place(self) -> str:
-        """What stands after ``#``: the number of the row."""
-        return str(self.row)
 
     @property
     def key(self) -> str | None:
@@ -111,14 +109,13 @@ def pictures_of(value: Any, place: Path, name: str) -> tuple[PackedImage, ...] |
     """
     package = package_of(value)
     if package == "PIL":
-        return _in_files([(picture, row) for row, picture in enumerate(check_pictures(value, name))], place)
+        return _in_files(check_pictures(value, name), place)
     if package == "numpy" and isinstance(value, list | tuple) and len({np.shape(one) for one in value}) > 1:
         from PIL import Image
 
         if all(isinstance(one, np.ndarray) and one.ndim in (2, 3) for one in value):
             arrays = [check_images(one[None], name=f"{name}, image {row}")[0] for row, one in enumerate(value)]
-            pictures = (Image.fromarray(of[..., 0] if of.shape[-1] == 1 else of) for of in arrays)
-            return _in_files([(picture, row) for row, picture in enumerate(pictures)], place)
+            return _in_files([Image.fromarray(of[..., 0] if of.shape[-1] == 1 else of) for of in arrays], place)
     if package == "datasets":
         column, are_images = column_of_data_set(value, name)
         if are_images:
@@ -131,6 +128,6 @@ def pictures_of(value: Any, place: Path, name: str) -> tuple[PackedImage, ...] |
     return None
 
 
-def _in_files(pictures: Sequence[tuple[Any, int]], place: Path) -> tuple[PackedImage, ...]:
+def _in_files(pictures: Sequence[Any], place: Path) -> tuple[PackedImage, ...]:
     width = len(str(len(pictures) - 1))
-    return tuple(PillowImage(place, f"{row:0{width}d}.png", row, picture) for picture, row in pictures)
+    return tuple(PillowImage(place, f"{row:0{width}d}.png", row, picture) for row, picture in enumerate(pictures))
