@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers, some_rows
 from entropick.neighbors import distinct_rows, nearest_neighbors
-from entropick.sources.cost import DUPLICATE_PRODUCTS
+from entropick.sources.cost import DUPLICATE_NEIGHBORS, DUPLICATE_PRODUCTS
 from entropick.work import Work
 
 # Which neighbour says how far apart rows are around here, and which one, half as far down, how that grows.
-_AROUND, _HALF = 16, 8
+_AROUND, _HALF = DUPLICATE_NEIGHBORS, DUPLICATE_NEIGHBORS // 2
 # How many rows of a pool without duplicates may be named, and how near a duplicate has to be in any case.
 _FALSE_ALARMS, _NEAREST = 0.1, 0.5
 

@@ -14,10 +14,9 @@ from entropick.neighbors import nearest_neighbors, squared_distances
 from entropick.random_stream import RandomStream
 from entropick.selectors.base import Selector
 from entropick.sources import Candidates
+from entropick.sources.cost import MAP_NUMBERS, MAP_ROWS
 from entropick.work import Work
 
-# Rows that the two axes of the map are computed from, and numbers, for which fewer rows of more columns are taken.
-_N_FITTED, _MOST_NUMBERS = 8192, 1 << 25
 # Numbers that are put on the map at once, in float64.
 _BLOCK_NUMBERS = 1 << 22
 # Points of each kind on the map, points of a curve, pairs, and rows that were left out whose distance is looked up.
@@ -83,7 +82,7 @@ def _map(candidates: Candidates, fates: Mapping[str, Integers], rng: np.random.G
         return None
     # What is set aside may be so far away that nothing else would be seen.
     rows = np.concatenate([rows for fate, rows in fates.items() if fate != "set aside"])
-    fitted = _some(np.sort(rows), max(2, min(_N_FITTED, _MOST_NUMBERS // width)), rng)
+    fitted = _some(np.sort(rows), max(2, min(MAP_ROWS, MAP_NUMBERS // width)), rng)
     if len(fitted) < 2:
         return None
     plane = principal_plane(X[fitted])

@@ -23,17 +23,18 @@ _RECHECKS, _PER_ROW = 1.3, 2e-5
 _WORKING_BYTES = 384 << 20
 # Differences a pick in a growing set, and in the control beside it.
 _EXACT_PER_PICK = 180
-# Neighbours by which duplicates are found; rows and numbers that the axes of the map are fitted to at most, and how
-# many times the placing of these rows that takes; passes over a pool; a page.
-_DUPLICATE_NEIGHBORS, _PLANE_ROWS, _PLANE_NUMBERS, _PLANE_PLACES, _PASSES, _PAGE_SECONDS = 17, 8192, 1 << 25, 30, 6, 1.0
+# How many times the placing of the rows that it is fitted to the axes of the map take; passes over a pool; a page.
+_MAP_PLACES, _PASSES, _PAGE_SECONDS = 30, 6, 1.0
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
 # Rows that a growing set looks at together at most, and how often it has them, as vectors and as they are.
 _BLOCK_ROWS, _BLOCK_COPIES = 1024, 4
 # Searched once for all measures that ask for them; see `entropick.metrics.base.Roles`.
 _SHARED = (("generated", "training"), ("reference", "training"))
-# Multiplications that a search for duplicates in a pool may take: seconds.
-DUPLICATE_PRODUCTS = 5e11
+# Multiplications that a search for duplicates in a pool may take: seconds. Neighbours by which they are found.
+DUPLICATE_PRODUCTS, DUPLICATE_NEIGHBORS = 5e11, 16
+# Rows that the two axes of a map are fitted to, and numbers, for which fewer rows of more columns are taken.
+MAP_ROWS, MAP_NUMBERS = 8192, 1 << 25
 # A product in float64 with a cube on top.
 _KERNEL_PRODUCTS = 1.2
 # Beside its searches a measure passes over its rows: to check, to convert, to sum. Seconds a number, of the slowest.
@@ -67,14 +68,14 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     seconds += _EXACT_PER_PICK * speed.difference * n_samples
     # For duplicates in the pool, see `entropick.selection.duplicates`.
     looked_up = min(n_pool, int(DUPLICATE_PRODUCTS / (n_pool * width)))
-    seconds += speed.of_search(looked_up, n_pool, _DUPLICATE_NEIGHBORS)
+    seconds += speed.of_search(looked_up, n_pool, DUPLICATE_NEIGHBORS + 1)
     # The radius of the control, of a random choice too, both entropies, and the guard.
     radii = (n_pool, n_samples)
     searches = [radii, radii] if method == "random" else [radii]
     searches += [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted)]
     seconds += sum(speed.of_search(*search) for search in searches)
     # The map of the page, and the page.
-    seconds += _PLANE_PLACES * speed.place * min(n_pool, _PLANE_ROWS, _PLANE_NUMBERS / width) + _PAGE_SECONDS
+    seconds += _MAP_PLACES * speed.place * min(n_pool, MAP_ROWS, MAP_NUMBERS / width) + _PAGE_SECONDS
     seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted) + _PASSES * _PASS * n_pool * width
     block = 4 * width * min(n_pool, _BLOCK_ROWS) * _BLOCK_COPIES
     return Forecast(seconds, 4 * n_pool * width * _COPIES + block + _WORKING_BYTES)
