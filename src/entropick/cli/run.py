@@ -31,6 +31,7 @@ from entropick.config import load_study
 from entropick.errors import ConfigError
 from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
+from entropick.processes.hardware import usable_cores
 from entropick.processes.ranks import Ranks
 from entropick.run import STUDY, History, find_runs
 
@@ -158,8 +159,7 @@ class Run(OutputFlags):
             return check_count(self.workers, name="--workers")
         if ranks.size > 1:
             return 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(len(study.arm_runs()), n_gpus(study) or cores // study.threads))
+        return max(1, min(len(study.arm_runs()), n_gpus(study) or usable_cores() // study.threads))
 
     def _finish(self, out: Path, computed: int, console: Console) -> dict[str, Any]:
         page = out / "report.html"

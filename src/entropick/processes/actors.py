@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
-import os
 import signal
 import threading
 import traceback
@@ -20,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from entropick.errors import EntropickError, ProcessLost, StudyFailed, storage_error
-from entropick.processes.hardware import limited_memory, usable_memory
+from entropick.processes.hardware import limited_memory, usable_cores, usable_memory
 from entropick.processes.spread import THREAD_VARIABLES, die_with_parent, environment
 from entropick.work import SIGNALS
 
@@ -61,11 +60,6 @@ class Place(Protocol):
 
     def start(self, make: Make, recipes: Sequence[tuple[Any, ...]]) -> contextlib.AbstractContextManager[Actors]:
         """Actors made by ``make(*recipe)``, until the context ends."""
-
-
-def usable_cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_of_memory(workers: int) -> int:

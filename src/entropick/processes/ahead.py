@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
+
+from entropick.processes.hardware import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,8 +19,7 @@ _MOST_THREADS = 8
 
 def n_threads() -> int:
     """How many threads work ahead: one for each processor that this process may use, up to 8."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(here, _MOST_THREADS)
+    return min(usable_cores(), _MOST_THREADS)
 
 
 def ahead(

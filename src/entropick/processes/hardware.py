@@ -64,6 +64,11 @@ def limited_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def limited_memory(n_bytes: int | None) -> Iterator[None]:
     """Let computations in here use so much memory; None for what there is."""

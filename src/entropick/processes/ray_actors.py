@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from entropick.errors import InputError, ProcessLost
-from entropick.processes.actors import TRIES, Actor, Actors, Answer, Make, answered, share_of_memory, usable_cores
-from entropick.processes.hardware import limited_memory
+from entropick.processes.actors import TRIES, Actor, Actors, Answer, Make, answered, share_of_memory
+from entropick.processes.hardware import limited_memory, usable_cores
 from entropick.processes.spread import THREAD_VARIABLES
 from entropick.work import SIGNALS
 
