@@ -88,6 +88,14 @@ def test_a_data_set():
     np.testing.assert_array_equal(check_images(images), IMAGES)
     rows = datasets.Dataset.from_dict({"embedding": X.tolist(), "name": list("abcde")})
     np.testing.assert_array_equal(check_features(rows), X)
+    np.testing.assert_array_equal(check_features(rows.select([3, 1]).with_format("torch")), X[[3, 1]])
+    shape = datasets.Features(embedding=datasets.Array2D((1, X.shape[1]), "float64"))
+    tensors = datasets.Dataset.from_dict({"embedding": X[:, None].tolist()}, features=shape)
+    with pytest.raises(InputError, match=r"got shape \(5, 1, 3\)"):
+        check_features(tensors)
+    for uneven in ([[1.0, 2.0], [3.0]], [[1.0, 2.0], None]):
+        with pytest.raises(InputError, match=r"^X: expected"):
+            check_features(datasets.Dataset.from_dict({"embedding": uneven}))
     with pytest.raises(InputError, match=r"got DatasetDict of train. Take one, such as data\['train'\]"):
         check_images(datasets.DatasetDict(train=images))
     with pytest.raises(InputError, match="known length, got a stream"):

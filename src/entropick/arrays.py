@@ -196,8 +196,19 @@ def _without_objects(column: NDArray[Any]) -> NDArray[Any]:
 def _of_data_set(value: Any, name: str) -> Any:
     """The one column of images, or else of lists, of a Hugging Face data set."""
     column, are_images = column_of_data_set(value, name)
-    plain = value.with_format(None)
-    return _of_pictures(list(plain[column]), name) if are_images else list(plain.with_format("numpy")[column])
+    if are_images:
+        return _of_pictures(list(value.with_format(None)[column]), name)
+    # Its own way to NumPy rounds to float32, and some versions ask torchvision for what newer ones have not.
+    rows = value.select_columns([column]).with_format("arrow")[:][column].combine_chunks()
+    return [_nested(row) for row in getattr(rows, "storage", rows).to_numpy(zero_copy_only=False)]
+
+
+def _nested(row: Any) -> Any:
+    """A row of a column of lists, as an array; lists of lists come as arrays of arrays."""
+    if not isinstance(row, np.ndarray) or row.dtype != object or not all(isinstance(one, np.ndarray) for one in row):
+        return row
+    parts = [_nested(one) for one in row]
+    return np.stack(parts) if len({part.shape for part in parts}) == 1 else row
 
 
 def column_of_data_set(value: Any, name: str) -> tuple[str, bool]:

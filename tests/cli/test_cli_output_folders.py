@@ -145,3 +145,16 @@ def test_commands_share_what_they_extract(cli, place, monkeypatch, dear_pixels):
 def test_a_mistake_in_a_flag(cli, place, line, flags, message):
     ended = cli(*line, *flags)
     assert ended.code == 2 and message in ended.err and not Path("out").exists()
+
+
+def test_a_home_is_a_home_in_every_command(cli, place, study_file, monkeypatch):
+    (place / "home").mkdir()
+    monkeypatch.setenv("HOME", str(place / "home"))
+    assert cli("run", study_file, "--out=~/study").code == 0
+    assert cli("run", study_file, "--out=again", "--reuse=~/study").code == 0
+    assert cli("status", "~/study").code == cli("verify", "~/study").code == 0
+    assert cli("report", "~/study", "--out=~/page").code == 0
+    ended = cli("export", "~/study/arms/replace/seed-0", "--iteration=1", "--out=~/model")
+    assert "expected a run with generator 'ddpm'" in ended.err
+    assert sorted(path.name for path in (place / "home").iterdir()) == ["page", "study"]
+    assert not Path("~").exists()

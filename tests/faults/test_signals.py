@@ -29,6 +29,14 @@ paradigm = "accumulate"
 """
 
 
+@pytest.fixture(autouse=True)
+def without_nohup():
+    """These tests hold also where what runs them was started with nohup, which SIGHUP does not reach."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def training(tmp_path):
     """Start a study, wait until it trains, and return the process."""

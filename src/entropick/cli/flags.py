@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +108,15 @@ class OutputFlags:
     json: bool = False
     """Print a summary as one line of JSON on stdout; everything else goes to stderr."""
 
+    def __post_init__(self) -> None:
+        # Shells leave the ~ of --out=~/chosen as it is.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Path):
+                setattr(self, field.name, expanded(value))
+            elif isinstance(value, tuple) and value and all(isinstance(one, Path) for one in value):
+                setattr(self, field.name, tuple(map(expanded, value)))
+
     def console(self) -> Terminal:
         """Where the command prints."""
         return Terminal(stderr=self.json, quiet=self.quiet, soft_wrap=True, highlight=False, markup=False)
@@ -137,10 +146,6 @@ class FilesFlags(OutputFlags):
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
     work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
     """Where features and checkpoints are kept; commands that are given the same one share them."""
-
-    def __post_init__(self) -> None:
-        # Shells leave the ~ of --out=~/chosen as it is.
-        self.out, self.work = expanded(self.out), None if self.work is None else expanded(self.work)
 
     def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
         """Check the folders, make the command and run it; its result, and where to print that."""
