@@ -454,10 +454,14 @@ class SomeRows(BlockRows):
 
     def __init__(self, X: BlockRows, rows: Integers) -> None:
         super().__init__(len(rows), X.shape[1])
-        self._X, self._rows = X, rows
+        self.whole, self._rows = X, rows
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        return self._X[self._rows[rows]]
+        return self.whole[self._rows[rows]]
+
+    def part(self, start: int, stop: int) -> SomeRows:
+        """The rows from `start` to `stop`."""
+        return SomeRows(self.whole, self._rows[start:stop])
 
 
 def some_rows(X: Features, rows: Integers) -> Features:

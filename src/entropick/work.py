@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -73,6 +73,41 @@ class Work:
         """What all processes have called this with, in the order of their ranks."""
         return [part]
 
+    @property
+    def n_workers(self) -> int:
+        """How many workers answer what is dealt (`entropick.processes.dealing`); 0 where this process does itself."""
+        return 0
+
+    def for_workers(self, X: Any) -> Any:
+        """The rows of a matrix (n, d) such that workers can read them; here they are as they are."""
+        return X
+
+    def deal(
+        self,
+        make: Callable[..., Callable[[Any], Any]],
+        recipes: Sequence[tuple[Any, ...]],
+        rounds: Iterable[Sequence[Any]],
+    ) -> Iterator[list[Any]]:
+        """The answers of each round, in order: its n-th question is asked of ``make(*recipe)`` of the n-th recipe.
+
+        There are at most as many recipes as workers (or 1, for this process), and at most as many questions in a round
+        as recipes. A question may be asked again, of a function that was made anew: answers must not depend on what was
+        asked before.
+
+        Examples
+        --------
+        >>> from functools import partial
+        >>> list(Work().deal(partial, [(pow, 2), (pow, 3)], [[1, 1], [4, 2]]))
+        [[2, 3], [16, 9]]
+        """
+        functions: list[Callable[[Any], Any]] = []
+        for questions in rounds:
+            functions = functions or [make(*recipe) for recipe in recipes]
+            yield [function(question) for function, question in zip(functions, questions, strict=False)]
+
+    def rest(self) -> None:
+        """Let workers go until they are needed again: until then their memory is for others."""
+
 
 class Passing(Work):
     """Passes everything on to another work; a subclass changes something on the way."""
@@ -95,6 +130,28 @@ class Passing(Work):
     def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
         """Ask on."""
         return self._work.load(name)
+
+    @property
+    def n_workers(self) -> int:
+        """Ask on."""
+        return self._work.n_workers
+
+    def for_workers(self, X: Any) -> Any:
+        """Pass it on."""
+        return self._work.for_workers(X)
+
+    def deal(
+        self,
+        make: Callable[..., Callable[[Any], Any]],
+        recipes: Sequence[tuple[Any, ...]],
+        rounds: Iterable[Sequence[Any]],
+    ) -> Iterator[list[Any]]:
+        """Pass it on."""
+        return self._work.deal(make, recipes, rounds)
+
+    def rest(self) -> None:
+        """Pass it on."""
+        self._work.rest()
 
 
 class _Part(Passing):

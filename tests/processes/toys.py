@@ -32,6 +32,32 @@ class Counter:
         return 1 / 0
 
 
+class Power:
+    """Raises numbers to a power; 0 ends its process, but only the first time if there is no `file` yet."""
+
+    def __init__(self, power, file=None):
+        self.power, self.file = power, file
+
+    def __call__(self, number):
+        if number == 0 and (self.file is None or not self.file.exists()):
+            if self.file is not None:
+                self.file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number < 0:
+            raise InputError(f"number: expected at least 0, got {number}.")
+        return number**self.power, os.getpid()
+
+
+class RowSum:
+    """Sums of rows that lie in a file."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __call__(self, rows):
+        return self.X[rows].sum(axis=1)
+
+
 def unmakeable(name):
     raise InputError(f"{name}: expected a file, but there is none.")
 

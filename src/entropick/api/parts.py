@@ -16,6 +16,7 @@ from entropick.datasets.listing import expanded
 from entropick.datasets.reading import base_of
 from entropick.errors import InputError
 from entropick.features.base import Features
+from entropick.processes import engine as engines
 from entropick.selectors.base import Guard
 from entropick.sources import EMBEDDING_FILES, Source, Space, embeddings_of_images, readable, source_number
 
@@ -47,6 +48,13 @@ def guard_of(sources: Sequence[Source], given: str | Guard | None) -> Guard | No
         return given
     made: Guard = build("guard", guard_table(sources, given, where="guard"), where="guard")
     return made
+
+
+def engine_of(engine: str | None, workers: int | None) -> engines.Engine | None:
+    """The engine of this name; None for this process."""
+    if engine is None and workers is not None:
+        raise InputError("workers: expected an engine whose workers they are, got none. Give engine.")
+    return None if engine is None else engines.engine(engine, workers)
 
 
 def is_path(given: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from entropick import notebook
 from entropick.api.folder import call
-from entropick.api.parts import spaces_of
+from entropick.api.parts import engine_of, spaces_of
 from entropick.errors import InputError
 from entropick.page.words import DASH, length_unit, number
 from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
@@ -116,6 +116,8 @@ def score(
     normalize: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
+    engine: str | None = None,
+    workers: int | None = None,
     out: str | os.PathLike[str] | None = None,
     work: str | os.PathLike[str] | None = None,
     budget_seconds: float | None = None,
@@ -140,6 +142,8 @@ def score(
         Accept the same content on two sides.
     interval
         Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long.
+    engine, workers
+        Who reads images and looks for neighbours, as in `entropick.select`; the values are the same.
     columns, resize, bit_depth, normalize, skip_bad, seed, out, work, budget_seconds, say
         As in `entropick.select`; without `out` nothing is written, and the page is `Scored.page`.
 
@@ -175,6 +179,7 @@ def score(
         allow_same=allow_same,
         skip_bad=skip_bad,
         with_intervals=interval,
+        engine=engine_of(engine, workers),
         seed=seed,
     )
 

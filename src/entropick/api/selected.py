@@ -12,13 +12,12 @@ import numpy as np
 
 from entropick import notebook
 from entropick.api.folder import call
-from entropick.api.parts import guard_of, selector_table, space_of
+from entropick.api.parts import engine_of, guard_of, selector_table, space_of
 from entropick.arrays import Integers
 from entropick.component import check_known
 from entropick.config import component_class
 from entropick.errors import InputError, shown
 from entropick.page.words import length_unit
-from entropick.processes import engine as engines
 from entropick.run.files import read_content
 from entropick.selection import Choice
 from entropick.selection.output import MANIFEST, PAGE, SHEET
@@ -181,8 +180,8 @@ def select(
     device
         Where distances are computed: "auto", "cpu", "cuda".
     engine, workers
-        Who looks at the rows, for every method but "random": "processes[:N]" or "ray[:ADDRESS]", and how many
-        workers it has; None is this process. The rows chosen are the same. What starts processes has to be below
+        Who reads images and looks at rows, for every method but "random": "processes[:N]" or "ray[:ADDRESS]", and how
+        many workers it has; None is this process. The rows chosen are the same. What starts processes has to be below
         ``if __name__ == "__main__":`` in a script.
     files
         "link" or "copy" the chosen image files into ``out/selected``.
@@ -227,7 +226,7 @@ def select(
         balance=balance,
         given=texts(given, name="given"),
         files=files,
-        engine=_engine(engine, workers),
+        engine=engine_of(engine, workers),
         skip_bad=skip_bad,
         seed=seed,
     )
@@ -246,12 +245,6 @@ def select(
         )
 
     return call(choice, read, out=out, work=work, budget_seconds=budget_seconds, say=say)
-
-
-def _engine(engine: str | None, workers: int | None) -> engines.Engine | None:
-    if engine is None and workers is not None:
-        raise InputError("workers: expected an engine whose workers they are, got none. Give engine.")
-    return None if engine is None else engines.engine(engine, workers)
 
 
 def _selector(

@@ -15,7 +15,10 @@ from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
 from entropick.datasets.listing import expanded
 from entropick.errors import ConfigError, cut, shown
+from entropick.processes.engine import Engine, engine
+from entropick.processes.hardware import limited_memory
 from entropick.sources import FilesCommand
+from entropick.sources.embeddings import spilled_into
 
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)")
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -146,14 +149,30 @@ class FilesFlags(OutputFlags):
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
     work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
     """Where features and checkpoints are kept; commands that are given the same one share them."""
+    engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
+    """Who reads images and looks at rows: what comes out is the same."""
+    workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
+    """How many workers the engine has."""
+    memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None
+    """Of this machine's memory, what may be used, for instance 3G; what does not fit is refused beforehand."""
 
     def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
         """Check the folders, make the command and run it; its result, and where to print that."""
         check_directory(self.out, flag="--out")
         budget_seconds = None if self.budget is None else parse_budget(self.budget)
+        limit = None if self.memory is None else parse_bytes(self.memory)
         if self.work is not None:
             check_directory(self.work, flag="--work")
-        command = made()
+        with limited_memory(limit), spilled_into(self.out / ".rows"):
+            return self._run(made(), budget_seconds)
+
+    def asked_engine(self) -> Engine | None:
+        """The engine that was asked for; None for this process."""
+        if self.workers is not None and self.engine is None:
+            raise ConfigError("--workers: expected an engine whose workers they are, got none. Give --engine.")
+        return None if self.engine is None else engine(self.engine, self.workers)
+
+    def _run(self, command: FilesCommand, budget_seconds: float | None) -> tuple[dict[str, Any], Console]:
         console = self.console()
         with Bar(console) as bar:
             result = command.run(self.out, work=bar, say=console.print, budget_seconds=budget_seconds, shared=self.work)

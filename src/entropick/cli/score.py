@@ -93,6 +93,7 @@ class Score(FilesFlags):
             allow_same=self.allow_same,
             skip_bad=self.skip_bad,
             with_intervals=self.interval,
+            engine=self.asked_engine(),
             seed=self.seed,
         )
 

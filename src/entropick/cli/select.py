@@ -11,16 +11,13 @@ import tyro
 from rich.console import Console
 
 from entropick.api.parts import guard_table, is_path, selector_table, space_of
-from entropick.cli.flags import Ended, FilesFlags, assignments, parse_bytes, says
+from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError, shown
-from entropick.processes.engine import engine
-from entropick.processes.hardware import limited_memory
 from entropick.selection import Choice
 from entropick.sources import Source, open_sources
-from entropick.sources.embeddings import spilled_into
 
 
 @dataclass(kw_only=True)
@@ -60,11 +57,7 @@ class Select(FilesFlags):
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
-    """Who looks at the rows, for every method but random: the rows chosen are the same."""
-    workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
-    """How many workers the engine has."""
-    memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None
-    """Of this machine's memory, what may be used, for instance 3G; what does not fit is refused beforehand."""
+    """Who reads images and looks at rows, for every method but random: the rows chosen are the same."""
     given: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -82,18 +75,14 @@ class Select(FilesFlags):
 
     def execute(self) -> Ended:
         """Choose, and say what came out."""
-        limit = None if self.memory is None else parse_bytes(self.memory)
-        with limited_memory(limit), spilled_into(self.out / ".rows"):
-            result, console = self.run(self._choice)
+        result, console = self.run(self._choice)
         _print_result(result, self.out, console)
         return Ended({"out": str(self.out), **result})
 
     def _choice(self) -> Choice:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
-        if self.workers is not None and self.engine is None:
-            raise ConfigError("--workers: expected an engine whose workers they are, got none. Give --engine.")
-        workers = None if self.engine is None else engine(self.engine, self.workers)
+        workers = self.asked_engine()
         sources = open_sources(self.sources, columns=self.columns, bit_depth=self.bit_depth)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         compared: Any = self.features

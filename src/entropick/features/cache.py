@@ -76,14 +76,15 @@ class FeatureCache:
             groups = list(alike.values())
             if done:
                 say(f"{note}: {done:,} of {n:,} are kept from before, {len(groups):,} to extract.")
-            for start in range(0, len(groups), _PART):
-                part = groups[start : start + _PART]
+            step = _PART * max(1, work.n_workers) if groups else _PART
+            for start in range(0, len(groups), step):
+                part = groups[start : start + step]
                 rows = [group[0] for group in part]
                 found = extract(encoder, pictures.take(rows), work, done, n, note)
                 check(rows)
                 kept = [(at, key) for at, number in enumerate(found.rows) if (key := keys[rows[number]]) is not None]
-                if kept:
-                    parts.keep([key for _, key in kept], found.X[[at for at, _ in kept]])
+                for some in (kept[at : at + _PART] for at in range(0, len(kept), _PART)):
+                    parts.keep([key for _, key in some], found.X[[at for at, _ in some]])
                 twins = [(at, row) for at, number in enumerate(found.rows) for row in part[number]]
                 if twins:
                     place([row for _, row in twins], found.X[[at for at, _ in twins]])

@@ -21,6 +21,8 @@ from entropick.features.base import Features, Prepare
 from entropick.processes.ahead import ahead
 from entropick.work import Work
 
+# Images that a worker is asked for at once.
+_DEALT = 256
 # Images extracted at once, of which prepared ones may wait beside them, and the most bytes of these.
 _BLOCK, _BLOCK_BYTES = 64, 64 << 20
 
@@ -132,6 +134,11 @@ class Extracted(NamedTuple):
     X: FeatureMatrix
     problems: dict[int, str]
 
+    def counted_from(self, first: int) -> Extracted:
+        """The same of pictures whose numbers begin with `first`."""
+        problems = {row + first: reason for row, reason in self.problems.items()}
+        return Extracted([row + first for row in self.rows], self.X, problems)
+
 
 def stream(encoder: Features, pictures: Pictures, rows: Sequence[int]) -> Iterator[Extracted]:
     """The features of these rows, ascending, a block at a time."""
@@ -151,10 +158,12 @@ def stream(encoder: Features, pictures: Pictures, rows: Sequence[int]) -> Iterat
 
 
 def extract(encoder: Features, pictures: Pictures, work: Work, first: int, n: int, note: str) -> Extracted:
-    """The features of all the pictures, shared by the processes that can be had.
+    """The features of all the pictures, shared by the workers or the processes that can be had.
 
     They are some of `n`, and `first` of these are done: that is what is reported.
     """
+    if work.n_workers:
+        return _extract_by_workers(encoder, pictures, work, first, n, note)
     found: Extracted = work.together(_extract_share, encoder, pictures, first, n, note)
     return found
 
@@ -168,7 +177,43 @@ def _extract_share(encoder: Features, pictures: Pictures, first: int, n: int, no
         parts.append(part)
         done = max([*part.rows, *part.problems]) + 1
         work.progress(first + done, n, note)
-    dealt = [part for of_one in work.gather(parts) for part in of_one]
+    return _in_order([part for of_one in work.gather(parts) for part in of_one])
+
+
+def _extract_by_workers(encoder: Features, pictures: Pictures, work: Work, first: int, n: int, note: str) -> Extracted:
+    """Each worker gets pictures that are neighbours, as many as others, up to a few blocks at a time."""
+    workers, found = work.n_workers, list[Extracted]()
+    size = min(_DEALT, -(-len(pictures) // workers))
+    starts = range(0, len(pictures), size)
+    rounds = [starts[at : at + workers] for at in range(0, len(starts), workers)]
+    some = (
+        [pictures.take(range(start, min(start + size, len(pictures)))) for start in of_round] for of_round in rounds
+    )
+    recipe = (encoder, encoder.identity())
+    for of_round, answers in zip(rounds, work.deal(_Extraction, [recipe] * workers, some), strict=True):
+        for start, parts in zip(of_round, answers, strict=True):
+            found += [part.counted_from(start) for part in parts]
+        work.progress(first + min(of_round[-1] + size, len(pictures)), n, note)
+    return _in_order(found)
+
+
+class _Extraction:
+    """An encoder in a worker, which has the weights of the command or none."""
+
+    def __init__(self, encoder: Features, identity: dict[str, Any]) -> None:
+        if encoder.identity() != identity:
+            raise InputError(
+                f"features: expected the weights of {encoder.name} that the command itself has, but a worker has "
+                "others in the same place. Bring the same files to all machines."
+            )
+        self._encoder = encoder
+
+    def __call__(self, pictures: Pictures) -> list[Extracted]:
+        return list(stream(self._encoder, pictures, range(len(pictures))))
+
+
+def _in_order(dealt: Sequence[Extracted]) -> Extracted:
+    """All parts together."""
     problems = {row: reason for part in dealt for row, reason in part.problems.items()}
     filled = [part for part in dealt if part.rows]
     if not filled:

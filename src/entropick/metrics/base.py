@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, Floats, Integers, check_features
+from entropick.arrays import Features, Floats, Integers, check_features, some_rows
 from entropick.errors import InputError
 from entropick.metrics.near_copies import Copying, held_out_distances, nearest_training
 from entropick.neighbors import Neighbors, distinct_rows, nearest_neighbors
@@ -177,7 +177,7 @@ class Neighborhood:
     def _nearest(self, k: int, *, distinct: bool) -> Floats:
         known = self._found.get(distinct)
         if known is None or known.shape[1] < k:
-            points = self.rows[self._first] if distinct and not self.has_no_copies else self.rows
+            points = some_rows(self.rows, self._first) if distinct and not self.has_no_copies else self.rows
             most = min(max(k, self._most), len(points) - 1)
             known = nearest_neighbors(points, points, k=most, exclude_self=True, work=self.work).distances
             self._found[distinct] = known
@@ -199,7 +199,7 @@ class Roles:
     real
         The original real images, where the training set is not real itself; see `copying`.
     work
-        Hears of progress in searches, and keeps what is finished of them.
+        Hears of progress in searches, keeps what is finished of them, and may have workers that look side by side.
     """
 
     training: Features | None = None

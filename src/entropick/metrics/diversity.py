@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, check_count, check_features, check_same_width, check_sources
+from entropick.arrays import BlockRows, Features, check_count, check_features, check_same_width, check_sources
 from entropick.errors import InputError
 from entropick.metrics.base import Measure
 
@@ -184,7 +184,7 @@ def vendi_score(X: ArrayLike) -> float:
     2.0
     """
     X = check_features(X)
-    values = np.append(np.linalg.eigvalsh(_cosines(X)), np.count_nonzero(~X.any(axis=1))) / len(X)
+    values = np.append(np.linalg.eigvalsh(_cosines(X)), sum(int((~of.any(axis=1)).sum()) for of in blocks(X))) / len(X)
     values = values[values > 0]
     return float(np.exp(-np.sum(values * np.log(values))))
 
@@ -214,7 +214,7 @@ def _cosines(X: Features) -> NDArray[np.float64]:
         lengths = np.concatenate([_lengths(block.astype(np.float64)) for block in blocks(X)])
         small = np.zeros((len(X), len(X)))
         for start in range(0, X.shape[1], _GRAM_COLUMNS):
-            rows = X[:, start : start + _GRAM_COLUMNS].astype(np.float64)
+            rows = some_columns(X, start, start + _GRAM_COLUMNS)
             rows /= lengths
             small += rows @ rows.T
         return small
@@ -376,6 +376,13 @@ def centered_blocks(X: Features, means: NDArray[np.float64]) -> Iterator[NDArray
     # Two passes instead of sum(x^2) - n mean^2, which loses everything where the mean is large beside the spread.
     for block in blocks(X):
         yield block - means
+
+
+def some_columns(X: Features, start: int, stop: int) -> NDArray[np.float64]:
+    """Some of the columns of all rows, float64."""
+    if isinstance(X, BlockRows):
+        return np.concatenate([block[:, start:stop].astype(np.float64) for block in blocks(X)])
+    return X[:, start:stop].astype(np.float64)
 
 
 def blocks(X: Features) -> Iterator[Features]:

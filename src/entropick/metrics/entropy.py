@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import check_count
 from entropick.metrics.base import Measure, Neighborhood
+from entropick.work import Work
 
 
-def knn_entropy(X: ArrayLike, k: int = 1) -> float:
+def knn_entropy(X: ArrayLike, k: int = 1, *, work: Work | None = None) -> float:
     """Kozachenko-Leonenko estimate of the differential entropy of the distribution behind `X`, in nats.
 
     ::
@@ -37,6 +38,8 @@ def knn_entropy(X: ArrayLike, k: int = 1) -> float:
         Features, ``(n, d)``, taken as float32.
     k
         Which neighbour; 1 in the paper. A larger k trades variance for bias.
+    work
+        As in `entropick.neighbors.nearest_neighbors`.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def knn_entropy(X: ArrayLike, k: int = 1) -> float:
     >>> knn_entropy(np.zeros((10, 2)))
     -inf
     """
-    return _knn_entropy(Neighborhood(X), check_count(k, name="k"))
+    return _knn_entropy(Neighborhood(X, work=work), check_count(k, name="k"))
 
 
 def _knn_entropy(rows: Neighborhood, k: int = 1) -> float:
@@ -140,6 +143,8 @@ DUPLICATE_SHARE = Measure(
 
 
 _DIMENSION_NEIGHBORS = 10
+# Rows whose logarithms are summed at once.
+_BLOCK_ROWS = 65_536
 
 
 def intrinsic_dimension(X: ArrayLike, k: int = _DIMENSION_NEIGHBORS) -> float:
@@ -192,8 +197,9 @@ def _intrinsic_dimension(rows: Neighborhood, k: int = _DIMENSION_NEIGHBORS) -> f
     rows.check(k)
     if rows.n_distinct < k + 1:
         return 0.0
-    logs = np.log(rows.distinct_distances(k))
-    growth = math.fsum((logs[:, -1:] - logs[:, :-1]).ravel())
+    distances = rows.distinct_distances(k)
+    blocks = (np.log(distances[start : start + _BLOCK_ROWS]) for start in range(0, len(distances), _BLOCK_ROWS))
+    growth = math.fsum(value for logs in blocks for value in (logs[:, -1:] - logs[:, :-1]).ravel())
     return rows.n_distinct * (k - 1) / growth if growth else math.inf
 
 

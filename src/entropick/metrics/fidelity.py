@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, check_features, check_same_width
 from entropick.errors import InputError
 from entropick.metrics.base import Measure
-from entropick.metrics.diversity import centered_blocks, column_means
+from entropick.metrics.diversity import centered_blocks, column_means, some_columns
 
 Matrix = NDArray[np.float64]
 # Rows of a tile of the kernel: 32 MiB of float64 products.
@@ -152,9 +152,9 @@ def _between_few_rows(X: Features, Y: Features) -> float:
     # With S1 = A^T A and S2 = B^T B, A and B the centred rows over the root of n - 1, the trace of the root is the sum
     # of the singular values of A B^T; added up over columns, a few at a time.
     overlap, shift, traces = np.zeros((len(X), len(Y))), [], []
-    columns = max(1, _TILE_ROWS**2 // max(len(X), len(Y)))
-    for start in range(0, X.shape[1], columns):
-        A, B = (Z[:, start : start + columns].astype(np.float64) for Z in (X, Y))
+    step = max(1, _TILE_ROWS**2 // max(len(X), len(Y)))
+    for start in range(0, X.shape[1], step):
+        A, B = (some_columns(Z, start, start + step) for Z in (X, Y))
         means = A.mean(axis=0), B.mean(axis=0)
         A, B = (A - means[0]) / math.sqrt(len(X) - 1), (B - means[1]) / math.sqrt(len(Y) - 1)
         overlap += A @ B.T

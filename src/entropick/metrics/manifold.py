@@ -265,4 +265,4 @@ def _checked(
 
 def _balls_around(points: Features, centers: Neighborhood, k: int) -> Integers:
     """In how many balls of `centers` each point lies, int64 ``(n_points,)``."""
-    return count_balls(points, centers=centers.rows, radii=centers.distances(k))
+    return count_balls(points, centers=centers.rows, radii=centers.distances(k), work=centers.work)

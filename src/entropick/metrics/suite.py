@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from entropick.arrays import check_count, check_real
+from entropick.arrays import check_count, check_real, some_rows
 from entropick.component import Registry, check_known
 from entropick.errors import ConfigError, EntropickError, InputError, shown
 from entropick.metrics.base import Measure, Roles
@@ -212,6 +212,6 @@ def _difference(measure: Measure, roles: Roles, rng: np.random.Generator) -> flo
         order = rng.permutation(len(X))
         half = len(X) // 2
         # Ascending, so that a memory map is read in order.
-        first[role], second[role] = (X[np.sort(part)] for part in (order[:half], order[half : 2 * half]))
+        first[role], second[role] = (some_rows(X, np.sort(part)) for part in (order[:half], order[half : 2 * half]))
     values = [_number(measure, roles.exchanged(**half)) for half in (first, second)]
     return values[0] - values[1]

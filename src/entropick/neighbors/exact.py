@@ -7,7 +7,6 @@ known up to a factor of (1 +- u)^(d + 2), even of near-copies, at about half the
 
 from __future__ import annotations
 
-from collections import Counter
 from hashlib import blake2b
 from typing import Any
 
@@ -23,6 +22,8 @@ _CACHED_ELEMENTS = 1 << 15
 _SAMPLE_ROWS, _SAMPLE_NUMBERS = 256, 1 << 20
 # Numbers of a row that are looked at first to see whether it is like another.
 _GLANCE = 64
+# Numbers of rows that are hashed at once.
+_HASHED_NUMBERS = 1 << 22
 
 
 def squared_distances(X: Features, rows: Integers, Y: Features, columns: Integers) -> Floats:
@@ -91,23 +92,45 @@ def distinct_rows(X: Features) -> tuple[Integers, Integers]:
     """
     # Wide rows are told apart by a few of their numbers; only those that are not are read in full.
     step = max(1, X.shape[1] // _GLANCE)
-    keys = [_row_key(values[::step]) for values in X]
+    keys = _keys(X, None, step)
     if step > 1:
-        counts = Counter(keys)
-        keys = [_row_key(X[row]) + b"whole" if counts[key] > 1 else key for row, key in enumerate(keys)]
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
+        order = _by_key(keys)
+        is_new = np.append(_changes(keys, order), True)
+        alike = np.sort(order[~(is_new[:-1] & is_new[1:])])
+        keys[alike] = _keys(X, alike, 1)
+    # Of equal ones the lowest row comes first.
+    order = _by_key(keys)
+    is_new = _changes(keys, order)
+    lowest, of_key = order[is_new], np.cumsum(is_new) - 1
+    places = np.empty(len(lowest), np.int64)
+    places[np.argsort(lowest)] = np.arange(len(lowest))
     group = np.empty(len(X), np.int64)
-    for row, key in enumerate(keys):
-        group[row] = seen.setdefault(key, len(first))
-        if group[row] == len(first):
-            first.append(row)
-    return np.array(first, np.int64), group
+    group[order] = places[of_key]
+    return np.sort(lowest), group
 
 
-def _row_key(values: NDArray[np.float32]) -> bytes:
-    # Adding 0.0 turns -0.0 into 0.0.
-    return blake2b((values + np.float32(0)).tobytes(), digest_size=16).digest()
+def _keys(X: Features, rows: Integers | None, step: int) -> NDArray[np.uint64]:
+    """A hash of every `step`-th number of some rows, or of all, as two whole numbers (n, 2)"""
+    n = len(X) if rows is None else len(rows)
+    keys, block = np.empty((n, 2), np.uint64), max(1, _HASHED_NUMBERS // X.shape[1])
+    for start in range(0, n, block):
+        part = slice(start, min(start + block, n))
+        # Adding 0.0 turns -0.0 into 0.0.
+        values = np.ascontiguousarray(X[part if rows is None else rows[part]][:, ::step] + np.float32(0))
+        digests = b"".join(blake2b(row.data, digest_size=16).digest() for row in values)
+        keys[part] = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+    return keys
+
+
+def _by_key(keys: NDArray[np.uint64]) -> Integers:
+    return np.lexsort((keys[:, 1], keys[:, 0]))
+
+
+def _changes(keys: NDArray[np.uint64], order: Integers) -> NDArray[np.bool_]:
+    """Whether each of the keys, in this order, differs from the one before."""
+    ordered, changes = keys[order], np.ones(len(order), bool)
+    np.any(ordered[1:] != ordered[:-1], axis=1, out=changes[1:])
+    return changes
 
 
 def distinct_numbers(values: Integers) -> Integers:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_same_width, some_rows
+from entropick.arrays import (
+    Features,
+    FileRows,
+    Floats,
+    Integers,
+    SomeRows,
+    check_count,
+    check_features,
+    check_same_width,
+    some_rows,
+)
 from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
 from entropick.neighbors.precision import Precision, Vectors, multiply, sampled, screen
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare, rows_within
 from entropick.processes import usable_device
+from entropick.processes.hardware import usable_memory
 from entropick.work import Work
 
 # A tile of 2048 x 1024 float32 bounds takes 8 MiB.
@@ -34,8 +47,9 @@ _CROWD = 8
 _TIMED = 2048
 # And of so many neighbours.
 _CROWDED = 16
-# Up to this size, points are placed once and held, not placed anew for every block of queries.
-_HELD_BYTES = 256 << 20
+# Up to this size, and this share of memory, points are placed once and held, not placed anew for every block of
+# queries.
+_HELD_BYTES, _HELD_SHARE = 256 << 20, 0.125
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ def nearest_neighbors(
     exclude_self : bool
         `queries` and `points` are the same rows, and row i is not its own neighbour. Copies of it in other rows are.
     work : Work
-        Hears of progress, and keeps what is finished.
+        Hears of progress, keeps what is finished, and may have workers that look side by side.
     device : str
         Where the matrix products run: ``"cpu"``, ``"cuda"``, or "auto", a GPU if there is one.
 
@@ -87,7 +101,8 @@ def nearest_neighbors(
 
     Notes
     -----
-    Memory: two tiles of a few thousand rows; never n x m. Copies among the points are searched once.
+    Memory: two tiles of a few thousand rows and some 60 bytes for each row; never n x m. Copies among the points are
+    searched once.
 
     Examples
     --------
@@ -97,24 +112,29 @@ def nearest_neighbors(
     """
     asking, known = check_features(queries, name="queries"), check_features(points, name="points")
     check_same_width(("queries", asking), ("points", known))
-    _check_k(check_count(k, name="k"), len(asking), len(known), exclude_self)
-    work = work or Work()
-    search = _Search(known, k + exclude_self, Precision.of(asking, known), usable_device(device))
+    n, work = len(asking), work or Work()
+    _check_k(check_count(k, name="k"), n, len(known), exclude_self)
+    usable_device(device)
+    fine = Precision.of(asking, known)
     name = f"neighbors-{digest(asking, known, np.array([k, exclude_self]))}"
     arrays, state = work.load(name) or ({}, {"done": 0})
-    distances = np.array(arrays["distances"]) if arrays else np.empty((len(asking), k))
-    indices = np.array(arrays["indices"]) if arrays else np.empty((len(asking), k), np.int64)
-    done, kept = int(state["done"]), bool(arrays)
-    while done < len(asking):
-        rows = np.arange(done, min(done + search.query_rows, len(asking)))
-        # A slice is not copied, wide rows are many bytes.
-        queries = asking[done : done + len(rows)]
-        distances[rows], indices[rows] = search.nearest(queries, k, rows if exclude_self else None)
-        done += len(rows)
-        work.progress(done, len(asking), "nearest neighbours")
+    distances = np.array(arrays["distances"]) if arrays else np.empty((n, k))
+    indices = np.array(arrays["indices"]) if arrays else np.empty((n, k), np.int64)
+    kept = bool(arrays)
+    parts = _parts(work.for_workers(known), work.n_workers)
+    recipes = [(work.for_workers(asking), *part, k, exclude_self, fine, device) for part in parts]
+    # Every worker has all points, and is asked of a block of its own; or a part of them, and all are asked of the same.
+    at_once = 1 if parts[1:] else work.n_workers or 1
+    rounds = _rounds(int(state["done"]), n, _query_rows(asking.shape[1], fine), at_once)
+    questions = [blocks * len(parts) for blocks in rounds]
+    for blocks, answers in zip(rounds, work.deal(_Search, recipes * at_once, questions), strict=True):
+        for number, rows in enumerate(blocks):
+            distances[rows], indices[rows] = _nearest_of_all(answers[number :: len(blocks)], k)
+        done = blocks[-1].stop
+        work.progress(done, n, "nearest neighbours")
         # What was once worth keeping is kept to its end: the next search may be stopped, too.
         kept = kept or work.due()
-        if kept and (work.due() or done == len(asking)):
+        if kept and (work.due() or done == n):
             work.save(name, {"distances": distances, "indices": indices}, {"done": done})
     return Neighbors(distances, indices)
 
@@ -132,36 +152,92 @@ def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
         )
 
 
-class _Search:
-    """The distinct points, and how to find the nearest of them."""
+# A search is dealt to workers in one of two ways, and one worker, this process, is the plain case of both. Few points
+# are held by every worker, and each is asked of queries of its own. Many points are cut into parts: all workers are
+# asked of the same queries, each looks among its own part only, which it reads from files for every block of them, and
+# the nearest of all parts are the nearest. No row is read by two workers that is worth mentioning, and which way it is
+# changes no number, for distances are exact and of equal ones the lowest row comes first.
 
-    def __init__(self, points: Features, wanted: int, fine: Precision, device: str) -> None:
-        first, group = distinct_rows(points)
-        self.points = points if len(first) == len(points) else some_rows(points, first)
-        self.members = _lowest_members(group, len(first), wanted)
-        self.wanted = min(wanted, len(first))
-        coarse = screen(fine, self.points, device)
+
+def _parts(points: Features, n_workers: int) -> list[tuple[int, Features]]:
+    """The points as workers get them, each with the number of its first: all of them, or one part for each worker."""
+    if n_workers < 2 or _are_held(points):
+        return [(0, points)]
+    ends = np.linspace(0, len(points), min(n_workers, len(points)) + 1).astype(int).tolist()
+    cut: Any = points.part if isinstance(points, FileRows | SomeRows) else lambda start, stop: points[start:stop]
+    return [(start, cut(start, stop)) for start, stop in itertools.pairwise(ends)]
+
+
+def _are_held(points: Features) -> bool:
+    return points.nbytes <= min(_HELD_BYTES, _HELD_SHARE * usable_memory())
+
+
+def _rounds(start: int, n: int, most: int, n_blocks: int) -> list[list[slice]]:
+    """Blocks of at most so many rows that cover `start` to `n`, in rounds of up to `n_blocks` of one size."""
+    rounds = []
+    while start < n:
+        size = min(most, -(-(n - start) // n_blocks))
+        stop = min(start + n_blocks * size, n)
+        rounds.append([slice(first, min(first + size, stop)) for first in range(start, stop, size)])
+        start = stop
+    return rounds
+
+
+def _query_rows(width: int, fine: Precision) -> int:
+    """How many queries are asked of at once: so many as fit into a tile of coarse vectors."""
+    import torch
+
+    return rows_within(_QUERY_BYTES, width, replace(fine, dtype=torch.bfloat16), most=_QUERY_ROWS)
+
+
+def _nearest_of_all(found: Sequence[tuple[Floats, Integers]], k: int) -> tuple[Floats, Integers]:
+    """Distances and rows (n, k) of the nearest, of the squares and rows that were found in each part of the points."""
+    if len(found) == 1:
+        return np.sqrt(found[0][0]), found[0][1]
+    squares, rows = (np.concatenate(of, axis=1) for of in zip(*found, strict=True))
+    order = np.lexsort((rows, squares), axis=1)[:, :k]
+    return np.sqrt(np.take_along_axis(squares, order, 1)), np.take_along_axis(rows, order, 1)
+
+
+class _Search:
+    """Some of the points, from number `first` on, and how to find the `k` nearest of them to blocks of the queries."""
+
+    def __init__(
+        self,
+        queries: Features,
+        first: int,
+        points: Features,
+        k: int,
+        exclude_self: bool,
+        fine: Precision,
+        device: str,
+    ) -> None:
+        lowest, group = distinct_rows(points)
+        self.queries, self.first, self.k, self.exclude_self = queries, first, k, exclude_self
+        self.points = points if len(lowest) == len(points) else some_rows(points, lowest)
+        self.members = _lowest_members(group, len(lowest), k + exclude_self)
+        self.wanted = min(k + exclude_self, len(lowest))
+        self.device = usable_device(device)
+        coarse = screen(fine, self.points, self.device)
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
-        everything, hold = np.arange(len(self.points)), self.points.nbytes <= _HELD_BYTES
-        self.device = device
+        everything, hold = np.arange(len(self.points)), _are_held(self.points)
         self.levels = [
-            (kind, kind.reader(self.points, everything, device, hold=hold and kind is kinds[0])) for kind in kinds
+            (kind, kind.reader(self.points, everything, self.device, hold=hold and kind is kinds[0])) for kind in kinds
         ]
 
-    @property
-    def query_rows(self) -> int:
-        """How many queries are best asked at once."""
-        return rows_within(_QUERY_BYTES, self.points.shape[1], self.levels[0][0], most=_QUERY_ROWS)
-
-    def nearest(self, queries: Features, k: int, selves: Integers | None) -> tuple[Floats, Integers]:
-        """Distances and rows (n, k); `selves` are the rows that the queries themselves have among the points."""
-        squares, places = self._nearest_distinct(queries)
-        rows = self.members[places].reshape(len(queries), -1)
+    def __call__(self, block: slice) -> tuple[Floats, Integers]:
+        """Squared distances and rows of the nearest, nearest first, (n, k) or fewer where there are fewer points; what
+        is none, as a query itself may not be, is infinitely far."""
+        # A slice is not copied, wide rows are many bytes.
+        squares, places = self._nearest_distinct(self.queries[block])
+        rows = self.members[places].reshape(len(squares), -1)
         spread = np.repeat(squares, self.members.shape[1], axis=1)
-        absent = rows < 0 if selves is None else (rows < 0) | (rows == selves[:, None])
+        absent = rows < 0
+        if self.exclude_self:
+            absent |= rows == np.arange(block.start - self.first, block.stop - self.first)[:, None]
         spread[absent] = np.inf
-        order = np.lexsort((rows, spread), axis=1)[:, :k]
-        return np.sqrt(np.take_along_axis(spread, order, 1)), np.take_along_axis(rows, order, 1)
+        order = np.lexsort((rows, spread), axis=1)[:, : self.k]
+        return np.take_along_axis(spread, order, 1), np.take_along_axis(rows, order, 1) + self.first
 
     def _nearest_distinct(self, queries: Features) -> tuple[Floats, Integers]:
         squares = np.full((len(queries), self.wanted), np.inf)
@@ -172,7 +248,7 @@ class _Search:
             at_once = rows_within(_QUERY_BYTES, queries.shape[1], precision, most=_QUERY_ROWS)
             for start in range(0, len(open_), at_once):
                 some = open_[start : start + at_once]
-                asking = queries if len(some) == len(queries) else queries[some]
+                asking = queries[start : start + len(some)] if len(open_) == len(queries) else queries[some]
                 rows, columns, unsure = self._candidates(asking, precision, read)
                 self._settle(queries, some[rows], columns, squares, places)
                 left.append(some[unsure])
@@ -232,30 +308,48 @@ def _lowest_members(group: Integers, n_groups: int, most: int) -> Integers:
     return table
 
 
-def count_balls(points: Features, *, centers: Features, radii: Floats) -> Integers:
+def count_balls(points: Features, *, centers: Features, radii: Floats, work: Work | None = None) -> Integers:
     """In how many of the closed balls each point lies, int64 ``(n_points,)``, exactly.
 
     The time does not depend on how full the balls are, so a collapsed set takes no longer than another.
     """
+    work = work or Work()
     first, place = distinct_rows(points)
-    seen = points if len(first) == len(points) else points[first]
-    precision = Precision.of(seen, centers)
-    counts = np.zeros(len(seen), np.int64)
-    width: int = seen.shape[1]
-    n_columns = rows_within(_QUERY_BYTES, width, precision, most=_BALL_COLUMNS)
-    n_rows = rows_within(_POINT_BYTES, width, precision, most=_BALL_ROWS)
-    shown, asked = (precision.reader(X, np.arange(len(X)), "cpu", hold=False) for X in (seen, centers))
-    for columns in _slices(len(seen), n_columns):
-        placed = as_columns(shown(columns))
-        for rows in _slices(len(centers), n_rows):
-            limits = np.square(radii[rows] * precision.scale)
-            inside, on_border = _sides(as_rows(asked(rows)), placed, limits)
-            counts[columns] += np.count_nonzero(inside, axis=0)
-            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
-            exact = np.sqrt(squared_distances(centers, row + rows.start, seen, column + columns.start))
-            held = column[exact <= radii[rows][row]]
-            counts[columns] += np.bincount(held, minlength=inside.shape[1])
+    seen = points if len(first) == len(points) else some_rows(points, first)
+    precision, n = Precision.of(seen, centers), len(seen)
+    counts = np.zeros(n, np.int64)
+    most = rows_within(_QUERY_BYTES, seen.shape[1], precision, most=_BALL_COLUMNS)
+    recipes = [(work.for_workers(seen), work.for_workers(centers), radii, precision)] * (work.n_workers or 1)
+    rounds = _rounds(0, n, most, len(recipes))
+    for blocks, answers in zip(rounds, work.deal(_Balls, recipes, rounds), strict=True):
+        for rows, found in zip(blocks, answers, strict=True):
+            counts[rows] = found
+        work.progress(blocks[-1].stop, n, "balls around neighbours")
     return counts[place]
+
+
+class _Balls:
+    """Balls, and how to count in how many of them the points of a block lie."""
+
+    def __init__(self, points: Features, centers: Features, radii: Floats, precision: Precision) -> None:
+        self.points, self.centers, self.radii, self.precision = points, centers, radii, precision
+        self._placed, self._asked = (
+            precision.reader(X, np.arange(len(X)), "cpu", hold=False) for X in (points, centers)
+        )
+
+    def __call__(self, block: slice) -> Integers:
+        placed = as_columns(self._placed(block))
+        counts = np.zeros(block.stop - block.start, np.int64)
+        n_rows = rows_within(_POINT_BYTES, self.points.shape[1], self.precision, most=_BALL_ROWS)
+        for rows in _slices(len(self.centers), n_rows):
+            limits = np.square(self.radii[rows] * self.precision.scale)
+            inside, on_border = _sides(as_rows(self._asked(rows)), placed, limits)
+            counts += np.count_nonzero(inside, axis=0)
+            row, column = np.divmod(np.flatnonzero(on_border), inside.shape[1])
+            exact = np.sqrt(squared_distances(self.centers, row + rows.start, self.points, column + block.start))
+            held = column[exact <= self.radii[rows][row]]
+            counts += np.bincount(held, minlength=inside.shape[1])
+        return counts
 
 
 def _sides(centers: Vectors, points: Vectors, limits: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

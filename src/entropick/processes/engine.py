@@ -30,6 +30,12 @@ class Engine:
     workers: int | None = None
     address: str = ""
 
+    @property
+    def name(self) -> str:
+        """As it is asked for: ``processes:4``, ``ray:10.0.0.1:6379``."""
+        more = self.address if self.kind == "ray" else str(self.workers or "")
+        return f"{self.kind}:{more}" if more else self.kind
+
     def check(self) -> None:
         """Raise InputError if what it needs is not installed, or for more processes than a machine can have."""
         if self.kind == "processes" and (self.workers or 1) > _MOST_PROCESSES:

@@ -26,6 +26,8 @@ from entropick.work import SIGNALS
 _STORE_BYTES, _SHARED_MEMORY = 256 << 20, Path("/dev/shm")
 # How long to wait for the first sign of a cluster.
 _SECONDS_TO_ANSWER = 10.0
+# The address that this process is connected to.
+_connected: list[str] = []
 
 
 def import_ray() -> Any:
@@ -44,7 +46,8 @@ def import_ray() -> Any:
 
 @contextlib.contextmanager
 def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
-    """A connection to the cluster at an address, or if that is "" to one of this machine alone.
+    """A connection to the cluster at an address, or if that is "" to one of this machine alone; within a connection to
+    it, that one.
 
     Raises
     ------
@@ -53,6 +56,9 @@ def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
     """
     ray = import_ray()
     cores = usable_cores()
+    if address in _connected and ray.is_initialized():
+        yield Cluster(ray, workers, None if address else cores)
+        return
     here: dict[str, Any] = {"address": address}
     _check_answers(address)
     if not address:
@@ -75,9 +81,11 @@ def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
     finally:
         for number, handler in heeded.items():
             signal.signal(number, handler)
+    _connected.append(address)
     try:
         yield Cluster(ray, workers, None if address else cores)
     finally:
+        _connected.remove(address)
         ray.shutdown()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Integers
+from entropick.arrays import Features, Integers, some_rows
 from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
@@ -126,8 +126,9 @@ def rows_hash(X: Features) -> str:
     (True, False)
     """
     # Adding 0.0 turns -0.0 into 0.0.
-    rows = sorted(hashlib.sha256((row + np.float32(0)).tobytes()).digest() for row in X)
-    return hashlib.sha256(b"".join(rows)).hexdigest()
+    rows = np.fromiter((hashlib.sha256((row + np.float32(0)).tobytes()).digest() for row in X), "V32", len(X))
+    rows.sort()
+    return hashlib.sha256(rows.tobytes()).hexdigest()
 
 
 def check_differing(name: str, X: Features, space: str) -> None:
@@ -165,7 +166,7 @@ def measure_space(
                     f"reference: expected images that the generator was not trained on, but all {n_shared} are in the "
                     "training set. Give held-out ones, or --allow-same if this is meant."
                 )
-            roles = replace(roles, reference=roles.reference[~shared])
+            roles = replace(roles, reference=some_rows(roles.reference, np.flatnonzero(~shared)))
             check_rows({name: len(getattr(roles, name)) for name in matrices}, metrics, halves=seed is not None)
     foresee(roles, metrics)
     values: dict[str, float | None] = {}

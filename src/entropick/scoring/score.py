@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from entropick import __version__
-from entropick.arrays import check_count
+from entropick.arrays import BlockRows, check_count
 from entropick.errors import InputError, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
+from entropick.processes.dealing import dealing
+from entropick.processes.engine import Engine
 from entropick.run.directory import Outcome, Run
 from entropick.run.files import readable_json
 from entropick.run.inputs import Given, Inputs
@@ -47,6 +50,8 @@ from entropick.work import Work
 
 PAGE = "score.html"
 _JUDGE = "judge"
+# While workers need them, rows that are in no file yet.
+_ROWS = "rows"
 # Nearest pairs that the page shows, over all spaces.
 _N_SHOWN = 48
 
@@ -72,6 +77,9 @@ class Score(FilesCommand):
         Go on without unreadable images, and record them.
     with_intervals
         Measure halves of the sets as well, for an interval of each value; see `entropick.metrics.interval`.
+    engine
+        Who reads images and looks for neighbours, see `entropick.processes.engine.Engine`; None is this process. The
+        values are the same, so another one may go on where this one was interrupted.
     seed
         What random numbers depend on.
     """
@@ -84,6 +92,7 @@ class Score(FilesCommand):
     conditions: Sequence[Condition] = ()
     allow_same: bool = False
     with_intervals: bool = False
+    engine: Engine | None = None
 
     @property
     def compared(self) -> Sequence[Space]:
@@ -118,6 +127,8 @@ class Score(FilesCommand):
         if twice := [name for name in names if files.count(words.slug(name)) > 1]:
             raise InputError(f"features: expected spaces of different names, got {shown(twice[0])} more than once.")
         check_count(self.seed, name="seed", minimum=0)
+        if self.engine is not None:
+            self.engine.check()
         check_measures(self.metrics or ())
         for condition in self.conditions:
             condition.check(names)
@@ -158,7 +169,11 @@ class Score(FilesCommand):
         # The page shows fewer pairs of each space where there are several.
         settings = {"contents": contents, "n_shown": max(8, _N_SHOWN // len(self.spaces))}
         settings |= {name: config[name] for name in names}
-        compute = partial(_measure, found=found, cache=run.work / "features", say=say)
+
+        def compute(given: Given, work: Work) -> Outcome:
+            with dealing(work, self.engine, run.folder / "work" / _ROWS) as dealt:
+                return _measure(given, dealt, found=found, cache=run.work / "features", say=say)
+
         measured = [
             run.stage(0, _stage(space), Inputs(settings={**settings, "space": space}), compute)
             for space in contents.spaces
@@ -186,15 +201,36 @@ class Score(FilesCommand):
         check_rows(sizes, self.measured, halves=self.with_intervals)
         widths = {space.name: space.width(self.sources, found.shape) for space in contents.spaces}
         n_splits = N_SPLITS if self.with_intervals else 0
-        costs = [score_forecast(sizes, width, self.measured, n_splits=n_splits) for width in widths.values()]
+        costs = [
+            score_forecast(
+                sizes, widths[space.name], self.measured, n_splits=n_splits, in_files=self._in_files(space, found)
+            )
+            for space in contents.spaces
+        ]
         listed = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
         spaces = ", ".join(f"{name} with {width:,} features" for name, width in widths.items())
+        alone = " for this machine alone" if self.engine is not None and self.engine.address else ""
+        cost = Forecast(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs))
         say(
-            f"{listed}; {spaces}. Forecast once the features are there: "
-            f"{words.duration(sum(cost.seconds for cost in costs))}, "
-            f"{max(cost.bytes for cost in costs) / 2**30:.1f} GiB of memory."
+            f"{listed}; {spaces}. Forecast once the features are there: {words.duration(cost.seconds)}{alone}, "
+            f"{cost.bytes / 2**30:.1f} GiB of memory."
         )
-        check_affordable(Forecast(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs)))
+        if self.engine is not None:
+            unshared = [name for name in self.measured if not MEASURES[name].searches]
+            rest = f"; this process alone computes {', '.join(unshared)}" if unshared else ""
+            say(f"{self.engine.name}: workers read images and look for neighbours{rest}.")
+        # How fast a cluster is, is not known here.
+        check_affordable(replace(cost, seconds=0.0) if alone else cost)
+
+    def _in_files(self, space: Space, found: Survey) -> set[str]:
+        """The roles whose rows stay in files."""
+        if space.normalize or space.embedded is not None:
+            return set()
+        return {
+            source.name
+            for source, bad in zip(self.sources, found.problems, strict=True)
+            if source.kind == "embeddings" and not bad and isinstance(source.array, np.memmap | BlockRows)
+        }
 
 
 def _stage(space: Space) -> str:

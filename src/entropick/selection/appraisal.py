@@ -17,6 +17,7 @@ from entropick.neighbors import nearest_neighbors
 from entropick.random_stream import RandomStream
 from entropick.selectors.base import Selector
 from entropick.selectors.random import Random
+from entropick.work import Work
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,18 @@ class Appraisal:
         return None if chosen is None or control is None else chosen - control
 
 
-def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0, control: Selector | None = None) -> Appraisal:
+def appraise(
+    selector: Selector,
+    X: ArrayLike,
+    *,
+    control_seed: int = 0,
+    control: Selector | None = None,
+    work: Work | None = None,
+) -> Appraisal:
     """Measure what `selector`, fitted on `X` (n, d), has chosen, and a random choice of the same size.
 
     Rows that were given to the selector as `initial` are the first of the random choice as well. `control` is that
-    choice where it is there already, see `random_control`.
+    choice where it is there already, see `random_control`. `work` is that of `entropick.neighbors.nearest_neighbors`.
 
     Raises
     ------
@@ -138,13 +146,13 @@ def appraise(selector: Selector, X: ArrayLike, *, control_seed: int = 0, control
             f"X: expected the rows that the selector was fitted on, got {len(features)} rows where it chose row "
             f"{int(selector.indices_.max())}."
         )
-    chosen = _measured(features, selector)
+    chosen = _measured(features, selector, work)
     certificate = _certificate(_finite(selector.min_distance_), chosen.covering_radius, selector)
     return Appraisal(
         n_pool=len(features),
         n_samples=len(selector.indices_),
         selection=chosen,
-        control=_measured(features, control or random_control(selector, features, seed=control_seed)),
+        control=_measured(features, control or random_control(selector, features, seed=control_seed), work),
         control_seed=control_seed,
         certificate=certificate,
     )
@@ -163,12 +171,12 @@ def random_control(selector: Selector, X: Features, *, seed: int) -> Random:
         return control.fit(X)
 
 
-def _measured(X: Features, selector: Selector) -> Measures:
+def _measured(X: Features, selector: Selector, work: Work | None) -> Measures:
     points = X[selector.indices_]
     # Some selectors know it as they end; it is what would be measured.
     radius = vars(selector).get("covering_radius_")
-    radius = float(nearest_neighbors(X, points).distances.max() if radius is None else radius)
-    entropy = knn_entropy(points) if len(points) > 1 else math.inf
+    radius = float(nearest_neighbors(X, points, work=work).distances.max() if radius is None else radius)
+    entropy = knn_entropy(points, work=work) if len(points) > 1 else math.inf
     # How far apart rows are that were picked already is no merit of the choice.
     n_initial = 0 if selector.initial is None else np.size(selector.initial)
     nearest = float(selector.distances_[n_initial:].min(initial=math.inf))

@@ -16,9 +16,10 @@ from entropick.arrays import BlockRows, Features, check_real
 from entropick.errors import InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
+from entropick.processes.dealing import dealing
 from entropick.processes.engine import Engine
-from entropick.run.directory import Run
-from entropick.run.inputs import Inputs
+from entropick.run.directory import Outcome, Run
+from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
 from entropick.selection.stages import LEFT, check_trusted, choose, present
@@ -32,7 +33,7 @@ from entropick.work import Work
 # The stages: what is chosen and measured, and all that is written for people and other programs.
 _SELECT, _PRESENT = "select", "present"
 # While workers need it, rows that are in no file yet.
-_POOL = "pool.rows"
+_POOL, _ROWS = "pool.rows", "rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,11 @@ class Choice(FilesCommand):
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
         settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
         pool = partial(self._pool, scratch=run.folder / "work" / _POOL)
-        compute = partial(choose, found=found, cache=run.work / "features", say=say, pool=pool)
+
+        def compute(given: Given, work: Work) -> Outcome:
+            with dealing(work, self.engine, run.folder / "work" / _ROWS) as dealt:
+                return choose(given, dealt, found=found, cache=run.work / "features", say=say, pool=pool)
+
         chosen = run.stage(0, _SELECT, Inputs(settings=settings), compute)
         shown = {"contents": contents, "config": config, "bases": output.bases(self.sources)}
         inputs = Inputs(settings=shown, files={name: (chosen, file) for name, file in LEFT.items()})

@@ -83,11 +83,13 @@ def choose(
     with warnings.catch_warnings():
         # The result says how many are distinct.
         warnings.simplefilter("ignore", DuplicateWarning)
+        # The memory of workers is for those of the pool.
+        work.rest()
         with pool(X) as rows:
             rule.fit(rows, groups[kept], work=work)
     say("measuring the choice beside a random one")
     control = random_control(rule, X, seed=given["seed"])
-    appraisal = appraise(rule, X, control_seed=given["seed"], control=control).summary()
+    appraisal = appraise(rule, X, control_seed=given["seed"], control=control, work=work.part("appraisal")).summary()
     n_given, seed = int(np.count_nonzero(is_given)), given["seed"]
     chosen = kept[rule.indices_]
     fates = {"given": chosen[:n_given], "set aside": aside, "chosen": chosen[n_given:]}

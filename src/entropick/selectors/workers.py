@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from entropick.arrays import Features, FileRows
+from entropick.processes.dealing import in_files
 from entropick.processes.engine import Engine
 from entropick.selectors.dealt import Dealt
 from entropick.selectors.shards import Part, Shard
-
-# Bytes that are written at once where rows are not in a file yet.
-_BLOCK_BYTES = 64 << 20
 
 
 @contextlib.contextmanager
@@ -33,13 +31,8 @@ def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -
     """
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(engine.connected())
-        if isinstance(X, FileRows):
-            rows = X
-        elif isinstance(X, np.memmap) and X.flags.c_contiguous:
-            rows = FileRows([X])
-        else:
-            stack.callback(scratch.unlink, missing_ok=True)
-            rows = _written(X, scratch)
+        stack.callback(scratch.unlink, missing_ok=True)
+        rows = in_files(X, scratch)
         # No worker without a row.
         ends = np.linspace(0, len(X), min(place.workers, len(X)) + 1).astype(int).tolist()
         ranges = list(map(range, ends[:-1], ends[1:]))
@@ -50,13 +43,3 @@ def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -
 
 def _shard(rows: FileRows, device: str) -> Shard:
     return Shard(rows, device=device)  # type: ignore[arg-type]
-
-
-def _written(X: Features, file: Path) -> FileRows:
-    """The rows in a file, written block by block."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    step = max(1, _BLOCK_BYTES // (4 * X.shape[1]))
-    with file.open("wb") as stream:
-        for start in range(0, len(X), step):
-            stream.write(np.ascontiguousarray(X[start : start + step], np.float32).data)
-    return FileRows([np.memmap(file, np.float32, "r", shape=X.shape)])

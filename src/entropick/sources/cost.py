@@ -29,6 +29,8 @@ _MAP_PLACES, _PASSES, _PAGE_SECONDS = 30, 6, 1.0
 _COPIES = 2
 # Rows that a growing set looks at together at most, and how often it has them, as vectors and as they are.
 _BLOCK_ROWS, _BLOCK_COPIES = 1024, 4
+# Of each row of a score: what tells copies from others, and where it comes from.
+_ROW_BYTES = 96
 # Searched once for all measures that ask for them; see `entropick.metrics.base.Roles`.
 _SHARED = (("generated", "training"), ("reference", "training"))
 # Multiplications that a search for duplicates in a pool may take: seconds. Neighbours by which they are found.
@@ -81,7 +83,9 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     return Forecast(seconds, 4 * n_pool * width * _COPIES + block + _WORKING_BYTES)
 
 
-def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str], *, n_splits: int = 0) -> Forecast:
+def score_forecast(
+    sizes: Mapping[str, int], width: int, metrics: Collection[str], *, n_splits: int = 0, in_files: Collection[str] = ()
+) -> Forecast:
     """Forecast one space of a score from sizes and from the speed of a tile of distances on this machine, now.
 
     Parameters
@@ -94,6 +98,8 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
         What is measured.
     n_splits
         How often the sets are split into halves, which are measured as well.
+    in_files
+        Of these the rows stay in files.
     """
     speed = Speed.measured(width)
     records = [MEASURES[name] for name in metrics]
@@ -121,9 +127,11 @@ def score_forecast(sizes: Mapping[str, int], width: int, metrics: Collection[str
         side = min(width, most)
         seconds += record.n_spectra * (seconds_per_spectrum(side) + speed.product * most * side)
         squares = max(squares, 8 * side * side * 3)
-    # The features, and the frame in which the largest set is searched.
-    held = 4 * width * (sum(sizes.values()) + max(sizes.values()))
-    return Forecast(seconds, held + squares + _WORKING_BYTES)
+    # The features, and the frame in which the largest set is searched; what is known of a row and its neighbours.
+    here = [n for name, n in sizes.items() if name not in in_files]
+    held = 4 * width * (sum(here) + max(here, default=0))
+    known = sum(sizes.values()) * (_ROW_BYTES + 16 * max((record.k for record in records), default=1))
+    return Forecast(seconds, held + known + squares + _WORKING_BYTES)
 
 
 def kept_in_files(cost: Forecast, n_rows: int, width: int) -> Forecast:

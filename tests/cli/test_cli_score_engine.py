@@ -1,0 +1,101 @@
+"""Scores by the workers of an engine, and of sets that take much of memory: the same values."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import entropick as ep
+from entropick.arrays import BlockRows
+from entropick.errors import InputError
+from entropick.neighbors import search
+from entropick.scoring import score as scoring
+from entropick.sources import embeddings, rounding
+
+RNG = np.random.default_rng(0)
+TRAINING = RNG.standard_normal((300, 20)).astype(np.float16)
+TRAINING[200:220] = TRAINING[:20]
+SETS = {
+    "t": TRAINING,
+    "g": np.concatenate([RNG.standard_normal((60, 20)), TRAINING[:30] + 0.01, TRAINING[:5]]).astype(np.float16),
+    "r": np.concatenate([RNG.standard_normal((120, 20)), TRAINING[:3]]).astype(np.float16),
+}
+LINE = ["score", "--training", "t", "--generated", "g.npy", "--reference", "r.parquet"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Three sets with copies in and between them: in shards, in an array, in a table."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").mkdir()
+    for number, part in enumerate((TRAINING[:90], TRAINING[90:91], TRAINING[91:])):
+        np.save(f"t/{number}.npy", part)
+    np.save("g.npy", SETS["g"])
+    pq.write_table(pa.table({"e": pa.FixedSizeListArray.from_arrays(pa.array(SETS["r"].ravel()), 20)}), "r.parquet")
+    return tmp_path
+
+
+def found(folder):
+    return json.loads((folder / "score.json").read_text()), (folder / "nearest-embeddings.csv").read_text()
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Everything is large, and cut into parts; the matrices that were measured are kept in a list."""
+    for module in (embeddings, rounding):
+        monkeypatch.setattr(module, "LARGE", 0.0)
+    monkeypatch.setattr(search, "_HELD_BYTES", 0)
+    seen, measure = [], scoring.measure_space
+    monkeypatch.setattr(
+        scoring, "measure_space", lambda sets, *rest, **more: seen.append(sets) or measure(sets, *rest, **more)
+    )
+    return seen
+
+
+@pytest.mark.parametrize("more", ["", "--memory 1G", "--engine processes:2", "--engine processes:2 --interval"])
+def test_the_same_score(cli, place, more, request):
+    interval = ["--interval", "--metrics", "knn_entropy", "coverage"] if "--interval" in more else []
+    assert cli(*LINE, "--out", place / "expected", *interval).code == 0
+    seen = request.getfixturevalue("little_memory")
+    ended = cli(*LINE, "--out", place / "found", *more.replace("--interval", "").split(), *interval)
+    assert ended.code == 0, ended.err
+    assert all(isinstance(X, BlockRows) for X in seen[0].values())
+    assert found(place / "found") == found(place / "expected")
+    said = (
+        "processes:2: workers read images and look for neighbours; this process alone computes duplicate_share, total_"
+    )
+    assert (said in ended.out) == (more == "--engine processes:2")
+    assert not (place / "found" / ".rows").exists() and not (place / "found" / "work" / "rows").exists()
+
+
+def test_images_from_python(place):
+    for name, n in {"training": 40, "generated": 30}.items():
+        (place / name).mkdir()
+        for row in range(n):
+            image = np.random.default_rng(n + row).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(image).save(place / name / f"{row}.png")
+    expected = ep.score(training="training", generated="generated")
+    assert ep.score(training="training", generated="generated", engine="processes", workers=2).values == expected.values
+    with pytest.raises(InputError, match="workers: expected an engine"):
+        ep.score(training="training", generated="generated", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    {
+        "--engine spark": "engine: expected processes, processes:N, ray or ray:ADDRESS, got 'spark'",
+        "--workers 2": "--workers: expected an engine whose workers they are, got none",
+        "--engine processes:2 --workers 3": "workers: expected the 2 of processes:2, got 3",
+        "--engine ray:127.0.0.1:1": "nothing answers there",
+        "--memory much": "--memory: expected a size such as 3G or 512M, got 'much'",
+        "--memory 10M": "forecast: expected what fits into 0.0 GiB of memory",
+    }.items(),
+)
+def test_what_is_refused(cli, place, flags, says):
+    ended = cli(*LINE, "--out", "out", *flags.split())
+    assert ended.code == 2 and says in ended.err, ended.err
+    assert ended.err.count("\n") == 1
+    assert not (place / "out" / "score.json").exists()
