@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from entropick.arrays import FileRows
+from entropick.arrays import BlockRows, FileRows
 from entropick.selection import choice
-from entropick.sources import embeddings, rounding
+from entropick.selectors.base import Selector
+from entropick.sources import scratch
 
 X = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float16)
 X[200:220] = X[:20]
@@ -35,8 +36,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def little_memory(monkeypatch):
     """Everything is large; the sources that choices got are kept in a list."""
-    for module in (embeddings, rounding):
-        monkeypatch.setattr(module, "LARGE", 0.0)
+    monkeypatch.setattr(scratch, "LARGE", 0.0)
     seen, init = [], choice.Choice.check
 
     def check(self):
@@ -72,6 +72,44 @@ def test_a_bad_row_among_them(cli, place, little_memory):
     failed = cli("select", "pool=half.npy", "--n", "40", "--out", "out")
     assert failed.code == 2 and "half.npy: expected finite float32 values, got nan in row 7, column 3" in failed.err
     assert cli("select", "pool=half.npy", "--n", "40", "--out", "out", "--skip-bad").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "pool=npy other=parquet more=half.npy --given other --quota more=0.5",
+        "pool=bad.npy other=far.npy --skip-bad --guard other",
+        "pool=far.npy other=npy --normalize --method threshold-decay --skip-bad",
+        "pool=whole.npy other=small.npy --guard pool --skip-bad --normalize",
+    ],
+)
+def test_what_is_not_all_rows_of_one_source_stays_in_files_too(cli, place, arguments, request):
+    rows = X.copy()
+    rows[[7, 250], 3] = np.nan
+    np.save("bad.npy", rows)
+    far = X.astype(np.float64) + 10
+    far[5], far[100:103] = 0, 1e4
+    np.save("far.npy", far)
+    np.save("whole.npy", X.astype(np.float32))
+    np.save("small.npy", np.concatenate([X[:30] + 1, np.full((1, 20), np.nan), X[:2] * 1e3]).astype(np.float32))
+    expected = chosen(cli, place / "expected", *arguments.split())
+    seen = request.getfixturevalue("little_memory")
+    rule = "entropick.selectors.base.Selector.fit"
+    fit, fitted = Selector.fit, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rule, lambda self, X, *more, **named: fitted.append(X) or fit(self, X, *more, **named))
+        assert chosen(cli, place / "found", *arguments.split()) == expected
+        assert chosen(cli, place / "shared", *arguments.split(), "--engine", "processes:2") == expected
+    assert isinstance(fitted[0], BlockRows) and seen
+    assert not (place / "shared" / ".rows").exists() and not list((place / "shared").rglob("*.rows"))
+
+
+def test_a_pool_dealt_otherwise_is_gone_on_with(cli, place, little_memory):
+    """Checkpoints know rows, and not how they lie."""
+    expected = chosen(cli, place / "expected", "pool=npy")
+    stopped = cli("select", "pool=npy", "--n", "40", "--out", "out", "--budget", "0s")
+    assert stopped.code == 75
+    assert chosen(cli, place / "out", "pool=npy", "--engine", "processes:1") == expected
 
 
 def test_no_room_for_them(cli, place, little_memory, monkeypatch):

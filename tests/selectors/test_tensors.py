@@ -6,7 +6,6 @@ import pytest
 import torch
 from registered import makers
 
-from entropick import arrays
 from entropick.arrays import TensorRows, check_features
 from entropick.errors import InputError
 from entropick.selectors import Greedy, OutlierGuard, Random, Selector
@@ -31,7 +30,7 @@ def blocks(monkeypatch):
         return found
 
     monkeypatch.setattr(TensorRows, "__getitem__", counting)
-    monkeypatch.setattr(arrays, "_is_on_device", lambda value: isinstance(value, torch.Tensor))
+    monkeypatch.setattr("entropick.arrays.checks._is_on_device", lambda value: isinstance(value, torch.Tensor))
     monkeypatch.setattr("entropick.neighbors.precision.BLOCK_ELEMENTS", 24 * 64)
     return taken
 

@@ -18,7 +18,7 @@ from entropick.errors import ConfigError, cut, shown
 from entropick.processes.engine import Engine, engine
 from entropick.processes.hardware import limited_memory
 from entropick.sources import FilesCommand
-from entropick.sources.embeddings import spilled_into
+from entropick.sources.scratch import spilled_into
 
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)")
 _BUDGET = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")

@@ -17,11 +17,11 @@ from entropick.errors import InputError
 _SPLIT = re.compile(r"([A-Za-z0-9]+)_images|x_([A-Za-z0-9]+)")
 
 
-def map_array(path: Path) -> NDArray[Any]:
-    """A memory map of a ``.npy`` file; InputError if it cannot be read as such."""
-    array = _loaded(path, mmap_mode="r")
+def map_array(path: Path, *, name: str = "") -> NDArray[Any]:
+    """A memory map of a ``.npy`` file; InputError, in which the file has its `name`, if it cannot be read as such."""
+    array = _loaded(path, mmap_mode="r", name=name)
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: expected one array, but it is an archive of arrays. Name it .npz.")
+        raise InputError(f"{name or path}: expected one array, but it is an archive of arrays. Name it .npz.")
     return array
 
 
@@ -104,7 +104,7 @@ def _one_image(shape: tuple[int, ...]) -> str:
     return {1: "grey", 2: "grey, half transparent", 4: "RGBA"}.get(last, "") if width != last else ""
 
 
-def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:
+def _loaded(path: Path, split: str = "", mmap_mode: Any = None, name: str = "") -> Any:
     """What is in a file of NumPy: an array, or of an archive images and labels, each as (name, array) or None."""
     try:
         # NumPy leaves a path open where it is a broken archive; a memory map needs the path.
@@ -121,4 +121,6 @@ def _loaded(path: Path, split: str = "", mmap_mode: Any = None) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: expected a NumPy file without pickles, but it cannot be read ({error}).") from error
+        raise InputError(
+            f"{name or path}: expected a NumPy file without pickles, but it cannot be read ({error})."
+        ) from error

@@ -12,16 +12,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from entropick.datasets.image_tables import image_column, read_tables
 from entropick.datasets.reading import ImageFile, hash_folder, is_hidden, is_image
+from entropick.datasets.remote import RemotePath, is_address, local_path
 from entropick.datasets.tables import CLASS_NAMES, TABLE_FILES, TableFile, label_of
 from entropick.datasets.tar_files import read_tar
 from entropick.errors import InputError, shown
 
 ARRAY_FILES = (".npy", ".npz")
 DATA_FILES = (*ARRAY_FILES, *TABLE_FILES, ".tar")
+# What is read where it lies elsewhere.
+_REMOTE_FILES = (".npy", ".parquet")
 # Files beside the images of a folder that say more of them, as Hugging Face's `imagefolder` reads them.
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _SHARD = re.compile(r"(.*?)[-_.](\d+)-of-(\d+)")
@@ -113,6 +116,8 @@ def list_path(path: Path) -> Listing:
     InputError
         There is nothing, several kinds of data, or several splits of a data set.
     """
+    if isinstance(path, RemotePath):
+        return _list_remote(path)
     if path.is_file():
         return Listing(path, data=(path,))
     if not path.exists() and is_pattern(path):
@@ -144,6 +149,27 @@ def list_path(path: Path) -> Listing:
         counted[f"no image ({file.suffix.lower()})"] -= 1
     listing = Listing(path, passed_over={why: n for why, n in sorted(counted.items()) if n})
     return _of_one_kind(listing, data, splits_matter=True)
+
+
+def _list_remote(path: RemotePath) -> Listing:
+    """What lies at an address: a file, those of a folder, or those that match a pattern."""
+    place = cast(Path, path)  # to all its readers it is one
+    if is_pattern(place):
+        return _of_one_kind(Listing(place), cast(list[Path], path.matching()), splits_matter=False)
+    if path.is_file():
+        return Listing(place, data=(place,))
+    data, counted = list[Path](), Counter[str]()
+    for file in path.below():
+        if any(is_hidden(part) for part in file.relative_to(path).parts):
+            counted["hidden"] += 1
+        elif file.suffix in _REMOTE_FILES:
+            data.append(cast(Path, file))
+        else:
+            counted[f"no embeddings ({file.suffix.lower() or 'without a suffix'})"] += 1
+    if not data:
+        only = f", only {words_of(counted)}" if counted else ""
+        raise InputError(f"{path}: expected {' or '.join(_REMOTE_FILES)} files, found none{only}.")
+    return _of_one_kind(Listing(place, passed_over=dict(sorted(counted.items()))), data, splits_matter=True)
 
 
 def is_pattern(path: Path) -> bool:
@@ -350,6 +376,14 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def path_or_address(text: str | os.PathLike[str]) -> Path:
+    """As `expanded`; an address, such as ``s3://bucket/pool``, becomes what is a path to its readers."""
+    if not isinstance(text, str) or not is_address(text):
+        return expanded(text)
+    local = local_path(text)
+    return cast(Path, RemotePath(text)) if local is None else Path(local)
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -192,6 +192,11 @@ def hash_files(files: Sequence[ImageFile]) -> str:
     return digest.hexdigest()
 
 
+def hash_content(files: Sequence[ImageFile]) -> str:
+    """Hash (hexadecimal) of what files hold together: of one its own, of several `hash_files`."""
+    return _hash_file(files[0]).hex() if len(files) == 1 else hash_files(files)
+
+
 def hash_folder(folder: Path, files: Sequence[ImageFile], contents: Sequence[bytes | None] | None = None) -> str:
     """Hash (hexadecimal) of the paths below `folder` and the bytes of `files`, whose `hash_images` may be given."""
     digest = hashlib.sha256(str(READING).encode())

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from entropick.datasets.remote import RemotePath
 from entropick.errors import InputError
 
 TABLE_FILES = (".parquet", ".arrow")
@@ -25,6 +26,8 @@ BATCH_NUMBERS = 1 << 24
 _BATCH_ROWS = 65_536
 # Cells are decoded so many bytes at once; of each file the last few such batches are kept.
 _BATCH_BYTES, _KEPT = 16 << 20, 3
+# What is fetched at once of a file that lies elsewhere.
+_FETCHED_BYTES = 8 << 20
 
 
 class TableFile:
@@ -41,8 +44,11 @@ class TableFile:
         import pyarrow.parquet as pq
 
         try:
+            if isinstance(path, RemotePath):
+                fetched = pq.ParquetFile(path.open(), buffer_size=_FETCHED_BYTES, pre_buffer=False)
+                self._hold(path, fetched, None)
             # Absolute: Arrow takes a leading ~ for somebody's home.
-            if path.suffix == ".parquet":
+            elif path.suffix == ".parquet":
                 self._hold(path, pq.ParquetFile(path.absolute(), memory_map=True), None)
             else:
                 self._hold(path, None, _mapped(path, *_state(path)))

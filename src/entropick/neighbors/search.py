@@ -7,20 +7,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import (
     Features,
-    FileRows,
     Floats,
     Integers,
-    SomeRows,
     check_count,
     check_features,
     check_same_width,
+    part_of,
     some_rows,
 )
 from entropick.errors import InputError
@@ -164,8 +163,7 @@ def _parts(points: Features, n_workers: int) -> list[tuple[int, Features]]:
     if n_workers < 2 or _are_held(points):
         return [(0, points)]
     ends = np.linspace(0, len(points), min(n_workers, len(points)) + 1).astype(int).tolist()
-    cut: Any = points.part if isinstance(points, FileRows | SomeRows) else lambda start, stop: points[start:stop]
-    return [(start, cut(start, stop)) for start, stop in itertools.pairwise(ends)]
+    return [(start, cast(Features, part_of(points, start, stop))) for start, stop in itertools.pairwise(ends)]
 
 
 def _are_held(points: Features) -> bool:

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from entropick.arrays import BlockRows, Features, FileRows, SomeRows
+from entropick.arrays import BlockRows, Features, FileRows, in_files
 from entropick.errors import ProcessLost
 from entropick.processes.actors import Actors, Place
 from entropick.processes.engine import Engine
@@ -71,21 +71,26 @@ class _Dealing(Passing):
         self._place: Place | None = None
         self._workers: Actors | None = None
         self._numbers = itertools.count()
-        self._written: dict[int, FileRows] = {}
+        self._written: dict[int, BlockRows] = {}
 
     @property
     def n_workers(self) -> int:
         return self._connected().workers
 
     def for_workers(self, X: Any) -> Any:
-        if _lie_in_files(X):
+        if isinstance(X, BlockRows) and X.lie_in_files:
             return X
         known = self._written.get(id(X))
         if known is None:
-            file = self._scratch / f"{next(self._numbers)}.rows"
-            known = self._written[id(X)] = in_files(X, file)
+            files: list[Path] = []
+
+            def write(part: Features) -> FileRows:
+                files.append(self._scratch / f"{next(self._numbers)}.rows")
+                return written(part, files[-1])
+
+            known = self._written[id(X)] = in_files(X, write)
             # As long as the array is there, so that its number is not that of another.
-            weakref.finalize(X, self._forget, id(X), file)
+            weakref.finalize(X, self._forget, id(X), files)
         return known
 
     def deal(
@@ -115,9 +120,10 @@ class _Dealing(Passing):
             self._place = self._connection.enter_context(self._engine.connected())
         return self._place
 
-    def _forget(self, number: int, file: Path) -> None:
+    def _forget(self, number: int, files: Sequence[Path]) -> None:
         self._written.pop(number, None)
-        file.unlink(missing_ok=True)
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 class _About:
@@ -171,20 +177,11 @@ class _Worker:
         return (self._answer(question[0]),)
 
 
-def in_files(X: Features, file: Path) -> FileRows:
-    """The rows of a matrix (n, d), float32, where other processes can read them: in the file that it is a map of, else
-    in `file`, written block by block."""
-    if isinstance(X, FileRows):
-        return X
-    if isinstance(X, np.memmap) and X.flags.c_contiguous:
-        return FileRows([X])
+def written(X: Features, file: Path) -> FileRows:
+    """The rows of a matrix (n, d), float32, in a file, written block by block, for other processes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     step = max(1, _BLOCK_BYTES // (4 * X.shape[1]))
     with file.open("wb") as stream:
         for start in range(0, len(X), step):
             stream.write(np.ascontiguousarray(X[start : start + step], np.float32).data)
     return FileRows([np.memmap(file, np.float32, "r", shape=X.shape)])
-
-
-def _lie_in_files(X: Features | BlockRows) -> bool:
-    return isinstance(X, FileRows) or (isinstance(X, SomeRows) and _lie_in_files(X.whole))

@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from entropick.arrays import BlockRows, Features, check_real
+from entropick.arrays import Features, check_real
 from entropick.errors import InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
@@ -28,6 +26,7 @@ from entropick.selectors.quotas import BALANCED
 from entropick.selectors.workers import dealt
 from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
 from entropick.sources.cost import check_affordable, kept_in_files, selection_forecast
+from entropick.sources.scratch import scratch_file
 from entropick.work import Work
 
 # The stages: what is chosen and measured, and all that is written for people and other programs.
@@ -142,7 +141,7 @@ class Choice(FilesCommand):
         guard = None if self.guard is None else dataclasses.replace(self.guard)
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
         settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
-        pool = partial(self._pool, scratch=run.folder / "work" / _POOL)
+        pool = partial(self._pool, folder=run.folder / "work")
 
         def compute(given: Given, work: Work) -> Outcome:
             with dealing(work, self.engine, run.folder / "work" / _ROWS) as dealt:
@@ -155,10 +154,11 @@ class Choice(FilesCommand):
             0, _PRESENT, inputs, partial(present, out=run.folder, result=self.result, say=say), may_change=True
         )
 
-    def _pool(self, X: Features, *, scratch: Path) -> contextlib.AbstractContextManager[Any]:
+    def _pool(self, X: Features, *, folder: Path) -> contextlib.AbstractContextManager[Any]:
         """The rows to choose from, with the workers that look at them."""
         if self.engine is None:
             return contextlib.nullcontext(X)
+        scratch = scratch_file(".rows") or folder / _POOL
         return dealt(X, self.engine, scratch, device=self.selector.get_params().get("device", "cpu"))
 
     def _rule(self) -> Selector:
@@ -221,10 +221,9 @@ class Choice(FilesCommand):
             say(f"given: {n_given:,} rows of {', '.join(self.given)} are picked already.")
         method = self.selector.kind
         cost = selection_forecast(n + n_given, width, wanted + n_given, method=method, n_trusted=trusted)
-        source, space = self.sources[0], contents.spaces[0]
-        is_whole = not any(found.problems) and not space.normalize and len(self.sources) == 1
-        if is_whole and source.kind == "embeddings" and isinstance(source.array, np.memmap | BlockRows):
-            cost = kept_in_files(cost, n, width)
+        if (held := contents.bytes_in_memory(contents.spaces[0])) is not None:
+            cost = kept_in_files(cost, n + n_given, width)
+            cost = dataclasses.replace(cost, bytes=cost.bytes + held)
         alone = " for this machine alone" if self.engine is not None and self.engine.address else ""
         say(
             f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "

@@ -22,6 +22,7 @@ MANIFEST, MANIFEST_CSV, ASIDE, ORDER = "manifest.parquet", "manifest.csv", "set-
 DUPLICATES, PAGE = "duplicates.csv", "selection.html"
 SHEET, ASIDE_SHEET = "contact-sheet.png", "set-aside.png"
 FIFTYONE, FILENAMES, METADATA, CARD = "fiftyone.csv", "filenames.txt", "metadata.jsonl", "README.md"
+IDS = "ids.txt"
 CHOSEN = "selected"
 _UNFINISHED = "selected.unfinished"
 # Pictures of a contact sheet, and how they lie on it.
@@ -80,8 +81,7 @@ class Row:
     @property
     def path(self) -> str:
         """Where it is, absolute: its file, or a place in one."""
-        place = self.file_name if self.source.in_memory else Path(self.source.place(self.row)).absolute()
-        return str(place)
+        return self.file_name if self.source.in_memory else self.source.absolute_place(self.row)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def lists(chosen: Sequence[Row], *, placed: bool) -> dict[str, Any]:
     # What is in memory has no file, unless one is placed.
     files = [row for row in chosen if row.source.files and (placed or not row.source.in_memory)]
     if not files:
-        return {}
+        ids = [row.own_name for row in chosen]
+        return {IDS: "".join(f"{_one_line(name or '')}\n" for name in ids)} if any(ids) else {}
     named = [row for row in files if _is_utf8(row.path)]
     has_label = any(row.label is not None for row in files)
     on_disk = [row for row in named if not row.source.in_memory]
@@ -182,6 +183,9 @@ def _table(rows: Sequence[Row], sources: Sequence[Source]) -> dict[str, list[Any
     names = [row.own_name for row in rows]
     if any(name is not None for name in names):
         table["name"] = names
+    ids = [row.source.own_id(row.row) for row in rows]
+    if any(of is not None for of in ids):
+        table["id"] = ids
     if any(source.classes is not None for source in sources):
         table["class"] = [row.label for row in rows]
     if any(row.is_given for row in rows):
@@ -232,7 +236,11 @@ test or validation: then it makes splits of these and leaves the table out.
 
 def _line(row: Row) -> str:
     """The name of a row's file on a line of its own."""
-    return row.file_name.replace("\r", "\\r").replace("\n", "\\n")
+    return _one_line(row.file_name)
+
+
+def _one_line(name: str) -> str:
+    return name.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _is_utf8(text: str) -> bool:
@@ -277,7 +285,20 @@ def place_files(out: Path, chosen: Sequence[Row], *, link: bool, work: Work) -> 
 
 def remove_written(out: Path) -> None:
     """Remove what an unfinished choice, perhaps with other settings, has left."""
-    names = (MANIFEST, MANIFEST_CSV, ASIDE, ORDER, DUPLICATES, SHEET, ASIDE_SHEET, FIFTYONE, FILENAMES, METADATA, PAGE)
+    names = (
+        MANIFEST,
+        MANIFEST_CSV,
+        ASIDE,
+        ORDER,
+        DUPLICATES,
+        SHEET,
+        ASIDE_SHEET,
+        FIFTYONE,
+        FILENAMES,
+        METADATA,
+        IDS,
+        PAGE,
+    )
     with storage_errors(out):
         for name in names:
             (out / name).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Floats, Integers
+from entropick.arrays import Features, Floats, Integers, some_rows
 from entropick.errors import DuplicateWarning, InputError
 from entropick.random_stream import RandomStream
 from entropick.run.directory import Outcome
@@ -63,7 +63,7 @@ def choose(
     assert found is not None, "only a choice that is not finished is made"
     contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
     sources = contents.sources
-    candidates = contents.candidates(given["space"], found, cache, work, say)
+    candidates = contents.candidates(given["space"], found, cache, work, say).in_blocks()
     check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
     n, names = len(candidates), [source.name for source in sources]
     is_given = np.isin(candidates.source, [names.index(name) for name in given["given"]])
@@ -74,7 +74,7 @@ def choose(
         guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
         say(f"guard: {len(aside):,} rows are set aside, {n - len(aside):,} kept.")
     kept = np.setdiff1d(np.arange(n), aside)
-    X = candidates.X if len(kept) == n else candidates.X[kept]
+    X = candidates.X if len(kept) == n else some_rows(candidates.X, kept)
     check_trusted(sources, [rule] if guard is None else [guard, rule], candidates.source[kept])
     if rule.n_samples > (n_free := len(kept) - np.count_nonzero(is_given)):
         raise InputError(f"n: expected at most the {n_free} rows that are usable and kept, got {rule.n_samples}.")
@@ -107,6 +107,7 @@ def choose(
         "passed_over": passed_over(sources, found),
         "converted": converted(sources, found),
     }
+    contents.check_unchanged_rows()
     distances = [rule.distances_, *([] if guard is None else [guard.distances_[aside]])]
     files = {
         LEFT["picks"]: _table(candidates, np.concatenate([chosen, aside]), np.concatenate(distances))

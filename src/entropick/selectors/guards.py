@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Floats, Integers, check_count, check_real
+from entropick.arrays import Features, Floats, Integers, check_count, check_real, some_rows
 from entropick.errors import InputError, shown
 from entropick.neighbors import nearest_neighbors
 from entropick.selectors.base import Guard
@@ -139,7 +139,7 @@ def spacing(
             f"trusted: expected more than k = {k} rows of source {', '.join(map(str, trusted))}, got {len(rows)}. "
             "Name another source, or lower k."
         )
-    points = X if len(rows) == len(X) else X[rows]
+    points = X if len(rows) == len(X) else some_rows(X, rows)
     distances = np.empty(len(X))
     # Progress only: the searches would take each other's checkpoints for their own.
     telling = _Telling(work)

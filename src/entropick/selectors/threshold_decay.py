@@ -148,6 +148,8 @@ def _scan(shards: Shards, limit: float, position: int) -> Iterator[int]:
 def _accept_in_order(shards: Shards, fronts: list[Front], limit: float, end: int) -> int:
     """Accept, in order, what is left before `end`; return how many are left of all that was looked at."""
     numbers, squares = (np.concatenate([getattr(of, name) for of in fronts]) for name in ("numbers", "squares"))
+    if not len(numbers):
+        return 0
     rows, order = shards.joined(fronts), np.argsort(numbers)
     near = rows.among(squares)
     # An earlier one can only be in the way of a later one.

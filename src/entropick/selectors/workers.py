@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from entropick.arrays import Features, FileRows
-from entropick.processes.dealing import in_files
+from entropick.arrays import BlockRows, Features, FileRows, in_files
+from entropick.processes.dealing import written
 from entropick.processes.engine import Engine
 from entropick.selectors.dealt import Dealt
 from entropick.selectors.shards import Part, Shard
@@ -19,8 +20,8 @@ from entropick.selectors.shards import Part, Shard
 def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -> Iterator[Dealt]:
     """The rows of `X`, float32 (n, d), dealt to the workers of an engine until the context ends.
 
-    Workers read their rows from the files that X is a memory map of; other rows are written into the file `scratch`
-    for them, which is removed in the end. On several machines these files must be where all can open them.
+    Workers read their rows from the files that X is made of; rows that are in none are written into the file `scratch`,
+    and others beside it, which are removed in the end. On several machines these files must be where all can open them.
 
     Raises
     ------
@@ -31,8 +32,14 @@ def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -
     """
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(engine.connected())
-        stack.callback(scratch.unlink, missing_ok=True)
-        rows = in_files(X, scratch)
+        free = (scratch.with_stem(f"{scratch.stem}-{number}") if number else scratch for number in itertools.count())
+
+        def write(part: Features) -> FileRows:
+            file = next(free)
+            stack.callback(file.unlink, missing_ok=True)
+            return written(part, file)
+
+        rows = in_files(X, write)
         # No worker without a row.
         ends = np.linspace(0, len(X), min(place.workers, len(X)) + 1).astype(int).tolist()
         ranges = list(map(range, ends[:-1], ends[1:]))
@@ -41,5 +48,5 @@ def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -
         yield Dealt(X, carrier, [Part(of) for of in ranges])
 
 
-def _shard(rows: FileRows, device: str) -> Shard:
+def _shard(rows: BlockRows, device: str) -> Shard:
     return Shard(rows, device=device)  # type: ignore[arg-type]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from entropick import arrays
 from entropick.arrays import Integers
@@ -17,6 +18,7 @@ from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Rows
 from entropick.features.stream import ImageArray, ImageFiles, Pictures
 from entropick.sources.rounding import about_lengths, directions
+from entropick.sources.scratch import are_large
 from entropick.sources.source import Source, readable
 from entropick.sources.space import NO_DIRECTION, Space, unused_columns
 from entropick.sources.survey import LISTED, Problems, Survey, listing, survey, usable
@@ -45,6 +47,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.X)
 
+    def in_blocks(self) -> Self:
+        """The same; a memory map that is large becomes rows of which no part is ever copied as a whole."""
+        is_large = arrays.is_mapped(self.X) and are_large(self.X.nbytes)
+        return replace(self, X=cast(Any, arrays.FileRows([cast(Any, self.X)]))) if is_large else self
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -64,6 +71,10 @@ class Contents:
         """Open the spaces, and hash the sources."""
         # Before they are hashed: what changes in between is another content than the hash says.
         files = [path for source in sources for path in source.paths]
+        for source in sources:
+            for file, state in source.states.items():
+                if _state(file) != state:
+                    raise _changed(file)
         states = {path: _state(path) for path in (*files, *(of for space in spaces for of in space.files()))}
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
@@ -74,10 +85,25 @@ class Contents:
         """Raise InputError if one of these files is not as it was when it was hashed."""
         for path in paths:
             if self.states[path] != _state(path):
-                raise InputError(
-                    f"{readable(str(path))}: expected a file that stays as it is, but it changed while this command "
-                    "worked. Repeat the command."
-                )
+                raise _changed(path)
+
+    def check_unchanged_rows(self) -> None:
+        """Raise InputError if a file of embeddings is not as it was when it was hashed."""
+        of_sources = [path for source in self.sources if source.kind == "embeddings" for path in source.paths]
+        self.check_unchanged([*of_sources, *(path for space in self.spaces for path in space.files())])
+
+    def bytes_in_memory(self, space: Space) -> int | None:
+        """What embeddings take that are in memory, where all of them are large and the others stay in their files;
+        None where none do."""
+        if space.encoder is not None:
+            return None
+        found = [space.embedded] if space.embedded is not None else [of.array for of in self.sources]
+        held = [of for of in found if of is not None]
+        in_files = [of for of in held if isinstance(of, np.memmap | arrays.BlockRows)]
+        if len(held) > 1 and in_files and not are_large(sum(of.nbytes for of in held)):
+            return None
+        n_bytes = sum(of.nbytes for of in held) - sum(of.nbytes for of in in_files)
+        return None if are_large(n_bytes) or not in_files else n_bytes
 
     def survey(self, work: Work) -> Survey:
         """What can be used; image files are looked at only where an encoder needs their pixels."""
@@ -186,6 +212,13 @@ class Contents:
         return parts
 
 
+def _changed(path: ImageFile) -> InputError:
+    return InputError(
+        f"{readable(str(path))}: expected a file that stays as it is, but it changed while this command worked. Repeat "
+        "the command."
+    )
+
+
 def _state(path: ImageFile) -> tuple[int, int] | None:
     """Size and time of the last change; None where there is no file to be read."""
     try:
@@ -196,18 +229,35 @@ def _state(path: ImageFile) -> tuple[int, int] | None:
 
 
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
-    """Embeddings that are there already: of one file for all sources in order, or the sources themselves."""
+    """Embeddings that are there already: of one file for all sources in order, or the sources themselves.
+
+    Large ones are not copied: rows are read from where they are.
+    """
+    masks = [usable(source, bad) for source, bad in zip(sources, problems, strict=True)]
     if X is None:
-        # A memory map of which all rows are used is not copied.
-        matrices = [
-            source.array[usable(source, bad)] if bad else source.array
-            for source, bad in zip(sources, problems, strict=True)
-            if source.array is not None
+        parts = [
+            _chosen(source.array, mask) for source, mask in zip(sources, masks, strict=True) if source.array is not None
         ]
-        return _align(sources, matrices, tuple(problems))
-    n = sum(map(len, sources))
-    good = np.flatnonzero(np.concatenate([usable(s, p) for s, p in zip(sources, problems, strict=True)]))
-    return _align(sources, [X if len(good) == n else X[good]], tuple(problems))
+        return _align(sources, parts, tuple(problems))
+    return _align(sources, [_chosen(X, np.concatenate(masks))], tuple(problems))
+
+
+def _chosen(X: Any, mask: NDArray[np.bool_]) -> Any:
+    """The rows of a matrix that a mask says; itself if it says all of them."""
+    if mask.all():
+        return X
+    if not isinstance(X, arrays.BlockRows) and are_large(X.nbytes):
+        X = arrays.FileRows([X]) if arrays.is_mapped(X) else arrays.JoinedRows([X])
+    return arrays.some_rows(X, np.flatnonzero(mask))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Matrices one after another; a copy where they are not large."""
+    if len(parts) == 1:
+        return parts[0]
+    if are_large(sum(part.nbytes for part in parts)) or any(isinstance(part, arrays.BlockRows) for part in parts):
+        return arrays.JoinedRows(parts)
+    return np.concatenate(parts)
 
 
 def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candidates:
@@ -218,7 +268,7 @@ def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candida
     problems = tuple(dict(known) for known in candidates.problems)
     for number, row in zip(candidates.source[are_none].tolist(), candidates.row[are_none].tolist(), strict=True):
         problems[number][row] = NO_DIRECTION.format(row=row)
-    return _align(sources, [X[~are_none]], problems)
+    return _align(sources, [_chosen(X, ~are_none)], problems)
 
 
 def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
@@ -227,7 +277,7 @@ def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int
         lines = listing(sources, problems, most=LISTED)
         raise InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
     return Candidates(
-        X=parts[0] if len(parts) == 1 else np.concatenate(parts),
+        X=_joined(parts),
         source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),
         row=np.concatenate(rows).astype(np.int64),
         problems=problems,

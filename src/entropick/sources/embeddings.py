@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import mmap
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
 from entropick.datasets.listing import Listing, is_pattern, list_path
-from entropick.datasets.reading import hash_files
+from entropick.datasets.reading import hash_content
+from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
+from entropick.datasets.texts import Texts, as_text
 from entropick.errors import InputError, cut, shown
-from entropick.processes.hardware import in_gigabytes, usable_memory
-from entropick.run.files import hash_file
+from entropick.sources.scratch import Room, copied
 
-# Above this share of memory, rows stay in files.
-LARGE = 0.25
-# Where tables are written that take more.
-_spill: ContextVar[Path | None] = ContextVar("spill", default=None)
-# What may wait to be written.
-_UNWRITTEN_BYTES = 128 << 20
 EMBEDDING_FILES = (".npy", ".parquet")
 CLASSES = "label"
 # Columns that name rows and are never features; the first one of text joins rows to image files.
 _INDEX = "__index_level_0__"
 _NAMES = ("path", "file_name", "filename", "filepath", "image_path", "key", "id", _INDEX)
+_IDS = ("key", "id")
+# Rows with the id of an earlier one that are named one by one.
+_MOST_REPEATS = 1000
 # Numbers that are made float32 at once.
 _BLOCK_NUMBERS = 1 << 22
 
@@ -50,8 +44,10 @@ class Embeddings:
         Real numbers ``(n, d)`` as they are in the files, in order; memory maps of ``.npy`` files.
     problems
         Row -> which of its values is missing.
-    names
-        What each row is the embedding of, by the files; None where they do not say.
+    names, ids
+        What each row is the embedding of, by the files, and an id that it has beside that; None where they do not say.
+    called
+        Both by their columns.
     unused
         Other columns, which are no features.
     files
@@ -64,11 +60,13 @@ class Embeddings:
 
     parts: tuple[NDArray[Any], ...]
     problems: Mapping[int, str] = field(default_factory=dict)
-    names: tuple[str, ...] | None = None
+    names: Sequence[str | None] | None = None
     unused: tuple[str, ...] = ()
     files: Mapping[Path, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     digest: str = ""
+    ids: Sequence[str | None] | None = None
+    called: Mapping[str, Texts] = field(default_factory=dict)
 
     @property
     def matrix(self) -> NDArray[Any]:
@@ -84,8 +82,7 @@ class Embeddings:
         """sha256 (hexadecimal) of the bytes of the files: of one file its own, of several that of theirs in order."""
         if self.digest:
             return self.digest
-        files = list(self.files)
-        return hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
+        return hash_content(list(self.files))
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The rows in order, some 2^22 numbers at once, the same ones however they are spread over files."""
@@ -127,7 +124,8 @@ def open_embeddings(path: Path, columns: Sequence[str] = ()) -> Embeddings:
 def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings:
     """As `open_embeddings`, of what lies at a path."""
     if listing.suffix == ".npy":
-        arrays = {file: without_unit_axes(map_array(file)) for file in listing.data}
+        allow_open(2 * len(listing.data))
+        arrays = {file: without_unit_axes(map_file(file)) for file in listing.data}
         if len(arrays) > 1:
             for file, array in arrays.items():
                 if array.ndim != 2 or array.shape[1:] != next(iter(arrays.values())).shape[1:] or not len(array):
@@ -142,6 +140,22 @@ def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings
     return _from_tables(listing, [TableFile(file) for file in listing.data], columns)
 
 
+def map_file(file: Path) -> NDArray[Any]:
+    """A memory map of a ``.npy`` file; of one that lies elsewhere, of a copy that is there while a command works.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if not isinstance(file, RemotePath):
+        return map_array(file)
+    copy = copied(str(file), file.blocks(), file.stat().st_size, ".npy")
+    if copy is None:
+        raise InputError(f"{file}: expected a file of this machine. Copy it first.")
+    return map_array(copy, name=str(file))
+
+
 def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
     """``(n, 1, d)`` or ``(n, d, 1, 1)`` as ``(n, d)``, uncopied; any other array as it is."""
     if array.ndim < 3 or sum(length != 1 for length in array.shape[1:]) > 1:
@@ -151,17 +165,17 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
     return found[:, None] if found.ndim == 1 else found
 
 
-def read_classes(tables: Sequence[TableFile]) -> tuple[str, ...] | None:
+def read_classes(tables: Sequence[TableFile]) -> Sequence[str] | None:
     """The column ``label`` of tables as text, None if they have none; InputError if a value is missing."""
     if not any(CLASSES in table.schema.names for table in tables):
         return None
-    classes: list[str] = []
+    found: list[Any] = []
     for table in tables:
-        values = table.column(CLASSES) if CLASSES in table.schema.names else [None]
-        if None in values:
+        batches = list(table.batches([CLASSES])) if CLASSES in table.schema.names else []
+        if (not batches and table.n_rows) or any(batch.column(0).null_count for batch in batches):
             raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
-        classes += map(str, values)
-    return tuple(classes)
+        found += [batch.column(0) for batch in batches]
+    return cast(Sequence[str], Texts.coded(found))
 
 
 def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:
@@ -171,11 +185,11 @@ def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:
 
 def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[str]) -> Embeddings:
     first = tables[0]
-    used, names = _used(first, columns), _column_of_names(first)
+    used, (names, ids) = _used(first, columns), _columns_of_names(first)
     lists = [name for name in used if _is_list(first.schema.field(name).type)]
     n = sum(table.n_rows for table in tables)
     for table in tables:
-        is_like = table is first or (_used(table, columns) == used and _column_of_names(table) == names)
+        is_like = table is first or (_used(table, columns) == used and _columns_of_names(table) == (names, ids))
         if not is_like:
             raise InputError(
                 f"{table.path}: expected columns as in {first.path.name} ({', '.join(used)}), got "
@@ -186,24 +200,73 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
                 f"{table.path}: expected rows, and one column of lists or only columns of numbers, got {table.n_rows} "
                 f"rows of {', '.join(used) or 'no columns'}."
             )
-    if names in used:
-        names = None
+    names, ids = (None if name in used else name for name in (names, ids))
     matrix = _Rows(n, np.result_type(*(_kind(table, name) for table in tables for name in used)))
-    named: list[str] = []
+    texts = {name: list[Any]() for name in (names, ids) if name is not None}
     for table in tables:
-        for batch in table.batches([*used, *([names] if names else [])]):
+        for batch in table.batches([*used, *texts]):
             matrix.add(table.path, batch, used, is_list=bool(lists))
-            if names is not None:
-                named += map(str, batch.column(names).to_pylist())
+            for name, of in texts.items():
+                of.append(as_text(batch.column(name)))
+    held = {name: Texts(of) for name, of in texts.items()}
+    files = {table.path: table.n_rows for table in tables}
     unused = tuple(name for name in first.schema.names if name not in (*used, names, CLASSES))
+    whole = matrix.finished()
     return Embeddings(
-        (matrix.finished(),),
+        (whole,),
         matrix.problems,
-        tuple(named) if names else None,
+        held.get(names or ""),
         unused,
-        {table.path: table.n_rows for table in tables},
-        listing.notes(),
+        files,
+        (*listing.notes(), *matrix.notes),
+        ids=held.get(ids or ""),
+        called=held,
     )
+
+
+def without_repeats(found: Embeddings, place: Path) -> Embeddings:
+    """The same; rows whose id an earlier row has are problems, and a line tells of rows that share a path.
+
+    Raises
+    ------
+    InputError
+        If there are so many of them that the column is no id.
+    """
+    for name, texts in found.called.items():
+        problems, notes = _repeats(name, texts, found.files, place)
+        found = replace(found, problems={**problems, **found.problems}, notes=(*found.notes, *notes))
+    return found
+
+
+def _repeats(name: str, texts: Texts, files: Mapping[Path, int], place: Path) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Rows that are called what another one is called: of an id a problem of the later ones, of a path a line."""
+    n, pairs = texts.repeats(_MOST_REPEATS)
+    if not pairs:
+        return {}, ()
+    known, row = pairs[0]
+    where = f"{shown(texts[row])} is in {place_of_row(files, known)} and {place_of_row(files, row)}"
+    if name not in _IDS:
+        return {}, (f"{place}: {n:,} rows have the {name} of an earlier one; {where}, for instance.",)
+    if n > _MOST_REPEATS:
+        raise InputError(
+            f"{place}: expected in each row a value of its own in column {shown(name)}, but {n:,} of {len(texts):,} "
+            f"have that of an earlier row; {where}, for instance. Leave repeated rows out, or rename the column."
+        )
+    return {
+        later: f"expected another {name} than {shown(texts[later])}, which {place_of_row(files, first)} has"
+        for first, later in pairs
+    }, ()
+
+
+def place_of_row(files: Mapping[Path, int], row: int) -> str:
+    """The file that a row lies in, counted through all of them, with ``#`` and its number there."""
+    if not files:
+        return f"row {row}"
+    for file, n in files.items():
+        if row < n:
+            return f"{file}#{row}"
+        row -= n
+    raise IndexError(row)
 
 
 class _Rows:
@@ -212,8 +275,7 @@ class _Rows:
     def __init__(self, n: int, kind: np.dtype[Any]) -> None:
         self.problems: dict[int, str] = {}
         self._n, self._kind, self._next = n, kind, 0
-        self._matrix: NDArray[Any] | None = None
-        self._n_unwritten = 0
+        self._room: Room | None = None
 
     def add(self, path: Path, batch: Any, names: Sequence[str], *, is_list: bool) -> None:
         """The next rows: a column of lists, or columns of numbers."""
@@ -232,76 +294,34 @@ class _Rows:
                 self._missing(name, rows[gaps])
                 values = values if self._kind.kind == "f" else values.fill_null(self._kind.type(0).item())
             block = np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
-            if self._matrix is None:
-                self._matrix = _room(path, (self._n, width), self._kind)
-            if width != self._matrix.shape[1]:
+            if self._room is None:
+                self._room = Room(str(path), (self._n, width), self._kind)
+            matrix = self._room.matrix
+            if width != matrix.shape[1]:
                 raise InputError(
                     f"{path}: expected lists of one length in column {shown(name)}, got lengths "
-                    f"{sorted((width, self._matrix.shape[1]))}."
+                    f"{sorted((width, matrix.shape[1]))}."
                 )
-            target = self._matrix if is_list else self._matrix[:, place : place + 1]
+            target = matrix if is_list else matrix[:, place : place + 1]
             if len(rows) == len(batch):
                 target[start : self._next] = block
             else:
                 target[rows] = block
-        if isinstance(self._matrix, np.memmap):
-            self._n_unwritten += len(batch) * self._matrix.shape[1] * self._kind.itemsize
-            if self._n_unwritten > _UNWRITTEN_BYTES:
-                self._write()
+        if self._room is not None:
+            self._room.wrote(len(batch))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Whether they lie in a file."""
+        return () if self._room is None else self._room.notes
 
     def finished(self) -> NDArray[Any]:
         """The whole matrix."""
-        if isinstance(self._matrix, np.memmap):
-            self._write()
-            return np.memmap(str(self._matrix.filename), self._kind, "r", shape=self._matrix.shape)
-        return np.zeros((self._n, 1), self._kind) if self._matrix is None else self._matrix
-
-    def _write(self) -> None:
-        """Bring what lies in a file there, so that it takes no memory."""
-        assert isinstance(self._matrix, np.memmap)
-        self._matrix.flush()
-        self._n_unwritten = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._matrix._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        return np.zeros((self._n, 1), self._kind) if self._room is None else self._room.finished()
 
     def _missing(self, name: str, rows: NDArray[np.int64]) -> None:
         for row in rows.tolist():
             self.problems.setdefault(row, f"expected no missing values, but column {shown(name)} has none in row {row}")
-
-
-@contextlib.contextmanager
-def spilled_into(folder: Path) -> Iterator[None]:
-    """In here tables that take a large share of memory are written into files of `folder`, and read from there; it is
-    removed in the end, and so is what a killed command left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    token = _spill.set(folder)
-    try:
-        yield
-    finally:
-        _spill.reset(token)
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # a folder that was made for nothing else
-                folder.parent.rmdir()
-
-
-def _room(path: Path, shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros, in memory or, where they are many, in a file."""
-    n_bytes, folder = shape[0] * shape[1] * kind.itemsize, _spill.get()
-    if folder is None or n_bytes <= LARGE * usable_memory():
-        return np.zeros(shape, kind)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{len(list(folder.iterdir()))}.rows"
-        with file.open("wb") as stream:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(stream.fileno(), 0, n_bytes)
-        return np.memmap(file, kind, "r+" if file.stat().st_size else "w+", shape=shape)
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected room for {in_gigabytes(n_bytes)} of rows in {folder}, because they do not fit into "
-            f"memory, but: {error.strerror}. Make room, or give --out elsewhere."
-        ) from error
 
 
 def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
@@ -359,9 +379,14 @@ def _storage_type(kind: Any) -> Any:
     return getattr(kind, "storage_type", kind)
 
 
-def _column_of_names(table: TableFile) -> str | None:
-    names = table.schema.names
-    return next((name for name in _NAMES if name in names and _is_text(table.schema.field(name).type)), None)
+def _columns_of_names(table: TableFile) -> tuple[str | None, str | None]:
+    """The column of text that names rows, and another one of ids, which may be numbers."""
+    import pyarrow as pa
+
+    kinds = {name: table.schema.field(name).type for name in _NAMES if name in table.schema.names}
+    named = next((name for name, kind in kinds.items() if _is_text(kind)), None)
+    ids = [name for name in _IDS if name in kinds and (_is_text(kinds[name]) or pa.types.is_integer(kinds[name]))]
+    return named, next((name for name in ids if name != named), None) if named not in _IDS else None
 
 
 def _used(table: TableFile, columns: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from entropick.arrays import as_array, check_bit_depth, check_images, package_of
 from entropick.datasets.array_files import array_of_images
-from entropick.datasets.listing import ImageSet, expanded
+from entropick.datasets.listing import ImageSet, path_or_address
 from entropick.datasets.tables import TableFile
 from entropick.errors import InputError, shown
 from entropick.run.files import fingerprint
-from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes
+from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes, without_repeats
 from entropick.sources.pictures import pictures_of
 from entropick.sources.source import Source, alike, is_name, open_source
 
@@ -97,7 +97,7 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     if isinstance(value, Source):
         return value
     if isinstance(value, str | os.PathLike):
-        return open_source(name, expanded(value), columns, bit_depth)
+        return open_source(name, path_or_address(value), columns, bit_depth)
     _check_list(name, value)
     place = Path(f"{name} (in memory)")
     if (pictures := pictures_of(value, place, name)) is not None:
@@ -105,10 +105,12 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
         found = ImageSet(place, pictures, classes, are_told=classes is not None)
         source = Source(name, place, "folder", files=pictures, classes=classes, images=found, in_memory=True)
         return replace(source, bit_depth=check_bit_depth(bit_depth))
-    embeddings, classes = _embeddings(value, place, columns)
+    embeddings, told_classes = _embeddings(value, place, columns)
     if embeddings is not None:
-        made = Source(name, place, "embeddings", classes=classes, raw=embeddings, columns=columns, in_memory=True)
-        told = replace(made, names=embeddings.names, unused=embeddings.unused, digest=embeddings.digest)
+        embeddings = without_repeats(embeddings, place)
+        made = Source(name, place, "embeddings", classes=told_classes, raw=embeddings, columns=columns, in_memory=True)
+        named = replace(made, names=embeddings.names, ids=embeddings.ids, notes=embeddings.notes)
+        told = replace(named, unused=embeddings.unused, digest=embeddings.digest)
         return replace(told, bit_depth=check_bit_depth(bit_depth))
     array = as_array(value, name)
     if array.ndim not in (3, 4):
@@ -152,7 +154,7 @@ def embeddings_of_images(value: Any, columns: tuple[str, ...]) -> Embeddings:
     return found
 
 
-def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embeddings | None, tuple[str, ...] | None]:
+def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embeddings | None, Sequence[str] | None]:
     """Embeddings, uncopied where they are a matrix, and the class of each row, as far as they say; None for others."""
     if (table := _table(value)) is not None:
         opened = TableFile.of(table, place)

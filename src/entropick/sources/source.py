@@ -12,13 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Floats, check_bit_depth, check_same_width
-from entropick.datasets.array_files import array_of_images, map_array, read_array_file, split_path
-from entropick.datasets.listing import ImageSet, Listing, expanded, holds_images, is_pattern, list_path, open_images
-from entropick.datasets.reading import ImageFile, hash_files, is_image, read_picture
+from entropick.datasets.array_files import array_of_images, read_array_file, split_path
+from entropick.datasets.listing import (
+    ImageSet,
+    Listing,
+    holds_images,
+    is_pattern,
+    list_path,
+    open_images,
+    path_or_address,
+)
+from entropick.datasets.reading import ImageFile, hash_content, is_image, read_picture
+from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown, storage_error
-from entropick.run.files import fingerprint, hash_file
-from entropick.sources.embeddings import Embeddings, read_classes, read_embeddings, without_unit_axes
+from entropick.run.files import fingerprint
+from entropick.sources.embeddings import (
+    Embeddings,
+    map_file,
+    place_of_row,
+    read_classes,
+    read_embeddings,
+    without_repeats,
+    without_unit_axes,
+)
 from entropick.sources.rounding import as_features
 
 # Bytes of a name that disks have.
@@ -61,14 +78,17 @@ class Source:
         Of an array that is, the hash of its content; "" for anything else.
     data
         The files of an array, and how many rows each has.
-    names
-        What rows of embeddings are called in their files; None where they are not.
+    names, ids
+        What rows of embeddings are called in their files, and an id that they have beside that; None where there is
+        none.
     notes
         What is worth a line.
     images
         What `files` were found as; None for an array.
     bit_depth
         How many bits the values of deep images have, which are then scaled to 8; None where there are to be none.
+    states
+        What files of embeddings were, bytes and time of change, before any of their rows was read.
     """
 
     name: str
@@ -76,7 +96,7 @@ class Source:
     kind: Kind
     files: tuple[ImageFile, ...] = field(default=(), repr=False)
     array: NDArray[Any] | None = field(default=None, repr=False)
-    classes: tuple[str, ...] | None = field(default=None, repr=False)
+    classes: Sequence[str] | None = field(default=None, repr=False)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict, repr=False)
     columns: tuple[str, ...] = ()
@@ -86,10 +106,12 @@ class Source:
     in_memory: bool = False
     digest: str = ""
     data: Mapping[Path, int] = field(default_factory=dict, repr=False)
-    names: tuple[str, ...] | None = field(default=None, repr=False)
+    names: Sequence[str | None] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     images: ImageSet | None = field(default=None, repr=False)
     bit_depth: int | None = None
+    ids: Sequence[str | None] | None = field(default=None, repr=False)
+    states: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.files) if self.array is None else len(self.array)
@@ -103,18 +125,24 @@ class Source:
             return str(self.files[row])
         if len(self.data) < 2:
             return str(self.path)
-        for file, n in self.data.items():
-            if row < n:
-                return f"{file}#{row}"
-            row -= n
-        raise IndexError(row)
+        return place_of_row(self.data, row)
+
+    def absolute_place(self, row: int) -> str:
+        """The same, absolute."""
+        place = self.place(row)
+        return place if isinstance(self.path, RemotePath) else str(Path(place).absolute())
 
     def own_name(self, row: int) -> str | None:
         """What the data call a row, inside a file that holds images or beside embeddings; None for nothing."""
         if self.files:
             file = self.files[row]
             return None if isinstance(file, Path) else file.key
-        return None if self.names is None else self.names[row]
+        names = self.ids if self.names is None else self.names
+        return None if names is None else names[row]
+
+    def own_id(self, row: int) -> str | None:
+        """The id that embeddings of a row have beside its name; None for nothing."""
+        return None if self.ids is None or self.names is None else self.ids[row]
 
     @property
     def paths(self) -> tuple[ImageFile, ...]:
@@ -156,8 +184,7 @@ class Source:
             return self.digest
         if self.images is not None:
             return self.images.content_hash(images)
-        files = list(self.data)
-        return hash_file(files[0]).sha256 if len(files) == 1 else hash_files(files)
+        return hash_content(list(self.data))
 
 
 def source_number(sources: Sequence[Source], name: str, *, role: str) -> int:
@@ -237,7 +264,7 @@ def _name_and_path(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not is_name(name) or not path:
         raise InputError(f"sources: expected NAME=PATH, for instance real=photos/, got {shown(text)}.")
-    return name, expanded(path)
+    return name, path_or_address(path)
 
 
 def is_name(text: str) -> bool:
@@ -253,7 +280,14 @@ def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
     return tuple(
         source
         if source.raw is None
-        else replace(source, array=(of := next(made)).X, problems=of.problems, offset=of.offset, raw=None)
+        else replace(
+            source,
+            array=(of := next(made)).X,
+            problems=of.problems,
+            offset=of.offset,
+            notes=(*source.notes, *of.notes),
+            raw=None,
+        )
         for source in opened
     )
 
@@ -278,7 +312,10 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     if split and file.suffix != ".npz":
         raise InputError(f"{path}: expected a split behind # of .npz files alone, got one of {file}. Leave it out.")
     listing = list_path(file)
+    states = {of: (state.st_size, state.st_mtime_ns) for of in listing.data if (state := of.stat())}
     if holds_images(listing, columns):
+        if isinstance(file, RemotePath):
+            raise InputError(f"{path}: expected embeddings at an address, got images. Copy them to this machine.")
         found = open_images(listing, columns)
         source = Source(name, path, "folder", files=found.files, classes=found.classes, passed_over=found.passed_over)
         return replace(source, columns=columns, notes=found.notes, images=found)
@@ -293,18 +330,19 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
             "a kind."
         )
     if listing.suffix == ".npy" and _are_images(listing):
-        arrays = [array_of_images(map_array(of), name=str(of), bit_depth=bit_depth) for of in listing.data]
+        arrays = [array_of_images(map_file(of), name=str(of), bit_depth=bit_depth) for of in listing.data]
         if len({array.shape[1:] for array in arrays}) > 1:
             shapes = ", ".join(f"{of.name} has {array.shape}" for of, array in zip(listing.data, arrays, strict=True))
             raise InputError(f"{path}: expected images of one shape, but {shapes}.")
         images = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         data = {of: len(array) for of, array in zip(listing.data, arrays, strict=True)}
         return Source(name, path, "images", array=images, data=data, notes=listing.notes())
-    raw = read_embeddings(listing, columns)
+    raw = without_repeats(read_embeddings(listing, columns), path)
     classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
-    source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, notes=raw.notes)
+    source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, ids=raw.ids, raw=raw)
     columns = columns if listing.suffix in TABLE_FILES else ()
-    return replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, raw=raw)
+    told = replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, notes=raw.notes)
+    return replace(told, states=states)
 
 
 def _archive(name: str, path: Path, listing: Listing, bit_depth: int | None) -> Source:
@@ -319,5 +357,5 @@ def _archive(name: str, path: Path, listing: Listing, bit_depth: int | None) -> 
 
 def _are_images(listing: Listing) -> bool:
     """Whether arrays are images: by the first, whatever is no matrix."""
-    first = map_array(listing.data[0])
+    first = map_file(listing.data[0])
     return first.ndim != 2 and (first.dtype == np.uint8 or without_unit_axes(first).ndim != 2)

@@ -111,7 +111,7 @@ class Space:
         found = open_embeddings(self.file, self.columns) if self.file is not None else self.memory
         assert found is not None
         (rounded,) = as_features({self.place: found})
-        notes = (*unused_columns(self.place, found.unused), *found.notes)
+        notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
         if found.names is not None and all(source.kind == "folder" for source in sources):
             opened = opened._joined(rounded, found.names, sources)
@@ -162,13 +162,13 @@ class Space:
             f"{self.place}: {len(X):,} rows for {n:,} images, of which {n_unreadable:,} cannot be read: the rows are "
             "taken to be of the others, in order."
         )
-        return replace(self, embedded=X[order], problems=tuple(problems), notes=(*self.notes, note))
+        return replace(self, embedded=arrays.some_rows(X, order), problems=tuple(problems), notes=(*self.notes, note))
 
-    def _joined(self, rounded: Rounded, names: Sequence[str], sources: Sequence[Source]) -> Self:
+    def _joined(self, rounded: Rounded, names: Sequence[str | None], sources: Sequence[Source]) -> Self:
         """Rows in the order of the files that they name."""
         X, bad, notes = rounded.X, rounded.problems, self.notes
         files = [(source.path, file.relative_to(source.path)) for source in sources for file in source.files]
-        rows, strays = rows_of_files(names, files)
+        rows, strays = rows_of_files([name or "" for name in names], files)
         if not any(row is not None for row in rows):
             raise InputError(
                 f"features: expected names of the images in {self.place}, but {shown(names[0])} and all others are of "
@@ -186,7 +186,7 @@ class Space:
                 elif row in bad:
                     problems[-1][number] = bad[row]
         order = np.array([0 if row is None else row for row in rows])
-        return replace(self, embedded=X[order], problems=tuple(problems), notes=notes)
+        return replace(self, embedded=arrays.some_rows(X, order), problems=tuple(problems), notes=notes)
 
     def identity(self) -> Any:
         """The space as plain data: equal where features are equal."""

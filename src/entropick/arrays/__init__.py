@@ -1,0 +1,76 @@
+"""The border: what comes in from a user is made regular here, once, or refused with a clear message.
+
+`checks.py` says what is taken; beside arrays and lists that is what torch, pandas, polars, Pillow and Hugging Face data
+sets have (`conversion.py`). Matrices that are no arrays, such as rows in files, are in `rows.py`.
+"""
+
+from entropick.arrays.checks import (
+    MOST,
+    check_bit_depth,
+    check_choice,
+    check_count,
+    check_features,
+    check_flag,
+    check_images,
+    check_labels,
+    check_real,
+    check_same_width,
+    check_sources,
+    eight_bits,
+    non_finite_rows,
+)
+from entropick.arrays.conversion import as_array, check_pictures, column_of_data_set, package_of
+from entropick.arrays.rows import (
+    BLOCK_BYTES,
+    BlockRows,
+    Features,
+    FileRows,
+    Floats,
+    Images,
+    Integers,
+    JoinedRows,
+    SomeRows,
+    TensorRows,
+    allow_open,
+    in_files,
+    is_mapped,
+    numbers_of,
+    part_of,
+    some_rows,
+)
+
+__all__ = [
+    "BLOCK_BYTES",
+    "MOST",
+    "BlockRows",
+    "Features",
+    "FileRows",
+    "Floats",
+    "Images",
+    "Integers",
+    "JoinedRows",
+    "SomeRows",
+    "TensorRows",
+    "allow_open",
+    "as_array",
+    "check_bit_depth",
+    "check_choice",
+    "check_count",
+    "check_features",
+    "check_flag",
+    "check_images",
+    "check_labels",
+    "check_pictures",
+    "check_real",
+    "check_same_width",
+    "check_sources",
+    "column_of_data_set",
+    "eight_bits",
+    "in_files",
+    "is_mapped",
+    "non_finite_rows",
+    "numbers_of",
+    "package_of",
+    "part_of",
+    "some_rows",
+]
