@@ -211,7 +211,10 @@ def test_bash_completes(script, tmp_path, words, found):
         ("entropick --v", {"--version"}),
         ("entropick select --method gr", {"greedy"}),
         ("entropick run --qui", {"--quiet"}),
-        ("entropick select --method ", {"density-greedy", "greedy", "random", "threshold-decay"}),  # and no file
+        (  # and no file
+            "entropick select --method ",
+            {"density-greedy", "greedy", "random", "threshold-decay", "gist", "latent-space-filter", "denoising-loss"},
+        ),
         ("entropick run --out ", {"a folder/"}),
         ("entropick run --steps ", set()),
         ("entropick score --training a", {"a file.npy", "a folder/"}),

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from entropick.selectors import Greedy
 
-SELECTORS = makers("selector", {"density-greedy": {"k": 1}})
+SELECTORS = makers("selector", {"density-greedy": {"k": 1}, "gist": {"utility": "uniform"}})
 NOT_KEPT = {
     "check_dtype_object": "objects are refused, also if each of them is a number: whatever else may be among them",
     "check_estimators_empty_data_messages": "refused, in other words: expected at least one row and one column",

@@ -16,7 +16,15 @@ from entropick.neighbors import nearest_neighbors
 from entropick.selectors import DensityGreedy, Greedy, Random
 from entropick.selectors.quotas import owed_rows, within_quotas
 
-MAKE = makers("selector", {"density-greedy": {"trusted": 2}, "threshold-decay": {"threshold": "auto"}})
+MAKE = makers(
+    "selector",
+    {
+        "density-greedy": {"trusted": 2},
+        "gist": {"trusted": 2},
+        "latent-space-filter": {"trusted": 2},
+        "threshold-decay": {"threshold": "auto"},
+    },
+)
 
 
 def maker(kind):

@@ -25,6 +25,8 @@ SELECTORS = makers(
     "selector",
     {
         "density-greedy": {"k": 2},
+        "gist": {"gist": {}, "gist, uniform": {"utility": "uniform"}},
+        "latent-space-filter": {"n_classes": 4},
         "threshold-decay": {"threshold": {"threshold": 2.0}, "auto": {"threshold": "auto"}},
         "random": {"random": {}, "stratified": {"stratify": True}},
     },

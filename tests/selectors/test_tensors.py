@@ -10,7 +10,9 @@ from entropick.arrays import TensorRows, check_features
 from entropick.errors import InputError
 from entropick.selectors import Greedy, OutlierGuard, Random, Selector
 
-SELECTORS = makers("selector", {"density-greedy": {"k": 2}, "threshold-decay": {"threshold": 2.0}})
+SELECTORS = makers(
+    "selector", {"density-greedy": {"k": 2}, "latent-space-filter": {"n_classes": 3}, "threshold-decay": {"threshold": 2.0}}
+)
 
 
 @pytest.fixture(scope="module")

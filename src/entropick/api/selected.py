@@ -150,7 +150,8 @@ def select(
     n
         How many to choose.
     method
-        A selector's name, such as "greedy", "threshold-decay", "density-greedy", "random", or a selector of your own.
+        A selector's name, such as "greedy", "threshold-decay", "density-greedy", "gist", "latent-space-filter",
+        "random", or a selector of your own.
     features
         How images are compared: a name ("pixels", "dinov2"), a table with ``kind``, a `Features`, or embeddings, one of
         each image: the path of a file, a folder or pattern of shards, an array, a tensor, or a frame, whose rows are
@@ -158,7 +159,8 @@ def select(
     guard
         The name of a source to trust, so that what is extremely far from it is set aside first; or a `Guard`.
     trusted
-        The source whose density counts for "density-greedy"; None: the first.
+        The source whose density counts for "density-greedy" and "gist", and that "latent-space-filter" learns from;
+        None: the first.
     quotas
         Name of a source -> its least share.
     balance

@@ -37,7 +37,7 @@ class Select(FilesFlags):
     n: int
     """How many to choose."""
     method: str = "greedy"
-    """greedy, threshold-decay, density-greedy, random, or a selector of an installed package."""
+    """greedy, threshold-decay, density-greedy, gist, latent-space-filter, random, or one of an installed package."""
     features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|PATH")] = None
     """How images are compared, or embeddings of them (.npy, .parquet, a folder of either), in order or by name."""
     threshold: Annotated[str | None, says("auto", metavar="X|auto")] = None
@@ -45,7 +45,7 @@ class Select(FilesFlags):
     decay: Annotated[float | None, says("0.95")] = None
     """Factor between thresholds of threshold-decay."""
     trusted: Annotated[str | None, says("the first source", metavar="NAME")] = None
-    """The source whose density counts for density-greedy."""
+    """The source whose density counts for density-greedy and gist, and that latent-space-filter learns from."""
     power: Annotated[float | None, says("2")] = None
     """How much that density counts for density-greedy; 0 is greedy."""
     guard: Annotated[str | None, says("no guard", metavar="NAME")] = None

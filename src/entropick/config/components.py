@@ -34,6 +34,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "greedy": "entropick.selectors.greedy:Greedy",
         "threshold-decay": "entropick.selectors.threshold_decay:ThresholdDecay",
         "density-greedy": "entropick.selectors.density_greedy:DensityGreedy",
+        "gist": "entropick.selectors.gist:GIST",
+        "latent-space-filter": "entropick.selectors.ranked:LatentSpaceFilter",
+        "denoising-loss": "entropick.selectors.ranked:DenoisingLoss",
     },
     "guard": {
         "outlier-guard": "entropick.selectors.guards:OutlierGuard",

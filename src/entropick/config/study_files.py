@@ -31,7 +31,10 @@ _SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_se
 _STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")
 # A chain of files that build on each other, before it is taken for a circle.
 _MOST_EXTENDED = 10
-_LOOP_NUMBERS = ("n_iterations", "n_generated", "garbage_share", "probe_steps", "metrics")
+_LOOP_NUMBERS = (
+    *("n_iterations", "n_generated", "garbage_share", "probe_steps", "metrics"),
+    *("trusted_classes", "by_class"),
+)
 _LOOP_KEYS = (*BUILT_IN, "evaluation", *_LOOP_NUMBERS, "pool_factor")
 
 

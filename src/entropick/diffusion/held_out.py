@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from entropick.arrays import Images, Integers
+from entropick.arrays import Floats, Images, Integers
 from entropick.diffusion.optimization import to_numpy
 from entropick.diffusion.process import NoiseTable
 from entropick.errors import InputError
@@ -26,6 +26,8 @@ _LEAST, _MOST = 8, 2048
 # A loss over 1,024 draws is known to about 1 %; a look at it costs as much as three steps of 128 images.
 _DRAWS = 1024
 _CHUNK = 256
+# Noise levels at which a single image's loss is looked at.
+_LEVELS = 16
 # Looks are at multiples of this, four to a doubling.
 EVERY = 50
 _PER_DOUBLING = 4
@@ -68,6 +70,43 @@ class TrainingSet:
                 f"{len(self)} with {len(sizes)} different ones, which leaves {n_left}. Give steps as a number."
             )
         return self.take(np.flatnonzero(~held_out)), self.take(np.flatnonzero(held_out))
+
+
+@torch.no_grad()
+def image_losses(
+    network: nn.Module,
+    data: TrainingSet,
+    timesteps: int,
+    *,
+    stream: RandomStream,
+    device: torch.device,
+    work: Work,
+) -> Floats:
+    """Mean squared error of the predicted noise of each image (n,), over noise levels spread evenly over all of them.
+
+    At each level every image sees the same noise, drawn on the host, so that images differ by themselves alone. In
+    float32, whatever the training computed in.
+    """
+    table, n_levels = NoiseTable.build(timesteps, device), min(_LEVELS, timesteps)
+    levels = (2 * np.arange(n_levels) + 1) * timesteps // (2 * n_levels)
+    height, width, channels = data.images.shape[1:]
+    noises = []
+    for level in range(n_levels):
+        random = torch.Generator().manual_seed(replace(stream, stage=f"{stream.stage}/losses").integer(chunk=level))
+        noises.append(torch.randn((1, channels, height, width), generator=random).to(device))
+    found = np.zeros(len(data))
+    for start in range(0, len(data), _CHUNK):
+        part = slice(start, min(start + _CHUNK, len(data)))
+        images = torch.from_numpy(np.ascontiguousarray(data.images[part])).to(device)
+        x = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        classes = None if data.classes is None else torch.from_numpy(data.classes[part]).to(device)
+        for level, noise in zip(levels.tolist(), noises, strict=True):
+            timestep = torch.full((len(x),), level, dtype=torch.int64, device=device)
+            drawn = noise.expand_as(x)
+            predicted = network(table.add_noise(x, drawn, timestep), timestep, classes)
+            found[part] += to_numpy((predicted - drawn).square().mean(dim=(1, 2, 3))).astype(np.float64) / n_levels
+        work.progress(part.stop, len(data), "denoising losses")
+    return found
 
 
 def looks(max_steps: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Images, Integers
+from entropick.arrays import Floats, Images, Integers
 from entropick.component import Component
 from entropick.errors import InputError
 from entropick.random_stream import RandomStream
@@ -27,6 +27,9 @@ class Generator(Component, ABC):
 
     divisible: ClassVar[bool] = False
     """Whether several processes that all call `fit` or `sample` compute parts of it each, as `Work` tells how."""
+
+    has_losses: ClassVar[bool] = False
+    """Whether the fitted model can tell `losses`."""
 
     @abstractmethod
     def fit(
@@ -62,6 +65,24 @@ class Generator(Component, ABC):
     def needs_labels(self) -> bool:
         """Whether `fit` wants a label for every image; a loop gives labels to generators that do, and to no others."""
         return False
+
+    def losses(
+        self,
+        images: Any,
+        labels: ArrayLike | None = None,
+        *,
+        stream: RandomStream | None = None,
+        work: Work | None = None,
+    ) -> Floats:
+        """How badly the fitted model knows each of the `images`, uint8 ``(n, h, w, c)``: ``(n,)``, lower is better.
+
+        The loss that it was trained by, or a negative log likelihood. It depends on the model, the stream and the image
+        (of a conditional model: its label) alone. Only for a generator that `has_losses`.
+        """
+        raise InputError(
+            f"losses: expected a generator that can tell how well it knows an image, got "
+            f"{self.kind or type(self).__name__!r}. Take another one."
+        )
 
     def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:
         """The labels of the images that `sample` makes of the same stream; None for a generator without classes."""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from entropick.arrays import (
+    Floats,
     Images,
     Integers,
     check_choice,
@@ -24,7 +26,7 @@ from entropick.arrays import (
     check_real,
 )
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
-from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, least_steps
+from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, image_losses, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.network_size import NetworkSize, check_memory
 from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
@@ -118,6 +120,7 @@ class DDPM(Generator):
     """
 
     kind: ClassVar[str] = "ddpm"
+    has_losses: ClassVar[bool] = True
     divisible: ClassVar[bool] = True
     network: str = "unet"
     width: int = 48
@@ -331,6 +334,32 @@ class DDPM(Generator):
         images = sampling.run(n_images, work, classes)
         self.sampling_values_ = sampling.values()
         return images
+
+    def losses(
+        self,
+        images: Any,
+        labels: ArrayLike | None = None,
+        *,
+        stream: RandomStream | None = None,
+        work: Work | None = None,
+    ) -> Floats:
+        """Mean squared error of the predicted noise of each image, over noise levels spread evenly over all of them.
+
+        Every image sees the same noise. A conditional model is told the class of an image where it knows that, else
+        none, which it has learned only with a `label_dropout`.
+        """
+        self._require_fitted("network_")
+        images = check_images(images)
+        known = check_labels(labels, len(images))
+        stream, work = stream or RandomStream(stage="losses"), work or Work()
+        data = TrainingSet(images)
+        if self.classes_:
+            is_known = np.zeros(len(images), bool) if known is None else np.isin(known, self.classes_.labels)
+            classes = np.full(len(images), len(self.classes_), np.int64)
+            if known is not None:
+                classes[is_known] = self.classes_.numbers(known[is_known])
+            data = TrainingSet(images, classes, len(self.classes_))
+        return image_losses(self.network_, data, self.timesteps, stream=stream, device=self._device, work=work)
 
     def sample_labels(self, n_images: int, *, stream: RandomStream | None = None) -> Integers | None:
         """The labels of the images that `sample` makes of the same stream, int64 ``(n,)``; None if unconditional."""

@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Images, check_count, check_images, check_real
+from entropick.arrays import Floats, Images, check_count, check_images, check_real
 from entropick.generators.base import Generator
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
 _CHUNK = 1024
+_LOSS_CHUNK = 64
 
 
 @dataclass(kw_only=True)
@@ -35,6 +36,7 @@ class KDE(Generator):
     """
 
     kind: ClassVar[str] = "kde"
+    has_losses: ClassVar[bool] = True
     bandwidth: float = 8.0
 
     def check(self) -> None:
@@ -65,6 +67,27 @@ class KDE(Generator):
             part[:] = self._sample_chunk(stream.rng(chunk))[: len(part)]
             work.progress(start + len(part), n_images)
         return sampled
+
+    def losses(
+        self,
+        images: Any,
+        labels: ArrayLike | None = None,
+        *,
+        stream: RandomStream | None = None,
+        work: Work | None = None,
+    ) -> Floats:
+        """Negative log density of each image, in nats, but for a constant that all have in common."""
+        self._require_fitted("images_")
+        work, centres = work or Work(), self.images_.reshape(len(self.images_), -1).astype(np.float64)
+        rows = check_images(images).reshape(len(images), -1).astype(np.float64)
+        found = np.empty(len(rows))
+        for start in range(0, len(rows), _LOSS_CHUNK):
+            block = rows[start : start + _LOSS_CHUNK]
+            squares = np.square(block[:, None] - centres).sum(axis=2) / (2 * self.bandwidth**2)
+            nearest = squares.min(axis=1)
+            found[start : start + len(block)] = nearest - np.log(np.exp(nearest[:, None] - squares).mean(axis=1))
+            work.progress(start + len(block), len(rows))
+        return found
 
     def _sample_chunk(self, rng: np.random.Generator) -> Images:
         centres = self.images_[rng.integers(len(self.images_), size=_CHUNK)]

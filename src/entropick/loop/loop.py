@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from entropick.arrays import check_count, check_real
+from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
 from entropick.errors import InputError, shown
@@ -71,6 +71,12 @@ class Loop:
     garbage_share
         A stress test: so many noise images, as a share of what an iteration emitted, are planted beside them in every
         pool. They are not measured as generated images; `n_garbage` in the ledger counts those that were selected.
+    trusted_classes
+        Of the real images those of these classes alone are what a selector or a guard trusts; all where none is named.
+        The others stay in the pool. It is what somebody does who trusts a source that knows a part of the data.
+    by_class
+        Also measure how many generated and training images there are of each class and how far these are spread, an
+        image being of the class of its nearest real image (see `entropick.loop.classes`).
     seed
         All randomness is a function of it.
     """
@@ -87,6 +93,8 @@ class Loop:
     n_generated: int | None = None
     probe_steps: tuple[int, ...] = ()
     garbage_share: float = 0.0
+    trusted_classes: tuple[int, ...] = ()
+    by_class: bool = False
     seed: int = 0
 
     def run(
@@ -150,9 +158,10 @@ class Loop:
             baseline = stages.baseline(run, self, real, spaces, kept)
             # What each iteration emitted; iteration 0 emitted the real images.
             emitted = [real]
+            model = None
             for n in range(1, self.n_iterations + 1):
                 stock = stages.stock(run, self, real) if self.paradigm.fresh(n) else None
-                chosen = stages.select(run, n, self, emitted, stock, space, kept)
+                chosen = stages.select(run, n, self, emitted, stock, model, space, kept)
                 model = stages.train(run, n, self, chosen)
                 for step in self.probe_steps:
                     stages.probe(run, n, self, step, chosen, model, real, baseline, spaces, kept)
@@ -178,11 +187,22 @@ class Loop:
             raise InputError(f"probe_steps: expected a tuple of steps, got {shown(self.probe_steps)}.")
         if self.probe_steps:
             self.generator.check_probes(self.probe_steps)
+        check_flag(self.by_class, name="by_class")
         self._check_real_share()
         self._check_trusted()
+        self._check_trusted_classes()
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
+        if self.selector is not None and "losses" in self.selector.asks and not getattr(self.generator, "has_losses", False):
+            raise InputError(
+                f"selector: {self.selector.kind!r} expects a generator that can tell how well it knows an image, got "
+                f"{self.generator.kind!r}. Take another selector."
+            )
+        if not isinstance(getattr(self.selector, "utility", ""), str):
+            raise InputError(
+                "selector: expected a utility by its name inside a loop, whose pools grow, got numbers of single rows."
+            )
         if (random_state := getattr(self.selector, "random_state", None)) is not None:
             raise InputError(
                 f"selector: expected random_state=None inside a loop, got {shown(random_state)}. "
@@ -215,6 +235,26 @@ class Loop:
                 "none. Take a paradigm that does, or another selector."
             )
 
+    def _check_trusted_classes(self) -> None:
+        """Classes of real images can be trusted only by what trusts real images, and counted as sources by nothing."""
+        if not isinstance(self.trusted_classes, tuple | list):
+            raise InputError(f"trusted_classes: expected a tuple of labels, got {shown(self.trusted_classes)}.")
+        for label in self.trusted_classes:
+            check_count(label, name="trusted_classes", minimum=0)
+        if not self.trusted_classes:
+            return
+        if len(set(self.trusted_classes)) < len(self.trusted_classes):
+            raise InputError(f"trusted_classes: expected different labels, got {shown(self.trusted_classes)}.")
+        if not any(rule is not None and rule.trusts for rule in (self.selector, self.guard)):
+            raise InputError(
+                "trusted_classes: expected a selector or a guard that trusts real images, such as density-greedy or "
+                "outlier-guard, got none. Leave trusted_classes out, or take one."
+            )
+        taken = [name for name in ("minimum", "stratify") if getattr(self.selector, name, None)]
+        if taken or self.paradigm.n_real(2, 2) is not None:
+            came = f"a selector with {taken[0]}" if taken else f"paradigm {self.paradigm.kind!r}"
+            raise InputError(f"trusted_classes: expected no shares of sources beside it, got {came}.")
+
     def _check_real_share(self) -> None:
         """A paradigm that fixes the share of real images does it through the selector's minimum."""
         if self.paradigm.n_real(2, 2) is None:
@@ -241,6 +281,8 @@ class Loop:
             # Only where there are some, so that older results keep their names.
             **({"probe_steps": [int(step) for step in self.probe_steps]} if self.probe_steps else {}),
             "garbage_share": float(self.garbage_share),
+            **({"trusted_classes": [int(label) for label in self.trusted_classes]} if self.trusted_classes else {}),
+            **({"by_class": True} if self.by_class else {}),
             "seed": int(self.seed),
         }
 
@@ -300,7 +342,29 @@ class Loop:
                 f"has {'none' if real.labels is None else 'images without one'}. Use images with labels, or "
                 "conditional = false."
             )
+        self._check_classes(real)
         self._check_sizes(run, values)
+
+    def _check_classes(self, real: RealData) -> None:
+        """The classes that are trusted, or measured, are those of real images that have labels."""
+        asks = [name for name in ("trusted_classes", "by_class") if getattr(self, name)]
+        if asks and (real.labels is None or real.labels.min() < 0):
+            raise InputError(
+                f"{asks[0]}: expected a label for every real image, but {self.dataset.kind!r} has "
+                f"{'none' if real.labels is None else 'images without one'}. Use images with labels."
+            )
+        if not self.trusted_classes:
+            return
+        known = set(real.labels.tolist())
+        if unknown := sorted(set(self.trusted_classes) - known):
+            raise InputError(f"trusted_classes: expected labels of {sorted(known)}, got {unknown[0]}.")
+        n_trusted = sum(label in self.trusted_classes for label in real.labels.tolist())
+        least = max(rule.least_trusted for rule in (self.selector, self.guard) if rule is not None)
+        if n_trusted < least:
+            raise InputError(
+                f"trusted_classes: expected at least {least} real images of these classes, got {n_trusted}. Name more "
+                "classes, or raise the number of real images."
+            )
 
     def _check_sizes(self, run: Run, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""

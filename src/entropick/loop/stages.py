@@ -22,6 +22,7 @@ from entropick.datasets import RealData
 from entropick.errors import InputError, RunChanged
 from entropick.features.base import Features, LearnedFeatures
 from entropick.features.cache import FeatureCache, lessons_of
+from entropick.loop.classes import by_class
 from entropick.loop.pool import Pool
 from entropick.metrics import suite
 from entropick.metrics.base import Roles
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # Of the stages that look into a training: "probe-500" after 500 steps.
 PROBE = "probe-"
+# The source of real images that are not to be trusted.
+_UNTRUSTED = -1
 _N_EXAMPLES = 64
 _N_PAIRS = 24
 
@@ -181,9 +184,17 @@ class Chosen:
 
 
 def select(
-    run: Run, n: int, loop: Loop, emitted: Sequence[Entry], stock: Entry | None, space: Features, kept: FeatureCache
+    run: Run,
+    n: int,
+    loop: Loop,
+    emitted: Sequence[Entry],
+    stock: Entry | None,
+    model: Entry | None,
+    space: Features,
+    kept: FeatureCache,
 ) -> Chosen:
-    """Choose D_n from the pool of iteration n; `emitted` are the entries of what each iteration before emitted."""
+    """Choose D_n from the pool of iteration n; `emitted` are the entries of what each iteration before emitted, `model`
+    that of the last training, None where there was none."""
     sources, fresh = loop.paradigm.sources(n), loop.paradigm.fresh(n)
     files: dict[str, tuple[Entry, str]] = {}
     for i in sources:
@@ -196,6 +207,7 @@ def select(
     if loop.guard and loop.guard.trusts and not set(loop.guard.trusts) & {*sources, *([0] if fresh else [])}:
         # A guard trusts real images also where the pool has none.
         files |= _existing(emitted[0], "real")
+        files |= _existing(emitted[0], "real_labels") if loop.trusted_classes else {}
     settings = {
         "sources": sources,
         # Rows of the stock, and the number of the first: after those that the loop began with.
@@ -207,6 +219,11 @@ def select(
         "space": space,
         "seed": loop.seed,
     }
+    if model is not None and loop.selector is not None and "losses" in loop.selector.asks:
+        files |= {"weights": (model, "model.safetensors"), "state": (model, "model.json")}
+        settings["generator"] = loop.generator
+    if loop.trusted_classes:
+        settings["trusted_classes"] = list(loop.trusted_classes)
     inputs = Inputs(settings=settings, files=files)
     entry = run.stage(n, "select", inputs, functools.partial(_select, kept))
 
@@ -269,7 +286,8 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
     selector: Selector = dataclasses.replace(given["selector"])
     if "random_state" in selector.parameter_names():
         selector.set_params(random_state=RandomStream(given["seed"], given.iteration, "select").rng())
-    sources, n_samples, n_real = pool.source, selector.n_samples, given["real_picks"]
+    of_trusted = _known_to_the_trusted(given)
+    sources, n_samples, n_real = of_trusted(pool.source, pool.labels), selector.n_samples, given["real_picks"]
     if n_real is not None:
         # Two sources, real and generated, that are owed all there is to pick: how many of each is then fixed.
         sources = np.minimum(sources, 1)
@@ -278,21 +296,48 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
     rows = np.arange(len(pool))
     guarding: dict[str, Any] = {}
     if given["guard"] is not None:
-        real = _real(given).features(given["space"], kept, work) if "real" in given else None
-        rows, guarding = _guarded(given["guard"], X, pool.source, real, n_samples)
-    selector.fit(X[rows], sources[rows], work=work)
+        real = None
+        if "real" in given:
+            apart = _real(given)
+            labels = given.load("real_labels") if "real_labels" in given else apart.labels
+            real = apart.features(given["space"], kept, work), of_trusted(apart.source, labels)
+        rows, guarding = _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, n_samples)
+    columns = _columns(pool.take(rows), selector, given, work) if selector.asks else {}
+    selector.fit(X[rows], sources[rows], work=work, **columns)
     return rows[selector.indices_], selector.distances_, {**selector.summary(), **guarding}
 
 
+def _columns(pool: Pool, selector: Selector, given: Given, work: Work) -> dict[str, NDArray[Any]]:
+    """What a selector asks to know of the rows beside their features."""
+    columns: dict[str, NDArray[Any]] = {}
+    if "labels" in selector.asks:
+        columns["labels"] = pool.labels
+    if "losses" in selector.asks and "weights" in given:
+        generator: Generator = dataclasses.replace(given["generator"])
+        generator.restore(given.load("weights"), given.load("state"))
+        stream = RandomStream(given["seed"], given.iteration, "select")
+        columns["losses"] = generator.losses(pool.images, pool.labels, stream=stream, work=work)
+    return columns
+
+
+def _known_to_the_trusted(given: Given) -> Callable[[Integers, Integers], Integers]:
+    """What makes sources of which 0 is what may be trusted: the real images, or those of the trusted classes."""
+    if "trusted_classes" not in given:
+        return lambda sources, labels: sources
+    classes = given["trusted_classes"]
+    return lambda sources, labels: np.where((sources == 0) & ~np.isin(labels, classes), _UNTRUSTED, sources)
+
+
 def _guarded(
-    guard: Guard, X: FeatureMatrix, sources: Integers, real: FeatureMatrix | None, n_samples: int
+    guard: Guard, X: FeatureMatrix, sources: Integers, real: tuple[FeatureMatrix, Integers] | None, n_samples: int
 ) -> tuple[Integers, dict[str, Any]]:
-    """The rows that the guard lets through, at least `n_samples`, and what it did."""
+    """The rows that the guard lets through, at least `n_samples`, and what it did; `real` images that are not among
+    the rows, with their sources, are there to be trusted alone."""
     n = len(X)
     if real is not None:
-        X, sources = np.concatenate([X, real]), np.append(sources, np.zeros(len(real), np.int64))
+        X, sources = np.concatenate([X, real[0]]), np.append(sources, real[1])
     fitted = dataclasses.replace(guard).fit(X, sources)
-    aside = fitted.set_aside_
+    aside = fitted.set_aside_[fitted.set_aside_ < n]
     # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
     n_returned = max(n_samples - (n - len(aside)), 0)
     guarding = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
@@ -354,7 +399,7 @@ def probe(
     """Sample the model as it was after a step of its training, from the noise of iteration n, and measure that."""
     n_images = min(loop.n_generated or real.values["n_real"], real.values["n_real"])
     settings = {"generator": loop.generator, "n_images": n_images, "step": step, **_measured(loop, spaces, baseline)}
-    files = _existing(real, "real", "reference") | _existing(baseline, "axes")
+    files = _measured_files(loop, real, baseline)
     files |= {"weights": (model, _probe_file(step, "model.safetensors")), "state": (model, "model.json")}
     inputs = Inputs(settings=settings, files=files, content={"training": chosen.content(labelled=False)})
     return run.stage(n, f"{PROBE}{step}", inputs, functools.partial(_probe, kept))
@@ -410,7 +455,7 @@ def measure(
 ) -> Entry:
     """Compare G_n with D_n and with the reference, and keep examples to look at."""
     settings = _measured(loop, spaces, baseline)
-    files = _existing(real, "real", "reference") | _existing(baseline, "axes") | _existing(sampled, "generated")
+    files = _measured_files(loop, real, baseline) | _existing(sampled, "generated")
     inputs = Inputs(settings=settings, files=files, content={"training": chosen.content(labelled=False)})
     return run.stage(n, "measure", inputs, functools.partial(_measure, kept))
 
@@ -418,7 +463,15 @@ def measure(
 def _measured(loop: Loop, spaces: Sequence[Features], baseline: Entry) -> dict[str, Any]:
     """The settings that a comparison depends on."""
     settings = {"spaces": list(spaces), "metrics": list(loop.metrics), "seed": loop.seed}
-    return {**settings, "extent": baseline.values["spread"]["extent"]}
+    # Only where it is asked for, so that older results keep their names.
+    by_class = {"by_class": True} if loop.by_class else {}
+    return {**settings, "extent": baseline.values["spread"]["extent"], **by_class}
+
+
+def _measured_files(loop: Loop, real: Entry, baseline: Entry) -> dict[str, tuple[Entry, str]]:
+    """The files of iteration 0 that a comparison depends on."""
+    names = ("real", "reference", *(("real_labels",) if loop.by_class else ()))
+    return _existing(real, *names) | _existing(baseline, "axes")
 
 
 def _measure(kept: FeatureCache, given: Given, work: Work) -> Outcome:
@@ -461,6 +514,13 @@ def _compare(kept: FeatureCache, given: Given, work: Work, everything: Pool) -> 
         },
         "spread": {"outside": outside},
     }
+    if "by_class" in given:
+        values["classes"] = by_class(
+            real.features(shown, kept, work),
+            given.load("real_labels"),
+            {"generated": X, "training": training.features(shown, kept, work)},
+            space=shown.name,
+        )
     files = {
         "examples.npy": generated.images[:_N_EXAMPLES],
         # Generated images, each beside its nearest training image: uint8 (m, 2, h, w, c).

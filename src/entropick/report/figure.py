@@ -38,6 +38,7 @@ FIGURES = Registry(
         "plane": "entropick.report.plane:plane",
         "measures": "entropick.report.curves:measures",
         "sources": "entropick.report.sources:sources",
+        "classes": "entropick.report.classes:classes",
         "ablations": "entropick.report.relations:ablations",
         "sizes": "entropick.report.curves:sizes",
         "relations": "entropick.report.relations:relations",

@@ -83,6 +83,7 @@ class Table:
         ``probe-500``  the same of the model as it was after 500 steps of its training, and so for every probe
         ``shares``     the share of a source in the training set; ``measure`` is the source's number, 0 the real data
         ``selection``  what the selector says of itself
+        ``classes``    what became of each class, see `entropick.loop.classes`
         ``stages``     what the stages say beside that: ``pool``, ``selected``, ``n_training``, ``copying_ratio``, ...
         ``seconds``    of a stage, computed in this run; ``took``: computed anywhere; ``shared``: 1 if elsewhere
     derived
@@ -297,6 +298,7 @@ def _numbers(
         sources = {int(source): share for source, share in shares.items() if finite(share) is not None}
         yield from of("shares", {str(source): share for source, share in sorted({0: 0.0, **sources}.items())})
     yield from of("selection", select.get("selection") or {})
+    yield from of("classes", measured.get("classes", {}))
     copying = {f"copying_ratio/{space}": ratio for space, ratio in measured.get("copying_ratio", {}).items()}
     of_stages = {"pool": select.get("n_pool"), "selected": select.get("n_selected")}
     # What a training took, and, where held-out images chose, the steps of the weights that were kept.

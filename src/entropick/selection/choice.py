@@ -96,6 +96,11 @@ class Choice(FilesCommand):
             self.guard.check()
         # Not only when features, which may have taken hours, are there.
         usable_device(self.selector.get_params().get("device", "cpu"))
+        if "losses" in self.selector.asks:
+            raise InputError(
+                f"method: {self.selector.kind} asks the last model of a loop how well it knows each row, and here is "
+                "none. Use it in a study (entropick run), or in Python: fit(X, losses=...)."
+            )
         if self.engine is not None:
             if not self.selector.asks_shards:
                 raise InputError(

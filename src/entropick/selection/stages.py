@@ -86,7 +86,7 @@ def choose(
         # The memory of workers is for those of the pool.
         work.rest()
         with pool(X) as rows:
-            rule.fit(rows, groups[kept], work=work)
+            rule.fit(rows, groups[kept], work=work, **_labels(sources, candidates, is_given, kept, rule))
     say("measuring the choice beside a random one")
     control = random_control(rule, X, seed=given["seed"])
     appraisal = appraise(rule, X, control_seed=given["seed"], control=control, work=work.part("appraisal")).summary()
@@ -200,6 +200,16 @@ def _classes(
     names = sorted({name for name in classes if name is not None})
     numbers = {name: number for number, name in enumerate(names)}
     return np.array([len(names) if name is None else numbers[name] for name in classes], np.int64), names
+
+
+def _labels(
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], kept: Integers, rule: Selector
+) -> dict[str, Integers]:
+    """The class of each row that is kept, -1 where it has none, for a rule that asks for them."""
+    if "labels" not in rule.asks:
+        return {}
+    numbers, names = _classes(sources, candidates, is_given)
+    return {"labels": np.where(numbers == len(names), -1, numbers)[kept]}
 
 
 def _class_counts(

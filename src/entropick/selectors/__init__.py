@@ -2,9 +2,23 @@
 
 from entropick.selectors.base import Guard, Selection, Selector
 from entropick.selectors.density_greedy import DensityGreedy
+from entropick.selectors.gist import GIST
 from entropick.selectors.greedy import Greedy
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.random import Random
+from entropick.selectors.ranked import DenoisingLoss, LatentSpaceFilter
 from entropick.selectors.threshold_decay import ThresholdDecay
 
-__all__ = ["DensityGreedy", "Greedy", "Guard", "OutlierGuard", "Random", "Selection", "Selector", "ThresholdDecay"]
+__all__ = [
+    "GIST",
+    "DenoisingLoss",
+    "DensityGreedy",
+    "Greedy",
+    "Guard",
+    "LatentSpaceFilter",
+    "OutlierGuard",
+    "Random",
+    "Selection",
+    "Selector",
+    "ThresholdDecay",
+]

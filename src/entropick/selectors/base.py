@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_sources
+from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_labels, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError, shown
 from entropick.neighbors import GrowingSet
@@ -111,12 +111,22 @@ class Selector(Rule):
     """Whether `_select` asks for rows alone, by ``X[rows]``, so that a tensor may stay on its GPU."""
     asks_shards: ClassVar[bool] = False
     """Whether `_select` leaves the work to the shards of a pool that is dealt, see `entropick.selectors.dealt`."""
+    asks: ClassVar[tuple[str, ...]] = ()
+    """Which columns beside X and y `_of_all` is given, None where there is none: "labels", "losses"."""
 
     n_samples: int
     initial: ArrayLike | None = None
     minimum: Mapping[Any, float] | str | None = None
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, *, work: Work | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        labels: ArrayLike | None = None,
+        losses: ArrayLike | None = None,
+        work: Work | None = None,
+    ) -> Self:
         """Pick rows of `X`.
 
         Parameters
@@ -125,6 +135,11 @@ class Selector(Rule):
             Features, float32 or cast to it; a memory map, or a torch tensor on a GPU, is read in blocks.
         y : integers (n,), optional
             The source of each row, for selectors that look at it.
+        labels : integers (n,), optional
+            The class of each row, -1 where it is not known, for selectors that look at it.
+        losses : floats (n,), optional
+            How badly a model knows each row, see `entropick.generators.Generator.losses`, for selectors that look at
+            it.
         work : Work, optional
             Hears of progress, and keeps checkpoints from which an interrupted choice goes on.
 
@@ -147,7 +162,9 @@ class Selector(Rule):
                 f"n_samples: expected at most {len(features)}, the rows of X with shape {features.shape}, "
                 f"got {self.n_samples}. Lower n_samples or pass more rows."
             )
-        selection = self._within_quotas(features, sources, self._initial_rows(len(features)), work or Work())
+        columns = {"labels": check_labels(labels, len(features)), "losses": _check_losses(losses, len(features))}
+        asked = {name: columns[name] for name in self.asks}
+        selection = self._within_quotas(features, sources, self._initial_rows(len(features)), work or Work(), asked)
         self._check_selected(selection, len(features))
         self.indices_, self.distances_ = selection.rows, selection.distances
         self.facts_ = selection.facts
@@ -193,11 +210,14 @@ class Selector(Rule):
 
     def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
         """What the rule has to know of every row, (n,) each, as further arguments of `_select`: measured among all of
-        them, also where a quota then leaves only some as candidates."""
+        them, also where a quota then leaves only some as candidates. A rule that `asks` for columns is given them as
+        further arguments here."""
         return {}
 
-    def _within_quotas(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
-        known = self._of_all(X, sources, work)
+    def _within_quotas(
+        self, X: Features, sources: Integers, initial: Integers, work: Work, columns: Mapping[str, Any]
+    ) -> Selection:
+        known = self._of_all(X, sources, work, **columns)
         selection = self._select(X, sources, initial, work, **known)
         if not self.minimum:
             return selection
@@ -329,6 +349,18 @@ def check_random_state(value: Any) -> None:
     """Raise InputError unless `value` is a whole number of at least 0, a NumPy generator or None."""
     if not (value is None or isinstance(value, np.random.Generator)):
         check_count(value, name="random_state", minimum=0)
+
+
+def _check_losses(losses: ArrayLike | None, n: int) -> Floats | None:
+    """Return losses as float64 (n,), None where there are none; InputError for other shapes and what is not finite."""
+    if losses is None:
+        return None
+    found = np.asarray(losses)
+    if found.shape != (n,) or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise InputError(
+            f"losses: expected {n} finite numbers, one per row, got shape {found.shape}, dtype {found.dtype}."
+        )
+    return found.astype(np.float64)
 
 
 def first_in(order: Integers, initial: Integers) -> Integers:

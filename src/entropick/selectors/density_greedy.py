@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_real
-from entropick.errors import InputError
 from entropick.selectors.greedy import Greedy
-from entropick.selectors.guards import check_trusted, spacing
+from entropick.selectors.guards import check_trusted, closeness
 from entropick.work import Work
 
 # Weights below this are as good as none; products with squared distances stay normal numbers.
@@ -93,12 +92,6 @@ class DensityGreedy(Greedy):
         check_real(self.power, name="power", minimum=0)
 
     def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
-        is_trusted, r = spacing(X, sources, self.trusts, self.k, work, device=self.device)
-        typical = float(np.quantile(r[is_trusted], self.quantile))
-        if typical == 0:
-            raise InputError(
-                f"trusted: expected different rows, but a share of {self.quantile:g} or more have {self.k} copies, so "
-                "that any other row would count for nothing. Remove the copies, or raise k or quantile."
-            )
-        weights: Floats = np.maximum((typical / np.maximum(r, typical)) ** (2 * self.power), _SMALLEST)
+        close = closeness(X, sources, self.trusts, self.k, work, quantile=self.quantile, device=self.device)
+        weights: Floats = np.maximum(close ** (2 * self.power), _SMALLEST)
         return {"weights": weights}

@@ -114,6 +114,36 @@ def check_trusted(trusted: Any) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def closeness(
+    X: Features,
+    sources: Integers,
+    trusted: tuple[int, ...],
+    k: int,
+    work: Work,
+    *,
+    quantile: float = 0.5,
+    device: str = "auto",
+) -> Floats:
+    """How close each row is to trusted rows, (n,), above 0 and at most 1: ``min(1, s / r)``.
+
+    r is the distance of a row to its `k`-th nearest trusted row, s the `quantile` of it among the trusted rows.
+
+    Raises
+    ------
+    InputError
+        For `k` or fewer trusted rows, or so many copies among them that s is 0.
+    """
+    is_trusted, r = spacing(X, sources, trusted, k, work, device=device)
+    typical = float(np.quantile(r[is_trusted], quantile))
+    if typical == 0:
+        raise InputError(
+            f"trusted: expected different rows, but a share of {quantile:g} or more have {k} copies, so that any other "
+            "row would count for nothing. Remove the copies, or raise k or quantile."
+        )
+    close: Floats = typical / np.maximum(r, typical)
+    return close
+
+
 def spacing(
     X: Features,
     sources: Integers,

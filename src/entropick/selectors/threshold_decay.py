@@ -112,7 +112,7 @@ class ThresholdDecay(Selector):
         farthest = math.inf
         while shards.missing and farthest:
             threshold, before = start * self.decay**passes, len(shards.numbers)
-            for after in _scan(shards, _square_within(threshold), begin):
+            for after in scan(shards, square_within(threshold), begin):
                 used = passes if len(shards.numbers) > before else used
                 work.progress(len(shards.numbers), self.n_samples, f"threshold {threshold:g}")
                 if work.due():
@@ -130,7 +130,7 @@ class ThresholdDecay(Selector):
         return math.floor((math.log(distance) - math.log(start)) / math.log(self.decay))
 
 
-def _scan(shards: Shards, limit: float, position: int) -> Iterator[int]:
+def scan(shards: Shards, limit: float, position: int) -> Iterator[int]:
     """One pass, from `position` in the order on: accept every candidate whose squared distance to all accepted ones is
     above `limit`. After each block, tell where the next begins."""
     width = _WIDTH[0]
@@ -184,7 +184,7 @@ def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, mo
     return np.array(free, bool)
 
 
-def _square_within(threshold: float) -> float:
+def square_within(threshold: float) -> float:
     """The largest float whose root is at most `threshold`: comparing squares with it is comparing distances."""
     square = threshold * threshold
     while math.sqrt(square) > threshold:
