@@ -11,7 +11,8 @@ where it comes from, by a comment right behind it that no reader sees::
 which is study; arm; iteration (or "last"); measure: the mean over seeds, as many digits of it as are written, a
 percentage where a % stands behind the number. ``score_over_spread/pixels`` is the score over the root of the training
 set's variance. Instead of an iteration ``r`` gives Pearson's r of the measure, or of ``log`` of it, with the logarithm
-of the score (of an arm, or of ``all``), and ``set`` a setting by its path in the config. Further words: ``size 512``,
+of the score (of an arm, or of ``all``), ``cost`` the minutes that were computed for an arm, or for ``all``, and ``set``
+a setting by its path in the config. Further words: ``size 512``,
 ``seed 0``, ``since 1`` (divided by the same of that iteration), ``beside ARM`` (less the same of that arm), ``below
 ARM`` (how much less it is than that), ``over ARM`` (divided by it; behind ``beside`` by what ARM has beside the same),
 ``take half`` (``low``, ``high``: of the 95 % interval over seeds), ``part shares`` (another part of the long table).
@@ -75,6 +76,8 @@ class Source:
         if self.study not in tables:
             raise ValueError(f"there is no study {self.study!r} in {RESULTS.name}/")
         table = tables[self.study]
+        if self.iteration == "cost":
+            return sum(cost.own_seconds for cost in table.costs() if self.arm in ("all", cost.arm.name)) / 60
         if self.iteration == "r":
             return self._taken(self._correlation(table))
         found = self._taken(self._beside(table, self.arm))

@@ -69,9 +69,10 @@ def test_no_set_is_better_by_more_than_the_factor(seed, diversity, epsilon):
         # What is worth most lies close together.
         utility = 1 / (0.1 + np.linalg.norm(X, axis=1))
     found = GIST(n_samples=n, utility=utility, diversity=diversity, epsilon=epsilon).fit(X).indices_.tolist()
-    distances, reach = table(X.astype(np.float32)), plain(
-        X.astype(np.float32), n, utility, np.argsort(-utility), diversity=diversity, epsilon=epsilon
-    )[1]
+    distances, reach = (
+        table(X.astype(np.float32)),
+        plain(X.astype(np.float32), n, utility, np.argsort(-utility), diversity=diversity, epsilon=epsilon)[1],
+    )
     best = max(worth(distances, utility, rows, reach, diversity) for rows in itertools.combinations(range(12), n))
     assert worth(distances, utility, found, reach, diversity) >= best / (2 * (1 + epsilon))
 

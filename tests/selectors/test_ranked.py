@@ -73,9 +73,9 @@ def test_what_is_of_no_class_is_left_and_clusters_stand_for_classes_where_there_
 
 def test_a_selection_by_likeliest_class_of_one_cluster_is_refused():
     X, labels = blobs()
-    with pytest.raises(InputError, match="labels: expected at least two classes among the 40 trusted rows .* got 1"):
+    with pytest.raises(InputError, match=r"labels: expected at least two classes among the 40 trusted rows .* got 1"):
         LatentSpaceFilter(n_samples=3, n_classes=2).fit(X, labels=np.zeros(40, int))
-    with pytest.raises(InputError, match="trusted: expected at least 20 rows of source 0, two for each .* got 12"):
+    with pytest.raises(InputError, match=r"trusted: expected at least 20 rows of source 0, two for each .* got 12"):
         LatentSpaceFilter(n_samples=3).fit(X, np.repeat([0, 1], [12, 28]))
     with pytest.raises(InputError, match="n_classes: expected a whole number of at least 2"):
         LatentSpaceFilter(n_samples=3, n_classes=1).fit(X)

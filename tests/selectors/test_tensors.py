@@ -11,7 +11,8 @@ from entropick.errors import InputError
 from entropick.selectors import Greedy, OutlierGuard, Random, Selector
 
 SELECTORS = makers(
-    "selector", {"density-greedy": {"k": 2}, "latent-space-filter": {"n_classes": 3}, "threshold-decay": {"threshold": 2.0}}
+    "selector",
+    {"density-greedy": {"k": 2}, "latent-space-filter": {"n_classes": 3}, "threshold-decay": {"threshold": 2.0}},
 )
 
 

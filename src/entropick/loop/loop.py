@@ -194,7 +194,11 @@ class Loop:
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
-        if self.selector is not None and "losses" in self.selector.asks and not getattr(self.generator, "has_losses", False):
+        if (
+            self.selector is not None
+            and "losses" in self.selector.asks
+            and not getattr(self.generator, "has_losses", False)
+        ):
             raise InputError(
                 f"selector: {self.selector.kind!r} expects a generator that can tell how well it knows an image, got "
                 f"{self.generator.kind!r}. Take another selector."

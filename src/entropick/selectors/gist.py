@@ -153,9 +153,7 @@ class GIST(Selector):
             raise InputError(f"utility: expected a number for each of the {len(X)} rows of X, got {len(given)}.")
         return {"utility": given}
 
-    def _select(
-        self, X: Features, sources: Integers, initial: Integers, work: Work, utility: Floats
-    ) -> Selection:
+    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work, utility: Floats) -> Selection:
         order = first_in(_best_first(utility, np.random.default_rng(self.random_state)), initial)
         n_first, name = max(1, len(initial)), f"selection-{digest(X, order, initial, utility)}"
         shards = shards_of(X, self.n_samples, device=self.device)

@@ -134,9 +134,7 @@ class LatentSpaceFilter(Ranked):
         check_count(self.n_classes, name="n_classes", minimum=2)
         check_real(self.penalty, name="penalty", above=0)
 
-    def _of_all(
-        self, X: Features, sources: Integers, work: Work, labels: Integers | None = None
-    ) -> dict[str, Floats]:
+    def _of_all(self, X: Features, sources: Integers, work: Work, labels: Integers | None = None) -> dict[str, Floats]:
         trusted = np.flatnonzero(np.isin(sources, self.trusts))
         if len(trusted) < self.least_trusted:
             raise InputError(
@@ -165,9 +163,7 @@ class LatentSpaceFilter(Ranked):
         found: Integers = KMeans(n, n_init=1, random_state=seed).fit_predict(X.astype(np.float64)).astype(np.int64)
         return found
 
-    def _confidence(
-        self, X: Features, lessons: Integers, taught: Integers, known: Integers, work: Work
-    ) -> Floats:
+    def _confidence(self, X: Features, lessons: Integers, taught: Integers, known: Integers, work: Work) -> Floats:
         """The logarithm of each row's confidence (n,): it tells rows apart where the confidence is all but 1."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -257,9 +253,7 @@ class DenoisingLoss(Ranked):
         super().check()
         check_choice(self.prefer, ("low", "high"), name="prefer")
 
-    def _of_all(
-        self, X: Features, sources: Integers, work: Work, losses: Floats | None = None
-    ) -> dict[str, Floats]:
+    def _of_all(self, X: Features, sources: Integers, work: Work, losses: Floats | None = None) -> dict[str, Floats]:
         if losses is None:
             return {"scores": np.zeros(len(X))}
         return {"scores": losses if self.prefer == "high" else -losses}
