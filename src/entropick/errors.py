@@ -19,6 +19,7 @@
 
     EntropickWarning
     ├── DuplicateWarning      fewer distinct points than were needed
+    ├── TrustWarning          what is trusted is like a part of the rows only
     └── TrackerWarning        a tracker has failed; the study goes on without it
 
 Every message says what was expected, what came, and what to do.
@@ -99,6 +100,10 @@ class EntropickWarning(UserWarning):
 
 class DuplicateWarning(EntropickWarning):
     """There are fewer distinct points than were needed."""
+
+
+class TrustWarning(EntropickWarning):
+    """What a rule trusts is like a part of the rows only: it turns a choice toward that part."""
 
 
 class TrackerWarning(EntropickWarning):

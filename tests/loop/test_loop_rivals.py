@@ -11,7 +11,7 @@ from entropick.errors import InputError
 from entropick.generators import KDE
 from entropick.random_stream import RandomStream
 from entropick.report.table import read_table
-from entropick.selectors import GIST, DenoisingLoss, DensityGreedy, Greedy, LatentSpaceFilter, OutlierGuard, Random
+from entropick.selectors import DenoisingLoss, DensityGreedy, Gist, Greedy, LatentSpaceFilter, OutlierGuard, Random
 
 CLASSES = (0, 1, 2, 3, 4)
 
@@ -41,13 +41,13 @@ def test_a_selector_trusts_the_named_classes_alone(tmp_path, images):
 
 @pytest.mark.parametrize("paradigm", [Accumulate(), Replace()], ids=lambda paradigm: paradigm.kind)
 def test_a_guard_trusts_the_named_classes_alone_whether_the_pool_has_real_images_or_not(tmp_path, images, paradigm):
-    guard = OutlierGuard(k=1, quantile=0.9, factor=1.0)
+    guard = OutlierGuard(k=1, quantile=0.5, factor=1.6)
     aside = {}
     for classes in ((), CLASSES):
         loop = make_loop(
             images,
             paradigm=paradigm,
-            selector=Greedy(n_samples=8),
+            selector=Greedy(n_samples=N_SELECTED),
             guard=guard,
             trusted_classes=classes,
             n_iterations=2,
@@ -139,7 +139,7 @@ TRUSTING = {"paradigm": Accumulate(), "selector": DensityGreedy(n_samples=N_SELE
         ({**TRUSTING, "selector": DensityGreedy(n_samples=9, k=30), "trusted_classes": (0,)}, "expected at least 31"),
         ({**TRUSTING, "selector": DensityGreedy(n_samples=9, minimum={0: 0.5}), "trusted_classes": (0,)}, "no shares"),
         ({"by_class": 1}, "by_class"),
-        ({"selector": GIST(n_samples=9, utility=[1.0, 2.0])}, "expected a utility by its name inside a loop"),
+        ({"selector": Gist(n_samples=9, utility=[1.0, 2.0])}, "expected a utility by its name inside a loop"),
         ({"selector": Random(n_samples=9), "by_class": "yes"}, "by_class"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import reference
 
 from entropick.errors import InputError
-from entropick.selectors import GIST, Greedy
+from entropick.selectors import Gist, Greedy
 from entropick.selectors import threshold_decay as scanning
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
@@ -52,7 +52,7 @@ def test_equals_the_plain_algorithm(name, diversity, monkeypatch, screened):
     X = clouds.cloud(name, 70, 3)
     utility = np.random.default_rng(1).permutation(70) / 70
     order = np.argsort(-utility)
-    found = GIST(n_samples=20, utility=utility, diversity=diversity, epsilon=0.3).fit(X)
+    found = Gist(n_samples=20, utility=utility, diversity=diversity, epsilon=0.3).fit(X)
     rows, _ = plain(X, 20, utility, order, diversity=diversity, epsilon=0.3)
     assert found.indices_.tolist() == rows
     np.testing.assert_array_equal(found.distances_, reference.in_order(X, rows))
@@ -68,7 +68,7 @@ def test_no_set_is_better_by_more_than_the_factor(seed, diversity, epsilon):
     if seed % 2:
         # What is worth most lies close together.
         utility = 1 / (0.1 + np.linalg.norm(X, axis=1))
-    found = GIST(n_samples=n, utility=utility, diversity=diversity, epsilon=epsilon).fit(X).indices_.tolist()
+    found = Gist(n_samples=n, utility=utility, diversity=diversity, epsilon=epsilon).fit(X).indices_.tolist()
     distances, reach = (
         table(X.astype(np.float32)),
         plain(X.astype(np.float32), n, utility, np.argsort(-utility), diversity=diversity, epsilon=epsilon)[1],
@@ -79,8 +79,8 @@ def test_no_set_is_better_by_more_than_the_factor(seed, diversity, epsilon):
 
 def test_without_diversity_it_takes_what_is_worth_most_and_with_much_what_is_far_apart():
     X, utility = clouds.cloud("normal", 60, 2), np.linspace(0, 1, 60)
-    assert sorted(GIST(n_samples=9, utility=utility, diversity=0).fit(X).indices_) == list(range(51, 60))
-    far = GIST(n_samples=9, utility=utility, diversity=100).fit(X)
+    assert sorted(Gist(n_samples=9, utility=utility, diversity=0).fit(X).indices_) == list(range(51, 60))
+    far = Gist(n_samples=9, utility=utility, diversity=100).fit(X)
     greedy = Greedy(n_samples=9, initial=[59]).fit(X)
     assert far.min_distance_ >= greedy.min_distance_
     assert far.threshold_ <= far.min_distance_
@@ -90,15 +90,15 @@ def test_density_is_worth_less_off_the_trusted_rows():
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(80, 2)), rng.normal(size=(10, 2)) + 30])
     y = np.repeat([0, 1], [80, 10])
-    by_density = GIST(n_samples=20, random_state=0, diversity=0.5).fit(X, y)
-    alike = GIST(n_samples=20, random_state=0, utility="uniform").fit(X, y)
+    by_density = Gist(n_samples=20, random_state=0, diversity=0.5).fit(X, y)
+    alike = Gist(n_samples=20, random_state=0, utility="uniform").fit(X, y)
     assert (by_density.indices_ >= 80).sum() < (alike.indices_ >= 80).sum()
     assert by_density.trusts == (0,) and alike.trusts == () and alike.least_trusted == 0
 
 
 def test_picks_that_are_given_stay_and_shares_are_kept():
     X, y = clouds.cloud("normal", 60, 3), np.repeat([0, 1], [45, 15])
-    found = GIST(n_samples=20, utility="uniform", initial=[5, 6], minimum={1: 0.5}, random_state=0).fit(X, y)
+    found = Gist(n_samples=20, utility="uniform", initial=[5, 6], minimum={1: 0.5}, random_state=0).fit(X, y)
     assert found.indices_[:2].tolist() == [5, 6] and (y[found.indices_] == 1).sum() >= 10
     np.testing.assert_array_equal(found.distances_, reference.in_order(X, found.indices_.tolist()))
     assert found.covering_radius_ == reference.covering_radius(X, found.indices_.tolist())
@@ -119,9 +119,9 @@ def test_picks_that_are_given_stay_and_shares_are_kept():
 )
 def test_unusable_parameters(given, message):
     with pytest.raises(InputError, match=message):
-        GIST(n_samples=3, **given).fit(np.arange(20.0)[:, None], y=[0] * 20)
+        Gist(n_samples=3, **given).fit(np.arange(20.0)[:, None], y=[0] * 20)
 
 
 def test_trusted_rows_that_are_all_the_same():
     with pytest.raises(InputError, match="expected different rows"):
-        GIST(n_samples=3).fit(np.ones((20, 2)), y=[0] * 20)
+        Gist(n_samples=3).fit(np.ones((20, 2)), y=[0] * 20)

@@ -32,10 +32,10 @@ def softmax_confidence(X, lessons, taught, penalty=1.0, passes=4000):
 
 
 def blobs(n=40, seed=0):
-    """Two clouds that touch, and between them."""
+    """Three clouds that touch."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    return (rng.normal(size=(n, 2)) + 1.2 * labels[:, None]).astype(np.float32), labels
+    labels = np.arange(n) % 3
+    return (rng.normal(size=(n, 2)) + 1.5 * np.eye(3, 2)[labels]).astype(np.float32), labels
 
 
 def test_confidence_is_that_of_softmax_regression():
@@ -43,7 +43,7 @@ def test_confidence_is_that_of_softmax_regression():
     sources = np.repeat([0, 1], [24, 16])
     own = np.where(sources == 0, labels, -1)
     own[30] = 1
-    found = LatentSpaceFilter(n_samples=40, n_classes=2).fit(X, sources, labels=own)
+    found = LatentSpaceFilter(n_samples=40, n_classes=3).fit(X, sources, labels=own)
     expected = softmax_confidence(X, np.arange(24), labels[:24])
     confidence = np.where(own >= 0, expected[np.arange(40), own], expected.max(axis=1))
     ranks = confidence[found.indices_]

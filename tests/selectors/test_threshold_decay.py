@@ -90,7 +90,7 @@ def test_ends_when_only_copies_are_left():
 
 @pytest.mark.parametrize("threshold", [0.1, 1 / 3, 3.0, 1e-170, 1e200, 59.99999])
 def test_square_within_is_the_border(threshold):
-    square = module._square_within(threshold)
+    square = module.square_within(threshold)
     assert math.sqrt(square) <= threshold < math.sqrt(math.nextafter(square, math.inf))
 
 

@@ -34,7 +34,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "greedy": "entropick.selectors.greedy:Greedy",
         "threshold-decay": "entropick.selectors.threshold_decay:ThresholdDecay",
         "density-greedy": "entropick.selectors.density_greedy:DensityGreedy",
-        "gist": "entropick.selectors.gist:GIST",
+        "gist": "entropick.selectors.gist:Gist",
         "latent-space-filter": "entropick.selectors.ranked:LatentSpaceFilter",
         "denoising-loss": "entropick.selectors.ranked:DenoisingLoss",
     },

@@ -352,7 +352,9 @@ class Loop:
     def _check_classes(self, real: RealData) -> None:
         """The classes that are trusted, or measured, are those of real images that have labels."""
         asks = [name for name in ("trusted_classes", "by_class") if getattr(self, name)]
-        if asks and (real.labels is None or real.labels.min() < 0):
+        if not asks:
+            return
+        if real.labels is None or real.labels.min() < 0:
             raise InputError(
                 f"{asks[0]}: expected a label for every real image, but {self.dataset.kind!r} has "
                 f"{'none' if real.labels is None else 'images without one'}. Use images with labels."

@@ -208,7 +208,7 @@ def select(
         # A guard trusts real images also where the pool has none.
         files |= _existing(emitted[0], "real")
         files |= _existing(emitted[0], "real_labels") if loop.trusted_classes else {}
-    settings = {
+    settings: dict[str, Any] = {
         "sources": sources,
         # Rows of the stock, and the number of the first: after those that the loop began with.
         "fresh": [fresh.start, fresh.stop, emitted[0].values["n_real"] + fresh.start] if fresh else None,
@@ -304,7 +304,8 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         rows, guarding = _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, n_samples)
     columns = _columns(pool.take(rows), selector, given, work) if selector.asks else {}
     selector.fit(X[rows], sources[rows], work=work, **columns)
-    return rows[selector.indices_], selector.distances_, {**selector.summary(), **guarding}
+    trusting = {"unlike_share": getattr(selector, "unlike_share_", None)} if selector.trusts else {}
+    return rows[selector.indices_], selector.distances_, {**selector.summary(), **trusting, **guarding}
 
 
 def _columns(pool: Pool, selector: Selector, given: Given, work: Work) -> dict[str, NDArray[Any]]:
@@ -340,7 +341,12 @@ def _guarded(
     aside = fitted.set_aside_[fitted.set_aside_ < n]
     # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
     n_returned = max(n_samples - (n - len(aside)), 0)
-    guarding = {"guard_threshold": fitted.threshold_, "guard_set_aside": len(aside), "guard_returned": n_returned}
+    guarding: dict[str, Any] = {
+        "guard_threshold": fitted.threshold_,
+        "guard_set_aside": len(aside),
+        "guard_returned": n_returned,
+    }
+    guarding["guard_unlike_share"] = getattr(fitted, "unlike_share_", None)
     return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), guarding
 
 

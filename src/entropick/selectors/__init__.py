@@ -2,7 +2,7 @@
 
 from entropick.selectors.base import Guard, Selection, Selector
 from entropick.selectors.density_greedy import DensityGreedy
-from entropick.selectors.gist import GIST
+from entropick.selectors.gist import Gist
 from entropick.selectors.greedy import Greedy
 from entropick.selectors.guards import OutlierGuard
 from entropick.selectors.random import Random
@@ -10,9 +10,9 @@ from entropick.selectors.ranked import DenoisingLoss, LatentSpaceFilter
 from entropick.selectors.threshold_decay import ThresholdDecay
 
 __all__ = [
-    "GIST",
     "DenoisingLoss",
     "DensityGreedy",
+    "Gist",
     "Greedy",
     "Guard",
     "LatentSpaceFilter",

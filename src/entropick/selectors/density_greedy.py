@@ -92,6 +92,6 @@ class DensityGreedy(Greedy):
         check_real(self.power, name="power", minimum=0)
 
     def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
-        close = closeness(X, sources, self.trusts, self.k, work, quantile=self.quantile, device=self.device)
+        close = closeness(self, X, sources, self.k, work, quantile=self.quantile, device=self.device)
         weights: Floats = np.maximum(close ** (2 * self.power), _SMALLEST)
         return {"weights": weights}

@@ -24,7 +24,7 @@ UNIFORM, DENSITY = "uniform", "density"
 
 
 @dataclass(kw_only=True)
-class GIST(Selector):
+class Gist(Selector):
     """Pick the rows with the largest sum of utility and diversity, up to a factor that is proved.
 
     What is maximized over sets S of `n_samples` rows is ``mean utility of S + diversity * d(S) / reach``: d(S) is the
@@ -94,7 +94,7 @@ class GIST(Selector):
     The second row is worth most, and too near to it is the third:
 
     >>> X = [[0.0], [4.0], [5.0], [9.0]]
-    >>> GIST(n_samples=3, utility=[0.5, 1.0, 0.9, 0.5]).fit(X).indices_.tolist()
+    >>> Gist(n_samples=3, utility=[0.5, 1.0, 0.9, 0.5]).fit(X).indices_.tolist()
     [1, 0, 3]
     """
 
@@ -147,13 +147,16 @@ class GIST(Selector):
         if self._named == UNIFORM:
             return {"utility": np.ones(len(X))}
         if self._named == DENSITY:
-            return {"utility": closeness(X, sources, self.trusts, self.k, work, device=self.device)}
+            return {"utility": closeness(self, X, sources, self.k, work, device=self.device)}
         given = np.asarray(self.utility, np.float64)
         if len(given) != len(X):
             raise InputError(f"utility: expected a number for each of the {len(X)} rows of X, got {len(given)}.")
         return {"utility": given}
 
-    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work, utility: Floats) -> Selection:
+    def _select(
+        self, X: Features, sources: Integers, initial: Integers, work: Work, utility: Floats | None = None
+    ) -> Selection:
+        assert utility is not None, "every row has its utility"
         order = first_in(_best_first(utility, np.random.default_rng(self.random_state)), initial)
         n_first, name = max(1, len(initial)), f"selection-{digest(X, order, initial, utility)}"
         shards = shards_of(X, self.n_samples, device=self.device)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from entropick.arrays import Features, Floats, Integers, check_count, check_real, some_rows
 from entropick.errors import InputError, shown
 from entropick.neighbors import nearest_neighbors
-from entropick.selectors.base import Guard
+from entropick.selectors.base import Guard, Rule
 from entropick.work import Work
 
 # Rows that are looked up at once: so many of a memory map are in memory.
@@ -92,6 +92,7 @@ class OutlierGuard(Guard):
 
     def _measure(self, X: Features, sources: Integers, work: Work) -> tuple[Floats, float]:
         is_trusted, distances = spacing(X, sources, self.trusts, self.k, work)
+        self.judge_trusted(is_trusted, distances)
         among = distances[is_trusted]
         rank = min(math.ceil((len(among) + 1) * self.quantile), len(among))
         threshold = self.factor * float(np.sort(among)[rank - 1])
@@ -115,16 +116,16 @@ def check_trusted(trusted: Any) -> tuple[int, ...]:
 
 
 def closeness(
+    rule: Rule,
     X: Features,
     sources: Integers,
-    trusted: tuple[int, ...],
     k: int,
     work: Work,
     *,
     quantile: float = 0.5,
     device: str = "auto",
 ) -> Floats:
-    """How close each row is to trusted rows, (n,), above 0 and at most 1: ``min(1, s / r)``.
+    """How close each row is to what the rule trusts, (n,), above 0 and at most 1: ``min(1, s / r)``.
 
     r is the distance of a row to its `k`-th nearest trusted row, s the `quantile` of it among the trusted rows.
 
@@ -133,7 +134,8 @@ def closeness(
     InputError
         For `k` or fewer trusted rows, or so many copies among them that s is 0.
     """
-    is_trusted, r = spacing(X, sources, trusted, k, work, device=device)
+    is_trusted, r = spacing(X, sources, rule.trusts, k, work, device=device)
+    rule.judge_trusted(is_trusted, r)
     typical = float(np.quantile(r[is_trusted], quantile))
     if typical == 0:
         raise InputError(

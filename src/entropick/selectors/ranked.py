@@ -15,12 +15,14 @@ from entropick.arrays import Features, Floats, Integers, check_choice, check_cou
 from entropick.errors import InputError
 from entropick.neighbors import GrowingSet, distinct_rows
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
-from entropick.selectors.guards import check_trusted
+from entropick.selectors.guards import check_trusted, spacing
 from entropick.work import Work
 
 # Rows whose scores are computed at once.
 _BLOCK_ROWS = 1 << 16
 _MOST_PASSES = 1000
+# By the distance to which trusted row it is judged whether these are like the others.
+_NEIGHBOR = 5
 
 
 @dataclass(kw_only=True)
@@ -34,7 +36,10 @@ class Ranked(Selector):
 
     random_state: RandomState = None
 
-    def _select(self, X: Features, sources: Integers, initial: Integers, work: Work, scores: Floats) -> Selection:
+    def _select(
+        self, X: Features, sources: Integers, initial: Integers, work: Work, scores: Floats | None = None
+    ) -> Selection:
+        assert scores is not None, "every rule of this kind has scores of all rows"
         at_random = np.random.default_rng(self.random_state).permutation(len(X))
         order = at_random[np.argsort(-scores[at_random], kind="stable")]
         rows = first_in(order, initial)[: self.n_samples]
@@ -142,6 +147,7 @@ class LatentSpaceFilter(Ranked):
                 f"{', '.join(map(str, self.trusts))}, two for each of n_classes = {self.n_classes}, got "
                 f"{len(trusted)}. Name another source, or lower n_classes."
             )
+        self.judge_trusted(*spacing(X, sources, self.trusts, min(_NEIGHBOR, len(trusted) - 1), work))
         known = np.full(len(X), -1) if labels is None else labels
         lessons = trusted[known[trusted] >= 0]
         taught = known[lessons]
