@@ -108,6 +108,7 @@ def test_a_relabelled_data_set_reuses_nothing_that_its_labels_decide(tmp_path):
     assert "shared_from" in run.find(0, "baseline").timing
 
 
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
 def test_with_replace_a_guard_depends_on_the_real_images_that_it_trusts(tmp_path):
     """They are in no pool after the first, and still decide what is set aside."""
     rng = np.random.default_rng(0)

@@ -95,6 +95,7 @@ def planted(images, **changes):
     return make_loop(images, selector=Greedy(n_samples=N_SELECTED), garbage_share=0.1, **changes)
 
 
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
 def test_greedy_picks_planted_garbage_and_the_guard_keeps_it_out(tmp_path, grey):
     alone = planted(grey).run(tmp_path / "alone")
     guarded = planted(grey, guard=OutlierGuard(k=2)).run(tmp_path / "guarded")
@@ -112,6 +113,7 @@ def test_garbage_is_the_same_noise_every_time_and_never_measured(tmp_path, grey)
     assert entries(tmp_path / "a")[2, "measure"].values["n_generated"] == N_REAL
 
 
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
 def test_the_guard_trusts_real_images_that_are_not_in_the_pool(tmp_path, grey):
     history = planted(grey, paradigm=Replace(), guard=OutlierGuard(k=2)).run(tmp_path)
     chosen = history.load(2, "selection.parquet")
