@@ -1,6 +1,7 @@
 """Exact farthest-point selection, side by side: time and peak memory of each contestant in a process of its own.
 
     python benchmarks/selection.py --threads 2 --out benchmarks/results/selection.json
+    python benchmarks/selection.py --threads 2 --cases kinds
 
 Rivals run the way their users would run them. One that would take minutes is timed on its first picks and scaled: its
 cost per pick does not change (column "timed on"). A rival that is not installed is left out and named.
@@ -28,14 +29,48 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-# Cases that are not a table: see `run_large` and `run_released`.
-ALONE = ("large", "released")
+# Cases that are no table of contestants: see `run_large`, `run_released` and `run_kind`.
+ALONE = ("large", "released", "kinds")
 # Where the paper's filter starts, and the factor of each pass.
 START, DECAY = 60.0, 0.95
 # Runs of what takes a fraction of a second.
 REPETITIONS = 5
 # The paper's largest pool: rows, columns, picks.
 LARGE = (622_592, 384, 32_768)
+# Rows, columns and picks of each kind of data, and how often ours and the floor take turns.
+OF_KIND, TURNS = (20_000, 384, 10_000), 3
+
+
+def clustered(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """A hundred clusters, as wide as they are far from the middle of all."""
+    return rng.standard_normal((100, d))[rng.integers(100, size=n)] + rng.standard_normal((n, d))
+
+
+def unit_length(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Directions, as of embeddings that are compared by cosines."""
+    X = rng.standard_normal((n, d))
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def low_rank(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Twenty directions, and a tenth of their spread in all others."""
+    return rng.standard_normal((n, 20)) @ rng.standard_normal((20, d)) + 0.1 * rng.standard_normal((n, d))
+
+
+def near_copies(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Half of the rows, and each again with noise of a thousandth of the spread."""
+    half = rng.standard_normal((n // 2, d))
+    return rng.permutation(np.concatenate([half, half + 1e-3 * rng.standard_normal(half.shape)]))
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
+    "normal": lambda rng, n, d: rng.standard_normal((n, d)),
+    "clustered": clustered,
+    "unit length": unit_length,
+    "heavy tails": lambda rng, n, d: rng.standard_t(3, size=(n, d)),
+    "low rank": low_rank,
+    "near copies": near_copies,
+}
 
 
 @dataclass(frozen=True)
@@ -232,6 +267,55 @@ def run_released(data: Path, threads: int, seconds: float = math.inf) -> dict[st
     return {**facts, "same_rows": float((rows == accepted).all()), "ours_all": ours(case.n_picks)[1]}
 
 
+def run_kind(kind: str, threads: int) -> dict[str, float]:
+    """Ours and the floor in turn on one kind of data, medians, and the plain loop on its first picks, in this process.
+
+    The first turn, in which products of new shapes are compiled, counts as the others do.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    n_rows, width, n_picks = OF_KIND
+    X = KINDS[kind](np.random.default_rng(0), n_rows, width).astype(np.float32)
+    entropick(X[:500].copy(), 50)
+    matrix_product(X[:500].copy(), 50)
+    ours, floor = [], []
+    for _ in range(TURNS):
+        for run, times in ((matrix_product, floor), (entropick, ours)):
+            started = time.perf_counter()
+            run(X, n_picks)
+            times.append(time.perf_counter() - started)
+    prefix = CONTESTANTS["plain torch loop"].prefix or n_picks
+    started = time.perf_counter()
+    plain_torch(X, prefix)
+    plain = (time.perf_counter() - started) * n_picks / prefix
+    return {"entropick": float(np.median(ours)), "floor": float(np.median(floor)), "plain loop": plain}
+
+
+def run_kinds(threads: int) -> dict[str, dict[str, float]]:
+    """All kinds, each in a process of its own, as a table."""
+    found: dict[str, dict[str, float]] = {}
+    told = "| kind | entropick, s | floor, s | times the floor | plain loop, s | times as fast as the plain loop |"
+    print(f"{told}\n| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    for kind in KINDS:
+        command = [sys.executable, __file__, "--kind", kind, "--threads", str(threads)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, **_limits(threads)}
+        )
+        of = found[kind] = json.loads(done.stdout.splitlines()[-1])
+        ours, floor, plain = (of[name] for name in ("entropick", "floor", "plain loop"))
+        print(
+            f"| {kind} | {ours:.2f} | {floor:.2f} | {ours / floor:.2f} | {plain:.0f} | {plain / ours:.0f} |", flush=True
+        )
+    times = [of["entropick"] / of["floor"] for of in found.values()]
+    print(f"times the floor: {max(times):.2f} at worst, {np.mean(times):.2f} on average", flush=True)
+    return found
+
+
+def _limits(threads: int) -> dict[str, str]:
+    return {key: str(threads) for key in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -239,9 +323,11 @@ def _peak() -> int:
 def run_in_process(case: str, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Time one contestant in a process of its own; a failure is part of the result."""
     command = [sys.executable, __file__, "--one", case, name, "--threads", str(arguments.threads)]
-    threads = {key: str(arguments.threads) for key in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "MKL_NUM_THREADS")}
     done = subprocess.run(
-        [*command, "--data", str(arguments.data)], capture_output=True, text=True, env={**os.environ, **threads}
+        [*command, "--data", str(arguments.data)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **_limits(arguments.threads)},
     )
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1]}
@@ -294,8 +380,13 @@ def main() -> None:
     parser.add_argument("--chart", type=Path, help="an .svg or .png file to draw")
     parser.add_argument("--alone", choices=ALONE, help="one of these, and nothing else")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    runs = {"large": lambda: run_large(arguments.threads)}
+    if arguments.kind:
+        print(json.dumps(run_kind(arguments.kind, arguments.threads)))
+        return
+    runs: dict[str, Callable[[], Any]] = {"large": lambda: run_large(arguments.threads)}
+    runs["kinds"] = lambda: run_kinds(arguments.threads)
     runs["released"] = lambda: run_released(arguments.data, arguments.threads)
     if arguments.alone:
         print(json.dumps(runs[arguments.alone]()))
@@ -307,8 +398,8 @@ def main() -> None:
     cases = [name for name in arguments.cases if name in CASES]
     present = [name for name in cases if not CASES[name].file or (arguments.data / CASES[name].file).exists()]
     results = {case: {name: run_in_process(case, name, arguments) for name in CONTESTANTS} for case in present}
-    print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}")
-    print(table(results))
+    print(f"{platform.platform()}, {arguments.threads} threads, numpy {np.__version__}", flush=True)
+    print(table(results), flush=True)
     for alone in (name for name in arguments.cases if name in runs):
         command = [sys.executable, __file__, "--alone", alone, "--threads", str(arguments.threads)]
         subprocess.run([*command, "--data", str(arguments.data)], check=True)

@@ -76,6 +76,33 @@ def hashes(folder):
     }
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--approximate 1", "--approximate: expected a number between 0 and 1"),
+        ("--approximate 0", "--approximate: expected a number between 0 and 1"),
+        ("--approximate 0.1 --method random", "--approximate: expected the method greedy, got 'random'"),
+        ("--approximate 0.1 --method density-greedy", "expected the method greedy, got 'density-greedy'"),
+        ("--approximate 0.1 --set selector.eps=0.2", "Use --approximate"),
+    ],
+)
+def test_what_cannot_be_approximated_is_refused(cli, place, flags, message):
+    failed = cli("select", "pool=all.npy", "--n", "4", "--out", "out", *flags.split())
+    assert failed.code == 2 and message in failed.err
+    assert not (place / "out").exists()
+
+
+def test_a_pool_without_near_copies_is_looked_at_in_full_and_says_so(cli, place):
+    ended = cli("select", "pool=all.npy", "--n", "4", "--approximate", "0.1", "--out", "out")
+    assert ended.code == 0 and "no row of the pool is so near another that it fell away" in " ".join(ended.out.split())
+
+
+def test_a_long_selection_is_told_of_the_approximate_one(cli, place, monkeypatch):
+    monkeypatch.setattr(choice, "_LONG", 0.0)
+    assert "--approximate EPS" in cli("select", "pool=all.npy", "--n", "4", "--out", "out").out
+    assert "--approximate EPS" not in cli("select", "pool=all.npy", "--n", "4", "--method", "random", "--out", "b").out
+
+
 def test_density_greedy_leaves_out_what_is_off_the_trusted_source(cli, place):
     command = ["select", "made=made.npy", "real=real", "--n", "40", "--method", "density-greedy"]
     assert cli(*command, "--trusted", "real", "--out", "out").code == 0

@@ -65,6 +65,25 @@ def test_rows_that_stay_in_files(cli, place, pool, more, request):
     assert not (place / "found" / ".rows").exists() and not list((place / "found" / "work").glob("*.rows"))
 
 
+@pytest.mark.parametrize("engine", ["", "--engine processes:2"])
+def test_a_core_set_of_them(cli, place, little_memory, engine):
+    """What is certified stands in every place; shares, workers and files change none of the rows."""
+    rows = np.repeat(X[:60], 5, axis=0)
+    np.save("copies.npy", (rows + np.float16(0.01) * X).astype(np.float16))
+    command = ["select", "pool=copies.npy", "--n", "30", "--approximate", "0.5", *engine.split(), "--out", "out"]
+    ended = cli(*command)
+    assert ended.code == 0, ended.err
+    told = json.loads((place / "out" / "selection.json").read_text())
+    proof = told["certificate"]
+    assert told["config"]["selector"]["kind"] == "approximate-greedy" and proof["core_set"]["eps"] == 0.5
+    assert proof["core_set"]["rows"] < 150 and proof["core_set"]["distance"] > 0
+    assert told["selection"]["covering_radius"] <= proof["core_set"]["radius_at_most"]
+    assert proof["factor"] <= proof["core_set"]["factor_at_most"] < 2.5
+    words = f"chosen from {proof['core_set']['rows']} of 300 rows"
+    assert words in " ".join(ended.out.split()) and words in (place / "out" / "selection.html").read_text()
+    assert "Forecast once they are there: at most" in " ".join(ended.out.split())
+
+
 def test_a_bad_row_among_them(cli, place, little_memory):
     rows = X.copy()
     rows[7, 3] = np.nan

@@ -10,11 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entropick.arrays import package_of
+from entropick.arrays import check_real, package_of
 from entropick.config import build, component_class, is_known
 from entropick.datasets.listing import expanded
 from entropick.datasets.reading import base_of
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.processes import engine as engines
 from entropick.selectors.base import Guard
@@ -22,14 +22,33 @@ from entropick.sources import EMBEDDING_FILES, Source, Space, embeddings_of_imag
 
 
 def selector_table(
-    sources: Sequence[Source], method: str, n: int, *, seed: int, device: str, trusted: str | None, prefix: str = ""
+    sources: Sequence[Source],
+    method: str,
+    n: int,
+    *,
+    seed: int,
+    device: str,
+    trusted: str | None,
+    approximate: float | None = None,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Kind and parameters of a selector; `prefix` is ``--`` where they were flags."""
+    component_class("selector", method, f"{prefix}method")
+    if approximate is not None:
+        check_real(approximate, name=f"{prefix}approximate", above=0, below=1)
+        if method not in ("greedy", "approximate-greedy"):
+            raise InputError(
+                f"{prefix}approximate: expected the method greedy, got {shown(method)}, of which there is no "
+                f"approximation. Leave {prefix}approximate or {prefix}method out."
+            )
+        method = "approximate-greedy"
     names = component_class("selector", method, f"{prefix}method").parameter_names()
     # Not every selector draws random numbers or computes on a device.
     common = {"random_state": seed, "device": device}
     table: dict[str, Any] = {"kind": method, "n_samples": n}
     table |= {name: value for name, value in common.items() if name in names}
+    if approximate is not None:
+        table["eps"] = float(approximate)
     if method == "threshold-decay":
         table["threshold"] = "auto"
     if trusted is not None:

@@ -120,6 +120,7 @@ def select(
     features: Any = None,
     guard: str | Guard | None = None,
     trusted: str | None = None,
+    approximate: float | None = None,
     quotas: Mapping[str, float] | None = None,
     balance: bool = False,
     given: Sequence[str] = (),
@@ -161,6 +162,9 @@ def select(
     trusted
         The source whose density counts for "density-greedy" and "gist", and that "latent-space-filter" learns from;
         None: the first.
+    approximate
+        Between 0 and 1: "greedy" from a core-set of the pool, with a certificate of what that may cost, in
+        ``summary["certificate"]``; see `entropick.selectors.ApproximateGreedy`. None is exact.
     quotas
         Name of a source -> its least share.
     balance
@@ -221,7 +225,7 @@ def select(
     opened = sources_of(sources, labels=labels, columns=columns, bit_depth=bit_depth)
     choice = Choice(
         sources=opened,
-        selector=_selector(opened, method, n, seed, device, trusted, parameters),
+        selector=_selector(opened, method, n, seed, device, trusted, approximate, parameters),
         space=space_of(features, opened, columns=columns, resize=resize, normalize=normalize),
         guard=guard_of(opened, guard),
         quotas=dict(quotas or {}),
@@ -256,9 +260,14 @@ def _selector(
     seed: int,
     device: str,
     trusted: str | None,
+    approximate: float | None,
     parameters: Mapping[str, Any],
 ) -> Selector:
     if isinstance(method, Selector):
+        if approximate is not None:
+            raise InputError(
+                "approximate: expected the method 'greedy', got a Selector. Give ApproximateGreedy(eps=...)."
+            )
         given: dict[str, Any] = {"n_samples": n, **parameters}
         if trusted is not None:
             given["trusted"] = source_number(sources, trusted, role="trusted")
@@ -267,7 +276,7 @@ def _selector(
         return replace(method).set_params(**given)
     if not isinstance(method, str):
         raise InputError(f"method: expected a selector's name or a Selector, got {shown(method)}.")
-    table = selector_table(sources, method, n, seed=seed, device=device, trusted=trusted)
+    table = selector_table(sources, method, n, seed=seed, device=device, trusted=trusted, approximate=approximate)
     cls = component_class("selector", table.pop("kind"), "method")
     for name in (*table, *parameters):
         check_known(name, cls.parameter_names(), f"method {shown(method)}", noun="parameter ")

@@ -17,6 +17,7 @@ from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
 from entropick.errors import ConfigError, shown
 from entropick.selection import Choice
+from entropick.selection.appraisal import core_set_in_words
 from entropick.sources import Source, open_sources
 
 
@@ -54,6 +55,8 @@ class Select(FilesFlags):
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHARE", help_behavior_hint="(may be repeated)")]
     ] = ()
     """Least share of a source, for instance real=0.5."""
+    approximate: Annotated[float | None, says("exact", metavar="EPS")] = None
+    """Greedy from a core-set, with a certificate: at most 2 + EPS times the best covering radius, EPS below 1."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
@@ -128,7 +131,14 @@ class Select(FilesFlags):
 
     def _selector(self, sources: Sequence[Source]) -> dict[str, Any]:
         table = selector_table(
-            sources, self.method, self.n, seed=self.seed, device=self.device, trusted=self.trusted, prefix="--"
+            sources,
+            self.method,
+            self.n,
+            seed=self.seed,
+            device=self.device,
+            trusted=self.trusted,
+            approximate=self.approximate,
+            prefix="--",
         )
         if self.threshold is not None:
             table["threshold"] = parse_value(self.threshold)
@@ -144,6 +154,7 @@ _FLAGS = {
     "selector.device": "--device",
     "selector.minimum": "--quota or --balance",
     "selector.trusted": "--trusted",
+    "selector.eps": "--approximate",
     "guard.trusted": "--guard",
 }
 
@@ -175,6 +186,8 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     rows = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius", "min. distance": "min_distance"}
     lines = [[label, *(_number(result[of][key]) for of in ("selection", "control"))] for label, key in rows.items()]
     print_columns([["", "selection", "random"], *lines], console)
+    for line in core_set_in_words(result):
+        console.print(line)
     for what, counts in (("source", result["sources"]), ("class", result["classes"] or {})):
         if counts:
             heading = [what, *(key.replace("_", " ") for key in next(iter(counts.values())))]

@@ -32,6 +32,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "selector": {
         "random": "entropick.selectors.random:Random",
         "greedy": "entropick.selectors.greedy:Greedy",
+        "approximate-greedy": "entropick.selectors.approximate:ApproximateGreedy",
         "threshold-decay": "entropick.selectors.threshold_decay:ThresholdDecay",
         "density-greedy": "entropick.selectors.density_greedy:DensityGreedy",
         "gist": "entropick.selectors.gist:Gist",

@@ -18,8 +18,8 @@ from entropick.processes import usable_device
 _TILE_ROWS, _TILE_COLUMNS = 2048, 1024
 # When a product leaves more than this share of its pairs undecided (and more than this many), a finer one follows.
 _CROWD, _CROWD_PAIRS = 0.005, 1 << 12
-# Rows that are looked at together.
-_BLOCK_ROWS = 512
+# Rows that are looked at together, and numbers of rows that are compared with one member each.
+_BLOCK_ROWS, _LOOKED_AT = 512, 1 << 22
 # Rows that have seen almost the same members catch up together; up to this many members are then seen twice.
 _OVERLAP = 512
 
@@ -162,16 +162,31 @@ class GrowingSet:
         positions = np.concatenate([self.accepted, others]).astype(np.int64)
         return self.rows[positions], np.sqrt(np.concatenate([self.at, np.zeros(len(others))]))
 
-    def covering_radius(self) -> float:
-        """The largest distance to the whole set; only those that might be the farthest catch up."""
+    def nearest(self) -> Integers:
+        """Of each position the nearest of the members that it has seen, as far as that is noted; -1 where it is not."""
+        return self._nearest
+
+    def look_at(self, numbers: Integers) -> None:
+        """Compare each position with one member, of which it is presumed that it is near."""
+        step = max(1, _LOOKED_AT // self.X.shape[1])
+        for start in range(0, len(numbers), step):
+            positions = np.arange(start, min(start + step, len(numbers)))
+            squares = self.to_members(positions, numbers[positions])
+            nearer = squares < self._lowest[positions]
+            self._know(positions[nearer], squares[nearer])
+            self._nearest[positions[nearer]] = numbers[positions[nearer]]
+
+    def covering_radius(self, least: float = 0.0) -> float:
+        """The largest distance to the whole set, or `least` if that is more; only those that might be the farthest
+        catch up."""
         order = np.argsort(-self.squares, kind="stable")
-        largest = 0.0
+        largest = square_within(least)
         for start in range(0, len(order), _BLOCK_ROWS):
             if self.squares[order[start]] <= largest:
                 break
             block = self.catch_up(order[start : start + _BLOCK_ROWS], largest)
             largest = max(largest, float(self.settle(block).max(initial=0.0)))
-        return math.sqrt(largest)
+        return max(least, math.sqrt(largest))
 
     def _know(self, positions: Integers, squares: Floats | float) -> None:
         """Set exact squared distances."""
@@ -279,6 +294,16 @@ class Loose:
     def vectors(self, rows: Integers) -> Features:
         """Some of the rows."""
         return self._rows.take(rows, axis=0)
+
+
+def square_within(distance: float) -> float:
+    """The largest float whose root is at most `distance`: comparing squares with it is comparing distances."""
+    square = distance * distance
+    while math.sqrt(square) > distance:
+        square = math.nextafter(square, 0.0)
+    while math.sqrt(math.nextafter(square, math.inf)) <= distance:
+        square = math.nextafter(square, math.inf)
+    return square
 
 
 def _pairs(rows: Vectors, squares: Floats, columns: Vectors, scale: float, wanted: int | None = None) -> Pairs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import ArrayLike
 from entropick.arrays import Features, check_features
 from entropick.errors import DuplicateWarning, InputError
 from entropick.metrics.entropy import duplicate_share, knn_entropy
-from entropick.neighbors import nearest_neighbors
+from entropick.page.words import number
 from entropick.random_stream import RandomStream
+from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Selector
+from entropick.selectors.dealt import covering_radius
 from entropick.selectors.random import Random
 from entropick.work import Work
 
@@ -53,6 +56,10 @@ class Certificate:
         No selection of this size has a smaller covering radius.
     factor
         The covering radius is at most this many times the smallest possible one; None where that says nothing.
+    core_set
+        Of a choice from a core-set alone, which is not exact, what was known before the whole pool was looked at, see
+        `entropick.selectors.ApproximateGreedy`: ``eps``, its ``rows``, the ``distance`` of any other row to one of
+        these at most, ``radius_at_most`` and ``factor_at_most``. None of a choice from all rows.
     threshold
         The last threshold of Threshold Decay, or None.
     pairs_above_threshold
@@ -64,6 +71,7 @@ class Certificate:
 
     best_radius_at_least: float
     factor: float | None
+    core_set: Mapping[str, float | None] | None = None
     threshold: float | None = None
     pairs_above_threshold: bool | None = None
     rows_within: float | None = None
@@ -159,7 +167,8 @@ def appraise(
 
 
 def random_control(selector: Selector, X: Features, *, seed: int) -> Random:
-    """A random choice from `X` of as many rows as `selector` chose, after the same `initial` ones."""
+    """A random choice from `X` of as many rows as `selector` chose, after the same `initial` ones; it knows its
+    covering radius, which the shards of what is dealt find."""
     control = Random(
         n_samples=len(selector.indices_),
         initial=selector.initial,
@@ -168,14 +177,16 @@ def random_control(selector: Selector, X: Features, *, seed: int) -> Random:
     with warnings.catch_warnings():
         # That the pool has copies has been said of the selection.
         warnings.simplefilter("ignore", DuplicateWarning)
-        return control.fit(X)
+        control.fit(X)
+    vars(control)["covering_radius_"] = covering_radius(X, control.indices_)
+    return control
 
 
 def _measured(X: Features, selector: Selector, work: Work | None) -> Measures:
     points = X[selector.indices_]
     # Some selectors know it as they end; it is what would be measured.
     radius = vars(selector).get("covering_radius_")
-    radius = float(nearest_neighbors(X, points, work=work).distances.max() if radius is None else radius)
+    radius = covering_radius(X, selector.indices_) if radius is None else float(radius)
     entropy = knn_entropy(points, work=work) if len(points) > 1 else math.inf
     # How far apart rows are that were picked already is no merit of the choice.
     n_initial = 0 if selector.initial is None else np.size(selector.initial)
@@ -187,11 +198,36 @@ def _certificate(min_distance: float | None, radius: float, selector: Selector) 
     apart = math.inf if min_distance is None else min_distance
     least = min(apart, radius) / 2
     factor = radius / least if least > 0 else None
+    if isinstance(selector, ApproximateGreedy):
+        facts = {name: _finite(value) for name, value in selector.facts_.items()}
+        names = ("radius_at_most", "factor_at_most")
+        core_set = {"eps": selector.eps, "rows": facts["core_rows"], "distance": facts["core_distance"]}
+        return Certificate(least, factor, core_set | {name: facts[name] for name in names})
     threshold = vars(selector).get("threshold_")
     if threshold is None:
         return Certificate(least, factor)
     within = threshold / float(selector.get_params()["decay"])
-    return Certificate(least, factor, threshold, apart > threshold, within if radius <= within else None)
+    return Certificate(least, factor, None, threshold, apart > threshold, within if radius <= within else None)
+
+
+def core_set_in_words(result: Mapping[str, Any]) -> list[str]:
+    """What is to be known of a choice from a core-set, by what ``selection.json`` tells; nothing of an exact one."""
+    of = result["certificate"].get("core_set")
+    if of is None:
+        return []
+    n, n_pool = of["rows"], result["n_pool"]
+    if n == n_pool:
+        found = f"no row of the pool is so near another that it fell away: all {n_pool:,} were looked at, as without"
+    else:
+        found = f"chosen from {n:,} of {n_pool:,} rows, of which every other row is within {number(of['distance'])}"
+    if of["factor_at_most"] is None:
+        return [f"approximate, eps {of['eps']:g}: {found}."]
+    return [
+        f"approximate, eps {of['eps']:g}: {found}.",
+        f"covering radius certified to be at most {number(of['radius_at_most'])}, at most "
+        f"{number(of['factor_at_most'])} times the smallest possible; then measured, "
+        f"{number(result['selection']['covering_radius'])}, at most {number(result['certificate']['factor'])} times.",
+    ]
 
 
 def _finite(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,31 @@ from entropick.arrays import Features, check_real
 from entropick.errors import InputError
 from entropick.page.words import duration
 from entropick.processes import usable_device
+from entropick.processes.actors import share_of_memory
 from entropick.processes.dealing import dealing
 from entropick.processes.engine import Engine
+from entropick.processes.hardware import usable_cores
 from entropick.run.directory import Outcome, Run
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
 from entropick.selection.stages import LEFT, check_trusted, choose, present
+from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED
 from entropick.selectors.workers import dealt
 from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
-from entropick.sources.cost import check_affordable, kept_in_files, selection_forecast
+from entropick.sources.cost import (
+    Forecast,
+    check_affordable,
+    check_workers,
+    core_set_seconds,
+    kept_in_files,
+    round_bytes,
+    selection_forecast,
+    worker_bytes,
+    workers_seconds,
+)
 from entropick.sources.scratch import scratch_file
 from entropick.work import Work
 
@@ -33,6 +46,8 @@ from entropick.work import Work
 _SELECT, _PRESENT = "select", "present"
 # While workers need it, rows that are in no file yet.
 _POOL, _ROWS = "pool.rows", "rows"
+# Seconds from which a faster way is worth a line.
+_LONG = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +161,7 @@ class Choice(FilesCommand):
         guard = None if self.guard is None else dataclasses.replace(self.guard)
         settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
         settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
-        pool = partial(self._pool, folder=run.folder / "work")
+        pool = partial(self._pool, folder=run.folder / "work", say=say)
 
         def compute(given: Given, work: Work) -> Outcome:
             with dealing(work, self.engine, run.folder / "work" / _ROWS) as dealt:
@@ -159,12 +174,23 @@ class Choice(FilesCommand):
             0, _PRESENT, inputs, partial(present, out=run.folder, result=self.result, say=say), may_change=True
         )
 
-    def _pool(self, X: Features, *, folder: Path) -> contextlib.AbstractContextManager[Any]:
-        """The rows to choose from, with the workers that look at them."""
+    @contextlib.contextmanager
+    def _pool(self, X: Features, *, folder: Path, say: Say) -> Iterator[Any]:
+        """The rows to choose from, with the workers that look at them, who have shown how fast they are together."""
         if self.engine is None:
-            return contextlib.nullcontext(X)
+            yield X
+            return
         scratch = scratch_file(".rows") or folder / _POOL
-        return dealt(X, self.engine, scratch, device=self.selector.get_params().get("device", "cpu"))
+        with dealt(X, self.engine, scratch, device=self.selector.get_params().get("device", "cpu")) as rows:
+            n, sizes = self.selector.n_samples, [len(part.numbers) for part in rows.parts]
+            speeds, memory = zip(*rows.carrier.call("condition"), strict=True)
+            check_workers(memory, sizes, X.shape[1], n)
+            seconds = workers_seconds(speeds, sizes, n)
+            at_most = "at most " if isinstance(self.selector, ApproximateGreedy) else ""
+            say(f"{len(sizes)} workers, measured side by side: {at_most}{duration(seconds)} for the choice.")
+            if not at_most:
+                check_affordable(Forecast(seconds, 0))
+            yield rows
 
     def _rule(self) -> Selector:
         minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
@@ -229,10 +255,41 @@ class Choice(FilesCommand):
         if (held := contents.bytes_in_memory(contents.spaces[0])) is not None:
             cost = kept_in_files(cost, n + n_given, width)
             cost = dataclasses.replace(cost, bytes=cost.bytes + held)
+        is_approximate = isinstance(self.selector, ApproximateGreedy)
         alone = " for this machine alone" if self.engine is not None and self.engine.address else ""
         say(
-            f"{self.selector.kind}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are "
-            f"there: {duration(cost.seconds)}{alone}, {cost.bytes / 2**30:.1f} GiB of memory."
+            f"{method}: {wanted:,} of {n:,} rows with {width:,} features. Forecast once they are there: "
+            f"{'at most ' if is_approximate else ''}{duration(cost.seconds)}{alone}, "
+            f"{cost.bytes / 2**30:.1f} GiB of memory."
         )
+        if self.engine is not None:
+            self._foretell_workers(n + n_given, width, wanted + n_given, say)
+        if is_approximate:
+            # The rest is known once it is known how many rows are near others.
+            cost = dataclasses.replace(cost, seconds=core_set_seconds(n + n_given, width, wanted + n_given))
+        elif method == "greedy" and cost.seconds > _LONG:
+            least = duration(core_set_seconds(n + n_given, width, wanted + n_given))
+            say(
+                "Where many rows are near copies of others, --approximate EPS (approximate=EPS) takes a part of it, "
+                f"{least} or more: a covering radius of at most 2 + EPS times the smallest, where greedy's is 2 times."
+            )
         # How fast a cluster is, is not known here.
         check_affordable(dataclasses.replace(cost, seconds=0.0) if alone else cost)
+
+    def _foretell_workers(self, n: int, width: int, wanted: int, say: Say) -> None:
+        """Say what each worker will do, and refuse what one of this machine cannot hold; how fast they are is measured
+        when they are there."""
+        engine = self.engine
+        assert engine is not None
+        workers = engine.workers or (usable_cores() if engine.kind == "processes" else None if engine.address else 1)
+        told = f"{2.0 * n * wanted * width:.2g} operations at most, {round_bytes(width) / 1e6:.1f} MB a round at most"
+        if workers is None:
+            say(f"engine: {told}.")
+            return
+        largest = -(-n // min(workers, n))
+        if not engine.address:
+            check_workers([share_of_memory(workers)], [largest], width, wanted)
+        say(
+            f"engine: {workers:,} {'worker' if workers == 1 else 'workers'} with up to {largest:,} rows, {told}, "
+            f"{worker_bytes(largest, width, wanted) / 2**30:.1f} GiB of memory for each at least."
+        )

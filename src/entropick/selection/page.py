@@ -11,6 +11,7 @@ import altair as alt
 
 from entropick.page.document import PAGE_INK, render, specification
 from entropick.page.words import length_unit, number, percent
+from entropick.selection.appraisal import core_set_in_words
 from entropick.selection.output import Repeat, Row
 from entropick.sources import Picture, Source, picture, readable
 from entropick.work import Work
@@ -121,6 +122,7 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
             f"{number(result['selection']['covering_radius'])}, at most {number(certificate['factor'], 3)} times the "
             "best."
         )
+    told += [line[0].upper() + line[1:] for line in core_set_in_words(result)]
     if result["n_distinct"] < n:
         told.append(f"Only {result['n_distinct']:,} of {n:,} rows are distinct; the others are copies of them.")
     if result["n_given"]:

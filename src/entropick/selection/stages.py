@@ -87,8 +87,8 @@ def choose(
         work.rest()
         with pool(X) as rows:
             rule.fit(rows, groups[kept], work=work, **_labels(sources, candidates, is_given, kept, rule))
-    say("measuring the choice beside a random one")
-    control = random_control(rule, X, seed=given["seed"])
+            say("measuring the choice beside a random one")
+            control = random_control(rule, rows, seed=given["seed"])
     appraisal = appraise(rule, X, control_seed=given["seed"], control=control, work=work.part("appraisal")).summary()
     n_given, seed = int(np.count_nonzero(is_given)), given["seed"]
     chosen = kept[rule.indices_]

@@ -1,5 +1,6 @@
 """Selectors: which rows of a pool become the next training set, and which do not even come into question."""
 
+from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Selection, Selector
 from entropick.selectors.density_greedy import DensityGreedy
 from entropick.selectors.gist import Gist
@@ -10,6 +11,7 @@ from entropick.selectors.ranked import DenoisingLoss, LatentSpaceFilter
 from entropick.selectors.threshold_decay import ThresholdDecay
 
 __all__ = [
+    "ApproximateGreedy",
     "DenoisingLoss",
     "DensityGreedy",
     "Gist",

@@ -275,7 +275,11 @@ class Selector(Rule):
             growing = GrowingSet(X, self.n_samples)
             growing.accept(rows.tolist(), np.square(distances).tolist())
             facts["covering_radius"] = growing.covering_radius()
-        return Selection(rows, distances, facts)
+        return self._completed(X, Selection(rows, distances, facts), work, **known)
+
+    def _completed(self, X: Features, selection: Selection, work: Work, **known: Floats) -> Selection:
+        """A selection that least shares have ruled, with what has to be told of all of it."""
+        return selection
 
     def _fell_short(self, X: Features) -> bool:
         """Whether `X` had too few distinct points."""

@@ -47,6 +47,11 @@ class Dealt(BlockRows):
         return Dealt(SomeRows(self, rows), self.carrier, parts)
 
 
+def in_one(X: Features, *, device: str) -> Dealt:
+    """A pool whose rows all lie in one shard of this process, unless it is dealt already."""
+    return X if isinstance(X, Dealt) else Dealt(X, InProcess([Shard(X, device=device)]), [Part(range(len(X)))])
+
+
 def only(X: Features, rows: Integers) -> Features:
     """Some rows of a matrix, ascending: a copy; of what is read in blocks none, of what is dealt a pool in the same
     shards."""
@@ -69,6 +74,13 @@ def shards_of(
         places[order] = np.arange(len(order))
         parts = [_in_order(part, places[np.asarray(part.numbers)]) for part in parts]
     return Shards(X.carrier, n_samples, parts)
+
+
+def covering_radius(X: Features, rows: Integers, *, device: str = "auto") -> float:
+    """The largest distance of any row of a pool to the nearest of some `rows`, each of which is told once."""
+    shards = shards_of(X, len(rows), device=device)
+    shards.accept(rows, np.zeros(len(rows)))
+    return shards.radius()
 
 
 def _in_order(part: Part, places: Integers) -> Part:

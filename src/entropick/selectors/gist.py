@@ -13,11 +13,12 @@ from entropick.arrays import Features, Floats, Integers, check_count, check_real
 from entropick.errors import InputError, shown
 from entropick.neighbors import GrowingSet
 from entropick.neighbors.exact import digest
+from entropick.neighbors.growing_set import square_within
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
 from entropick.selectors.dealt import shards_of
 from entropick.selectors.greedy import farthest_first
 from entropick.selectors.guards import check_trusted, closeness
-from entropick.selectors.threshold_decay import scan, square_within
+from entropick.selectors.threshold_decay import scan
 from entropick.work import Work
 
 UNIFORM, DENSITY = "uniform", "density"

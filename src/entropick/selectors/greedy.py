@@ -17,7 +17,8 @@ from entropick.selectors.shards import Compared, Front, Shards
 from entropick.work import Work
 
 # Rows among which a round looks ahead: at first, at least, at most.
-_WIDTH = (256, 64, 2048)
+MOST_SHOWN = 2048
+_WIDTH = (256, 64, MOST_SHOWN)
 
 
 @dataclass(kw_only=True)

@@ -21,7 +21,9 @@ import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.errors import InputError, ProcessLost
-from entropick.neighbors import Extent, GrowingSet, Loose, Precision
+from entropick.neighbors import Extent, GrowingSet, Loose, Precision, Speed
+from entropick.processes.hardware import usable_memory
+from entropick.selectors.core_set import Grid, proxies
 
 # Rows brought up to date at once, per row that is asked for; most of them turn out to be nearer.
 _BROUGHT = 4
@@ -109,15 +111,34 @@ class Beginning:
 
 
 class Shard:
-    """Rows of a pool, float32 (n, d)."""
+    """Rows of a pool, float32 (n, d); `whole` is the pool, where not all of it are these."""
 
-    def __init__(self, X: Features, *, device: str = "auto") -> None:
-        self.X, self.device = X, device
+    def __init__(self, X: Features, *, device: str = "auto", whole: Features | None = None) -> None:
+        self.X, self.device, self._whole = X, device, X if whole is None else whole
         self._name = ""
+        self._extent: Extent | None = None
 
     def extent(self) -> Extent:
         """How large its values are and where their middle is."""
-        return Extent.of(self.X)
+        self._extent = self._extent or Extent.of(self.X)
+        return self._extent
+
+    def condition(self) -> tuple[Speed, int]:
+        """How fast distances are computed here and now, and how much memory there is."""
+        return Speed.measured(self.X.shape[1]), usable_memory()
+
+    def cells(self, grid: Grid) -> Integers:
+        """In which cell of a grid each row is."""
+        return grid.cells(self.X)
+
+    def proxies(self, pieces: Sequence[Integers], limit: float) -> list[tuple[Integers, Floats]]:
+        """For some rows of the pool, wherever they lie, their proxies within the squared `limit`, each among the rows
+        of its piece: see `entropick.selectors.core_set`."""
+        found = []
+        for rows in pieces:
+            places, squares = proxies(self._whole.take(rows, axis=0), limit, device=self.device)
+            found.append((rows[places], squares))
+        return found
 
     def begin(self, beginning: Beginning) -> None:
         """Forget all picks of other choices."""
@@ -126,6 +147,8 @@ class Shard:
         part, n = beginning.part, len(beginning.part.numbers)
         if n != (n_rows := len(self.X if part.rows is None else part.rows)):
             raise InputError(f"numbers: expected one of each of {n_rows} rows, got {n}.")
+        # Not both at once: each holds its rows.
+        vars(self).pop("_growing", None)
         self._growing = GrowingSet(
             self.X, beginning.n_samples, part.rows, device=self.device, precision=beginning.precision
         )
@@ -174,13 +197,26 @@ class Shard:
         """What no squared distance of a row to its nearest pick is above, hardly; 0 where only copies are left."""
         if behind := self._learn(name, news):
             return behind
-        most = float(self._growing.squares.max())
+        most = float(self._growing.squares.max(initial=0.0))
         # One that was made anew knows no distance yet; without one a rule might go on for ever.
         return most if np.isfinite(most) else self._growing.covering_radius() ** 2
 
     def radius(self, name: str, news: News) -> float | Behind:
         """The largest distance of a row to its nearest pick, after the news."""
         return self._learn(name, news) or self._growing.covering_radius()
+
+    def nearest(self, name: str, news: News) -> Integers | Behind:
+        """For each row that may be picked here the number of a pick that is near it, the nearest of those it has seen
+        mostly; -1 where it has seen none."""
+        return self._learn(name, news) or self._growing.nearest()
+
+    def farther(self, name: str, near: Integers, least: float, news: News) -> float | Behind:
+        """The largest distance of a row to its nearest pick, or `least` if that is more; `near` (n,) is for each row
+        that may be picked here a pick that should be within `least` of it."""
+        if behind := self._learn(name, news):
+            return behind
+        self._growing.look_at(near)
+        return self._growing.covering_radius(least)
 
     def _learn(self, name: str, news: News) -> Behind | None:
         """Take the picks that are new; tell if some before them are missing."""
@@ -334,6 +370,10 @@ class Shards:
             squares = np.array(among.at[len(self.numbers) :])
         self._add(numbers, squares, vectors)
 
+    def follow(self, others: Shards) -> None:
+        """Know the picks of `others`, from among other rows of the pool, as if they had been picked here."""
+        self._add(np.full(len(others.numbers), -1), np.array(others.at), others._picks[: len(others.numbers)])
+
     def fronts(self, width: int) -> list[Front]:
         """The farthest rows of each shard, about `width` in all."""
         each = -(-width // len(self._carrier))
@@ -386,6 +426,19 @@ class Shards:
     def radius(self) -> float:
         """The largest distance of any row to its nearest pick."""
         return float(max(self._told("radius")))
+
+    def nearest(self) -> Integers:
+        """For each row, by its number, a pick that is near it: see `Shard.nearest`."""
+        found = np.empty(self.n, np.int64)
+        for beginning, near in zip(self._beginnings, self._told("nearest"), strict=True):
+            found[np.asarray(beginning.part.numbers)] = near
+        found[self.numbers] = np.arange(len(self.numbers))
+        return found
+
+    def farther(self, near: Integers, least: float) -> float:
+        """`radius`, or `least` if that is more: sooner where `near` (n,) are picks near the rows."""
+        of_shards = [near[np.asarray(beginning.part.numbers)] for beginning in self._beginnings]
+        return float(max(self._told("farther", of_shards, [least] * len(of_shards))))
 
     def filled(self) -> tuple[Integers, Floats]:
         """The picks, filled up with the first other rows, which are copies of them, and the distance of each."""

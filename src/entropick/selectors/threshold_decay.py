@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from entropick.arrays import Features, Integers, check_real
-from entropick.neighbors import grouped
 from entropick.neighbors.exact import digest
+from entropick.neighbors.growing_set import square_within
 from entropick.selectors.base import RandomState, Selection, Selector, first_in
+from entropick.selectors.core_set import in_order
 from entropick.selectors.dealt import shards_of
 from entropick.selectors.shards import Front, Shards
 from entropick.work import Work
@@ -160,8 +159,8 @@ def _accept_in_order(shards: Shards, fronts: list[Front], limit: float, end: int
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     is_free = (squares > limit) & (numbers < end)
-    in_order = _in_order(is_free[order], rank[in_way.column], rank[in_way.row], shards.missing)
-    picked, is_accepted = order[in_order], in_order[rank]
+    is_next = in_order(is_free[order], rank[in_way.column], rank[in_way.row], shards.missing)
+    picked, is_accepted = order[is_next], is_next[rank]
     # Accepted ones are to know how near they are; of the others it is enough that they are within the limit.
     both = near[is_accepted[near.row] & is_accepted[near.column]]
     np.minimum.at(squares, both.row, rows.exact(both.row, both.column))
@@ -169,26 +168,3 @@ def _accept_in_order(shards: Shards, fronts: list[Front], limit: float, end: int
     np.minimum.at(squares, kept_out.row, kept_out.highest)
     shards.learn(fronts, picked, squares[picked], squares, np.zeros(len(squares), bool))
     return len(numbers)
-
-
-def _in_order(is_free: NDArray[np.bool_], earlier: Integers, later: Integers, most: int) -> NDArray[np.bool_]:
-    """Accept what nothing keeps out, one after another, up to `most`; an accepted one keeps its `later` ones out."""
-    order, ends = grouped(earlier, len(is_free))
-    kept_out, free = later[order].tolist(), is_free.tolist()
-    for place, (start, end) in enumerate(itertools.pairwise(ends.tolist())):
-        free[place] = free[place] and most > 0
-        if free[place]:
-            most -= 1
-            for other in kept_out[start:end]:
-                free[other] = False
-    return np.array(free, bool)
-
-
-def square_within(threshold: float) -> float:
-    """The largest float whose root is at most `threshold`: comparing squares with it is comparing distances."""
-    square = threshold * threshold
-    while math.sqrt(square) > threshold:
-        square = math.nextafter(square, 0.0)
-    while math.sqrt(math.nextafter(square, math.inf)) <= threshold:
-        square = math.nextafter(square, math.inf)
-    return square

@@ -6,10 +6,11 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from entropick.arrays import BlockRows, Features, FileRows, in_files
+from entropick.arrays import Features, FileRows, in_files
 from entropick.processes.dealing import written
 from entropick.processes.engine import Engine
 from entropick.selectors.dealt import Dealt
@@ -43,10 +44,10 @@ def dealt(X: Features, engine: Engine, scratch: Path, *, device: str = "auto") -
         # No worker without a row.
         ends = np.linspace(0, len(X), min(place.workers, len(X)) + 1).astype(int).tolist()
         ranges = list(map(range, ends[:-1], ends[1:]))
-        recipes = [(rows.part(of.start, of.stop), device) for of in ranges]
+        recipes = [(rows, of.start, of.stop, device) for of in ranges]
         carrier = stack.enter_context(place.start(_shard, recipes))
         yield Dealt(X, carrier, [Part(of) for of in ranges])
 
 
-def _shard(rows: BlockRows, device: str) -> Shard:
-    return Shard(rows, device=device)  # type: ignore[arg-type]
+def _shard(rows: Any, start: int, stop: int, device: str) -> Shard:
+    return Shard(rows.part(start, stop), device=device, whole=rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from entropick.errors import InputError
 from entropick.metrics.suite import MEASURES
 from entropick.neighbors import Speed, resident_bytes
 from entropick.processes.hardware import usable_memory
+from entropick.selectors.approximate import SAMPLED
+from entropick.selectors.core_set import PIECE
+from entropick.selectors.greedy import MOST_SHOWN
 
 # Columns of the matrix whose eigenvalues are computed to see how fast that is.
 _PROBE_COLUMNS = 512
@@ -27,6 +30,10 @@ _EXACT_PER_PICK = 180
 _MAP_PLACES, _PASSES, _PAGE_SECONDS = 30, 6, 1.0
 # Beside the features, a selector holds a second copy of them in its own frame; not of a memory map, or of pixels.
 _COPIES = 2
+# Picks that a row is shown, mostly, until it is nearer than the farthest from a random choice: a tile or two.
+_SEEN = 2048
+# Bytes of a row that a worker shows beside its numbers, and of each number of a pick in a worker, as it is and placed.
+_BESIDE_ROW, _PICK_BYTES = 40, 8
 # Rows that a growing set looks at together at most, and how often it has them, as vectors and as they are.
 _BLOCK_ROWS, _BLOCK_COPIES = 1024, 4
 # Of each row of a score: what tells copies from others, and where it comes from.
@@ -65,6 +72,8 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     """
     speed = Speed.measured(width)
     growing = speed.tile * n_samples * (n_samples / 2 + (0 if method == "random" else n_pool))
+    if method == "approximate-greedy":
+        growing += _core_set(speed, n_pool, n_samples)
     # The rule and a random choice beside it: rows are placed, and what is near in time is compared exactly.
     seconds = _RECHECKS * growing + 2 * speed.place * (n_pool + 2 * n_samples)
     seconds += _EXACT_PER_PICK * speed.difference * n_samples
@@ -72,15 +81,59 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     looked_up = min(n_pool, int(DUPLICATE_PRODUCTS / (n_pool * width)))
     seconds += speed.of_search(looked_up, n_pool, DUPLICATE_NEIGHBORS + 1)
     # The radius of the control, of a random choice too, both entropies, and the guard.
-    radii = (n_pool, n_samples)
-    searches = [radii, radii] if method == "random" else [radii]
-    searches += [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted)]
+    seen = min(n_samples, _SEEN) * (2 if method == "random" else 1)
+    seconds += speed.tile * n_pool * seen + speed.place * n_pool
+    searches = [(n_samples, n_samples), (n_samples, n_samples), (n_pool, n_trusted)]
     seconds += sum(speed.of_search(*search) for search in searches)
     # The map of the page, and the page.
     seconds += _MAP_PLACES * speed.place * min(n_pool, MAP_ROWS, MAP_NUMBERS / width) + _PAGE_SECONDS
     seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted) + _PASSES * _PASS * n_pool * width
     block = 4 * width * min(n_pool, _BLOCK_ROWS) * _BLOCK_COPIES
     return Forecast(seconds, 4 * n_pool * width * _COPIES + block + _WORKING_BYTES)
+
+
+def core_set_seconds(n_pool: int, width: int, n_samples: int) -> float:
+    """What an approximate choice takes in any case, however small the core-set turns out to be."""
+    return _core_set(Speed.measured(width), n_pool, n_samples)
+
+
+def _core_set(speed: Speed, n_pool: int, n_samples: int) -> float:
+    """Seconds in which a sample is chosen from, and each row looks for a proxy."""
+    if n_pool <= SAMPLED * n_samples:
+        return 0.0
+    sample = _RECHECKS * speed.tile * SAMPLED * n_samples**2
+    return sample + (_RECHECKS * speed.tile * PIECE + 2 * speed.place + speed.difference) * n_pool
+
+
+def round_bytes(width: int) -> int:
+    """What the rows that workers show take in a round at most, all together; of these, each is told those picked."""
+    return MOST_SHOWN * (4 * width + _BESIDE_ROW)
+
+
+def worker_bytes(n_rows: int, width: int, n_samples: int) -> int:
+    """The least memory of a worker with so many rows, which stay in files, and all picks."""
+    return _WORKING_BYTES + resident_bytes(n_rows, width) + _PICK_BYTES * n_samples * width
+
+
+def workers_seconds(speeds: Sequence[Speed], sizes: Sequence[int], n_samples: int) -> float:
+    """What workers with so many rows each, all of them measured at the same time, take for a choice."""
+    return max(
+        (_RECHECKS * speed.tile * n_samples + 2 * speed.place) * n_rows
+        + (speed.place + _EXACT_PER_PICK * speed.difference) * n_samples
+        for speed, n_rows in zip(speeds, sizes, strict=True)
+    )
+
+
+def check_workers(memory: Sequence[int], sizes: Sequence[int], width: int, n_samples: int) -> None:
+    """Refuse what some worker, each with so much memory and so many rows, cannot hold."""
+    for number, (n_bytes, n_rows) in enumerate(zip(memory, sizes, strict=True)):
+        if (least := worker_bytes(n_rows, width, n_samples)) > n_bytes:
+            raise InputError(
+                f"engine: expected workers that can hold their rows, but worker {number} of {len(sizes)} needs at "
+                f"least {least / 2**30:,.1f} GiB for {n_rows:,} rows of {width:,} numbers and {n_samples:,} picks, and "
+                f"has {n_bytes / 2**30:,.1f}. Use machines with more memory (or a larger --memory), or more of them; "
+                "on one machine fewer workers, or none."
+            )
 
 
 def score_forecast(
