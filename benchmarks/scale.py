@@ -1,13 +1,21 @@
 """A large pool in shards of float16: time and peak memory of each engine, and whether all choose the same rows.
 
     python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines here ray:1 ray:2 ray:3 --kills 10
+    python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines here --deal 5 23
+    python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines ray:2 --driver-kills 10
+    python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines here --approximate 0.1 \
+        --kind "ten of each"
     python benchmarks/scale.py --rows 4000000 --picks 20000 --shards 16 --engines here ray:2 --memory 3G
 
 `here` is one process with all threads; `processes:N` and `ray:N` have N workers. With `--kills` as many of them are
-ended by SIGKILL on the way, at rounds spread evenly over the picks. Shards are made once, in a folder that stays, and
-stay in their files. The floor is a product of float32 matrices of all rows by all picks, at the rate of a short one
-measured beforehand with all threads. Memory is the peak of what all processes have together as their own
-(proportional shares, Linux), looked at twice a second.
+ended by SIGKILL on the way, at rounds spread evenly over the picks. With `--deal` the first engine chooses from the
+same rows in other numbers of files, of uneven sizes, too. With `--driver-kills` the command itself, `entropick select`
+with the first engine, is ended by SIGKILL so often, each time soon after a checkpoint, and repeated; beside it stands
+the command left alone. With `--approximate` the first engine chooses from core-sets too.
+
+Shards are made once, in a folder that stays, and stay in their files. The floor is a product of float32 matrices of all
+rows by all picks, at the rate of a short one with all threads, the mean of one before and one after each run. Memory is
+the peak of what all processes have together as their own (proportional shares, Linux), looked at twice a second.
 """
 
 from __future__ import annotations
@@ -17,7 +25,9 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,7 +40,7 @@ import numpy as np
 SEED = 0
 # Rows that are made, and multiplied for the floor, at once.
 BLOCK = 50_000
-KINDS = ("normal", "clusters", "near copies")
+KINDS = ("normal", "clusters", "near copies", "ten of each")
 
 
 def block_of(kind: str, number: int, n: int, width: int) -> np.ndarray:
@@ -42,14 +52,19 @@ def block_of(kind: str, number: int, n: int, width: int) -> np.ndarray:
         X = centers[rng.integers(1000, size=n)] * 2 + X * 0.5
     elif kind == "near copies":
         X[n // 2 :] = X[: n - n // 2] * np.float32(1 + 1e-3)
+    elif kind == "ten of each":
+        X = np.repeat(X[::10], 10, axis=0)[:n] + np.float32(1e-2) * X
     return X.astype(np.float16)
 
 
-def make_shards(folder: Path, kind: str, rows: int, width: int, shards: int) -> list[Path]:
+def make_shards(folder: Path, kind: str, rows: int, width: int, shards: int, *, uneven: bool = False) -> list[Path]:
     """The files of the pool, made where they are not there yet."""
-    place = folder / f"{kind.replace(' ', '-')}-{rows}x{width}-in-{shards}"
+    place = folder / f"{kind.replace(' ', '-')}-{rows}x{width}-in-{shards}{'-uneven' if uneven else ''}"
     place.mkdir(parents=True, exist_ok=True)
     ends = np.linspace(0, rows, shards + 1).astype(int).tolist()
+    if uneven:
+        cuts = np.random.default_rng(shards).choice(np.arange(1, rows), shards - 1, replace=False)
+        ends = [0, *sorted(cuts.tolist()), rows]
     files = [place / f"part-{number:04d}.npy" for number in range(shards)]
     for file, start, stop in zip(files, ends[:-1], ends[1:], strict=True):
         if file.exists():
@@ -121,12 +136,14 @@ def own_bytes(pid: int) -> int:
     return 0
 
 
-def choose(files: list[Path], picks: int, engine: str, kills: int, memory: int | None) -> dict[str, Any]:
+def choose(
+    files: list[Path], picks: int, engine: str, *, kills: int = 0, memory: int | None = None, eps: float | None = None
+) -> dict[str, Any]:
     """One selection: the rows, seconds with and without the start of workers, and the peak of memory."""
     from entropick.arrays import FileRows
     from entropick.processes.engine import Engine
     from entropick.processes.hardware import limited_memory
-    from entropick.selectors import Greedy
+    from entropick.selectors import ApproximateGreedy, Greedy
     from entropick.selectors.workers import dealt
     from entropick.work import Work
 
@@ -152,17 +169,80 @@ def choose(files: list[Path], picks: int, engine: str, kills: int, memory: int |
             rows = stack.enter_context(dealt(X, Engine(kind, int(workers)), Path("unused")))
             work = Killing(rows.carrier)
         ready = time.perf_counter()
-        selector = Greedy(n_samples=picks, initial=[0]).fit(rows, work=work)
+        rule = Greedy(n_samples=picks, initial=[0])
+        if eps is not None:
+            rule = ApproximateGreedy(n_samples=picks, initial=[0], eps=eps)
+        selector = rule.fit(rows, work=work)
         ended = time.perf_counter()
     return {
-        "engine": engine,
+        "engine": engine if eps is None else f"{engine} ~{eps:g}",
         "killed": getattr(work, "killed", 0),
         "seconds": ended - ready,
         "seconds with the start": ended - started,
         "peak bytes": peak[0],
         "covering radius": selector.covering_radius_,
+        "facts": selector.facts_,
         "rows": selector.indices_,
     }
+
+
+def command(files: list[Path], picks: int, engine: str, memory: str | None, out: Path, every: float) -> list[str]:
+    """The command that selects from the files, with a checkpoint every so many seconds."""
+    kind, _, workers = engine.partition(":")
+    flags = ["select", f"pool={files[0].parent}", "--n", str(picks), "--out", str(out), "--quiet"]
+    flags += [] if kind == "here" else ["--engine", kind, "--workers", workers]
+    flags += [] if memory is None else ["--memory", memory]
+    code = "import sys; from entropick.sources import output; output._SECONDS = float(sys.argv[1]); "
+    code += "from entropick.cli import main; sys.exit(main(sys.argv[2:]))"
+    return [sys.executable, "-c", code, str(every), *flags]
+
+
+def kill_drivers(files: list[Path], picks: int, engine: str, memory: str | None, kills: int, folder: Path) -> bool:
+    """The command left alone, and the same one ended soon after a checkpoint, so often, and repeated: whether both
+    choose the same rows."""
+    places = {name: folder / f"out-{name}" for name in ("alone", "killed")}
+    for place in places.values():
+        shutil.rmtree(place, ignore_errors=True)
+    started = time.perf_counter()
+    subprocess.run(command(files, picks, engine, memory, places["alone"], 20.0), check=True)
+    alone = time.perf_counter() - started
+    n_killed, rng, started = 0, np.random.default_rng(SEED), time.perf_counter()
+    while True:
+        every = max(0.5, alone / (3 * kills))
+        process = subprocess.Popen(command(files, picks, engine, memory, places["killed"], every))
+        seen = checkpoints(places["killed"])
+        while process.poll() is None:
+            if n_killed < kills and checkpoints(places["killed"]) - seen:
+                time.sleep(rng.uniform(0, every))
+                process.kill()
+                process.wait()
+                n_killed += 1
+            time.sleep(0.05)
+        if process.returncode != -signal.SIGKILL:
+            break
+    took = time.perf_counter() - started
+    rows = [(place / "manifest.csv").read_text().splitlines()[1:] for place in places.values()]
+    is_same = process.returncode == 0 and rows[0] == rows[1]
+    print(
+        f"the command with {engine}: {alone:.1f} s alone; killed {n_killed} times and repeated {took:.1f} s"
+        f"  {'same rows' if is_same else 'OTHER ROWS'}",
+        flush=True,
+    )
+    return is_same
+
+
+def checkpoints(out: Path) -> set[str]:
+    """Names of the checkpoints that a command has written so far."""
+    return {path.name for path in out.glob("work/**/*.safetensors")}
+
+
+def told(found: dict[str, Any], floor: float, expected: str) -> None:
+    """Print a line of the table."""
+    print(
+        f"{found['engine']:16} {found['seconds']:8.1f} s  {found['seconds'] / floor:5.2f} x floor ({floor:.1f} s)"
+        f"  {found['peak bytes'] / 2**30:5.2f} GiB  {found['killed']} killed  {expected}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -177,33 +257,49 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, default="normal")
     parser.add_argument("--engines", nargs="+", default=["here", "processes:2", "ray:2"])
     parser.add_argument("--kills", type=int, default=0, help="workers that are killed on the way")
+    parser.add_argument("--deal", nargs="*", type=int, default=[], help="other numbers of files, of uneven sizes")
+    parser.add_argument("--driver-kills", type=int, default=0, help="times that the command itself is killed")
+    parser.add_argument("--approximate", nargs="*", type=float, default=[], help="EPS of core-sets")
     parser.add_argument("--memory", help="what all processes together may use, for instance 3G")
     parser.add_argument("--folder", type=Path, default=Path("shards"), help="where the pool lies")
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     asked = parser.parse_args()
-    files = make_shards(asked.folder, asked.kind, asked.rows, asked.width, asked.shards)
-    floor = floor_seconds(asked.rows, asked.width, asked.picks)
+    pool = (asked.folder, asked.kind, asked.rows, asked.width)
+    files = make_shards(*pool, asked.shards)
+    memory = None if asked.memory is None else parse_bytes(asked.memory)
     size = asked.rows * asked.width * 2
-    print(f"{asked.rows:,} x {asked.width} ({asked.kind}, {size / 1e9:.1f} GB of float16) -> {asked.picks:,}")
-    print(f"floor: {floor:.1f} s", flush=True)
-    results = []
-    for engine in asked.engines:
-        memory = None if asked.memory is None else parse_bytes(asked.memory)
-        found = choose(files, asked.picks, engine, asked.kills, memory)
-        found["same rows"] = not results or bool(np.array_equal(found["rows"], results[0]["rows"]))
+    print(
+        f"{asked.rows:,} x {asked.width} ({asked.kind}, {size / 1e9:.1f} GB of float16) -> {asked.picks:,}", flush=True
+    )
+    runs = [(files, engine, {"kills": asked.kills}) for engine in asked.engines]
+    runs += [(make_shards(*pool, n, uneven=True), asked.engines[0], {}) for n in asked.deal]
+    runs += [(files, asked.engines[0], {"eps": eps}) for eps in asked.approximate]
+    results, is_right, before = [], True, floor_seconds(asked.rows, asked.width, asked.picks)
+    for of, engine, more in runs:
+        found = choose(of, asked.picks, engine, memory=memory, **more)
+        after = floor_seconds(asked.rows, asked.width, asked.picks)
+        found |= {"floor seconds": (before + after) / 2, "files": len(of)}
+        before, radius = after, (results or [found])[0]["covering radius"]
         results.append(found)
-        print(
-            f"{engine:12} {found['seconds']:8.1f} s  {found['seconds'] / floor:5.2f} x floor"
-            f"  {found['peak bytes'] / 2**30:5.2f} GiB  {found['killed']} killed"
-            f"  {'same rows' if found['same rows'] else 'OTHER ROWS'}",
-            flush=True,
-        )
+        if "eps" in more:
+            facts = found["facts"]
+            expected = (
+                f"core-set of {facts['core_rows']:,}; radius {found['covering radius']:.6g}, certified at most "
+                f"{facts['radius_at_most']:.6g} and {facts['factor_at_most']:.4g} x the best; exact {radius:.6g}"
+            )
+        else:
+            is_same = bool(np.array_equal(found["rows"], results[0]["rows"]))
+            expected = f"{len(of)} files, {'same rows' if is_same else 'OTHER ROWS'}"
+            is_right &= is_same
+        told(found, found["floor seconds"], expected)
+    if asked.driver_kills:
+        is_right &= kill_drivers(files, asked.picks, asked.engines[0], asked.memory, asked.driver_kills, asked.folder)
     if asked.out is not None:
         plain = [{key: value for key, value in found.items() if key != "rows"} for found in results]
         about = {**vars(asked), "folder": str(asked.folder), "out": str(asked.out)}
-        about |= {"floor seconds": floor, "machine": platform.processor(), "cores": os.cpu_count()}
+        about |= {"machine": platform.processor(), "cores": os.cpu_count()}
         asked.out.write_text(json.dumps({"asked": about, "results": plain}, indent=1) + "\n")
-    sys.exit(0 if all(found["same rows"] for found in results) else 1)
+    sys.exit(0 if is_right else 1)
 
 
 if __name__ == "__main__":
