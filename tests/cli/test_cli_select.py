@@ -114,6 +114,45 @@ def test_density_greedy_leaves_out_what_is_off_the_trusted_source(cli, place):
     assert noise < {(row["source"], row["row"]) for row in manifest("plain")}
 
 
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
+@pytest.mark.parametrize(
+    "method",
+    ["gist --set selector.diversity=0.5", "gist --set selector.utility=uniform", "latent-space-filter"],
+)
+def test_rivals_choose_as_many_and_what_is_trusted_is_judged(cli, place, method):
+    line = ["select", "real=real", "made=made.npy", "--n", "12", "--method", *method.split(), "--out", "out"]
+    line += ["--set", "selector.n_classes=3"] if method.startswith("latent") else []
+    ended = cli(*line)
+    assert ended.code == 0, ended.err
+    assert len(manifest()) == 12
+    kind, unlike = method.split()[0], result()["unlike_trusted"]
+    assert unlike is None if "uniform" in method else 0 < unlike[kind] <= 1
+
+
+def test_a_rule_that_asks_a_model_is_for_loops(cli, place):
+    ended = cli("select", "real=real", "--n", "5", "--method", "denoising-loss", "--out", "out")
+    assert ended.code == 2 and "denoising-loss asks the last model of a loop" in ended.err
+
+
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
+def test_classes_of_folders_are_what_a_filter_by_classes_learns(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = np.clip(60 + 120 * labels[:, None, None] + rng.normal(0, 8, (40, 4, 4)), 0, 255).astype(np.uint8)
+    np.savez("real.npz", images=images, labels=labels)
+    np.save(
+        "made.npy",
+        np.concatenate(
+            [images[:10], np.full((10, 4, 4), 120, np.uint8) + np.arange(10)[:, None, None].astype(np.uint8)]
+        ),
+    )
+    line = ["select", "real=real.npz", "made=made.npy", "--n", "50", "--method", "latent-space-filter"]
+    assert cli(*line, "--set", "selector.n_classes=2", "--out", "out").code == 0
+    made = {int(row["row"]) for row in manifest() if row["source"] == "made"}
+    assert made == set(range(10))
+
+
 def test_the_same_sources_in_another_order_are_another_selection(cli, place):
     command = ["select", "real=real", "made=made.npy", "--n", "9", "--method", "density-greedy", "--out", "out"]
     ended = cli(*command)

@@ -203,10 +203,11 @@ def _certificate(min_distance: float | None, radius: float, selector: Selector) 
         names = ("radius_at_most", "factor_at_most")
         core_set = {"eps": selector.eps, "rows": facts["core_rows"], "distance": facts["core_distance"]}
         return Certificate(least, factor, core_set | {name: facts[name] for name in names})
-    threshold = vars(selector).get("threshold_")
-    if threshold is None:
+    threshold, decay = vars(selector).get("threshold_"), selector.get_params().get("decay")
+    # Thresholds of other rules promise nothing of the kind.
+    if threshold is None or decay is None:
         return Certificate(least, factor)
-    within = threshold / float(selector.get_params()["decay"])
+    within = threshold / float(decay)
     return Certificate(least, factor, None, threshold, apart > threshold, within if radius <= within else None)
 
 

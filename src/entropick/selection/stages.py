@@ -86,7 +86,7 @@ def choose(
         # The memory of workers is for those of the pool.
         work.rest()
         with pool(X) as rows:
-            rule.fit(rows, groups[kept], work=work, **_labels(sources, candidates, is_given, kept, rule))
+            rule.fit(rows, groups[kept], work=work, **_labels(sources, candidates, kept, rule))
             say("measuring the choice beside a random one")
             control = random_control(rule, rows, seed=given["seed"])
     appraisal = appraise(rule, X, control_seed=given["seed"], control=control, work=work.part("appraisal")).summary()
@@ -100,6 +100,7 @@ def choose(
         "n_distinct": rule.n_distinct_,
         "n_given": n_given,
         "guard": guarding,
+        "unlike_trusted": _unlike([rule] if guard is None else [guard, rule]),
         "duplicates": repeats.summary(),
         "sources": _counts(sources, candidates, fates, with_given=bool(given["given"])),
         "classes": _class_counts(sources, candidates, is_given, fates["chosen"]) if given["balance"] else None,
@@ -118,6 +119,11 @@ def choose(
         | {"group": repeats.groups, "keep": repeats.keeps},
     }
     return Outcome(files, values)
+
+
+def _unlike(rules: Sequence[Rule]) -> dict[str, float] | None:
+    """By the kind of each rule that has judged that, the share of rows that are unlike what it trusts; None if none."""
+    return {rule.kind: rule.unlike_share_ for rule in rules if hasattr(rule, "unlike_share_")} or None
 
 
 def _table(candidates: Candidates, rows: Integers, distances: Floats) -> dict[str, Any]:
@@ -202,14 +208,16 @@ def _classes(
     return np.array([len(names) if name is None else numbers[name] for name in classes], np.int64), names
 
 
-def _labels(
-    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], kept: Integers, rule: Selector
-) -> dict[str, Integers]:
+def _labels(sources: Sequence[Source], candidates: Candidates, kept: Integers, rule: Selector) -> dict[str, Integers]:
     """The class of each row that is kept, -1 where it has none, for a rule that asks for them."""
     if "labels" not in rule.asks:
         return {}
-    numbers, names = _classes(sources, candidates, is_given)
-    return {"labels": np.where(numbers == len(names), -1, numbers)[kept]}
+    found: list[str | None] = []
+    for number, row in zip(candidates.source[kept].tolist(), candidates.row[kept].tolist(), strict=True):
+        classes = sources[number].classes
+        found.append(None if classes is None else classes[row])
+    numbers = {name: number for number, name in enumerate(sorted({name for name in found if name is not None}))}
+    return {"labels": np.array([-1 if name is None else numbers[name] for name in found], np.int64)}
 
 
 def _class_counts(

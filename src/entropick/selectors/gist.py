@@ -44,7 +44,8 @@ class Gist(Selector):
         "uniform": all the same, so that only distance counts. Numbers: one per row of X; not in loops, whose pools
         grow.
     diversity : float
-        At least 0: how much the smallest distance counts beside the mean utility.
+        At least 0: how much the smallest distance counts beside the mean utility. Sets differ more in their smallest
+        distance than in their mean utility: at 1 it is nearly always the farthest-first set that is taken.
     epsilon : float
         Between 0 and 1: neighbouring thresholds differ by a factor of 1 + epsilon.
     trusted : int or tuple of int
@@ -100,7 +101,7 @@ class Gist(Selector):
     """
 
     utility: ArrayLike | str = DENSITY
-    diversity: float = 1.0
+    diversity: float = 0.3
     epsilon: float = 0.1
     trusted: int | tuple[int, ...] = 0
     k: int = 5

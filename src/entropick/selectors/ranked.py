@@ -171,6 +171,7 @@ class LatentSpaceFilter(Ranked):
 
     def _confidence(self, X: Features, lessons: Integers, taught: Integers, known: Integers, work: Work) -> Floats:
         """The logarithm of each row's confidence (n,): it tells rows apart where the confidence is all but 1."""
+        from scipy.special import log_softmax
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
@@ -184,8 +185,11 @@ class LatentSpaceFilter(Ranked):
         scores = np.empty(len(X))
         for start in range(0, len(X), _BLOCK_ROWS):
             block = slice(start, min(start + _BLOCK_ROWS, len(X)))
-            logs = model.predict_log_proba(scale.transform(X[block].astype(np.float64)))
-            scores[block] = _of_own_class(logs, known[block], model.classes_)
+            logits = model.decision_function(scale.transform(X[block].astype(np.float64)))
+            if logits.ndim == 1:
+                # Of two classes there is the difference alone.
+                logits = np.column_stack([np.zeros(len(logits)), logits])
+            scores[block] = _of_own_class(log_softmax(logits, axis=1), known[block], model.classes_)
             work.progress(block.stop, len(X), "confidence")
         return scores
 

@@ -22,6 +22,8 @@ _DAY = 86_400.0
 # Times what tiles take in a growing set, and seconds of each row of a search or a growing set beside them: deciding in
 # float64 what tiles leave open. As measured on CIFAR-10 pixels and a Gaussian.
 _RECHECKS, _PER_ROW = 1.3, 2e-5
+# What the sets of all thresholds of that rule take together, in growing sets: most of them look at few rows.
+_GIST_SETS = 3
 # Python, torch, and the blocks that are worked on.
 _WORKING_BYTES = 384 << 20
 # Differences a pick in a growing set, and in the control beside it.
@@ -74,6 +76,8 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     growing = speed.tile * n_samples * (n_samples / 2 + (0 if method == "random" else n_pool))
     if method == "approximate-greedy":
         growing += _core_set(speed, n_pool, n_samples)
+    if method == "gist":
+        growing *= _GIST_SETS
     # The rule and a random choice beside it: rows are placed, and what is near in time is compared exactly.
     seconds = _RECHECKS * growing + 2 * speed.place * (n_pool + 2 * n_samples)
     seconds += _EXACT_PER_PICK * speed.difference * n_samples
