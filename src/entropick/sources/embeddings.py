@@ -186,14 +186,14 @@ def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:
 def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[str]) -> Embeddings:
     first = tables[0]
     used, (names, ids) = _used(first, columns), _columns_of_names(first)
+    read = _read_columns(first, columns)
     lists = [name for name in used if _is_list(first.schema.field(name).type)]
     n = sum(table.n_rows for table in tables)
     for table in tables:
-        is_like = table is first or (_used(table, columns) == used and _columns_of_names(table) == (names, ids))
-        if not is_like:
+        if table is not first and (of := _read_columns(table, columns)) != read:
             raise InputError(
-                f"{table.path}: expected columns as in {first.path.name} ({', '.join(used)}), got "
-                f"{', '.join(_used(table, columns)) or 'none'}."
+                f"{table.path}: expected columns as in {first.path.name} ({', '.join(read)}), got "
+                f"{', '.join(of) or 'none'}."
             )
         if len(lists) > 1 or not table.n_rows or not used or (lists and len(used) > 1):
             raise InputError(
@@ -377,6 +377,11 @@ def _storage(array: Any) -> Any:
 
 def _storage_type(kind: Any) -> Any:
     return getattr(kind, "storage_type", kind)
+
+
+def _read_columns(table: TableFile, columns: Sequence[str]) -> list[str]:
+    """The columns that are read: features, and those that name rows."""
+    return [*_used(table, columns), *filter(None, _columns_of_names(table))]
 
 
 def _columns_of_names(table: TableFile) -> tuple[str | None, str | None]:

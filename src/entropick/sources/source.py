@@ -26,6 +26,7 @@ from entropick.datasets.reading import ImageFile, hash_content, is_image, read_p
 from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown, storage_error
+from entropick.processes.hardware import in_gigabytes
 from entropick.run.files import fingerprint
 from entropick.sources.embeddings import (
     Embeddings,
@@ -341,7 +342,11 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
     source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, ids=raw.ids, raw=raw)
     columns = columns if listing.suffix in TABLE_FILES else ()
-    told = replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, notes=raw.notes)
+    notes = raw.notes
+    if isinstance(file, RemotePath):
+        size = in_gigabytes(sum(n_bytes for n_bytes, _ in states.values()))
+        notes += (f"{path}: rows are fetched from {len(states):,} files of {size}, known by their sizes and times.",)
+    told = replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, notes=notes)
     return replace(told, states=states)
 
 
