@@ -105,8 +105,9 @@ class Work:
             functions = functions or [make(*recipe) for recipe in recipes]
             yield [function(question) for function, question in zip(functions, questions, strict=False)]
 
-    def rest(self) -> None:
-        """Let workers go until they are needed again: until then their memory is for others."""
+    def resting(self) -> contextlib.AbstractContextManager[None]:
+        """Let workers go, whose processors and memory are for others in here; this process answers instead."""
+        return contextlib.nullcontext()
 
 
 class Passing(Work):
@@ -149,9 +150,9 @@ class Passing(Work):
         """Pass it on."""
         return self._work.deal(make, recipes, rounds)
 
-    def rest(self) -> None:
+    def resting(self) -> contextlib.AbstractContextManager[None]:
         """Pass it on."""
-        self._work.rest()
+        return self._work.resting()
 
 
 class _Part(Passing):

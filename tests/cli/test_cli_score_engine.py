@@ -1,11 +1,19 @@
 """Scores by the workers of an engine, and of sets that take much of memory: the same values."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fresh_python import SRC
 from PIL import Image
 
 import entropick as ep
@@ -13,7 +21,7 @@ from entropick.arrays import BlockRows
 from entropick.errors import InputError
 from entropick.neighbors import search
 from entropick.scoring import score as scoring
-from entropick.sources import embeddings, rounding
+from entropick.sources import scratch
 
 RNG = np.random.default_rng(0)
 TRAINING = RNG.standard_normal((300, 20)).astype(np.float16)
@@ -45,8 +53,7 @@ def found(folder):
 @pytest.fixture
 def little_memory(monkeypatch):
     """Everything is large, and cut into parts; the matrices that were measured are kept in a list."""
-    for module in (embeddings, rounding):
-        monkeypatch.setattr(module, "LARGE", 0.0)
+    monkeypatch.setattr(scratch, "LARGE", 0.0)
     monkeypatch.setattr(search, "_HELD_BYTES", 0)
     seen, measure = [], scoring.measure_space
     monkeypatch.setattr(
@@ -69,6 +76,50 @@ def test_the_same_score(cli, place, more, request):
     )
     assert (said in ended.out) == (more == "--engine processes:2")
     assert not (place / "found" / ".rows").exists() and not (place / "found" / "work" / "rows").exists()
+
+
+def workers_of(pid):
+    """The numbers of the workers of a process; none once it has ended."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def ends(pid):
+    """Whether a process is gone, or dead, within a while."""
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_a_command_that_is_killed_leaves_no_worker_and_goes_on(cli, place):
+    X = np.random.default_rng(1).standard_normal((20_000, 32)).astype(np.float32)
+    np.save("g.npy", X)
+    np.save("t.npy", X[::-1] + np.float32(0.3))
+    line = ["score", "--training", "t.npy", "--generated", "g.npy", "--metrics", "generalization_score", "knn_entropy"]
+    assert cli(*line, "--out", "expected").code == 0
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    command = [sys.executable, "-m", "entropick", *line, "--out", "out", "--engine", "processes:2"]
+    for how, code in {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}.items():
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as started:
+            while not (workers := workers_of(started.pid)) and started.poll() is None:
+                time.sleep(0.01)
+            time.sleep(0.5)
+            started.send_signal(how)
+        assert started.returncode == code, "the sets are large enough to be within the search"
+        assert all(map(ends, workers))
+    assert cli(*line, "--out", "out").code == 0
+    assert found(place / "out") == found(place / "expected")
 
 
 def test_images_from_python(place):

@@ -62,11 +62,14 @@ def test_errors_are_those_of_the_workers(work):
         list(work.deal(unmakeable, [("x.npy",)], [[1]]))
 
 
-def test_workers_that_rest_are_started_anew(work):
+def test_while_they_rest_this_process_answers_and_then_they_are_started_anew(work):
     [before] = work.deal(Power, [(1,), (1,)], [[1, 1]])
-    work.rest()
+    with work.resting():
+        X = np.zeros((2, 1))
+        assert work.n_workers == 0 and work.for_workers(X) is X
+        assert list(work.deal(Power, [(2,)], [[3]])) == [[(9, os.getpid())]]
     [after] = work.deal(Power, [(1,), (1,)], [[1, 1]])
-    assert not {pid for _, pid in before} & {pid for _, pid in after}
+    assert not {pid for _, pid in before} & {pid for _, pid in after} and os.getpid() not in dict(after).values()
 
 
 def test_rows_are_written_once_and_gone_with_their_array(tmp_path):

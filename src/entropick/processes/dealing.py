@@ -70,15 +70,16 @@ class _Dealing(Passing):
         self._connection, self._starting = contextlib.ExitStack(), contextlib.ExitStack()
         self._place: Place | None = None
         self._workers: Actors | None = None
+        self._rests = False
         self._numbers = itertools.count()
         self._written: dict[int, BlockRows] = {}
 
     @property
     def n_workers(self) -> int:
-        return self._connected().workers
+        return 0 if self._rests else self._connected().workers
 
     def for_workers(self, X: Any) -> Any:
-        if isinstance(X, BlockRows) and X.lie_in_files:
+        if self._rests or (isinstance(X, BlockRows) and X.lie_in_files):
             return X
         known = self._written.get(id(X))
         if known is None:
@@ -99,6 +100,9 @@ class _Dealing(Passing):
         recipes: Sequence[tuple[Any, ...]],
         rounds: Iterable[Sequence[Any]],
     ) -> Iterator[list[Any]]:
+        if self._rests:
+            yield from super().deal(make, recipes, rounds)
+            return
         if self._workers is None:
             place = self._connected()
             self._workers = self._starting.enter_context(place.start(_Worker, [(str(Path.cwd()),)] * place.workers))
@@ -106,14 +110,23 @@ class _Dealing(Passing):
         for questions in rounds:
             yield about.asked(self._workers, questions)
 
-    def rest(self) -> None:
-        self._workers = None
-        self._starting.close()
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        self._end_workers()
+        self._rests = True
+        try:
+            yield
+        finally:
+            self._rests = False
 
     def close(self) -> None:
         """End all that was started."""
-        self.rest()
+        self._end_workers()
         self._connection.close()
+
+    def _end_workers(self) -> None:
+        self._workers = None
+        self._starting.close()
 
     def _connected(self) -> Place:
         if self._place is None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from entropick import __version__
-from entropick.arrays import BlockRows, check_count
+from entropick.arrays import check_count
 from entropick.errors import InputError, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
@@ -203,7 +201,11 @@ class Score(FilesCommand):
         n_splits = N_SPLITS if self.with_intervals else 0
         costs = [
             score_forecast(
-                sizes, widths[space.name], self.measured, n_splits=n_splits, in_files=self._in_files(space, found)
+                sizes,
+                widths[space.name],
+                self.measured,
+                n_splits=n_splits,
+                in_memory=contents.bytes_in_memory(space),
             )
             for space in contents.spaces
         ]
@@ -221,16 +223,6 @@ class Score(FilesCommand):
             say(f"{self.engine.name}: workers read images and look for neighbours{rest}.")
         # How fast a cluster is, is not known here.
         check_affordable(replace(cost, seconds=0.0) if alone else cost)
-
-    def _in_files(self, space: Space, found: Survey) -> set[str]:
-        """The roles whose rows stay in files."""
-        if space.normalize or space.embedded is not None:
-            return set()
-        return {
-            source.name
-            for source, bad in zip(self.sources, found.problems, strict=True)
-            if source.kind == "embeddings" and not bad and isinstance(source.array, np.memmap | BlockRows)
-        }
 
 
 def _stage(space: Space) -> str:
@@ -256,6 +248,7 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
     measured = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
     if measured.n_shared and not given["allow_same"]:
         say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
+    given["contents"].check_unchanged_rows()
     table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"
     pairs = shown_pairs(table, given["n_shown"])

@@ -83,9 +83,8 @@ def choose(
     with warnings.catch_warnings():
         # The result says how many are distinct.
         warnings.simplefilter("ignore", DuplicateWarning)
-        # The memory of workers is for those of the pool.
-        work.rest()
-        with pool(X) as rows:
+        # Processors and memory are for the workers of the pool.
+        with work.resting(), pool(X) as rows:
             rule.fit(rows, groups[kept], work=work, **_labels(sources, candidates, kept, rule))
             say("measuring the choice beside a random one")
             control = random_control(rule, rows, seed=given["seed"])

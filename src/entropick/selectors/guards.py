@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from entropick.arrays import Features, Floats, Integers, check_count, check_real, some_rows
+from entropick.arrays import BlockRows, Features, Floats, Integers, check_count, check_real, some_rows
 from entropick.errors import InputError, shown
 from entropick.neighbors import nearest_neighbors
 from entropick.selectors.base import Guard, Rule
-from entropick.work import Work
+from entropick.work import Passing, Work
 
 # Rows that are looked up at once: so many of a memory map are in memory.
 _BLOCK_ROWS = 1 << 16
@@ -181,17 +181,22 @@ def spacing(
         return found.distances[:, k - 1]
 
     distances[rows] = kth(points, are_points=True)
-    for start in range(0, len(others), _BLOCK_ROWS):
-        block = others[start : start + _BLOCK_ROWS]
-        distances[block] = kth(X[block])
+    # Of what is read in blocks anyway nothing is copied.
+    step = max(1, len(others)) if isinstance(X, BlockRows) else _BLOCK_ROWS
+    for start in range(0, len(others), step):
+        block = others[start : start + step]
+        distances[block] = kth(some_rows(X, block))
     return is_trusted, distances
 
 
-class _Telling(Work):
-    """Passes progress on and keeps nothing."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
+class _Telling(Passing):
+    """Passes progress and questions on, and keeps nothing."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        self._work.progress(done, total, f"trusted rows: {note}")
+        super().progress(done, total, f"trusted rows: {note}")
+
+    def due(self) -> bool:
+        return False
+
+    def load(self, name: str) -> None:
+        return None

@@ -204,7 +204,9 @@ class Contents:
         start, parts = 0, {}
         columns = zip(self.sources, self.hashes, self.images, found.problems, strict=True)
         for source, content, images, problems in columns:
-            rows = None if space.embedded is None else space.embedded[start : start + len(source)]
+            rows: Any = None
+            if space.embedded is not None:
+                rows = arrays.part_of(space.embedded, start, start + len(source))
             alone = Contents([source], [content], [images], (), self.states)
             of_source = Survey(found.shape, (problems,), found.side)
             parts[source.name] = alone.candidates(replace(space, embedded=rows), of_source, cache, work, say)

@@ -141,7 +141,12 @@ def check_workers(memory: Sequence[int], sizes: Sequence[int], width: int, n_sam
 
 
 def score_forecast(
-    sizes: Mapping[str, int], width: int, metrics: Collection[str], *, n_splits: int = 0, in_files: Collection[str] = ()
+    sizes: Mapping[str, int],
+    width: int,
+    metrics: Collection[str],
+    *,
+    n_splits: int = 0,
+    in_memory: int | None = None,
 ) -> Forecast:
     """Forecast one space of a score from sizes and from the speed of a tile of distances on this machine, now.
 
@@ -155,8 +160,8 @@ def score_forecast(
         What is measured.
     n_splits
         How often the sets are split into halves, which are measured as well.
-    in_files
-        Of these the rows stay in files.
+    in_memory
+        Bytes of those features that are in memory, where the others stay in files; None where all are.
     """
     speed = Speed.measured(width)
     records = [MEASURES[name] for name in metrics]
@@ -185,8 +190,7 @@ def score_forecast(
         seconds += record.n_spectra * (seconds_per_spectrum(side) + speed.product * most * side)
         squares = max(squares, 8 * side * side * 3)
     # The features, and the frame in which the largest set is searched; what is known of a row and its neighbours.
-    here = [n for name, n in sizes.items() if name not in in_files]
-    held = 4 * width * (sum(here) + max(here, default=0))
+    held = 4 * width * (sum(sizes.values()) + max(sizes.values())) if in_memory is None else 2 * in_memory
     known = sum(sizes.values()) * (_ROW_BYTES + 16 * max((record.k for record in records), default=1))
     return Forecast(seconds, held + known + squares + _WORKING_BYTES)
 
