@@ -71,9 +71,7 @@ def test_the_same_score(cli, place, more, request):
     assert ended.code == 0, ended.err
     assert all(isinstance(X, BlockRows) for X in seen[0].values())
     assert found(place / "found") == found(place / "expected")
-    said = (
-        "processes:2: workers read images and look for neighbours; this process alone computes duplicate_share, total_"
-    )
+    said = "processes:2: 2 workers read images and look for neighbours; this process alone computes duplicate_share"
     assert (said in ended.out) == (more == "--engine processes:2")
     assert not (place / "found" / ".rows").exists() and not (place / "found" / "work" / "rows").exists()
 
@@ -141,6 +139,7 @@ def test_images_from_python(place):
         "--workers 2": "--workers: expected an engine whose workers they are, got none",
         "--engine processes:2 --workers 3": "workers: expected the 2 of processes:2, got 3",
         "--engine ray:127.0.0.1:1": "nothing answers there",
+        "--engine processes:3 --memory 1G": "engine: expected at least 0.4 GiB for each of 3 workers, which look for",
         "--memory much": "--memory: expected a size such as 3G or 512M, got 'much'",
         "--memory 10M": "forecast: expected what fits into 0.0 GiB of memory",
     }.items(),

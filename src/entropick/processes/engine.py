@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from entropick.errors import InputError, shown
 from entropick.processes.actors import Place, ThisMachine
+from entropick.processes.hardware import usable_cores
 
 _MOST_PROCESSES = 1024
 
@@ -35,6 +36,11 @@ class Engine:
         """As it is asked for: ``processes:4``, ``ray:10.0.0.1:6379``."""
         more = self.address if self.kind == "ray" else str(self.workers or "")
         return f"{self.kind}:{more}" if more else self.kind
+
+    @property
+    def foreseen(self) -> int | None:
+        """How many workers there will be; None where only the cluster knows."""
+        return self.workers or (usable_cores() if self.kind == "processes" else None if self.address else 1)
 
     def check(self) -> None:
         """Raise InputError if what it needs is not installed, or for more processes than a machine can have."""

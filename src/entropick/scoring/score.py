@@ -13,6 +13,7 @@ from entropick.arrays import check_count
 from entropick.errors import InputError, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
+from entropick.processes.actors import share_of_memory
 from entropick.processes.dealing import dealing
 from entropick.processes.engine import Engine
 from entropick.run.directory import Outcome, Run
@@ -43,7 +44,7 @@ from entropick.sources import (
     readable_columns,
     skipped,
 )
-from entropick.sources.cost import Forecast, check_affordable, score_forecast
+from entropick.sources.cost import Forecast, check_affordable, check_searchers, score_forecast
 from entropick.work import Work
 
 PAGE = "score.html"
@@ -220,7 +221,11 @@ class Score(FilesCommand):
         if self.engine is not None:
             unshared = [name for name in self.measured if not MEASURES[name].searches]
             rest = f"; this process alone computes {', '.join(unshared)}" if unshared else ""
-            say(f"{self.engine.name}: workers read images and look for neighbours{rest}.")
+            workers = self.engine.foreseen
+            told = "" if workers is None else f"{workers:,} "
+            say(f"{self.engine.name}: {told}workers read images and look for neighbours{rest}.")
+            if workers is not None and not self.engine.address:
+                check_searchers(share_of_memory(workers), workers, max(sizes.values()))
         # How fast a cluster is, is not known here.
         check_affordable(replace(cost, seconds=0.0) if alone else cost)
 

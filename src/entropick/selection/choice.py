@@ -17,7 +17,6 @@ from entropick.processes import usable_device
 from entropick.processes.actors import share_of_memory
 from entropick.processes.dealing import dealing
 from entropick.processes.engine import Engine
-from entropick.processes.hardware import usable_cores
 from entropick.run.directory import Outcome, Run
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
@@ -281,7 +280,7 @@ class Choice(FilesCommand):
         when they are there."""
         engine = self.engine
         assert engine is not None
-        workers = engine.workers or (usable_cores() if engine.kind == "processes" else None if engine.address else 1)
+        workers = engine.foreseen
         told = f"{2.0 * n * wanted * width:.2g} operations at most, {round_bytes(width) / 1e6:.1f} MB a round at most"
         if workers is None:
             say(f"engine: {told}.")

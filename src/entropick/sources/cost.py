@@ -195,6 +195,17 @@ def score_forecast(
     return Forecast(seconds, held + known + squares + _WORKING_BYTES)
 
 
+def check_searchers(memory: int, n_workers: int, n_rows: int) -> None:
+    """Refuse workers, each with so much memory, that cannot look for neighbours among their part of so many rows."""
+    least = _WORKING_BYTES + _ROW_BYTES * -(-n_rows // n_workers)
+    if least > memory:
+        raise InputError(
+            f"engine: expected at least {least / 2**30:,.1f} GiB for each of {n_workers:,} workers, which look for "
+            f"neighbours among {n_rows:,} rows, got {memory / 2**30:,.1f}. Use machines with more memory (or a larger "
+            "--memory), or fewer workers, or none."
+        )
+
+
 def kept_in_files(cost: Forecast, n_rows: int, width: int) -> Forecast:
     """The same where rows stay in their files, and only their vectors are in memory: int8 at least."""
     return Forecast(cost.seconds, _WORKING_BYTES + resident_bytes(n_rows, width))
