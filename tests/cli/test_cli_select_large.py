@@ -93,6 +93,7 @@ def test_a_bad_row_among_them(cli, place, little_memory):
     assert cli("select", "pool=half.npy", "--n", "40", "--out", "out", "--skip-bad").code == 0
 
 
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
 @pytest.mark.parametrize(
     "arguments",
     [
