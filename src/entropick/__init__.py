@@ -10,13 +10,25 @@ array([0, 2])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from entropick import datasets, errors, features, metrics, paradigms, selection, selectors
-from entropick.loop import Loop, Pool, Study
-from entropick.paradigms import Accumulate, FixedRealShare, FreshData, Replace
+from entropick import errors
 
 if TYPE_CHECKING:
-    from entropick import api, generators, report, scoring, sources
+    from entropick import (
+        api,
+        datasets,
+        features,
+        generators,
+        metrics,
+        paradigms,
+        report,
+        scoring,
+        selection,
+        selectors,
+        sources,
+    )
     from entropick.api import score, select
+    from entropick.loop import Loop, Pool, Study
+    from entropick.paradigms import Accumulate, FixedRealShare, FreshData, Replace
 
 __version__ = "0.2.0"
 
@@ -45,16 +57,25 @@ __all__ = [
     "sources",
 ]
 
-# torch and the plotting library take seconds to import, pages and tables a moment: only for those who use them.
-_LAZY = ("api", "generators", "report", "scoring", "sources")
-_FUNCTIONS = ("score", "select")
+# torch and the plotting library take seconds to import, a room a moment: only for those who use it.
+_HOMES = {
+    "Accumulate": "paradigms",
+    "FixedRealShare": "paradigms",
+    "FreshData": "paradigms",
+    "Loop": "loop",
+    "Pool": "loop",
+    "Replace": "paradigms",
+    "Study": "loop",
+    "score": "api",
+    "select": "api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _HOMES:
+        return getattr(import_module(f"entropick.{_HOMES[name]}"), name)
+    if name in __all__:
         return import_module(f"entropick.{name}")
-    if name in _FUNCTIONS:
-        return getattr(import_module("entropick.api"), name)
     raise AttributeError(f"module 'entropick' has no attribute {name!r}")
 
 

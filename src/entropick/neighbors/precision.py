@@ -418,13 +418,13 @@ def speeds(device: str, n_threads: int) -> dict[str, float]:
 
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(-3, 4, (_PROBE_ROWS, _PROBE_WIDTH), generator=generator).float().to(device)
-    kinds = ("float32", *_KINDS.get(device.partition(":")[0], ()))
-    seconds = {name: _seconds(rows.to(getattr(torch, name))) for name in kinds}
+    kinds, right = ("float32", *_KINDS.get(device.partition(":")[0], ())), rows.double() @ rows.double().T
+    seconds = {name: _seconds(rows.to(getattr(torch, name)), right) for name in kinds}
     return {name: seconds["float32"] / value for name, value in seconds.items()}
 
 
-def _seconds(rows: torch.Tensor) -> float:
-    """The time of a product, the best of a few; infinite if it is wrong."""
+def _seconds(rows: torch.Tensor, right: torch.Tensor) -> float:
+    """The time of a product, the best of a few; infinite if it is not the right one."""
     best = float("inf")
     for _ in range(_PROBE_TIMES):
         started = time.perf_counter()
@@ -432,5 +432,4 @@ def _seconds(rows: torch.Tensor) -> float:
         # Reading a value waits until a GPU is done.
         product[0, 0].item()
         best = min(best, time.perf_counter() - started)
-    right = (rows.double() @ rows.double().T).to(product.dtype)
-    return best if (product == right).all() else float("inf")
+    return best if (product == right.to(product.dtype)).all() else float("inf")

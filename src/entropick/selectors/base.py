@@ -17,6 +17,7 @@ from entropick.arrays import Features, Floats, Integers, check_count, check_feat
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError, TrustWarning, shown
 from entropick.neighbors import GrowingSet
+from entropick.neighbors.exact import distinct_numbers
 from entropick.selectors.dealt import only
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
@@ -220,7 +221,7 @@ class Selector(Rule):
             came = f"rows of shape {rows.shape} and dtype {rows.dtype}"
         elif rows.min() < 0 or rows.max() >= n:
             came = f"rows from {rows.min()} to {rows.max()}"
-        elif (n_different := len(np.unique(rows))) < len(rows):
+        elif (n_different := len(distinct_numbers(rows))) < len(rows):
             came = f"{n_different} different ones"
         elif distances.shape != rows.shape or np.isnan(distances).any():
             came = f"distances of shape {distances.shape}, {np.count_nonzero(np.isnan(distances))} of them NaN"
@@ -291,10 +292,11 @@ class Selector(Rule):
         check_random_state(getattr(self, "random_state", None))
         check_minimum(self.minimum)
         initial = self._initial()
-        if initial.ndim != 1 or len(np.unique(initial)) < len(initial) or len(initial) > self.n_samples:
+        n_different = len(distinct_numbers(initial.ravel()))
+        if initial.ndim != 1 or n_different < len(initial) or len(initial) > self.n_samples:
             raise InputError(
                 f"initial: expected at most n_samples={self.n_samples} different rows, got shape {initial.shape} with "
-                f"{len(np.unique(initial))} different ones. Leave repeated rows out."
+                f"{n_different} different ones. Leave repeated rows out."
             )
 
     def _initial(self) -> Integers:
