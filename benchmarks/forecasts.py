@@ -1,13 +1,18 @@
 """What `select` and `score` say that they will take, beside what they then took, for several kinds of pools.
 
     python benchmarks/forecasts.py
+    python benchmarks/forecasts.py --engines processes:1 processes:2 ray:2
 
 Both are processor time on one thread, so that other work on the machine does not count; a forecast times a few products
 here and now. Rows are embeddings in memory or in a file: reading and encoding images is not part of a forecast.
+With `--engines` choices by workers stand beside what these have measured side by side beforehand, both in seconds that
+pass: for a machine that does nothing else.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +23,10 @@ import torch
 from entropick.cli import main
 from entropick.metrics.suite import MEASURES
 from entropick.neighbors import search
+from entropick.processes.engine import Engine
 from entropick.scoring.measuring import measure_space
+from entropick.selectors import Greedy
+from entropick.selectors.workers import dealt
 from entropick.sources import cost
 from entropick.work import Work
 
@@ -42,6 +50,15 @@ SELECTIONS = (
     (500, 49_152, 250, "pixels", "greedy"),
     (40_000, 128, 4_000, "normal", "greedy"),
     (4_000, 384, 2_000, "low rank", "threshold-decay"),
+)
+
+
+# The same of choices by workers: greedy.
+DEALT = (
+    (100_000, 384, 2_000, "normal"),
+    (100_000, 384, 10_000, "normal"),
+    (100_000, 384, 10_000, "low rank"),
+    (200_000, 128, 5_000, "normal"),
 )
 
 
@@ -88,7 +105,35 @@ def select(n: int, width: int, n_samples: int, kind: str, method: str) -> None:
         told(f"{method}, {n_samples:,} of {n:,} x {width:,}, {kind}", forecast.seconds, started)
 
 
+def choose(n: int, width: int, n_samples: int, kind: str, engine: str) -> None:
+    """Forecast and make one choice by the workers of an engine."""
+    X = rows(n, width, kind, 0)
+    with tempfile.TemporaryDirectory() as folder, dealt(X, as_engine(engine), Path(folder, "pool.rows")) as pool:
+        sizes = [len(part.numbers) for part in pool.parts]
+        speeds, _ = zip(*pool.carrier.call("condition"), strict=True)
+        forecast, started = cost.workers_seconds(speeds, sizes, n_samples), time.perf_counter()
+        Greedy(n_samples=n_samples, initial=[0]).fit(pool)
+        took = time.perf_counter() - started
+    what = f"greedy with {engine}, {n_samples:,} of {n:,} x {width:,}, {kind}"
+    print(f"| {what} | {forecast:.2f} | {took:.2f} | {forecast / took:.2f} |", flush=True)
+
+
+def as_engine(text: str) -> Engine:
+    """The engine with so many workers, such as processes:2 or ray:2."""
+    kind, _, workers = text.partition(":")
+    return Engine(kind, int(workers))
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engines", nargs="*", default=[])
+    asked = parser.parse_args()
+    if asked.engines:
+        print("| what | forecast, s | took, s | ratio |\n| --- | ---: | ---: | ---: |", flush=True)
+        for of_engine in asked.engines:
+            for sizes_and_kind in DEALT:
+                choose(*sizes_and_kind, of_engine)
+        sys.exit()
     torch.set_num_threads(1)
     search.time.perf_counter = cost.time.perf_counter = time.process_time  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
