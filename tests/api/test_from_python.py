@@ -124,6 +124,16 @@ def test_rows_that_are_picked_already():
     assert set(found.paths) == {"had (in memory)", "more (in memory)"}
 
 
+def test_an_approximate_choice_is_certified():
+    copies = np.concatenate([X, X + np.float32(1e-4)])
+    found = ep.select(copies, 10, approximate=0.5)
+    proof = found.summary["certificate"]
+    assert proof["core_set"]["eps"] == 0.5 and proof["core_set"]["rows"] < 120
+    assert found.summary["selection"]["covering_radius"] <= proof["core_set"]["radius_at_most"]
+    assert "chosen from" in found.page
+    assert ep.select(copies, 10).summary["certificate"]["core_set"] is None
+
+
 def test_a_guard_sets_aside():
     far = np.concatenate([X, [[1e3] * 4]])
     found = ep.select({"real": X, "more": far[50:]}, 5, guard="real")
@@ -142,6 +152,9 @@ def test_a_guard_sets_aside():
         (lambda: ep.select(X, 61), "n: expected at most 60"),
         (lambda: ep.select(X, 3, method="gredy"), "Did you mean 'greedy'"),
         (lambda: ep.select(X, 3, decay=0.5), "method 'greedy': there is no parameter 'decay'"),
+        (lambda: ep.select(X, 3, approximate=2), "approximate: expected a number between 0 and 1"),
+        (lambda: ep.select(X, 3, approximate=0.1, method="random"), "approximate: expected the method greedy"),
+        (lambda: ep.select(X, 3, approximate=0.1, method=Greedy(n_samples=3)), "Give ApproximateGreedy"),
         (lambda: ep.select(X, 3, method=3), "method: expected a selector's name or a Selector, got 3"),
         (
             lambda: ep.select(X, 3, trusted="b", method="density-greedy"),

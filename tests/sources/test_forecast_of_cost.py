@@ -8,7 +8,17 @@ import time
 import pytest
 
 from entropick.errors import InputError
-from entropick.sources.cost import Forecast, check_affordable, score_forecast, selection_forecast
+from entropick.neighbors import Speed
+from entropick.sources.cost import (
+    Forecast,
+    check_affordable,
+    check_workers,
+    core_set_seconds,
+    score_forecast,
+    selection_forecast,
+    worker_bytes,
+    workers_seconds,
+)
 
 SIZES = {"training": 1000, "generated": 1000, "reference": 1000}
 
@@ -39,3 +49,27 @@ def test_what_does_not_fit_is_refused(seconds, size):
     check_affordable(Forecast(86_400.0, 2000), memory=2000)
     with pytest.raises(InputError, match="forecast"):
         check_affordable(Forecast(1.0, 2 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+
+
+def test_a_worker_that_cannot_hold_its_rows_is_refused_with_numbers():
+    sizes, least = [1_000_000, 2_000_000], worker_bytes(2_000_000, 384, 1000)
+    assert least > 2_000_000 * 384
+    check_workers([least, least], sizes, 384, 1000)
+    with pytest.raises(
+        InputError, match=r"worker 1 of 2 needs at least 1\.\d GiB for 2,000,000 rows .* 1,000 picks, and has 1\.\d\."
+    ):
+        check_workers([least, least - (200 << 20)], sizes, 384, 1000)
+
+
+def test_the_slowest_worker_decides():
+    fast = Speed(1e-9, 1e-9, 0.0, 1e-6, 1e-6, 1e-9, 64, 2048)
+    slow = Speed(1e-9, 4e-9, 0.0, 4e-6, 4e-6, 1e-9, 64, 2048)
+    alone = workers_seconds([fast], [100_000], 1000)
+    assert workers_seconds([fast, fast], [50_000, 50_000], 1000) < alone
+    assert workers_seconds([fast, slow], [50_000, 50_000], 1000) > alone
+
+
+def test_what_an_approximate_choice_takes_in_any_case_is_a_part_of_what_it_may_take():
+    assert core_set_seconds(1000, 64, 500) == 0.0
+    least = core_set_seconds(1_000_000, 64, 10_000)
+    assert 0 < least < 1.5 * selection_forecast(1_000_000, 64, 10_000, method="greedy").seconds
