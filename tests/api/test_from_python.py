@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fresh_python import run_python
 from PIL import Image
@@ -285,3 +287,19 @@ def test_images_beside_folders_of_classes_are_told(place):
     Image.fromarray(DIGITS[0]).save(place / "real" / "loose.png")
     with pytest.raises(InputError, match=r"real \(real\) lacks that of 1 rows \(loose\.png\)"):
         ep.select({"real": "real"}, 5, balance=True)
+
+
+@pytest.mark.parametrize("has_out", [True, False])
+def test_large_tables_come_into_files_until_it_returns(tmp_path, monkeypatch, has_out):
+    rows = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float16)
+    pq.write_table(pa.table({"e": list(rows)}), tmp_path / "a.parquet")
+    expected = ep.select(tmp_path / "a.parquet", 9)
+    monkeypatch.setattr("entropick.sources.scratch.LARGE", 0.0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    said = []
+    found = ep.select(tmp_path / "a.parquet", 9, out=tmp_path / "out" if has_out else None, say=said.append)
+    assert found.indices.tolist() == expected.indices.tolist()
+    where = tmp_path / "out" / ".rows" if has_out else tmp_path
+    assert f"a.parquet: its rows take much of memory and are read from 0.0 GB in {where}" in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", *["out"] * has_out]
+    assert not has_out or not (tmp_path / "out" / ".rows").exists()

@@ -220,3 +220,20 @@ def test_an_embedding_file_may_be_several(tmp_path):
     for number, part in enumerate(np.split(X[:20], [7])):
         np.save(tmp_path / f"{number}.npy", part)
     np.testing.assert_array_equal(open_embeddings(Path(tmp_path, "*.npy")).matrix, X[:20])
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_shard_is_never_in_memory_twice(tmp_path, monkeypatch, compression):
+    """Of one row group, which is all of the shard, Arrow holds little beside the matrix."""
+    rows = RNG.standard_normal((100_000, 16)).astype("f4")
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 16)
+    pq.write_table(pa.table({"e": lists}), tmp_path / "a.parquet", row_group_size=len(rows), compression=compression)
+    monkeypatch.setattr(tables, "BATCH_NUMBERS", 1 << 16)
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        found = open_embeddings(tmp_path / "a.parquet")
+    finally:
+        pa.set_memory_pool(before)
+    np.testing.assert_array_equal(found.matrix, rows)
+    assert pool.max_memory() < rows.nbytes / 2

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from entropick.datasets.listing import expanded
 from entropick.errors import InputError
 from entropick.sources import FilesCommand, Say
+from entropick.sources.scratch import spilled_into
 
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+def with_rows_in_files(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """A call whose large embeddings come into files below its `out`, or a temporary folder, until it returns."""
+
+    @functools.wraps(function)
+    def call(*args: Given.args, **named: Given.kwargs) -> Result:
+        out: Any = named.get("out")
+        with spilled_into(None if out is None else expanded(out) / ".rows"):
+            return function(*args, **named)
+
+    return call
 
 
 def call(

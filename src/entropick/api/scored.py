@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick import notebook
-from entropick.api.folder import call
+from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, spaces_of
 from entropick.errors import InputError
 from entropick.page.words import DASH, length_unit, number
@@ -100,6 +100,7 @@ class Scored:
         return notebook.lines(sets, x=f"distance to the nearest training image ({unit})", y="images (share)")
 
 
+@with_rows_in_files
 def score(
     *,
     training: Any,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from entropick import notebook
-from entropick.api.folder import call
+from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, guard_of, selector_table, space_of
 from entropick.arrays import Integers
 from entropick.component import check_known
@@ -112,6 +112,7 @@ class Selected:
         )
 
 
+@with_rows_in_files
 def select(
     sources: Any,
     n: int,
