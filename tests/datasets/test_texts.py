@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from entropick.datasets import texts as module
-from entropick.datasets.texts import Texts, as_text
+from entropick.datasets.texts import Texts, as_text, numbered
 
 RNG = np.random.default_rng(0)
 
@@ -60,3 +60,16 @@ def test_what_is_there_twice(monkeypatch):
 def test_equal_marks_are_no_proof(monkeypatch):
     monkeypatch.setattr(module, "_marks", lambda chunk: np.zeros(len(chunk), np.uint64))
     assert Texts([as_text(pa.array(["a", "b"]))]).repeats(5)[1] == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        lambda rows: Texts([as_text(pa.array(rows))]),
+        lambda rows: Texts.coded([pa.array(rows[:3]), pa.array(rows[3:])]),
+    ],
+)
+def test_numbers_of_different_ones(make):
+    numbers, names = numbered(make(["b", None, "a", "b", "c", None]))
+    assert numbers.tolist() == [1, -1, 0, 1, 2, -1] and names == ["a", "b", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from entropick.features import Pixels
 from entropick.neighbors import nearest_neighbors
 from entropick.selection import Choice, duplicates
 from entropick.selectors import Greedy
-from entropick.sources import Contents, Space, given, open_embeddings, open_sources, sources_of
+from entropick.sources import Candidates, Contents, Source, Space, given, open_embeddings, open_sources, sources_of
 from entropick.work import Work
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -113,3 +114,17 @@ def test_an_array_in_memory_goes_through_uncopied(tmp_path, monkeypatch, dtype):
     Choice(sources=[source], selector=Greedy(n_samples=5)).run(tmp_path / "out")
     assert source.array is not None and (dtype != np.float32 or np.shares_memory(source.array, X))
     assert all(np.shares_memory(part, source.array) for pair in seen for part in pair) and len(seen) == 1
+
+
+def test_classes_of_some_rows_are_numbered_over_all_sources():
+    sources = [
+        Source("a", Path("a"), "embeddings", classes=tuple("cab")),
+        Source("b", Path("b"), "embeddings"),
+        Source("c", Path("c"), "embeddings", classes=tuple("da")),
+    ]
+    of = Candidates(np.zeros((7, 1), np.float32), np.array([0, 0, 0, 1, 1, 2, 2]), np.array([0, 1, 2, 0, 1, 0, 1]), ())
+    numbers, names = of.class_numbers(sources, np.arange(7))
+    assert numbers.tolist() == [2, 0, 1, -1, -1, 3, 0] and names == list("abcd")
+    numbers, names = of.class_numbers(sources, np.array([6, 3, 5]))
+    assert numbers.tolist() == [0, -1, 1] and names == ["a", "d"]
+    assert of.class_numbers(sources, np.array([3]))[1] == [] == of.class_numbers(sources, np.array([], np.int64))[1]

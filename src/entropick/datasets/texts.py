@@ -81,6 +81,20 @@ class Texts(Sequence[str | None]):
         """What it takes."""
         return sum(chunk.nbytes for chunk in self._chunks)
 
+    def numbered(self) -> tuple[NDArray[np.int64], list[str]]:
+        """See the function of this name."""
+        import pyarrow as pa
+
+        chunks = [of if pa.types.is_dictionary(of.type) else of.dictionary_encode() for of in self._chunks]
+        known = [of.dictionary.to_pylist() for of in chunks]
+        names = sorted({name for of in known for name in of if name is not None})
+        numbers, found = {name: number for number, name in enumerate(names)}, [np.empty(0, np.int64)]
+        for chunk, of in zip(chunks, known, strict=True):
+            # The last one stands for none.
+            in_all = np.array([*(-1 if name is None else numbers[name] for name in of), -1], np.int64)
+            found.append(in_all[chunk.indices.fill_null(len(of)).to_numpy()])
+        return np.concatenate(found), names
+
     def repeats(self, most: int) -> tuple[int, list[tuple[int, int]]]:
         """How many rows have a text that an earlier row has, and the first so many of them, each after the first row
         that has it. Rows without text are none of them. Beside the text this takes some 24 bytes a row.
@@ -102,6 +116,22 @@ class Texts(Sequence[str | None]):
             if self[known] == text:
                 pairs.append((known, row))
         return int(np.count_nonzero(is_like)), pairs
+
+
+def numbered(texts: Sequence[str | None]) -> tuple[NDArray[np.int64], list[str]]:
+    """The number of each text among all different ones, -1 where there is none, and these, sorted.
+
+    Examples
+    --------
+    >>> numbers, names = numbered(["b", "a", "b"])
+    >>> numbers.tolist(), names
+    ([1, 0, 1], ['a', 'b'])
+    """
+    if isinstance(texts, Texts):
+        return texts.numbered()
+    names = sorted({text for text in texts if text is not None})
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([-1 if text is None else numbers[text] for text in texts], np.int64), names
 
 
 def as_text(array: Any) -> Any:

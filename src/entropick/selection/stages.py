@@ -199,24 +199,18 @@ def _classes(
     sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_]
 ) -> tuple[Integers, list[str]]:
     """The number of each candidate's class, and what the classes are called; what is given is of no class."""
-    of_sources = [source.classes or () for source in sources]
-    places = zip(candidates.source.tolist(), candidates.row.tolist(), is_given.tolist(), strict=True)
-    classes = [None if known else of_sources[number][row] for number, row, known in places]
-    names = sorted({name for name in classes if name is not None})
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([len(names) if name is None else numbers[name] for name in classes], np.int64), names
+    free = np.flatnonzero(~is_given)
+    found, names = candidates.class_numbers(sources, free)
+    numbers = np.full(len(candidates), len(names), np.int64)
+    numbers[free] = found
+    return numbers, names
 
 
 def _labels(sources: Sequence[Source], candidates: Candidates, kept: Integers, rule: Selector) -> dict[str, Integers]:
     """The class of each row that is kept, -1 where it has none, for a rule that asks for them."""
     if "labels" not in rule.asks:
         return {}
-    found: list[str | None] = []
-    for number, row in zip(candidates.source[kept].tolist(), candidates.row[kept].tolist(), strict=True):
-        classes = sources[number].classes
-        found.append(None if classes is None else classes[row])
-    numbers = {name: number for number, name in enumerate(sorted({name for name in found if name is not None}))}
-    return {"labels": np.array([-1 if name is None else numbers[name] for name in found], np.int64)}
+    return {"labels": candidates.class_numbers(sources, kept)[0]}
 
 
 def _class_counts(

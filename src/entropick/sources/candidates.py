@@ -14,6 +14,7 @@ from entropick import arrays
 from entropick.arrays import Integers
 from entropick.datasets import reading
 from entropick.datasets.reading import ImageFile
+from entropick.datasets.texts import numbered
 from entropick.errors import InputError
 from entropick.features.cache import FeatureCache, Rows
 from entropick.features.stream import ImageArray, ImageFiles, Pictures
@@ -46,6 +47,23 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def class_numbers(self, sources: Sequence[Source], rows: Integers) -> tuple[Integers, list[str]]:
+        """The number of the class of each of some `rows`, (m,), -1 where it is not known; all these classes, sorted."""
+        found, names = np.full(len(rows), -1, np.int64), list[str]()
+        for number, source in enumerate(sources):
+            if source.classes is not None:
+                of_source, known = numbered(source.classes)
+                here = np.flatnonzero(self.source[rows] == number)
+                numbers = of_source[self.row[rows[here]]]
+                found[here] = np.where(numbers < 0, -1, numbers + len(names))
+                names += known
+        present, places = np.unique(found, return_inverse=True)
+        called = ["" if of < 0 else names[of] for of in present.tolist()]
+        ordered = sorted({name for of, name in zip(present.tolist(), called, strict=True) if of >= 0})
+        new = {name: number for number, name in enumerate(ordered)}
+        of_present = [-1 if of < 0 else new[name] for of, name in zip(present.tolist(), called, strict=True)]
+        return np.array(of_present, np.int64)[places], ordered
 
     def in_blocks(self) -> Self:
         """The same; a memory map that is large becomes rows of which no part is ever copied as a whole."""
