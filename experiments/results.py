@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from entropick import report
 from entropick.page import words
+from entropick.report.classes import PART
 from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Interval, compared_in, comparisons, mean_difference
 from entropick.report.relations import correlation_of, described, points
@@ -31,6 +32,13 @@ from entropick.report.table import Table, read_table
 
 # What makes a run directory; everything else is images, weights and tables of rows.
 KEPT = ("config.json", "environment.json", "ledger.jsonl")
+# What is told of classes, of all of them together.
+_OF_CLASSES = {
+    "training_classes/": "classes trained on",
+    "training_dispersion/": "spread in them",
+    "generated_classes/": "classes generated",
+    "generated_dispersion/": "spread in these",
+}
 LEDGERS, NUMBERS, TABLES, STUDY = "ledgers.parquet", "numbers.parquet", "tables.md", "study.json"
 
 
@@ -118,6 +126,11 @@ def tables(table: Table) -> Iterator[str]:
         if found := list(_differences(one, keys)):
             yield f"**Beside the controls{where}** (+ better, \N{MINUS SIGN} worse, 0 not clear at 95 %, over seeds)"
             yield "\n".join(found)
+    for one in table.by_size():
+        if rows := list(_classes(one)):
+            where = f", {one.size:,} images" if one.size else ""
+            yield f"**Classes in the last iteration{where}** (mean over seeds, in brackets half of its 95 % interval)"
+            yield "\n".join(rows)
     yield from _relations(table)
     yield "\n".join(_costs(table))
 
@@ -142,6 +155,19 @@ def _over_seeds(values: list[float | None]) -> str:
     found = mean_difference(there)
     half = "" if found.high is None else f" ({words.number(found.high - found.estimate, 2)})"
     return f"{words.number(found.estimate, 3)}{half}"
+
+
+def _classes(table: Table) -> Iterator[str]:
+    """What became of the classes, where a study counted them: how many there are, and how far they are spread."""
+    arms = [arm for arm in table.study.arms if arm.last is not None]
+    known = {key for arm in arms for run in arm.runs for key in table.of_run(arm, run, arm.last or 0, PART)}
+    columns = {key: name for start, name in _OF_CLASSES.items() for key in sorted(known) if key.startswith(start)}
+    if columns:
+        yield _row(["arm", *columns.values()])
+        yield _row(["---", *["---:"] * len(columns)])
+        for arm in arms:
+            found = [table.of_run(arm, run, arm.last or 0, PART) for run in arm.runs]
+            yield _row([arm.name, *(_over_seeds([values.get(key) for values in found]) for key in columns)])
 
 
 def _differences(table: Table, keys: list[str]) -> Iterator[str]:

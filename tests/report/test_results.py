@@ -6,9 +6,13 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from entropick import Loop, Study
+from entropick.datasets import ArrayFile
+from entropick.generators import KDE
 from entropick.report import read_table
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "results.py"
@@ -69,6 +73,20 @@ def test_tables_have_every_arm_at_every_size(sized, kept):
         assert text.count(f"| {arm.name} |") >= len(told.sizes)
     assert "| replace+greedy | vanilla |" in text and "| replace+greedy | random |" in text
     assert any((kept / "figures").glob("*.svg"))
+
+
+def test_where_classes_were_counted_they_have_a_table(results, kept, tmp_path):
+    labels, rng = np.arange(60) % 3, np.random.default_rng(0)
+    images = np.clip(40 + 80 * labels[:, None, None, None] + rng.normal(0, 9, (60, 4, 4, 1)), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    dataset = ArrayFile(path=str(tmp_path / "images.npz"), n_images=40)
+    Study(name="classes", arms={"replace": Loop(dataset=dataset, generator=KDE(), by_class=True, n_iterations=1)}).run(
+        tmp_path / "run"
+    )
+    text = results.tabled(read_table(tmp_path / "run"))
+    assert "| arm | classes trained on | spread in them | classes generated | spread in these |" in text
+    assert "| replace | 3.00 | 1 | " in text
+    assert "**Classes" not in (kept / "tables.md").read_text()
 
 
 def test_an_unfinished_study_is_refused(results, study, tmp_path, monkeypatch, capsys):
