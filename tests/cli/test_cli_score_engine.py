@@ -118,6 +118,7 @@ def test_a_command_that_is_killed_leaves_no_worker_and_goes_on(cli, place):
         assert all(map(ends, workers))
     assert cli(*line, "--out", "out").code == 0
     assert found(place / "out") == found(place / "expected")
+    assert not (place / "out" / "work" / "rows").exists()
 
 
 def test_images_from_python(place):

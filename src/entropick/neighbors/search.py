@@ -154,8 +154,8 @@ def _check_k(k: int, n_queries: int, n_points: int, exclude_self: bool) -> None:
 # A search is dealt to workers in one of two ways, and one worker, this process, is the plain case of both. Few points
 # are held by every worker, and each is asked of queries of its own. Many points are cut into parts: all workers are
 # asked of the same queries, each looks among its own part only, which it reads from files for every block of them, and
-# the nearest of all parts are the nearest. No row is read by two workers that is worth mentioning, and which way it is
-# changes no number, for distances are exact and of equal ones the lowest row comes first.
+# the nearest of all parts are the nearest. So the many rows that are read again and again are read by one worker each,
+# and which way it is changes no number, for distances are exact and of equal ones the lowest row comes first.
 
 
 def _parts(points: Features, n_workers: int) -> list[tuple[int, Features]]:

@@ -110,7 +110,7 @@ class _Local:
         number = answers.index(None)
         raise ProcessLost(
             f"engine: expected an answer of process {number} of {len(self)}, but it was killed {TRIES} times, perhaps "
-            "for want of memory. What was chosen is kept: take fewer processes, and repeat the same command."
+            "for want of memory. What was finished is kept: take fewer processes, and repeat the same command."
         )
 
     def close(self) -> None:

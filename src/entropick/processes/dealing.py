@@ -49,11 +49,11 @@ def dealing(work: Work, engine: Engine | None, scratch: Path) -> Iterator[Work]:
     ProcessLost
         From `deal`, if workers die again and again.
     """
+    # What a killed command has left in it, whoever goes on.
+    shutil.rmtree(scratch, ignore_errors=True)
     if engine is None:
         yield work
         return
-    # What a killed command has left in it.
-    shutil.rmtree(scratch, ignore_errors=True)
     dealt = _Dealing(work, engine, scratch)
     try:
         yield dealt

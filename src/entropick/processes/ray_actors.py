@@ -178,7 +178,7 @@ class _OnRay:
         except self._ray.exceptions.RayError as error:
             raise ProcessLost(
                 f"engine: expected answers of {len(self)} actors, but Ray lost some and gave up ("
-                f"{' '.join(str(error).split())[:200]}). What was chosen is kept: repeat the same command."
+                f"{' '.join(str(error).split())[:200]}). What was finished is kept: repeat the same command."
             ) from None
         return [answered(answer) for answer in answers]
 
