@@ -5,13 +5,14 @@
     python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines ray:2 --driver-kills 10
     python benchmarks/scale.py --rows 1000000 --picks 20000 --shards 16 --engines here --approximate 0.1 \
         --kind "ten of each"
-    python benchmarks/scale.py --rows 4000000 --picks 20000 --shards 16 --engines here ray:2 --memory 3G
+    python benchmarks/scale.py --rows 4000000 --picks 20000 --shards 16 --engines ray:1 ray:2 --memory 3G --parquet
 
 `here` is one process with all threads; `processes:N` and `ray:N` have N workers. With `--kills` as many of them are
 ended by SIGKILL on the way, at rounds spread evenly over the picks. With `--deal` the first engine chooses from the
 same rows in other numbers of files, of uneven sizes, too. With `--driver-kills` the command itself, `entropick select`
 with the first engine, is ended by SIGKILL so often, each time soon after a checkpoint, and repeated; beside it stands
-the command left alone. With `--approximate` the first engine chooses from core-sets too.
+the command left alone. With `--approximate` the first engine chooses from core-sets too. With `--parquet` the shards
+are tables, and each engine chooses by the command, whose whole time and memory is told.
 
 Shards are made once, in a folder that stays, and stay in their files. The floor is a product of float32 matrices of all
 rows by all picks, at the rate of a short one with all threads, the mean of one before and one after each run. Memory is
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import json
 import os
 import platform
@@ -55,6 +57,27 @@ def block_of(kind: str, number: int, n: int, width: int) -> np.ndarray:
     elif kind == "ten of each":
         X = np.repeat(X[::10], 10, axis=0)[:n] + np.float32(1e-2) * X
     return X.astype(np.float16)
+
+
+def make_tables(files: list[Path]) -> list[Path]:
+    """The same shards as parquet tables, with an id for each row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables, first = [], 0
+    place = files[0].parent.with_name(f"{files[0].parent.name}-parquet")
+    place.mkdir(exist_ok=True)
+    for file in files:
+        X = np.load(file, mmap_mode="r")
+        tables.append(place / f"{file.stem}.parquet")
+        if not tables[-1].exists():
+            partial = tables[-1].with_suffix(".partial")
+            ids = pa.array([f"image-{row:09d}" for row in range(first, first + len(X))])
+            numbers = pa.FixedSizeListArray.from_arrays(pa.array(np.asarray(X).reshape(-1)), X.shape[1])
+            pq.write_table(pa.table({"id": ids, "embedding": numbers}), partial, row_group_size=BLOCK)
+            partial.rename(tables[-1])
+        first += len(X)
+    return tables
 
 
 def make_shards(folder: Path, kind: str, rows: int, width: int, shards: int, *, uneven: bool = False) -> list[Path]:
@@ -186,6 +209,28 @@ def choose(
     }
 
 
+def choose_by_command(files: list[Path], picks: int, engine: str, memory: str | None) -> dict[str, Any]:
+    """The same by the command, from the start of its process to its end."""
+    out = files[0].parent.with_name("out-command")
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.perf_counter()
+    with watched() as peak:
+        subprocess.run(command(files, picks, engine, memory, out, 20.0), check=True)
+    took = time.perf_counter() - started
+    with (out / "manifest.csv").open(newline="") as stream:
+        rows = np.array([int(line["row"]) for line in csv.DictReader(stream)])
+    radius = json.loads((out / "selection.json").read_text())["selection"]["covering_radius"]
+    return {
+        "engine": engine,
+        "killed": 0,
+        "seconds": took,
+        "seconds with the start": took,
+        "peak bytes": peak[0],
+        "covering radius": radius,
+        "rows": rows,
+    }
+
+
 def command(files: list[Path], picks: int, engine: str, memory: str | None, out: Path, every: float) -> list[str]:
     """The command that selects from the files, with a checkpoint every so many seconds."""
     kind, _, workers = engine.partition(":")
@@ -260,12 +305,18 @@ def main() -> None:
     parser.add_argument("--deal", nargs="*", type=int, default=[], help="other numbers of files, of uneven sizes")
     parser.add_argument("--driver-kills", type=int, default=0, help="times that the command itself is killed")
     parser.add_argument("--approximate", nargs="*", type=float, default=[], help="EPS of core-sets")
+    parser.add_argument("--parquet", action="store_true", help="shards as tables, each engine by the command")
     parser.add_argument("--memory", help="what all processes together may use, for instance 3G")
     parser.add_argument("--folder", type=Path, default=Path("shards"), help="where the pool lies")
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     asked = parser.parse_args()
+    if asked.parquet and (asked.kills or asked.deal or asked.approximate):
+        parser.error(
+            "--parquet: expected none of --kills, --deal and --approximate beside it, which are for .npy files."
+        )
     pool = (asked.folder, asked.kind, asked.rows, asked.width)
     files = make_shards(*pool, asked.shards)
+    files = make_tables(files) if asked.parquet else files
     memory = None if asked.memory is None else parse_bytes(asked.memory)
     size = asked.rows * asked.width * 2
     print(
@@ -276,7 +327,10 @@ def main() -> None:
     runs += [(files, asked.engines[0], {"eps": eps}) for eps in asked.approximate]
     results, is_right, before = [], True, floor_seconds(asked.rows, asked.width, asked.picks)
     for of, engine, more in runs:
-        found = choose(of, asked.picks, engine, memory=memory, **more)
+        if asked.parquet:
+            found = choose_by_command(of, asked.picks, engine, asked.memory)
+        else:
+            found = choose(of, asked.picks, engine, memory=memory, **more)
         after = floor_seconds(asked.rows, asked.width, asked.picks)
         found |= {"floor seconds": (before + after) / 2, "files": len(of)}
         before, radius = after, (results or [found])[0]["covering radius"]
