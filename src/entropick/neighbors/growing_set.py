@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -133,9 +133,10 @@ class GrowingSet:
             if not marks or seen - marks[-1] > _OVERLAP:
                 marks.append(seen)
         for start, stop in itertools.pairwise([*marks, len(self.members)]):
-            behind = block[(self._seen[block] < stop) & (self.squares[block] > limit)]
-            self._approach(behind, start, stop)
-            self._seen[behind] = stop
+            for first, last in _tiles(start, stop):
+                behind = block[(self._seen[block] < last) & (self.squares[block] > limit)]
+                self._approach(behind, first, last)
+                self._seen[behind] = last
         return block[self.squares[block] > limit]
 
     def settle(self, positions: Integers) -> Floats:
@@ -194,8 +195,7 @@ class GrowingSet:
 
     def _approach(self, positions: Integers, start: int, stop: int) -> None:
         """Show the members from number `start` to `stop` to `positions`."""
-        for first in range(start, stop, _TILE_COLUMNS):
-            last = min(first + _TILE_COLUMNS, stop)
+        for first, last in _tiles(start, stop):
             shown: list[Vectors | None] = [None] * len(self._levels)
             for begin in range(0, len(positions), _TILE_ROWS):
                 self._show(positions[begin : begin + _TILE_ROWS], first, last, shown)
@@ -304,6 +304,12 @@ def square_within(distance: float) -> float:
     while math.sqrt(math.nextafter(square, math.inf)) <= distance:
         square = math.nextafter(square, math.inf)
     return square
+
+
+def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Members from number `start` to `stop`, a tile's columns at a time."""
+    for first in range(start, stop, _TILE_COLUMNS):
+        yield first, min(first + _TILE_COLUMNS, stop)
 
 
 def _pairs(rows: Vectors, squares: Floats, columns: Vectors, scale: float, wanted: int | None = None) -> Pairs:
