@@ -120,13 +120,13 @@ def floor_seconds(rows: int, width: int, picks: int) -> float:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[list[int]]:
-    """The peak, in bytes, of the memory of this process and all that come from it."""
+def watched(*, children_only: bool = False) -> Iterator[list[int]]:
+    """The peak, in bytes, of the memory of this process and all that come from it, or of these alone."""
     peak, over = [0], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
-            peak[0] = max(peak[0], sum(map(own_bytes, family())))
+            peak[0] = max(peak[0], sum(map(own_bytes, family()[children_only:])))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -214,7 +214,7 @@ def choose_by_command(files: list[Path], picks: int, engine: str, memory: str | 
     out = files[0].parent.with_name("out-command")
     shutil.rmtree(out, ignore_errors=True)
     started = time.perf_counter()
-    with watched() as peak:
+    with watched(children_only=True) as peak:
         subprocess.run(command(files, picks, engine, memory, out, 20.0), check=True)
     took = time.perf_counter() - started
     with (out / "manifest.csv").open(newline="") as stream:
