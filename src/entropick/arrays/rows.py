@@ -29,8 +29,8 @@ BLOCK_BYTES = 64 << 20
 _TOUCHED_BYTES, _AROUND_BYTES = 256 << 20, 64 << 10
 # How long files are believed to be as they were, and how many times as long as it takes to look.
 _SECONDS_BETWEEN_LOOKS, _LOOKED_SHARE = 0.2, 50
-# Open files beside those of rows.
-_OTHER_FILES = 256
+# Files that may be opened beside those of rows.
+_OTHER_FILES = 128
 
 
 class BlockRows(ABC):
@@ -109,6 +109,9 @@ class FileRows(BlockRows):
 
     def __init__(self, maps: Sequence[np.memmap[Any, Any]], *, offset: Floats | None = None) -> None:
         self._hold([_Place.of(of) for of in maps], maps[0].shape[1], offset)
+        # What may be written to is opened again, to be read alone.
+        if not any(of.flags.writeable for of in maps):
+            self._maps = list(maps)
 
     def _hold(self, places: Sequence[_Place], width: int, offset: Floats | None) -> None:
         self._places, self._offset = places, offset
@@ -268,15 +271,23 @@ def allow_open(n_files: int) -> None:
     except ImportError:  # there is none on Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted, unlimited = n_files + _OTHER_FILES, resource.RLIM_INFINITY
+    wanted, unlimited = _n_open() + n_files + _OTHER_FILES, resource.RLIM_INFINITY
     if soft == unlimited or wanted <= soft:
         return
     if hard != unlimited and wanted > hard:
         raise InputError(
-            f"expected at most {max(0, hard - _OTHER_FILES):,} files of rows, because this system allows {hard:,} open "
-            f"files, got {n_files:,}. Raise its limit (ulimit -n), or join files."
+            f"expected fewer files of rows, because this system allows {hard:,} open files, got {n_files:,}. Raise its "
+            "limit (ulimit -n), or join files."
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _n_open() -> int:
+    """How many files this process has open, as far as the system tells."""
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:
+        return 0
 
 
 class SomeRows(BlockRows):

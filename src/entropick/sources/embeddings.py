@@ -124,7 +124,7 @@ def open_embeddings(path: Path, columns: Sequence[str] = ()) -> Embeddings:
 def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings:
     """As `open_embeddings`, of what lies at a path."""
     if listing.suffix == ".npy":
-        allow_open(2 * len(listing.data))
+        allow_open(len(listing.data))
         arrays = {file: without_unit_axes(map_file(file)) for file in listing.data}
         if len(arrays) > 1:
             for file, array in arrays.items():
