@@ -107,6 +107,8 @@ class FileRows(BlockRows):
     ((6, 2), [[2.0, 3.0], [0.0, 1.0]])
     """
 
+    _maps: list[np.memmap[Any, Any]] | None
+
     def __init__(self, maps: Sequence[np.memmap[Any, Any]], *, offset: Floats | None = None) -> None:
         self._hold([_Place.of(of) for of in maps], maps[0].shape[1], offset)
         # What may be written to is opened again, to be read alone.
@@ -115,7 +117,7 @@ class FileRows(BlockRows):
 
     def _hold(self, places: Sequence[_Place], width: int, offset: Floats | None) -> None:
         self._places, self._offset = places, offset
-        self._maps: list[np.memmap[Any, Any]] | None = None
+        self._maps = None
         self._ends = np.cumsum([place.shape[0] for place in places])
         self._n_touched, self._next_look = 0, 0.0
         super().__init__(int(self._ends[-1]) if len(places) else 0, width)
