@@ -213,7 +213,16 @@ def test_bash_completes(script, tmp_path, words, found):
         ("entropick run --qui", {"--quiet"}),
         (  # and no file
             "entropick select --method ",
-            {"density-greedy", "greedy", "random", "threshold-decay", "gist", "latent-space-filter", "denoising-loss"},
+            {
+                "approximate-greedy",
+                "density-greedy",
+                "greedy",
+                "random",
+                "threshold-decay",
+                "gist",
+                "latent-space-filter",
+                "denoising-loss",
+            },
         ),
         ("entropick run --out ", {"a folder/"}),
         ("entropick run --steps ", set()),

@@ -27,6 +27,7 @@ PARAMETERS = {
     "greedy": [{"n_samples": 5}, {"n_samples": 5, "initial": [0, 1]}],
     "threshold-decay": [{"n_samples": 5}, {"n_samples": 5, "threshold": 9.0, "decay": 0.5}],
     "density-greedy": [{"n_samples": 5}, {"n_samples": 5, "power": 1.5, "trusted": 1}],
+    "approximate-greedy": [{"n_samples": 5}, {"n_samples": 5, "eps": 0.3}],
     "gist": [{"n_samples": 5}, {"n_samples": 5, "utility": "uniform", "diversity": 0.5}],
     "latent-space-filter": [{"n_samples": 5}, {"n_samples": 5, "n_classes": 3, "penalty": 0.1}],
     "denoising-loss": [{"n_samples": 5}, {"n_samples": 5, "prefer": "high"}],

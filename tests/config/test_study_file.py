@@ -246,9 +246,10 @@ MISTAKES = {
     "theads = 1\n" + BASE: r"there is no 'theads'.*[Dd]id you mean 'threads'",
     loop_with("n_iteration = 3"): r"arm 'one': there is no 'n_iteration'; .*[Dd]id you mean 'n_iterations'",
     loop_with('selector = "gredy"'): r"arm 'one': selector: there is no kind 'gredy'; known are random, greedy, "
-    r"threshold-decay, density-greedy, gist, latent-space-filter, denoising-loss\. Did you mean 'greedy'\?",
-    loop_with('selector = "zzz"'): r"there is no kind 'zzz'; known are random, greedy, threshold-decay, "
-    r"density-greedy, gist, latent-space-filter, denoising-loss\.$",
+    r"approximate-greedy, threshold-decay, density-greedy, gist, latent-space-filter, denoising-loss\. "
+    "Did you mean 'greedy'\\?",
+    loop_with('selector = "zzz"'): r"there is no kind 'zzz'; known are random, greedy, "
+    r"approximate-greedy, threshold-decay, density-greedy, gist, latent-space-filter, denoising-loss\.$",
     loop_with('paradigm = { kind = "replace", n = 1 }'): r"paradigm \(kind 'replace'\): there is no 'n'",
     loop_with("selector = { n_samples = 3 }"): r"selector: expected a kind's name or a table with kind",
     loop_with("paradigm = 5"): r"paradigm: expected a kind's name or a table with kind = .*, got 5",

@@ -287,7 +287,8 @@ class Choice(FilesCommand):
             return
         largest = -(-n // min(workers, n))
         if not engine.address:
-            check_workers([share_of_memory(workers)], [largest], width, wanted)
+            n_workers = min(workers, n)
+            check_workers([share_of_memory(workers)] * n_workers, [largest] * n_workers, width, wanted)
         say(
             f"engine: {workers:,} {'worker' if workers == 1 else 'workers'} with up to {largest:,} rows, {told}, "
             f"{worker_bytes(largest, width, wanted) / 2**30:.1f} GiB of memory for each at least."
