@@ -226,3 +226,12 @@ def test_two_commands_in_one_folder_leave_each_other_their_files(cli, monkeypatc
         assert held.exists() and not Path("out/.rows/of-a-killed-one").exists()
     assert not Path("out/.rows").exists()
     shutil.rmtree("out")
+
+
+def test_of_very_many_bad_rows_some_are_named(cli):
+    bad = np.repeat(X, 10, axis=0)
+    bad[:250] = np.nan
+    np.save("arrays/part-10.npy", bad)
+    ended = cli("select", "pool=arrays", "--n", "9", "--out", "out")
+    assert ended.code == 2 and "250 rows cannot be used." in ended.err and "… and 150 more" in ended.err
+    assert ended.err.count("expected finite float32 values") == 100

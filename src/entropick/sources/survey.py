@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from entropick.work import Work
 # Where fewer files than this share have one size, none is the odd one; where it has more pixels than so many, no two
 # images are alike in them. Then spaces that need one size compare at this one.
 _USUAL, _MOST_PIXELS, _SIDE = 0.9, 1 << 20, 32
+
+# Rows of embeddings that are named at most.
+_ROWS_LISTED = 100
 
 LISTED = 10
 """Reasons that are told at most where not one row is left."""
@@ -152,9 +156,11 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     """Raise InputError that names all images or rows that cannot be used, unless they are to be skipped."""
     if skip_bad or not any(problems):
         return
-    lines = listing(sources, problems)
-    what, them = "row" if sources[0].kind == "embeddings" else "image", "it" if len(lines) == 1 else "them"
-    told = f"{len(lines):,} {what}{'' if len(lines) == 1 else 's'}"
+    are_rows, n = sources[0].kind == "embeddings", sum(map(len, problems))
+    # Of a large pool a million rows may be bad, and for one reason; each image is a file to be mended.
+    lines = listing(sources, problems, most=_ROWS_LISTED if are_rows else None)
+    what, them = "row" if are_rows else "image", "it" if n == 1 else "them"
+    told = f"{n:,} {what}{'' if n == 1 else 's'}"
     raise InputError("\n  ".join([f"{told} cannot be used. Mend or remove {them}, or give --skip-bad:", *lines]))
 
 
@@ -190,12 +196,10 @@ def skipped(sources: Sequence[Source], problems: Problems) -> list[dict[str, Any
 
 def listing(sources: Sequence[Source], problems: Problems, *, most: int | None = None) -> list[str]:
     """A line for each row that cannot be used: where it is, and why; `most` of them, and how many more there are."""
-    lines = [
-        f"{on_one_line(source.place(row))}: {on_one_line(reason)}"
-        for source, of in zip(sources, problems, strict=True)
-        for row, reason in sorted(of.items())
-    ]
-    return lines if most is None or len(lines) <= most else [*lines[:most], f"… and {len(lines) - most:,} more"]
+    bad = ((source, row, of[row]) for source, of in zip(sources, problems, strict=True) for row in sorted(of))
+    lines = [f"{on_one_line(source.place(row))}: {on_one_line(reason)}" for source, row, reason in islice(bad, most)]
+    n_more = sum(map(len, problems)) - len(lines)
+    return [*lines, f"… and {n_more:,} more"] if n_more else lines
 
 
 def usable(source: Source, problems: Mapping[int, str]) -> NDArray[np.bool_]:
