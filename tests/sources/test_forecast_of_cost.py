@@ -31,9 +31,10 @@ def peak():
 
 def test_a_forecast_costs_little_whatever_the_width():
     selection_forecast(10, 64, 2, method="greedy")  # torch is imported
-    before, started = peak(), time.perf_counter()
+    before, started = peak(), time.process_time()
     wide = selection_forecast(10, 512 * 512 * 3, 2, method="greedy")
-    assert time.perf_counter() - started < 5 and peak() - before < 200 << 20
+    # Of the processor, and far from the minutes that one of as many rows as for narrow ones would take.
+    assert time.process_time() - started < 20 and peak() - before < 200 << 20
     assert wide.bytes > 8 * 10 * 512 * 512 * 3
 
 
