@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from entropick.cli import main
+from entropick.config import load_study
 from entropick.datasets import Digits
 from entropick.datasets.array_files import read_array_file
 from entropick.errors import InputError
@@ -15,6 +16,8 @@ from entropick.generators import DDPM, KDE
 from entropick.loop import Loop, Study
 from entropick.processes import hardware
 from entropick.selectors import Random
+
+N_ARMS = len(load_study("smoke").arms)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_a_chunk_of_images_that_does_not_fit_is_known_with_their_shape(small_mac
         (["--iterations", "1000000000"], "n_iterations: expected at most 10,000, got 1,000,000,000"),
         (
             ["--seeds", *map(str, range(5_000))],
-            "expected at most 10,000 runs of a study, got 25,000: 5 arms at 1 sizes",
+            f"expected at most 10,000 runs of a study, got {5_000 * N_ARMS:,}: {N_ARMS} arms at 1 sizes",
         ),
     ],
 )
