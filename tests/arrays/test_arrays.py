@@ -116,6 +116,13 @@ def test_values_that_are_not_finite_are_located(bad, row):
         check_features(X)
 
 
+def test_halves_are_called_so():
+    X = np.zeros((5, 3), np.float16)
+    X[2, 1] = np.inf
+    with pytest.raises(InputError, match=r"X: expected finite float16 values, got inf in row 2, column 1 of shape"):
+        check_features(X)
+
+
 def test_widths():
     check_same_width(("a", np.zeros((2, 3), np.float32)), ("b", np.zeros((5, 3), np.float32)))
     with pytest.raises(InputError, match="a has 3, b has 4"):

@@ -150,7 +150,8 @@ def no_images_in_folder():
     Path("bad/notes.txt").write_text("x")
     return (
         "a=bad",
-        "bad: expected image files (.png, .jpg and what else Pillow opens), found none, only 1 ",
+        "bad: expected image files (.png, .jpg and what else Pillow opens), embeddings or other files of data "
+        "(.npy, .npz, .parquet, .arrow, .tar), found none, only 1 ",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -56,6 +57,51 @@ def test_ids_and_paths_are_in_all_that_is_written(cli):
     assert not Path("plain/ids.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("pool", "base"),
+    [
+        ("pool", "pool"),
+        ("pool/*.parquet", "pool"),
+        ("**/part-10.parquet", ""),
+        ("pool/*-10.parquet", "pool"),
+        ("one", "one"),
+        ("packed", "packed"),
+        ("arrays/part-9.npy", "arrays"),
+    ],
+)
+def test_a_row_is_found_by_its_place(cli, place, pool, base):
+    """By the file that it lies in, whether a folder or pattern has one of them or many."""
+    Path("one").mkdir()
+    Path("packed").mkdir()
+    shutil.copy("arrays/part-9.npy", "one")
+    np.savez("packed/a.npz", images=np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8))
+    assert cli("select", f"pool={pool}", "--n", "5", "--out", "out").code == 0
+    for of in pq.read_table("out/manifest.parquet").to_pylist():
+        file = Path(of["base"], of["file_name"])
+        assert file.is_file() and of["base"] == str(place / base)
+        if pool == "arrays/part-9.npy":
+            assert of["path"] == str(file)
+        else:
+            assert of["path"].rpartition("#")[0] == str(file)
+            assert pool in ("pool", "pool/*.parquet") or of["path"].endswith(f"#{of['row']}")
+
+
+def test_a_folder_that_is_called_like_a_pattern_of_others(cli, place):
+    Path("po*").mkdir()
+    assert cli("select", "pool=po*/part-9.parquet", "--n", "5", "--out", "out").code == 0
+    assert pq.read_table("out/manifest.parquet").column("base").to_pylist() == [str(place)] * 5
+
+
+def test_what_lies_beside_shards_is_told_for_what_it_is(cli):
+    Path("pool/readme.txt").write_text("x")
+    Path("pool/gone.txt").symlink_to("nowhere")
+    Path("arrays/below").mkdir()
+    told = cli("select", "pool=pool", "--n", "5", "--out", "out")
+    assert told.code == 0 and "pool: passed over 2 of another kind (.txt)." in told.out + told.err
+    told = cli("select", "pool=arrays/*", "--n", "5", "--out", "other")
+    assert told.code == 0 and "pool: passed over 1 folder." in told.out + told.err
+
+
 def test_whole_numbers_are_ids(cli):
     for name, part in zip(NAMES, np.split(np.arange(N) + 10**12, CUTS), strict=True):
         shard(name, X[: len(part)], id=part)
@@ -65,7 +111,7 @@ def test_whole_numbers_are_ids(cli):
 
 def another_width():
     shard(NAMES[1], X[:5, :3], id=list("abcde"), path=list("vwxyz"))
-    return "pool=pool", "pool/part-10.parquet: expected lists of one length in column 'e', got lengths [3, 5]"
+    return "pool=pool", "pool/part-10.parquet: expected lists of length 5 in column 'e', as in part-9.parquet, got 3."
 
 
 def another_width_of_an_array():
@@ -117,7 +163,48 @@ def damaged_within():
 
 
 def none_of_them():
-    return "pool=pool/shard-*.parquet", "pool/shard-*.parquet: expected files of one kind"
+    pool = "pool/shard-*.parquet"
+    return f"pool={pool}", f"{pool}: expected files of one kind, for instance .parquet, got none: no file matches."
+
+
+def a_link_to_nothing():
+    Path("pool/zz.parquet").symlink_to("gone.parquet")
+    Path("pool/zzz.parquet").symlink_to("zzz.parquet")
+    return "pool=pool", (
+        "pool/zz.parquet: expected a file, but it is a link to 'gone.parquet', which is not there. Restore that, or "
+        "remove the link (1 more are no files either)."
+    )
+
+
+def a_link_to_nothing_that_matches():
+    pool, says = a_link_to_nothing()
+    return f"{pool}/*.parquet", says
+
+
+def a_shard_that_is_a_folder():
+    Path("pool/zz.parquet").mkdir()
+    return "pool=pool/*.parquet", "pool/zz.parquet: expected a file, but it is a folder. Give its files"
+
+
+def a_shard_that_is_a_pipe():
+    os.mkfifo("pool/zz.parquet")
+    return "pool=pool", "pool/zz.parquet: expected a file, but it is no regular one. Leave it out."
+
+
+def a_shard_in_capitals():
+    Path("pool/part-10.parquet").rename("pool/part-10.PARQUET")
+    return "pool=pool", "pool: expected files of one kind, for instance .parquet, got .PARQUET, .parquet."
+
+
+def only_links_to_nothing():
+    Path("links").mkdir()
+    Path("links/a.npy").symlink_to("gone.npy")
+    return "pool=links", "links/a.npy: expected a file, but it is a link to 'gone.npy', which is not there."
+
+
+def only_folders_that_match():
+    says = "po*: expected files of one kind, for instance .parquet, got none: no file matches, only 1 folder."
+    return "pool=po*", says
 
 
 def an_id_twice_in_a_shard():
@@ -161,6 +248,13 @@ def shared_memory_that_is_small():
         *(
             other_columns,
             none_of_them,
+            a_link_to_nothing,
+            a_link_to_nothing_that_matches,
+            only_links_to_nothing,
+            a_shard_that_is_a_folder,
+            a_shard_that_is_a_pipe,
+            a_shard_in_capitals,
+            only_folders_that_match,
             an_id_twice_in_a_shard,
             an_id_twice_in_two_shards,
             an_engine_that_does_not_answer,

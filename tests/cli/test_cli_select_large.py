@@ -95,7 +95,7 @@ def test_a_bad_row_among_them(cli, place, little_memory):
     rows[7, 3] = np.nan
     np.save("half.npy", rows)
     failed = cli("select", "pool=half.npy", "--n", "40", "--out", "out")
-    assert failed.code == 2 and "half.npy: expected finite float32 values, got nan in row 7, column 3" in failed.err
+    assert failed.code == 2 and "half.npy: expected finite float16 values, got nan in row 7, column 3" in failed.err
     assert cli("select", "pool=half.npy", "--n", "40", "--out", "out", "--skip-bad").code == 0
 
 

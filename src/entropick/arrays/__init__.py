@@ -17,6 +17,7 @@ from entropick.arrays.checks import (
     check_same_width,
     check_sources,
     eight_bits,
+    finite_kind,
     non_finite_rows,
 )
 from entropick.arrays.conversion import as_array, check_pictures, column_of_data_set, package_of
@@ -66,6 +67,7 @@ __all__ = [
     "check_sources",
     "column_of_data_set",
     "eight_bits",
+    "finite_kind",
     "in_files",
     "is_mapped",
     "non_finite_rows",

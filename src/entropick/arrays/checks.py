@@ -101,6 +101,7 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_dev
     if isinstance(X, TensorRows) or (on_device and _is_on_device(X)):
         return cast(Features, _on_device(X, name))
     array = as_array(X, name)
+    kind = finite_kind(array.dtype)
     if array.dtype.kind not in "fiub":
         more = " Complex data not supported: give both parts as columns." if array.dtype.kind == "c" else ""
         raise InputError(f"{name}: expected real numbers, got dtype {array.dtype}.{more}")
@@ -114,7 +115,7 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_dev
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
-    if finite and (odd := non_finite_rows(array, first=True)):
+    if finite and (odd := non_finite_rows(array, first=True, kind=kind)):
         raise InputError(
             f"{name}: {next(iter(odd.values()))} of shape {array.shape}. Remove or repair such rows first."
         )
@@ -139,8 +140,22 @@ def _on_device(X: Any, name: str) -> TensorRows:
     return rows
 
 
-def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:
-    """Rows of a matrix with values that are NaN or infinite -> which; with `first`, one is enough."""
+def finite_kind(dtype: np.dtype[Any]) -> str:
+    """In which kind of number values have to be finite: in float32, or in a smaller one that they came in.
+
+    Examples
+    --------
+    >>> finite_kind(np.dtype(">f2")), finite_kind(np.dtype(float))
+    ('float16', 'float32')
+    """
+    return "float16" if dtype.kind == "f" and dtype.itemsize == 2 else "float32"
+
+
+def non_finite_rows(array: Features, *, first: bool = False, kind: str = "float32") -> dict[int, str]:
+    """Rows of a matrix with values that are NaN or infinite -> which; with `first`, one is enough.
+
+    What came before it was made float32 is `kind`, see `finite_kind`.
+    """
     found: dict[int, str] = {}
     # A memory map may be larger than memory.
     step = max(1, BLOCK_BYTES // (4 * array.shape[1]))
@@ -150,7 +165,7 @@ def non_finite_rows(array: Features, *, first: bool = False) -> dict[int, str]:
         for row in np.flatnonzero(~is_finite.all(axis=1)).tolist():
             column = int(np.argmin(is_finite[row]))
             came = f"got {block[row][column]} in row {start + row}, column {column}"
-            found[start + row] = f"expected finite float32 values, {came}"
+            found[start + row] = f"expected finite {kind} values, {came}"
             if first:
                 return found
     return found

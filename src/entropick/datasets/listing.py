@@ -114,15 +114,14 @@ def list_path(path: Path) -> Listing:
     Raises
     ------
     InputError
-        There is nothing, several kinds of data, or several splits of a data set.
+        There is nothing, several kinds of data, several splits of a data set, or a link to nothing among them.
     """
     if isinstance(path, RemotePath):
         return _list_remote(path)
     if path.is_file():
         return Listing(path, data=(path,))
     if not path.exists() and is_pattern(path):
-        matching = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207, an absolute one
-        return _of_one_kind(Listing(path), [file for file in matching if file.is_file()], splits_matter=False)
+        return _list_pattern(path)
     if not path.is_dir():
         raise InputError(f"{path}: expected a folder of images, but there is none at {path.resolve()}.")
     if (path / "dataset_dict.json").is_file():
@@ -133,22 +132,61 @@ def list_path(path: Path) -> Listing:
         )
     if (path / "state.json").is_file():
         return Listing(path, data=tuple(_saved(path)))
-    images, others, passed_over = _walk(path)
-    counted = Counter(passed_over)
-    for file in others:
-        counted[f"no image ({file.suffix.lower() or 'without a suffix'})"] += 1
-    found = dict(sorted(counted.items()))
+    images, others, no_files, counted = _walk(path)
     if images:
+        _check_is_there([file for file in no_files if file.name in _METADATA])
+        counted.update(_reason(file, "no image") for file in (*others, *no_files))
         metadata = tuple(file for file in others if file.name in _METADATA)
-        return Listing(path, images=tuple(images), metadata=metadata, passed_over=found)
-    data = [file for file in others if file.suffix in DATA_FILES]
+        return Listing(path, images=tuple(images), metadata=metadata, passed_over=dict(sorted(counted.items())))
+    # Whatever the case of its suffix, so that a shard is refused rather than passed over.
+    data = [file for file in others if file.suffix.lower() in DATA_FILES]
+    kinds = {file.suffix for file in data} or DATA_FILES
+    _check_is_there([file for file in no_files if file.suffix in kinds])
+    other = "of another kind" if data else "no image"
+    counted.update(_reason(file, other) for file in (*others, *no_files) if file not in data)
+    found = dict(sorted(counted.items()))
     if not data:
         listed = f", only {words_of(found)}" if found else ""
-        raise InputError(f"{path}: expected image files (.png, .jpg and what else Pillow opens), found none{listed}.")
-    for file in data:
-        counted[f"no image ({file.suffix.lower()})"] -= 1
-    listing = Listing(path, passed_over={why: n for why, n in sorted(counted.items()) if n})
-    return _of_one_kind(listing, data, splits_matter=True)
+        raise InputError(
+            f"{path}: expected image files (.png, .jpg and what else Pillow opens), embeddings or other files of data "
+            f"({', '.join(DATA_FILES)}), found none{listed}."
+        )
+    return _of_one_kind(Listing(path, passed_over=found), data, splits_matter=True)
+
+
+def _list_pattern(path: Path) -> Listing:
+    """The files that match a pattern."""
+    matching = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207, an absolute one
+    files = [file for file in matching if file.is_file()]
+    others = [file for file in matching if not file.is_file()]
+    kinds = {file.suffix for file in files} or DATA_FILES
+    _check_is_there(sorted(file for file in others if file.suffix in kinds and file.suffix))
+    # All folders on the way match two stars.
+    counted = Counter(_reason(file, "no file") for file in others if not (file.is_dir() and path.name == "**"))
+    return _of_one_kind(Listing(path, passed_over=dict(sorted(counted.items()))), files, splits_matter=False)
+
+
+def _reason(file: Path, other: str) -> str:
+    """Why a file is passed over; `other` says it of one whose kind is another."""
+    if not file.is_file() and file.exists():
+        return "folder" if file.is_dir() else "no regular file"
+    return f"{other} ({file.suffix.lower() or 'without a suffix'})"
+
+
+def _check_is_there(no_files: Sequence[Path]) -> None:
+    """Raise InputError for the first of what has the name of a file that is needed, and is none."""
+    if not no_files:
+        return
+    file, more = no_files[0], f" ({len(no_files) - 1:,} more are no files either)" if len(no_files) > 1 else ""
+    if file.is_dir():
+        is_what = "a folder. Give its files, as a pattern if need be, or leave it out"
+    elif file.exists():
+        is_what = "no regular one. Leave it out"
+    elif file.is_symlink():
+        is_what = f"a link to {shown(str(file.readlink()))}, which is not there. Restore that, or remove the link"
+    else:
+        is_what = "not there any more. Repeat the command"
+    raise InputError(f"{file}: expected a file, but it is {is_what}{more}.")
 
 
 def _list_remote(path: RemotePath) -> Listing:
@@ -162,7 +200,7 @@ def _list_remote(path: RemotePath) -> Listing:
     for file in path.below():
         if any(is_hidden(part) for part in file.relative_to(path).parts):
             counted["hidden"] += 1
-        elif file.suffix in _REMOTE_FILES:
+        elif file.suffix.lower() in _REMOTE_FILES:
             data.append(cast(Path, file))
         else:
             counted[f"no embeddings ({file.suffix.lower() or 'without a suffix'})"] += 1
@@ -180,7 +218,8 @@ def is_pattern(path: Path) -> bool:
 def _of_one_kind(listing: Listing, files: Sequence[Path], *, splits_matter: bool) -> Listing:
     kinds = sorted({file.suffix for file in files})
     if len(kinds) != 1:
-        came = f"{', '.join(kind or 'some without a suffix' for kind in kinds)}" if kinds else "none"
+        only = f", only {words_of(listing.passed_over)}" if listing.passed_over else ""
+        came = f"{', '.join(kind or 'some without a suffix' for kind in kinds)}" or f"none: no file matches{only}"
         raise InputError(f"{listing.path}: expected files of one kind, for instance {DATA_FILES[2]}, got {came}.")
     splits = sorted({name for file in files if (name := _split_of(listing.path, file))})
     if splits_matter and len(splits) > 1:
@@ -405,19 +444,19 @@ def find_images(folder: Path) -> tuple[list[Path], dict[str, int]]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, but there is none at {folder.resolve()}.")
-    files, others, passed_over = _walk(folder)
-    for file in others:
-        passed_over[f"no image ({file.suffix.lower() or 'without a suffix'})"] += 1
+    files, others, no_files, passed_over = _walk(folder)
+    passed_over.update(_reason(file, "no image") for file in (*others, *no_files))
     if not files:
         found = f", only {words_of(passed_over)}" if passed_over else ""
         raise InputError(f"{folder}: expected image files (.png, .jpg and what else Pillow opens), found none{found}.")
     return files, dict(sorted(passed_over.items()))
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Path], Counter[str]]:
-    """Image files, other files, and the number of what was passed over, by reason."""
+def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path], Counter[str]]:
+    """Image files, other files, what is no file (links to nothing, devices), and how much else is passed over."""
     files: list[Path] = []
     others: list[Path] = []
+    no_files: list[Path] = []
     passed_over: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
     # Links last, so that a folder that is there twice has its own path.
@@ -441,14 +480,14 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], Counter[str]]:
             elif _is_directory(entry):
                 (links if entry.is_symlink() else folders).append(path)
             elif path.exists() and not path.is_file():
-                passed_over["no regular file"] += 1
+                no_files.append(path)
             elif path.suffix not in DATA_FILES and is_image(path):
                 files.append(path)
             elif path.exists():
                 others.append(path)
             else:
-                passed_over[f"no image ({path.suffix.lower() or 'without a suffix'})"] += 1
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix()), others, passed_over
+                no_files.append(path)
+    return sorted(files, key=lambda file: file.relative_to(folder).as_posix()), others, no_files, passed_over
 
 
 def words_of(passed_over: Mapping[str, int]) -> str:

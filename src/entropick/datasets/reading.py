@@ -133,7 +133,9 @@ class PackedImage(ABC):
 
 def base_of(path: Path) -> Path:
     """The folder in which a pattern such as ``shards/*.tar`` begins; any other path as it is."""
-    while glob.has_magic(str(path)) and not path.exists():
+    if not glob.has_magic(str(path)) or path.exists():
+        return path
+    while glob.has_magic(str(path)):
         path = path.parent
     return path
 

@@ -73,9 +73,9 @@ def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
     try:
         ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(
-            f"engine: expected a Ray cluster at {address or 'this machine'}, but: {reason} Start one with 'ray "
+            f"engine: expected a Ray cluster at {address or 'this machine'}, but: {reason}. Start one with 'ray "
             "start --head', or leave the address out."
         ) from None
     finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from entropick.datasets.reading import ImageFile, base_of
+from entropick.datasets.reading import ImageFile
 from entropick.errors import StorageError
 from entropick.run.files import FileRecord, hash_file, storage_errors
 from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
@@ -69,14 +69,12 @@ class Row:
         """The folder, absolute, below which its file lies; empty if it is in memory."""
         if self.source.in_memory:
             return ""
-        place = base_of(self.source.path).absolute()
-        return str(place if self.source.files else place.parent)
+        return str(self.source.base.absolute())
 
     @property
     def file_name(self) -> str:
-        """Its file below `base`: an image, or that of an array."""
-        source = self.source
-        return source.files[self.row].relative_to(source.path).as_posix() if source.files else source.path.name
+        """Its file below `base`: an image, or the file of an array, or of a part of one, that it lies in."""
+        return self.source.file_name(self.row)
 
     @property
     def path(self) -> str:

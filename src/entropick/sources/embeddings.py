@@ -260,11 +260,14 @@ def _repeats(name: str, texts: Texts, files: Mapping[Path, int], place: Path) ->
 
 def place_of_row(files: Mapping[Path, int], row: int) -> str:
     """The file that a row lies in, counted through all of them, with ``#`` and its number there."""
-    if not files:
-        return f"row {row}"
+    return "#".join(map(str, file_of_row(files, row))) if files else f"row {row}"
+
+
+def file_of_row(files: Mapping[Path, int], row: int) -> tuple[Path, int]:
+    """The file that a row lies in, counted through all of them, and its number there."""
     for file, n in files.items():
         if row < n:
-            return f"{file}#{row}"
+            return file, row
         row -= n
     raise IndexError(row)
 
@@ -276,6 +279,8 @@ class _Rows:
         self.problems: dict[int, str] = {}
         self._n, self._kind, self._next = n, kind, 0
         self._room: Room | None = None
+        # The file that says how long rows are.
+        self._first = Path()
 
     def add(self, path: Path, batch: Any, names: Sequence[str], *, is_list: bool) -> None:
         """The next rows: a column of lists, or columns of numbers."""
@@ -295,12 +300,14 @@ class _Rows:
                 values = values if self._kind.kind == "f" else values.fill_null(self._kind.type(0).item())
             block = np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(array), -1)
             if self._room is None:
-                self._room = Room(str(path), (self._n, width), self._kind)
+                self._first, self._room = path, Room(str(path), (self._n, width), self._kind)
             matrix = self._room.matrix
             if width != matrix.shape[1]:
+                if path == self._first:
+                    raise _uneven(path, name, (width, matrix.shape[1]))
                 raise InputError(
-                    f"{path}: expected lists of one length in column {shown(name)}, got lengths "
-                    f"{sorted((width, matrix.shape[1]))}."
+                    f"{path}: expected lists of length {matrix.shape[1]} in column {shown(name)}, as in "
+                    f"{self._first.name}, got {width}."
                 )
             target = matrix if is_list else matrix[:, place : place + 1]
             if len(rows) == len(batch):
@@ -332,10 +339,7 @@ def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
     while len(array) and _is_list(array.type):
         found = pc.list_value_length(array).unique().to_pylist()
         if len(found) > 1 or None in found:
-            raise InputError(
-                f"{path}: expected lists of one length in column {shown(name)}, got lengths "
-                f"{sorted(length or 0 for length in found)}."
-            )
+            raise _uneven(path, name, found)
         lengths += found
         array = _storage(array.flatten())
     # A tensor is one long list to Arrow.
@@ -346,6 +350,13 @@ def _vectors(path: Path, name: str, array: Any, kind: Any) -> tuple[Any, int]:
             "Average or flatten them first."
         )
     return array, int(np.prod(lengths))
+
+
+def _uneven(path: Path, name: str, lengths: Sequence[int | None]) -> InputError:
+    return InputError(
+        f"{path}: expected lists of one length in column {shown(name)}, got lengths "
+        f"{sorted(length or 0 for length in lengths)}."
+    )
 
 
 def _kind(table: TableFile, name: str) -> np.dtype[Any]:

@@ -21,6 +21,7 @@ from entropick.arrays import (
     Floats,
     JoinedRows,
     check_features,
+    finite_kind,
     in_files,
     is_mapped,
     non_finite_rows,
@@ -70,7 +71,8 @@ def as_features(named: Mapping[str, Embeddings]) -> list[Rounded]:
     for name, of in named.items():
         own = offset if offset is not None and len(of.shape) == 2 and of.shape[1] == len(offset) else None
         X, notes = _as_float32(of, own, name, large=large)
-        made.append(Rounded(X, {**non_finite_rows(X), **of.problems}, own, notes))
+        kind = finite_kind(np.result_type(*of.parts))
+        made.append(Rounded(X, {**non_finite_rows(X, kind=kind), **of.problems}, own, notes))
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from entropick.datasets.listing import (
     open_images,
     path_or_address,
 )
-from entropick.datasets.reading import ImageFile, hash_content, is_image, read_picture
+from entropick.datasets.reading import ImageFile, base_of, hash_content, is_image, read_picture
 from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
 from entropick.errors import InputError, cut, shown, storage_error
@@ -30,6 +31,7 @@ from entropick.processes.hardware import in_gigabytes
 from entropick.run.files import fingerprint
 from entropick.sources.embeddings import (
     Embeddings,
+    file_of_row,
     map_file,
     place_of_row,
     read_classes,
@@ -120,18 +122,35 @@ class Source:
     def place(self, row: int) -> str:
         """Where a row is: the path of its own file, or of the file that holds it, with ``#`` and its place in there.
 
-        An array that is in one file has the path of that file alone.
+        Of an array whose one file was given by its name, that is the path of all rows.
         """
         if self.files:
             return str(self.files[row])
-        if len(self.data) < 2:
-            return str(self.path)
-        return place_of_row(self.data, row)
+        return str(self.path) if self._is_one_file else place_of_row(self.data, row)
 
     def absolute_place(self, row: int) -> str:
         """The same, absolute."""
         place = self.place(row)
         return place if isinstance(self.path, RemotePath) else str(Path(place).absolute())
+
+    @cached_property
+    def base(self) -> Path:
+        """Where the names of its files begin: a folder, or the one file that was given and holds images."""
+        place = base_of(self.path)
+        return place.parent if self._is_one_file and not self.files else place
+
+    def file_name(self, row: int) -> str:
+        """The file of a row below `base`: its own, or the one that holds it."""
+        if self.files:
+            return self.files[row].relative_to(self.path).as_posix()
+        if self._is_one_file:
+            return self.path.name
+        return file_of_row(self.data, row)[0].relative_to(self.base).as_posix()
+
+    @cached_property
+    def _is_one_file(self) -> bool:
+        """Whether `path` is the one file itself, and no folder or pattern in which it was found."""
+        return not self.data or split_path(self.path)[0] in self.data
 
     def own_name(self, row: int) -> str | None:
         """What the data call a row, inside a file that holds images or beside embeddings; None for nothing."""
