@@ -224,6 +224,10 @@ def an_engine_that_does_not_answer():
     )
 
 
+def an_address_that_is_none():
+    return "pool=pool --engine ray:not-an-address", "not-an-address. Start one with 'ray start --head'"
+
+
 def ray_that_is_not_there():
     return "pool=pool --engine ray", "engine: expected the package ray, which is not installed: pip install"
 
@@ -258,6 +262,7 @@ def shared_memory_that_is_small():
             an_id_twice_in_a_shard,
             an_id_twice_in_two_shards,
             an_engine_that_does_not_answer,
+            an_address_that_is_none,
         ),
         *(ray_that_is_not_there, shared_memory_that_is_small),
     ],
@@ -271,7 +276,7 @@ def test_what_is_wrong_is_said_with_its_place(cli, monkeypatch, bad):
             "__import__",
             lambda name, *more: (_ for _ in ()).throw(ImportError) if name == "ray" else found(name, *more),
         )
-    elif "ray" in str(bad.__doc__) or bad in (an_engine_that_does_not_answer, shared_memory_that_is_small):
+    elif bad in (an_engine_that_does_not_answer, an_address_that_is_none, shared_memory_that_is_small):
         pytest.importorskip("ray")
     monkeypatch.setattr(ray_actors.shutil, "disk_usage", lambda path: namedtuple("U", "free")(63 << 20))
     arguments, says = bad()

@@ -272,6 +272,22 @@ def test_metadata_that_cannot_be_read(tmp_path, content):
         open_images(tmp_path)
 
 
+def test_a_description_or_shard_that_is_a_link_to_nothing(tmp_path):
+    """Images of a folder keep theirs, which is told of each; classes would go without a word."""
+    (tmp_path / "0.png").write_bytes(png(IMAGES[0]))
+    (tmp_path / "notes.csv").symlink_to("nowhere")
+    assert open_images(tmp_path).passed_over == {"no image (.csv)": 1}
+    (tmp_path / "metadata.csv").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"metadata\.csv: expected a file, but it is a link to 'nowhere'"):
+        open_images(tmp_path)
+    (tmp_path / "tars").mkdir()
+    write_tar(tmp_path / "tars/0.tar", {"0.png": png(IMAGES[0])})
+    (tmp_path / "tars/1.tar").symlink_to("2.tar")
+    for place in (tmp_path / "tars", tmp_path / "tars/*.tar"):
+        with pytest.raises(InputError, match=r"1\.tar: expected a file, but it is a link to '2\.tar'"):
+            open_images(place)
+
+
 @pytest.mark.parametrize("described", ["cls", "json", "both"])
 def test_shards_of_webdataset(tmp_path, described):
     for shard, rows in enumerate((range(5), range(5, 12))):

@@ -62,6 +62,7 @@ def test_shards_of_a_bucket(bucket, tmp_path, monkeypatch, kind, what, is_large)
         assert len(list((tmp_path / "rows").rglob("*.*"))) >= is_large
     assert not (tmp_path / "rows").exists()
     assert source.place(8) == source.absolute_place(8) == f"s3://bucket/{kind}/part-10.{kind}#1"
+    assert str(source.base) == f"s3://bucket/{kind}" and source.file_name(8) == f"part-10.{kind}"
     assert source.own_name(8) == ("10-1" if kind == "parquet" else None)
     assert bucket and all("region=eu" in address for address in bucket)
     assert "secret" not in str(source.path) + repr(source.path) and len(source.content_hash([])) == 64
@@ -75,6 +76,8 @@ def test_one_file_and_folders_below(bucket, tmp_path):
         (below,) = open_sources(["a=gs://bucket/npy/**/part-12.npy"])
         (all_of_them,) = open_sources(["a=gs://bucket/npy"])
     assert len(one) == 23 and one.place(3) == "gs://bucket/npy/part-10.npy" and len(below) == 2
+    assert str(one.base) == "gs://bucket/npy" and one.file_name(3) == "part-10.npy"
+    assert below.place(1) == "gs://bucket/npy/below/part-12.npy#1" and below.file_name(1) == "below/part-12.npy"
     assert len(all_of_them) == 62 and dict(all_of_them.passed_over) == {
         "hidden": 1,
         "no embeddings (without a suffix)": 1,
