@@ -1,10 +1,15 @@
+import inspect
 import re
+from pathlib import Path
 
 import pytest
 from command_names import COMMANDS
 from fresh_python import run_python
 
-from entropick import __version__
+from entropick import __version__, select
+from entropick.config import component_class
+from entropick.config.components import BUILT_IN
+from entropick.selection import Choice
 
 HEAVY = ("torch", "diffusers", "sklearn", "scipy", "altair", "vl_convert", "pyarrow", "PIL", "jinja2")
 
@@ -75,3 +80,20 @@ def test_interrupted_while_the_command_line_is_read(cli, monkeypatch):
     monkeypatch.setattr("tyro.cli", interrupted)
     ended = cli("select", "a=b")
     assert ended.code == 130 and "interrupted" in ended.err
+
+
+def test_which_methods_take_an_engine_is_told_alike_everywhere(cli):
+    """In the help, from Python, in the docs and where others are refused."""
+    taking = {name for name in BUILT_IN["selector"] if component_class("selector", name, "test").asks_shards}
+    # The method greedy with --approximate.
+    assert "approximate-greedy" in taking
+    docs = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    told = {
+        "help": cli("select", "--help").out.split("--engine ")[-1].partition("--")[0],
+        "docstring": str(select.__doc__).partition("    engine, workers")[2].partition("    files\n")[0],
+        "docs": docs.partition("From Python it is")[2].partition("\n\n")[0].partition(" refuse")[0],
+        "refusal": inspect.getsource(Choice.check).partition("expected a rule that asks workers")[2].partition(")")[0],
+    }
+    for place, text in told.items():
+        found = {name for name in BUILT_IN["selector"] if re.search(rf"(?<![\w-]){name}(?![\w-])", text)}
+        assert found | {"approximate-greedy"} == taking, place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from entropick import score, select
 from entropick.datasets import reading
+from entropick.errors import RunLocked
 from entropick.features import cache as feature_cache
-from entropick.run import LEDGER, History, Ledger, Pace
-from entropick.scoring import score
+from entropick.run import LEDGER, History, Ledger, Pace, locked
+from entropick.scoring import score as scoring_score
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
 SELECT = ["select", "real=real", "--n", "9", "--out", "out"]
@@ -103,7 +106,7 @@ def test_a_budget_ends_it_and_the_same_command_goes_on(cli, place, line, monkeyp
 
 def test_spaces_that_are_measured_are_not_measured_again(cli, place, monkeypatch):
     line, measured = [*SCORE, "--features", "pixels", "half.npy"], []
-    measure_space = score.measure_space
+    measure_space = scoring_score.measure_space
 
     def interrupted(*arguments, **options):
         measured.append(arguments[2])
@@ -111,7 +114,7 @@ def test_spaces_that_are_measured_are_not_measured_again(cli, place, monkeypatch
             raise KeyboardInterrupt
         return measure_space(*arguments, **options)
 
-    monkeypatch.setattr(score, "measure_space", interrupted)
+    monkeypatch.setattr(scoring_score, "measure_space", interrupted)
     assert cli(*line).code == 130 and "1/3" in cli("status", "out").out
     assert cli(*line).code == 0 and measured == ["pixels", "half", "half"]
     assert list(json.loads(Path("out/score.json").read_text())["spaces"]) == ["pixels", "half"]
@@ -145,6 +148,27 @@ def test_commands_share_what_they_extract(cli, place, monkeypatch, dear_pixels):
 def test_a_mistake_in_a_flag(cli, place, line, flags, message):
     ended = cli(*line, *flags)
     assert ended.code == 2 and message in ended.err and not Path("out").exists()
+
+
+@commands
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_folder_in_use_is_refused_before_anything_is_read(cli, place, line, is_begun, monkeypatch):
+    if is_begun:
+        assert cli(*line).code == 0
+    monkeypatch.setattr(f"entropick.cli.{line[0]}.open_sources", None)
+    with locked(Path("out")):
+        before = sorted(Path("out").rglob("*"))
+        ended = cli(*line)
+        assert ended.code == 2 and ended.err.count("\n") == 1 and "out is in use by process" in ended.err
+        assert sorted(Path("out").rglob("*")) == before
+
+
+@pytest.mark.parametrize("call", [partial(select, "half.npy", 3), partial(score, "half.npy", "half.npy")])
+def test_from_python_too(place, call, monkeypatch):
+    for of in ("selected", "scored"):
+        monkeypatch.setattr(f"entropick.api.{of}.sources_of", None)
+    with locked(Path("out")), pytest.raises(RunLocked, match="out is in use by process"):
+        call(out="out")
 
 
 def test_a_home_is_a_home_in_every_command(cli, place, study_file, monkeypatch):

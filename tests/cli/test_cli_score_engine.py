@@ -142,7 +142,8 @@ def test_images_from_python(place):
         "--engine ray:127.0.0.1:1": "nothing answers there",
         "--engine processes:3 --memory 1G": "engine: expected at least 0.4 GiB for each of 3 workers, which look for",
         "--memory much": "--memory: expected a size such as 3G or 512M, got 'much'",
-        "--memory 10M": "forecast: expected what fits into 0.0 GiB of memory",
+        "--memory 10M": "--memory: expected at least 384M, which Python and torch take by themselves, got '10M'",
+        "--memory 384M": "allow more memory (a larger --memory, where one was given), give fewer images",
     }.items(),
 )
 def test_what_is_refused(cli, place, flags, says):

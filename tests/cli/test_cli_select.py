@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -510,7 +511,9 @@ MISTAKES = {
     "select a=real --n 5 --engine ray --workers 0 --out out": "workers: expected a whole number of at least 1, got 0",
     "select a=real --n 5 --memory lots --out out": "--memory: expected a size such as 3G or 512M, got 'lots'",
     "select a=real --n 5 --memory 0 --out out": "--memory: expected a size such as 3G or 512M, got '0'",
-    "select a=first.npy --n 5 --memory 1M --out out": "forecast: expected what fits into 0.0 GiB of memory and a day",
+    "select a=real --n 5 --memory 3 --out out": "--memory: expected at least 384M, which Python and torch take by",
+    "select a=real --n 5 --memory 1K --out out": "themselves, got '1K'. Give more, with a unit (K, M, G, T), or leave",
+    "select a=first.npy --n 5 --memory 384M --out out": "forecast: expected what fits into 0.4 GiB of memory and a day",
     "select a=real --n 5 --workers 2 --out out": "--workers: expected an engine whose workers they are, got none",
     "select a=real --n 5 --engine processes --method random --out out": "engine: expected a rule that asks workers",
     "select a=first.npy --n 5 --engine ray:127.0.0.1:1 --out out": "nothing answers there",
@@ -598,6 +601,19 @@ def test_what_an_unfinished_choice_left_is_no_part_of_another(cli, place):
     assert not Path("out/set-aside.csv").exists() and not Path("out/selected").exists()
 
 
+def test_no_other_process_can_begin_in_the_folder_meanwhile(cli, place, monkeypatch):
+    def meanwhile(*arguments, **more):
+        monkeypatch.undo()
+        os.chdir(place)
+        ended = cli("select", "real=real", "--n", "9", "--seed", "7", "--out", "out")
+        assert ended.code == 2 and "out is in use by process" in ended.err
+        return survey(*arguments, **more)
+
+    survey = files_command.survey
+    monkeypatch.setattr(files_command, "survey", meanwhile)
+    assert cli("select", "real=real", "--n", "9", "--out", "out").code == 0
+
+
 def test_another_process_finished_in_the_folder_meanwhile(cli, place, monkeypatch):
     def meanwhile(*arguments, **more):
         monkeypatch.undo()
@@ -607,6 +623,8 @@ def test_another_process_finished_in_the_folder_meanwhile(cli, place, monkeypatc
 
     survey = files_command.survey
     monkeypatch.setattr(files_command, "survey", meanwhile)
+    # As one does that is run from Python part by part, and holds its folder only where it writes.
+    monkeypatch.setattr("entropick.cli.flags.working_in", contextlib.nullcontext)
     ended = cli("select", "real=real", "--n", "9", "--out", "out")
     assert ended.code == 2 and "selector.random_state: was 7, now 0" in ended.err
     assert result()["config"]["seed"] == 7

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from entropick.arrays import BlockRows, FileRows
-from entropick.selection import choice
+from entropick.arrays import BlockRows, FileRows, rows
+from entropick.selection import choice, stages
 from entropick.selectors.base import Selector
 from entropick.sources import scratch
 
@@ -136,6 +136,47 @@ def test_a_pool_dealt_otherwise_is_gone_on_with(cli, place, little_memory):
     stopped = cli("select", "pool=npy", "--n", "40", "--out", "out", "--budget", "0s")
     assert stopped.code == 75
     assert chosen(cli, place / "out", "pool=npy", "--engine", "processes:1") == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "harmed", "unreached", "harm", "says"),
+    [
+        ("", "random_control", "find_duplicates", "touch", "stays as it is, but it changed while"),
+        ("", "find_duplicates", "_counts", "unlink", "stays where it is, but it was removed while"),
+        ("--engine processes:1", "random_control", "find_duplicates", "touch", "stays as it is, but it changed while"),
+    ],
+)
+def test_a_file_that_changes_is_noticed_in_every_phase(cli, place, monkeypatch, engine, harmed, unreached, harm, says):
+    """Whoever holds the rows: these are in memory, or in that of workers, and no file is read any more."""
+    monkeypatch.setattr(rows, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(rows, "_LOOKED_SHARE", 0.0)
+    real = getattr(stages, harmed)
+
+    def harming(*arguments, **named):
+        getattr(place / "npy" / "2.npy", harm)()
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(stages, harmed, harming)
+    monkeypatch.setattr(stages, unreached, None)
+    ended = cli("select", "pool=npy", "--n", "40", "--out", "out", *engine.split())
+    assert ended.code == 2 and f"npy/2.npy: expected a file that {says}" in ended.err, ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("engine", ["", "--engine processes:1"])
+def test_a_file_that_changes_ends_the_choice(cli, place, monkeypatch, engine):
+    fit = Selector.fit
+
+    def harming(self, *arguments, **named):
+        (place / "npy" / "2.npy").touch()
+        return fit(self, *arguments, **named)
+
+    monkeypatch.setattr(Selector, "fit", harming)
+    monkeypatch.setattr(stages, "random_control", None)
+    monkeypatch.setattr(rows, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(rows, "_LOOKED_SHARE", 0.0)
+    ended = cli("select", "pool=npy", "--n", "40", "--out", "out", *engine.split())
+    assert ended.code == 2 and "npy/2.npy: expected a file that stays as it is, but it changed" in ended.err, ended.err
 
 
 def test_no_room_for_them(cli, place, little_memory, monkeypatch):

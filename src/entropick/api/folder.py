@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -11,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from entropick.datasets.listing import expanded
 from entropick.errors import InputError
+from entropick.run.folder import working_in
 from entropick.sources import FilesCommand, Say
 from entropick.sources.scratch import spilled_into
 
@@ -19,12 +21,16 @@ Given = ParamSpec("Given")
 
 
 def with_rows_in_files(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """A call whose large embeddings come into files below its `out`, or a temporary folder, until it returns."""
+    """A call that holds its folder `out` from the beginning, and whose large embeddings come into files below it, or
+    into a temporary folder, until it returns."""
 
     @functools.wraps(function)
     def call(*args: Given.args, **named: Given.kwargs) -> Result:
         out: Any = named.get("out")
-        with spilled_into(None if out is None else expanded(out) / ".rows"):
+        with contextlib.ExitStack() as stack:
+            if out is not None:
+                stack.enter_context(working_in(expanded(out)))
+            stack.enter_context(spilled_into(None if out is None else expanded(out) / ".rows"))
             return function(*args, **named)
 
     return call

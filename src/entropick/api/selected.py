@@ -187,9 +187,9 @@ def select(
     device
         Where distances are computed: "auto", "cpu", "cuda".
     engine, workers
-        Who reads images and looks at rows, for every method but "random": "processes[:N]" or "ray[:ADDRESS]", and how
-        many workers it has; None is this process. The rows chosen are the same. What starts processes has to be below
-        ``if __name__ == "__main__":`` in a script.
+        Who reads images and looks at rows, for "greedy" (`approximate` too), "threshold-decay" and "density-greedy":
+        "processes[:N]" or "ray[:ADDRESS]", and how many workers it has; None is this process. The rows chosen are the
+        same. What starts processes has to be below ``if __name__ == "__main__":`` in a script.
     files
         "link" or "copy" the chosen image files into ``out/selected``.
     out

@@ -193,8 +193,7 @@ class FileRows(BlockRows):
         if now < self._next_look:
             return
         self.check_unchanged()
-        looked = time.monotonic()
-        self._next_look = looked + max(_SECONDS_BETWEEN_LOOKS, _LOOKED_SHARE * (looked - now))
+        self._next_look = next_look(now)
 
     def check_unchanged(self) -> None:
         """Raise InputError if a file is missing or no longer what it was when this was made."""
@@ -209,6 +208,12 @@ class FileRows(BlockRows):
             self._n_touched = 0
             for of in self.maps:
                 of._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
+def next_look(began: float) -> float:
+    """When files are to be looked at again, on the monotonic clock, after a look that `began` then and ends now."""
+    ended = time.monotonic()
+    return ended + max(_SECONDS_BETWEEN_LOOKS, _LOOKED_SHARE * (ended - began))
 
 
 @dataclass(frozen=True)

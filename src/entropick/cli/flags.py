@@ -17,7 +17,9 @@ from entropick.datasets.listing import expanded
 from entropick.errors import ConfigError, cut, shown
 from entropick.processes.engine import Engine, engine
 from entropick.processes.hardware import limited_memory
+from entropick.run.folder import working_in
 from entropick.sources import FilesCommand
+from entropick.sources.cost import WORKING_BYTES
 from entropick.sources.scratch import spilled_into
 
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)")
@@ -78,6 +80,11 @@ def parse_bytes(text: str) -> int:
     match = _BYTES.fullmatch(text.strip())
     if not match or not (size := int(float(match[1]) * 1024 ** (" KMGT".index(match[2] or " ")))):
         raise ConfigError(f"--memory: expected a size such as 3G or 512M, got {shown(text)}.")
+    if size < WORKING_BYTES:
+        raise ConfigError(
+            f"--memory: expected at least {WORKING_BYTES >> 20}M, which Python and torch take by themselves, got "
+            f"{shown(text)}. Give more, with a unit (K, M, G, T), or leave the flag out."
+        )
     return size
 
 
@@ -154,7 +161,7 @@ class FilesFlags(OutputFlags):
     workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
     """How many workers the engine has."""
     memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None
-    """Of this machine's memory, what may be used, for instance 3G; what does not fit is refused beforehand."""
+    """Of this machine's memory, what may be used, 384M or more; what does not fit is refused beforehand."""
 
     def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
         """Check the folders, make the command and run it; its result, and where to print that."""
@@ -163,7 +170,7 @@ class FilesFlags(OutputFlags):
         limit = None if self.memory is None else parse_bytes(self.memory)
         if self.work is not None:
             check_directory(self.work, flag="--work")
-        with limited_memory(limit), spilled_into(self.out / ".rows"):
+        with limited_memory(limit), working_in(self.out), spilled_into(self.out / ".rows"):
             return self._run(made(), budget_seconds)
 
     def asked_engine(self) -> Engine | None:

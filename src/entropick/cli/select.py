@@ -60,7 +60,7 @@ class Select(FilesFlags):
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
-    """Who reads images and looks at rows, for every method but random: the rows chosen are the same."""
+    """Who reads images and looks at rows (greedy, threshold-decay, density-greedy): the rows chosen are the same."""
     given: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
     ] = ()

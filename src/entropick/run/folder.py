@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ _LOCK = ".lock"
 _HOLDER = ".lock-holder"
 # `is_locked` has to take the lock for a moment to see whether it is free; that moment must not look like a process.
 _LEAST_SECONDS = 0.2
+# The folder whose lock this command holds from its beginning to its end.
+_entered: ContextVar[str | None] = ContextVar("entered", default=None)
 _PACKAGES = ("entropick", "numpy", "scipy", "torch", "diffusers", "scikit-learn", "pillow", "pyarrow", "safetensors")
 
 
@@ -34,13 +38,19 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock of `folder`, creating the folder where it is missing.
 
     The operating system drops the lock with the process that held it, however it ended, so there is nothing to unlock
-    by hand.
+    by hand. Within `working_in` that folder its lock is held already.
 
     Raises
     ------
     RunLocked
         Another process has it, and kept it for `wait_seconds`.
     """
+    with contextlib.nullcontext() if _entered.get() == os.path.realpath(folder) else _lock(folder, wait_seconds):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, wait_seconds: float) -> Iterator[None]:
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise RunError(f"{folder}: expected a directory or a path that is free, but it is a file. Give another one.")
     with storage_errors(folder):
@@ -71,6 +81,40 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         # What cannot be released goes with the process, and hides no other error.
         with contextlib.suppress(OSError):
             lock.release()
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder` from before anything is read until all is written; see `locked`.
+
+    A folder in which nothing was begun is left as it was found, and one that was not there is gone again.
+
+    Raises
+    ------
+    RunLocked
+        Another process has it.
+    StorageError
+        Nothing can be written there.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with _lock(folder, 0.0):
+            if not (folder / LEDGER).exists() and not os.access(folder, os.W_OK | os.X_OK):
+                with storage_errors(folder):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            token = _entered.set(os.path.realpath(folder))
+            try:
+                yield
+            finally:
+                _entered.reset(token)
+                if not (folder / CONFIG).exists():
+                    with contextlib.suppress(OSError):
+                        # Whoever waits for it sees that it is gone, and makes a new one.
+                        (folder / _LOCK).unlink()
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def is_locked(folder: Path) -> bool:

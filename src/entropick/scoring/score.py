@@ -237,7 +237,7 @@ def _stage(space: Space) -> str:
 def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say: Say) -> Outcome:
     """The stage of one space: its values, and which training image is nearest to each generated one."""
     assert found is not None, "only a score that is not finished is measured"
-    sources, space = given["contents"].sources, given["space"]
+    sources, space, work = given["contents"].sources, given["space"], given["contents"].watched(work)
     candidates = given["contents"].apart(space, found, cache, work, say)
     for name, of in candidates.items():
         check_differing(name, of.X, space.name)

@@ -62,7 +62,7 @@ def choose(
     """The stage that chooses: candidates, the guard, the choice, and what it tells."""
     assert found is not None, "only a choice that is not finished is made"
     contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
-    sources = contents.sources
+    sources, work = contents.sources, contents.watched(work)
     candidates = contents.candidates(given["space"], found, cache, work, say).in_blocks()
     check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
     n, names = len(candidates), [source.name for source in sources]

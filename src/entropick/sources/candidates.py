@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from entropick import arrays
 from entropick.arrays import Integers
+from entropick.arrays.rows import next_look
 from entropick.datasets import reading
 from entropick.datasets.reading import ImageFile
 from entropick.datasets.texts import numbered
@@ -23,7 +25,7 @@ from entropick.sources.scratch import are_large
 from entropick.sources.source import Source, readable
 from entropick.sources.space import NO_DIRECTION, Space, unused_columns
 from entropick.sources.survey import LISTED, Problems, Survey, listing, survey, usable
-from entropick.work import Work
+from entropick.work import Passing, Work
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,10 @@ class Contents:
         """Raise InputError if a file of embeddings is not as it was when it was hashed."""
         of_sources = [path for source in self.sources if source.kind == "embeddings" for path in source.paths]
         self.check_unchanged([*of_sources, *(path for space in self.spaces for path in space.files())])
+
+    def watched(self, work: Work) -> Work:
+        """The same work, which ends with InputError at a sign of life once a file of embeddings is not as it was."""
+        return _Watching(work, self.check_unchanged_rows)
 
     def bytes_in_memory(self, space: Space) -> int | None:
         """What embeddings take that are in memory, where all of them are large and the others stay in their files;
@@ -232,7 +238,33 @@ class Contents:
         return parts
 
 
+class _Watching(Passing):
+    """Checks at signs of life, as often as rows in files are looked at, whoever reads them and wherever they are."""
+
+    def __init__(self, work: Work, check: Callable[[], None]) -> None:
+        super().__init__(work)
+        self._check, self._next_look = check, 0.0
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self._look()
+        super().progress(done, total, note)
+
+    def due(self) -> bool:
+        self._look()
+        return super().due()
+
+    def _look(self) -> None:
+        if (now := time.monotonic()) >= self._next_look:
+            self._check()
+            self._next_look = next_look(now)
+
+
 def _changed(path: ImageFile) -> InputError:
+    if _state(path) is None:
+        return InputError(
+            f"{readable(str(path))}: expected a file that stays where it is, but it was removed while this command "
+            "worked. Put it back, and repeat the command."
+        )
     return InputError(
         f"{readable(str(path))}: expected a file that stays as it is, but it changed while this command worked. Repeat "
         "the command."

@@ -25,7 +25,7 @@ _RECHECKS, _PER_ROW = 1.3, 2e-5
 # What the sets of all thresholds of that rule take together, in growing sets: most of them look at few rows.
 _GIST_SETS = 3
 # Python, torch, and the blocks that are worked on.
-_WORKING_BYTES = 384 << 20
+WORKING_BYTES = 384 << 20
 # Differences a pick in a growing set, and in the control beside it.
 _EXACT_PER_PICK = 180
 # How many times the placing of the rows that it is fitted to the axes of the map take; passes over a pool; a page.
@@ -96,7 +96,7 @@ def selection_forecast(n_pool: int, width: int, n_samples: int, *, method: str, 
     seconds += _MAP_PLACES * speed.place * min(n_pool, MAP_ROWS, MAP_NUMBERS / width) + _PAGE_SECONDS
     seconds += _PER_ROW * (3 * n_pool + 4 * n_samples + n_trusted) + _PASSES * _PASS * n_pool * width
     block = 4 * width * min(n_pool, _BLOCK_ROWS) * _BLOCK_COPIES
-    return Forecast(seconds, 4 * n_pool * width * _COPIES + block + _WORKING_BYTES)
+    return Forecast(seconds, 4 * n_pool * width * _COPIES + block + WORKING_BYTES)
 
 
 def core_set_seconds(n_pool: int, width: int, n_samples: int) -> float:
@@ -119,7 +119,7 @@ def round_bytes(width: int) -> int:
 
 def worker_bytes(n_rows: int, width: int, n_samples: int) -> int:
     """The least memory of a worker with so many rows, which stay in files, and all picks."""
-    return _WORKING_BYTES + resident_bytes(n_rows, width) + _PICK_BYTES * n_samples * width
+    return WORKING_BYTES + resident_bytes(n_rows, width) + _PICK_BYTES * n_samples * width
 
 
 def workers_seconds(speeds: Sequence[Speed], sizes: Sequence[int], n_samples: int) -> float:
@@ -195,12 +195,12 @@ def score_forecast(
     # The features, and the frame in which the largest set is searched; what is known of a row and its neighbours.
     held = 4 * width * (sum(sizes.values()) + max(sizes.values())) if in_memory is None else 2 * in_memory
     known = sum(sizes.values()) * (_ROW_BYTES + 16 * max((record.k for record in records), default=1))
-    return Forecast(seconds, held + known + squares + _WORKING_BYTES)
+    return Forecast(seconds, held + known + squares + WORKING_BYTES)
 
 
 def check_searchers(memory: int, n_workers: int, n_rows: int) -> None:
     """Refuse workers, each with so much memory, that cannot look for neighbours among their part of so many rows."""
-    least = _WORKING_BYTES + _ROW_BYTES * -(-n_rows // n_workers)
+    least = WORKING_BYTES + _ROW_BYTES * -(-n_rows // n_workers)
     if least > memory:
         raise InputError(
             f"engine: expected at least {least / 2**30:,.1f} GiB for each of {n_workers:,} workers, which look for "
@@ -211,7 +211,7 @@ def check_searchers(memory: int, n_workers: int, n_rows: int) -> None:
 
 def kept_in_files(cost: Forecast, n_rows: int, width: int) -> Forecast:
     """The same where rows stay in their files, and only their vectors are in memory: int8 at least."""
-    return Forecast(cost.seconds, _WORKING_BYTES + resident_bytes(n_rows, width))
+    return Forecast(cost.seconds, WORKING_BYTES + resident_bytes(n_rows, width))
 
 
 def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
@@ -222,7 +222,8 @@ def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
     raise InputError(
         f"forecast: expected what fits into {memory / 2**30:.1f} GiB of memory and a day, got "
         f"{cost.bytes / 2**30:,.1f} GiB and {cost.seconds / 3600:,.1f} hours. Compare in a space with fewer columns "
-        "(--resize N, --features NAME, or embeddings), give fewer images, or ask for less."
+        "(--resize N, --features NAME, or embeddings), allow more memory (a larger --memory, where one was given), "
+        "give fewer images, or ask for less."
     )
 
 
