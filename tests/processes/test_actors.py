@@ -2,16 +2,19 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fresh_python import SRC
 from toys import Counter, unmakeable
 
 from entropick.errors import InputError, ProcessLost, StudyFailed
+from entropick.processes import ray_actors
 from entropick.processes.engine import engine
 
 TOYS = Path(__file__).with_name("toys.py")
@@ -104,3 +107,39 @@ def test_what_is_no_engine(text, workers, says):
 def test_by_default_one_per_core():
     with engine("processes").connected() as place:
         assert place.workers == len(os.sched_getaffinity(0))
+
+
+def test_a_ray_cluster_without_its_head_is_left_before_ray_ends_the_process(monkeypatch):
+    """Ray would end it after a minute, from a thread of its own."""
+    monkeypatch.setattr(ray_actors, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(ray_actors, "_SECONDS_WITHOUT_HEAD", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        head = ray_actors._Head(address)
+        head.check()
+    assert head._silent_since is None
+
+    class Silent(Exception):
+        pass
+
+    def get(asked, timeout):
+        raise Silent
+
+    ray = SimpleNamespace(get=get, exceptions=SimpleNamespace(GetTimeoutError=Silent, RayError=Silent))
+    actor = SimpleNamespace(ask=SimpleNamespace(remote=lambda method: method))
+    with pytest.raises(ProcessLost, match=rf"head of the Ray cluster at {address} to answer.*What was finished is ke"):
+        ray_actors._OnRay(ray, [actor, actor], head).call("condition")
+    assert head.is_gone
+
+
+def test_a_head_that_answers_again_is_none_that_is_gone(monkeypatch):
+    monkeypatch.setattr(ray_actors, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(ray_actors, "_SECONDS_WITHOUT_HEAD", 60.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    head = ray_actors._Head(f"127.0.0.1:{port}")
+    head.check()
+    assert head._silent_since is not None
+    with socket.create_server(("127.0.0.1", port)):
+        head.check()
+    assert head._silent_since is None and not head.is_gone

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from entropick.work import SIGNALS
 
 # What a store of objects of a cluster on this machine has, and where it lies.
 _STORE_BYTES, _SHARED_MEMORY = 256 << 20, Path("/dev/shm")
-# How long to wait for the first sign of a cluster.
+# How long to wait for a sign of a cluster.
 _SECONDS_TO_ANSWER = 10.0
-# The address that this process is connected to.
-_connected: list[str] = []
+# How often to look whether the head of a cluster answers, and how long it may not: Ray itself ends this process, and
+# says so in its own words, after a minute.
+_SECONDS_BETWEEN_LOOKS, _SECONDS_WITHOUT_HEAD = 2.0, 15.0
+# The address that this process is connected to, and the head there.
+_connected: dict[str, _Head] = {}
 
 
 def import_ray() -> Any:
@@ -57,7 +61,7 @@ def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
     ray = import_ray()
     cores = usable_cores()
     if address in _connected and ray.is_initialized():
-        yield Cluster(ray, workers, None if address else cores)
+        yield Cluster(ray, workers, None if address else cores, _connected[address])
         return
     here: dict[str, Any] = {"address": address}
     _check_answers(address)
@@ -81,12 +85,42 @@ def cluster(workers: int | None, address: str) -> Iterator[Cluster]:
     finally:
         for number, handler in heeded.items():
             signal.signal(number, handler)
-    _connected.append(address)
+    # Who is connected through ray:// may not reach it, and does not depend on it.
+    is_far = address.startswith("ray://")
+    head = _connected[address] = _Head("" if is_far else str(ray.get_runtime_context().gcs_address))
     try:
-        yield Cluster(ray, workers, None if address else cores)
+        yield Cluster(ray, workers, None if address else cores, head)
     finally:
-        _connected.remove(address)
+        del _connected[address]
         ray.shutdown()
+
+
+class _Head:
+    """The process of a cluster that knows the others, at ``host:port``; without it Ray ends this process."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._looked = address, time.monotonic()
+        self._silent_since: float | None = None
+        self.is_gone = False
+
+    def check(self) -> None:
+        """Raise ProcessLost if it has not answered for some time, looked at now and then."""
+        host, _, port = self._address.rpartition(":")
+        if (now := time.monotonic()) < self._looked + _SECONDS_BETWEEN_LOOKS or not port.isdecimal():
+            return
+        self._looked = now
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+            self._silent_since = None
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if (seconds := now - self._silent_since) >= _SECONDS_WITHOUT_HEAD:
+            self.is_gone = True
+            raise ProcessLost(
+                f"engine: expected the head of the Ray cluster at {self._address} to answer, but for {seconds:.0f} "
+                "seconds it has not. What was finished is kept: see that it runs, and repeat the same command."
+            )
 
 
 def _check_answers(address: str) -> None:
@@ -114,7 +148,7 @@ def _check_shared_memory() -> None:
 class Cluster:
     """A Ray cluster; `cores` are those that actors share on this machine, None where each node has its own."""
 
-    def __init__(self, ray: Any, workers: int | None, cores: int | None) -> None:
+    def __init__(self, ray: Any, workers: int | None, cores: int | None, head: _Head) -> None:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         n_cpus, n_gpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("CPU", "GPU"))
         self.workers = workers or n_gpus or len(nodes)
@@ -129,7 +163,7 @@ class Cluster:
         # Of our own cluster this process knows the memory, of another one each node its own.
         self._memory = share_of_memory(self.workers) if cores else None
         self._on_node = -(-self.workers // len(nodes))
-        self._ray = ray
+        self._ray, self._head = ray, head
 
     @contextlib.contextmanager
     def start(self, make: Make, recipes: Sequence[tuple[Any, ...]]) -> Iterator[Actors]:
@@ -139,9 +173,10 @@ class Cluster:
         remote = self._ray.remote(**options)(_Remote)
         actors = [remote.remote(make, recipe, self._threads, self._memory, self._on_node) for recipe in recipes]
         try:
-            yield _OnRay(self._ray, actors)
+            yield _OnRay(self._ray, actors, self._head)
         finally:
-            for actor in actors:
+            # Without a head nobody would take note of it.
+            for actor in [] if self._head.is_gone else actors:
                 self._ray.kill(actor)
 
 
@@ -163,8 +198,8 @@ class _Remote:
 class _OnRay:
     """Actors of a cluster."""
 
-    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
-        self._ray, self._actors = ray, actors
+    def __init__(self, ray: Any, actors: Sequence[Any], head: _Head) -> None:
+        self._ray, self._actors, self._head = ray, actors, head
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -174,13 +209,20 @@ class _OnRay:
         each = zip(*arguments, strict=True) if arguments else [()] * len(self)
         asked = [actor.ask.remote(method, *of) for actor, of in zip(self._actors, each, strict=True)]
         try:
-            answers = self._ray.get(asked)
+            answers = self._answers(asked)
         except self._ray.exceptions.RayError as error:
             raise ProcessLost(
                 f"engine: expected answers of {len(self)} actors, but Ray lost some and gave up ("
                 f"{' '.join(str(error).split())[:200]}). What was finished is kept: repeat the same command."
             ) from None
         return [answered(answer) for answer in answers]
+
+    def _answers(self, asked: Sequence[Any]) -> list[Answer]:
+        while True:
+            self._head.check()
+            with contextlib.suppress(self._ray.exceptions.GetTimeoutError):
+                found: list[Answer] = self._ray.get(asked, timeout=_SECONDS_BETWEEN_LOOKS)
+                return found
 
     @property
     def pids(self) -> list[int]:
