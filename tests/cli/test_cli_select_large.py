@@ -84,7 +84,12 @@ def test_a_core_set_of_them(cli, place, little_memory, engine):
     assert "Forecast once they are there: at most" in " ".join(ended.out.split())
 
 
-def test_workers_that_cannot_hold_their_rows_are_refused_before_anything(cli, place, little_memory):
+@pytest.mark.parametrize("told_by", ["this machine", "the workers"])
+def test_workers_that_cannot_hold_their_rows_are_refused_before_anything(
+    cli, place, little_memory, told_by, monkeypatch
+):
+    if told_by == "the workers":
+        monkeypatch.setattr(choice, "share_of_memory", lambda workers: 1 << 40)
     failed = cli("select", "pool=npy", "--n", "40", "--out", "out", "--engine", "processes:2", "--memory", "600M")
     assert failed.code == 2 and not (place / "out" / "selection.json").exists()
     assert "worker 0 of 2 needs at least 0.4 GiB for 150 rows of 20 numbers and 40 picks, and has 0.2" in failed.err
