@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fresh_python import run_python
-from test_neighbors import CASES, brute_force
+from test_neighbors import CASES, Notebook, StopEarlyError, brute_force
 
 from entropick.arrays import FileRows, SomeRows
 from entropick.errors import InputError
@@ -82,7 +82,7 @@ class Killing(Work):
     """Kills one of two workers, in turn, after some of the rounds; keeps what it is given."""
 
     def __init__(self):
-        self.dealt, self.heard, self.n_killed, self.saved = None, [], 0, {}
+        self.dealt, self.heard, self.n_killed = None, [], 0
 
     def progress(self, done, total, note=""):
         self.heard.append(done)
@@ -134,33 +134,15 @@ def test_a_file_that_changes_is_named(shards, tmp_path, monkeypatch):
         nearest_neighbors(rows, rows, exclude_self=True, work=dealt)
 
 
-class Stopping(Killing):
-    """Stops after the second block, with what is finished."""
-
-    def progress(self, done, total, note=""):
-        self.heard.append(done)
-
-    def due(self):
-        return True
-
-    def save(self, name, arrays, state):
-        self.saved[name] = ({key: array.copy() for key, array in arrays.items()}, dict(state))
-        if len(self.heard) == 2:
-            raise TimeoutError
-
-    def load(self, name):
-        return self.saved.get(name)
-
-
 @pytest.mark.usefixtures("dealt")
 def test_goes_on_with_another_number_of_workers(shards, monkeypatch):
     _, X = shards
-    work, others = Stopping(), []
+    work, others = Notebook(), []
     for n in (3, 0, 2):
-        monkeypatch.setattr(Stopping, "n_workers", n, raising=False)
+        monkeypatch.setattr(Notebook, "n_workers", n)
         try:
             found = nearest_neighbors(X, X, k=2, exclude_self=True, work=work)
-        except TimeoutError:
+        except StopEarlyError:
             others.append(work.heard[-1])
     assert len(others) == 1 and others[0] < 300
     np.testing.assert_array_equal(found.indices, brute_force(X, X, 2, True)[1])
