@@ -13,8 +13,10 @@ from command import contents, finished, ledger_bytes, session, started, wait_unt
 from filelock import FileLock
 
 from entropick.cli import main
+from entropick.config import load_study
 
-_N_LINES = 70
+# Of every arm of the preset: its data and baseline, and four stages in each of three iterations.
+_N_LINES = 14 * len(load_study("smoke").arms)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ class ApproximateGreedy(Greedy):
     >>> X = [[0.0], [0.01], [1.0], [5.0], [5.01], [9.0], [9.01], [9.02], [0.02], [5.02], [1.01], [1.02]]
     >>> found = ApproximateGreedy(n_samples=2, eps=0.1, initial=[0]).fit(X)
     >>> found.indices_.tolist(), found.core_rows_, found.covering_radius_ <= found.radius_at_most_
-    ([0, 7], 4, True)
+    ([0, 5], 4, True)
     """
 
     eps: float = 0.1

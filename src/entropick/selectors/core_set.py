@@ -85,16 +85,21 @@ def _cut(along: NDArray[np.float32]) -> float:
 
 
 def _axes(centred: Floats, n: int) -> Floats:
-    """The `n` directions, or fewer, in which centred rows (m, d) vary most."""
+    """The `n` directions, or fewer, in which centred rows (m, d) vary most; their largest numbers are positive, as
+    libraries differ in signs."""
     m, width = centred.shape
     if width <= m:
-        found: Floats = np.ascontiguousarray(np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n].T)
-        return found
+        return _signed(np.ascontiguousarray(np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :n].T))
     of_rows = np.linalg.eigh(centred @ centred.T)[1][:, ::-1][:, : min(n, m)]
     axes = of_rows.T @ centred
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)
-    normed: Floats = np.divide(axes, lengths, out=np.zeros_like(axes), where=lengths > 0)
-    return normed
+    return _signed(np.divide(axes, lengths, out=np.zeros_like(axes), where=lengths > 0))
+
+
+def _signed(axes: Floats) -> Floats:
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], 1)
+    signed: Floats = np.where(largest < 0, -axes, axes)
+    return signed
 
 
 def pieces(cells: Integers, groups: Integers) -> list[Integers]:
