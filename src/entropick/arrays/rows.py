@@ -79,7 +79,48 @@ class BlockRows(ABC):
         return self[:].astype(dtype or np.float32, copy=False)
 
 
-class FileRows(BlockRows):
+class RowsInParts(BlockRows):
+    """Rows of several matrices one after another, that end at `ends`; a subclass reads those of one in `_read`."""
+
+    def __init__(self, ends: Integers, width: int) -> None:
+        self._ends = ends
+        super().__init__(int(ends[-1]) if len(ends) else 0, width)
+
+    @abstractmethod
+    def _read(self, number: int, rows: Any) -> NDArray[Any]:
+        """Some rows of one of the matrices, by a slice or by their numbers, float32."""
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, int | np.integer):
+            return cast(NDArray[Any], self.take(numbers_of([rows], len(self)))[0])
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            return self.take(numbers_of(rows, len(self)))
+        start, stop, _ = rows.indices(len(self))
+        found = np.empty((max(0, stop - start), self.shape[1]), np.float32)
+        for number, first, low, high in self._within(start, stop):
+            found[first + low - start : first + high - start] = self._read(number, slice(low, high))
+        return found
+
+    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
+        """Some rows, by their numbers."""
+        numbers = np.asarray(rows)
+        if len(self._ends) == 1:
+            return np.asarray(self._read(0, numbers), np.float32)
+        found = np.empty((len(numbers), self.shape[1]), np.float32)
+        for number, places, within in _by_part(self._ends, numbers):
+            found[places] = self._read(number, within)
+        return found
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+        """Matrices with rows from `start` to `stop`: which, where it begins, and which of its own rows these are."""
+        first = 0
+        for number, end in enumerate(self._ends.tolist()):
+            if first < stop and start < end:
+                yield number, first, max(start - first, 0), min(stop, end) - first
+            first = end
+
+
+class FileRows(RowsInParts):
     """Rows of memory maps one after another, of any kind of number, as float32; of what is sent to another process only
     the places go, and the files are opened there.
 
@@ -118,9 +159,8 @@ class FileRows(BlockRows):
     def _hold(self, places: Sequence[_Place], width: int, offset: Floats | None) -> None:
         self._places, self._offset = places, offset
         self._maps = None
-        self._ends = np.cumsum([place.shape[0] for place in places])
         self._n_touched, self._next_look = 0, 0.0
-        super().__init__(int(self._ends[-1]) if len(places) else 0, width)
+        super().__init__(np.cumsum([place.shape[0] for place in places]), width)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_maps": None, "_next_look": 0.0}
@@ -136,12 +176,7 @@ class FileRows(BlockRows):
     def part(self, start: int, stop: int) -> FileRows:
         """The rows from `start` to `stop`, of the same files."""
         made = FileRows.__new__(FileRows)
-        starts = self._ends - [place.shape[0] for place in self._places]
-        cut = [
-            place.part(max(start - first, 0), min(stop - first, place.shape[0]))
-            for place, first in zip(self._places, starts.tolist(), strict=True)
-            if first < stop and start < first + place.shape[0]
-        ]
+        cut = [self._places[number].part(low, high) for number, _, low, high in self._within(start, stop)]
         made._hold(cut, self.shape[1], self._offset)
         return made
 
@@ -154,33 +189,14 @@ class FileRows(BlockRows):
         """These are."""
         return self
 
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        if isinstance(rows, int | np.integer):
-            return cast(NDArray[Any], self.take(numbers_of([rows], len(self)))[0])
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
-            return self.take(numbers_of(rows, len(self)))
-        start, stop, _ = rows.indices(len(self))
+    def _read(self, number: int, rows: Any) -> NDArray[Any]:
         self._look()
-        found = np.empty((max(0, stop - start), self.shape[1]), np.float32)
-        ends = [0, *self._ends.tolist()]
-        for of, first, end in zip(self.maps, ends, ends[1:], strict=False):
-            if first < stop and start < end:
-                low, high = max(start, first), min(stop, end)
-                found[low - start : high - start] = self._float32(of[low - first : high - first])
-        self._touch(found.nbytes)
-        return found
-
-    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
-        """Some rows, by their numbers."""
-        numbers = np.asarray(rows)
-        self._look()
-        self._touch(len(numbers) * max(4 * self.shape[1], _AROUND_BYTES))
-        if len(self.maps) == 1:
-            return self._float32(np.asarray(self.maps[0]).take(numbers, axis=0))
-        found = np.empty((len(numbers), self.shape[1]), np.float32)
-        for number, places, within in _by_part(self._ends, numbers):
-            found[places] = self._float32(np.asarray(self.maps[number]).take(within, axis=0))
-        return found
+        of = self.maps[number]
+        if isinstance(rows, slice):
+            self._touch(4 * (rows.stop - rows.start) * self.shape[1])
+            return self._float32(of[rows])
+        self._touch(len(rows) * max(4 * self.shape[1], _AROUND_BYTES))
+        return self._float32(np.asarray(of).take(rows, axis=0))
 
     def _float32(self, rows: NDArray[Any]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -325,7 +341,7 @@ class SomeRows(BlockRows):
         return SomeRows(self._X.in_files(write), self._rows)
 
 
-class JoinedRows(BlockRows):
+class JoinedRows(RowsInParts):
     """Matrices of one width one after another, of which nothing is copied: arrays, memory maps, other `BlockRows`.
 
     Examples
@@ -336,32 +352,17 @@ class JoinedRows(BlockRows):
     """
 
     def __init__(self, parts: Sequence[Features | BlockRows]) -> None:
-        self._parts, self._ends = list(parts), np.cumsum([len(part) for part in parts])
-        super().__init__(int(self._ends[-1]), parts[0].shape[1])
+        self._parts = list(parts)
+        super().__init__(np.cumsum([len(part) for part in parts]), parts[0].shape[1])
 
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        if isinstance(rows, int | np.integer):
-            return cast(NDArray[Any], self.take(numbers_of([rows], len(self)))[0])
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
-            return self.take(numbers_of(rows, len(self)))
-        start, stop, _ = rows.indices(len(self))
-        found = np.empty((max(0, stop - start), self.shape[1]), np.float32)
-        for part, first, low, high in self._within(start, stop):
-            found[first + low - start : first + high - start] = part[low:high]
-        return found
-
-    def take(self, rows: Any, axis: int = 0) -> NDArray[Any]:
-        """Some rows, by their numbers."""
-        numbers = np.asarray(rows)
-        found = np.empty((len(numbers), self.shape[1]), np.float32)
-        for number, places, within in _by_part(self._ends, numbers):
-            found[places] = self._parts[number].take(within, axis=0)
-        return found
+    def _read(self, number: int, rows: Any) -> NDArray[Any]:
+        of = self._parts[number]
+        return of[rows] if isinstance(rows, slice) else of.take(rows, axis=0)
 
     def part(self, start: int, stop: int) -> JoinedRows:
         """The rows from `start` to `stop`, of the same matrices."""
         found = self._within(start, stop)
-        return JoinedRows([part_of(of, low, high) for of, _, low, high in found])
+        return JoinedRows([part_of(self._parts[number], low, high) for number, _, low, high in found])
 
     @property
     def lie_in_files(self) -> bool:
@@ -371,14 +372,6 @@ class JoinedRows(BlockRows):
     def in_files(self, write: Callable[[Features], FileRows]) -> JoinedRows:
         """The same, of rows that lie in files."""
         return JoinedRows([in_files(of, write) for of in self._parts])
-
-    def _within(self, start: int, stop: int) -> Iterator[tuple[Any, int, int, int]]:
-        """Parts with rows from `start` to `stop`: where each begins, and which of its own rows these are."""
-        first = 0
-        for part, end in zip(self._parts, self._ends.tolist(), strict=True):
-            if first < stop and start < end:
-                yield part, first, max(start - first, 0), min(stop, end) - first
-            first = end
 
 
 class TensorRows(BlockRows):
