@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from entropick.arrays import Features, Floats, Integers, check_count, check_features, check_labels, check_sources
 from entropick.component import Component
 from entropick.errors import DuplicateWarning, InputError, TrustWarning, shown
-from entropick.neighbors import GrowingSet
+from entropick.neighbors import GrowingSet, distinct_rows
 from entropick.neighbors.exact import distinct_numbers
-from entropick.selectors.dealt import only
+from entropick.selectors.dealt import covering_radius, only
 from entropick.selectors.quotas import check_minimum, owed_rows, within_quotas
 from entropick.work import Work
 
@@ -273,9 +273,7 @@ class Selector(Rule):
             facts |= selection.facts
         if "covering_radius" in facts:
             # The last choice was among some of the rows; the radius is that of all.
-            growing = GrowingSet(X, self.n_samples)
-            growing.accept(rows.tolist(), np.square(distances).tolist())
-            facts["covering_radius"] = growing.covering_radius()
+            facts["covering_radius"] = covering_radius(X, rows)
         return self._completed(X, Selection(rows, distances, facts), work, **known)
 
     def _completed(self, X: Features, selection: Selection, work: Work, **known: Floats) -> Selection:
@@ -335,6 +333,22 @@ class Selector(Rule):
             "n_samples": len(self.indices_),
             **{name: value if value is not None and np.isfinite(value) else None for name, value in values.items()},
         }
+
+
+@dataclass(kw_only=True)
+class Ordered(Selector):
+    """A selector that takes the first rows of an order: distances take no part in the choice, and copies are taken as
+    any other rows."""
+
+    def _first(self, X: Features, order: Integers, facts: dict[str, float]) -> Selection:
+        """The first rows of the order, and how far each is from those before it."""
+        rows = order[: self.n_samples]
+        growing = GrowingSet(X, self.n_samples, rows)
+        growing.accept_in_order(np.arange(len(rows)))
+        return Selection(*growing.filled(), facts)
+
+    def _fell_short(self, X: Features) -> bool:
+        return super()._fell_short(X) and len(distinct_rows(X)[0]) < self.n_samples
 
 
 @dataclass(kw_only=True)
@@ -398,6 +412,13 @@ def _check_losses(losses: ArrayLike | None, n: int) -> Floats | None:
             f"losses: expected {n} finite numbers, one per row, got shape {found.shape}, dtype {found.dtype}."
         )
     return found.astype(np.float64)
+
+
+def best_first(values: Floats, random_state: RandomState) -> Integers:
+    """Rows from the highest of their `values` (n,) on, those of equal values in random order."""
+    at_random = np.random.default_rng(random_state).permutation(len(values))
+    order: Integers = at_random[np.argsort(-values[at_random], kind="stable")]
+    return order
 
 
 def first_in(order: Integers, initial: Integers) -> Integers:

@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_real
 from entropick.errors import InputError, shown
-from entropick.neighbors import GrowingSet
 from entropick.neighbors.exact import digest
 from entropick.neighbors.growing_set import square_within
-from entropick.selectors.base import RandomState, Selection, Selector, first_in
-from entropick.selectors.dealt import shards_of
+from entropick.selectors.base import RandomState, Selection, Selector, best_first, first_in
+from entropick.selectors.dealt import covering_radius, shards_of
 from entropick.selectors.greedy import farthest_first
 from entropick.selectors.guards import check_trusted, closeness
 from entropick.selectors.threshold_decay import scan
@@ -159,7 +158,7 @@ class Gist(Selector):
         self, X: Features, sources: Integers, initial: Integers, work: Work, utility: Floats | None = None
     ) -> Selection:
         assert utility is not None, "every row has its utility"
-        order = first_in(_best_first(utility, np.random.default_rng(self.random_state)), initial)
+        order = first_in(best_first(utility, self.random_state), initial)
         n_first, name = max(1, len(initial)), f"selection-{digest(X, order, initial, utility)}"
         shards = shards_of(X, self.n_samples, device=self.device)
         best = farthest_first(shards, order[:n_first], work.part("farthest"), name)
@@ -179,11 +178,8 @@ class Gist(Selector):
             if work.due():
                 kept = {"rows": best.rows, "distances": best.distances}
                 work.save(name, kept, {"next": number + 1, "threshold": threshold, "value": value})
-        growing = GrowingSet(X, self.n_samples, device=self.device)
-        growing.accept(best.rows.tolist(), np.square(best.distances).tolist())
-        return Selection(
-            best.rows, best.distances, {"covering_radius": growing.covering_radius(), "threshold": threshold}
-        )
+        radius = covering_radius(X, best.rows, device=self.device)
+        return Selection(best.rows, best.distances, {"covering_radius": radius, "threshold": threshold})
 
     def _thresholds(self, reach: float) -> list[float]:
         """From what no set of as many rows is above down to what hardly counts, and 0."""
@@ -209,10 +205,3 @@ class Gist(Selector):
         """What is maximized."""
         smallest = float(found.distances[n_first:].min())
         return float(utility[found.rows].mean()) + (self.diversity * smallest / reach if reach else 0.0)
-
-
-def _best_first(utility: Floats, rng: np.random.Generator) -> Integers:
-    """Rows from the highest utility on, those of equal utility in random order."""
-    at_random = rng.permutation(len(utility))
-    order: Integers = at_random[np.argsort(-utility[at_random], kind="stable")]
-    return order

@@ -9,14 +9,13 @@ import numpy as np
 
 from entropick.arrays import Features, Integers
 from entropick.errors import InputError, shown
-from entropick.neighbors import GrowingSet, distinct_rows
-from entropick.selectors.base import RandomState, Selection, Selector, first_in
+from entropick.selectors.base import Ordered, RandomState, Selection, first_in
 from entropick.selectors.quotas import even_shares
 from entropick.work import Work
 
 
 @dataclass(kw_only=True)
-class Random(Selector):
+class Random(Ordered):
     """Pick rows at random, all alike or the same number from every source.
 
     Parameters
@@ -71,13 +70,7 @@ class Random(Selector):
         rows = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)
         if self.stratify:
             rows = _stratified(rows, sources, self.n_samples)
-        rows = rows[: self.n_samples]
-        growing = GrowingSet(X, self.n_samples, rows)
-        growing.accept_in_order(np.arange(len(rows)))
-        return Selection(*growing.filled(), {})
-
-    def _fell_short(self, X: Features) -> bool:
-        return super()._fell_short(X) and len(distinct_rows(X)[0]) < self.n_samples
+        return self._first(X, rows, {})
 
 
 def _stratified(rows: Integers, sources: Integers, n: int) -> Integers:

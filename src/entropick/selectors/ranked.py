@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers, check_choice, check_count, check_real
 from entropick.errors import InputError
-from entropick.neighbors import GrowingSet, distinct_rows
-from entropick.selectors.base import RandomState, Selection, Selector, first_in
+from entropick.neighbors import distinct_rows
+from entropick.selectors.base import Ordered, RandomState, Selection, best_first, first_in
 from entropick.selectors.guards import check_trusted, spacing
 from entropick.work import Work
 
@@ -26,12 +26,11 @@ _NEIGHBOR = 5
 
 
 @dataclass(kw_only=True)
-class Ranked(Selector):
+class Ranked(Ordered):
     """A selector that takes the rows with the highest scores, those of equal scores in random order.
 
-    A subclass gives ``{"scores": ...}`` (n,) in `_of_all`, and says in `_told` what a score stands for.
-
-    Distances take no part in the choice; there is no `covering_radius_`, see `Random`.
+    A subclass gives ``{"scores": ...}`` (n,) in `_of_all`, and says in `_told` what a score stands for. There is no
+    `covering_radius_`, see `Random`.
     """
 
     random_state: RandomState = None
@@ -40,21 +39,14 @@ class Ranked(Selector):
         self, X: Features, sources: Integers, initial: Integers, work: Work, scores: Floats | None = None
     ) -> Selection:
         assert scores is not None, "every rule of this kind has scores of all rows"
-        at_random = np.random.default_rng(self.random_state).permutation(len(X))
-        order = at_random[np.argsort(-scores[at_random], kind="stable")]
-        rows = first_in(order, initial)[: self.n_samples]
-        growing = GrowingSet(X, self.n_samples, rows)
-        growing.accept_in_order(np.arange(len(rows)))
-        chosen = rows[len(initial) :]
+        order = first_in(best_first(scores, self.random_state), initial)
+        chosen = order[len(initial) : self.n_samples]
         facts = {"threshold": self._told(float(scores[chosen[-1]]))} if len(chosen) else {}
-        return Selection(*growing.filled(), facts)
+        return self._first(X, order, facts)
 
     @abstractmethod
     def _told(self, score: float) -> float:
         """The score of the last pick in the words of the rule, for `threshold_`."""
-
-    def _fell_short(self, X: Features) -> bool:
-        return super()._fell_short(X) and len(distinct_rows(X)[0]) < self.n_samples
 
 
 @dataclass(kw_only=True)
