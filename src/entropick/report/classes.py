@@ -11,7 +11,19 @@ import altair as alt
 
 from entropick.page.document import AnyChart
 from entropick.page.words import number, split_key
-from entropick.report.figure import Figure, Look, Panel, Rows, data, faded, highlight, iteration_axis, ramp
+from entropick.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Rows,
+    data,
+    faded,
+    highlight,
+    iteration_axis,
+    ramp,
+    share_axes,
+    stacked_shares,
+)
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
@@ -110,16 +122,6 @@ def _bars(table: Table, arm: ArmRecord, keys: Sequence[str]) -> AnyChart:
         for order, (name, key) in enumerate(zip(names, keys, strict=True))
         if (spread := table.over_seeds(arm, n, key, PART))
     ]
-    colors = [ramp(rank, len(names)) for rank in range(len(names))]
-    y = alt.Y("share:Q", title="share of the images", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    return (
-        alt.Chart(data(rows))
-        .mark_bar()
-        .encode(
-            x=alt.X("iteration:O", title="iteration", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=y.stack("zero"),
-            color=alt.Color("class:N", scale=alt.Scale(domain=names, range=colors), sort=names, legend=None),
-            order=alt.Order("order:Q"),
-            tooltip=[alt.Tooltip("iteration:O"), alt.Tooltip("class:N"), alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
+    colors = {name: ramp(rank, len(names)) for rank, name in enumerate(names)}
+    x, y = share_axes("share of the images", alt.Axis(format="%"))
+    return stacked_shares(rows, x, y, "class", colors)

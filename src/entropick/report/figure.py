@@ -211,6 +211,29 @@ def size_color(sizes: list[int], legend: alt.Legend | None) -> alt.Color:
     return alt.Color("size:N", title="size", sort=names, scale=alt.Scale(domain=names, range=colors), legend=legend)
 
 
+def share_axes(title: str, axis: alt.Axis) -> tuple[alt.X, alt.Y]:
+    """The axes of bars of shares, an ``iteration`` each."""
+    x = alt.X("iteration:O", title="iteration", axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    return x, alt.Y("share:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, 1]))
+
+
+def stacked_shares(rows: Rows, x: alt.X, y: alt.Y, field: str, colors: dict[str, str]) -> alt.Chart:
+    """Bars of the ``share`` of each value of a `field`, from the lowest ``order`` on; each value has a colour."""
+    names = list(colors)
+    scale = alt.Scale(domain=names, range=list(colors.values()))
+    return (
+        alt.Chart(data(rows))
+        .mark_bar()
+        .encode(
+            x=x,
+            y=y.stack("zero"),
+            color=alt.Color(f"{field}:N", scale=scale, sort=names, legend=None),
+            order=alt.Order("order:Q"),
+            tooltip=[alt.Tooltip("iteration:O"), alt.Tooltip(f"{field}:N"), alt.Tooltip("share:Q", format=".1%")],
+        )
+    )
+
+
 def highlight() -> alt.Parameter:
     """The labels that stand out, an empty list for all alike; the page sets it in all figures at once."""
     return alt.param(name="highlight", value=[])

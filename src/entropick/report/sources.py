@@ -19,6 +19,8 @@ from entropick.report.figure import (
     highlight,
     iteration_axis,
     ramp,
+    share_axes,
+    stacked_shares,
 )
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
@@ -93,24 +95,11 @@ def _bars(table: Table, arm: ArmRecord, sources: Sequence[int]) -> AnyChart:
     ]
     even: Rows = [{"iteration": n, "share": 1 / n} for n in arm.selected]
     generated = [source for source in sources if source > 0]
-    colors = [*([REAL_COLOR] if 0 in sources else []), *(ramp(rank, len(generated)) for rank in range(len(generated)))]
-    names = [_name(source) for source in sources]
-    x = alt.X("iteration:O", title="iteration", axis=alt.Axis(labelAngle=0, labelOverlap=True))
-    axis = alt.Axis(format="%", tickCount=4)
-    y = alt.Y("share:Q", title="share of the training set", axis=axis, scale=alt.Scale(domain=[0, 1]))
-    bars = (
-        alt.Chart(data(rows))
-        .mark_bar()
-        .encode(
-            x=x,
-            y=y.stack("zero"),
-            color=alt.Color("source:N", scale=alt.Scale(domain=names, range=colors), sort=names, legend=None),
-            order=alt.Order("order:Q"),
-            tooltip=[alt.Tooltip("iteration:O"), alt.Tooltip("source:N"), alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
+    colors = {_name(0): REAL_COLOR} if 0 in sources else {}
+    colors |= {_name(source): ramp(rank, len(generated)) for rank, source in enumerate(generated)}
+    x, y = share_axes("share of the training set", alt.Axis(format="%", tickCount=4))
     line = alt.Chart(data(even)).mark_line(strokeDash=[4, 3], strokeWidth=1.5)
-    return alt.layer(bars, line.encode(x=x, y=y))
+    return alt.layer(stacked_shares(rows, x, y, "source", colors), line.encode(x=x, y=y))
 
 
 def _name(source: int) -> str:
