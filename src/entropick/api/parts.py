@@ -69,10 +69,10 @@ def guard_of(sources: Sequence[Source], given: str | Guard | None) -> Guard | No
     return made
 
 
-def engine_of(engine: str | None, workers: int | None) -> engines.Engine | None:
-    """The engine of this name; None for this process."""
+def engine_of(engine: str | None, workers: int | None, *, prefix: str = "") -> engines.Engine | None:
+    """The engine of this name; None for this process. `prefix` is ``--`` where they were flags."""
     if engine is None and workers is not None:
-        raise InputError("workers: expected an engine whose workers they are, got none. Give engine.")
+        raise InputError(f"{prefix}workers: expected an engine whose workers they are, got none. Give {prefix}engine.")
     return None if engine is None else engines.engine(engine, workers)
 
 

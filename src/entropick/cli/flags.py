@@ -15,7 +15,6 @@ from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
 from entropick.datasets.listing import expanded
 from entropick.errors import ConfigError, cut, shown
-from entropick.processes.engine import Engine, engine
 from entropick.processes.hardware import limited_memory
 from entropick.run.folder import working_in
 from entropick.sources import FilesCommand
@@ -172,12 +171,6 @@ class FilesFlags(OutputFlags):
             check_directory(self.work, flag="--work")
         with limited_memory(limit), working_in(self.out), spilled_into(self.out / ".rows"):
             return self._run(made(), budget_seconds)
-
-    def asked_engine(self) -> Engine | None:
-        """The engine that was asked for; None for this process."""
-        if self.workers is not None and self.engine is None:
-            raise ConfigError("--workers: expected an engine whose workers they are, got none. Give --engine.")
-        return None if self.engine is None else engine(self.engine, self.workers)
 
     def _run(self, command: FilesCommand, budget_seconds: float | None) -> tuple[dict[str, Any], Console]:
         console = self.console()

@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from entropick import scoring
-from entropick.api.parts import is_path, spaces_of
+from entropick.api.parts import engine_of, is_path, spaces_of
 from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import parse_value
@@ -93,7 +93,7 @@ class Score(FilesFlags):
             allow_same=self.allow_same,
             skip_bad=self.skip_bad,
             with_intervals=self.interval,
-            engine=self.asked_engine(),
+            engine=engine_of(self.engine, self.workers, prefix="--"),
             seed=self.seed,
         )
 

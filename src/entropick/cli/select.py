@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from entropick.api.parts import guard_table, is_path, selector_table, space_of
+from entropick.api.parts import engine_of, guard_table, is_path, selector_table, space_of
 from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
@@ -85,7 +85,7 @@ class Select(FilesFlags):
     def _choice(self) -> Choice:
         if self.link and self.copy:
             raise ConfigError("--link and --copy: expected one of them.")
-        workers = self.asked_engine()
+        workers = engine_of(self.engine, self.workers, prefix="--")
         sources = open_sources(self.sources, columns=self.columns, bit_depth=self.bit_depth)
         files: Literal["none", "link", "copy"] = "link" if self.link else "copy" if self.copy else "none"
         compared: Any = self.features
