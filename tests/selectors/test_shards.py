@@ -10,6 +10,7 @@ import pytest
 import reference
 
 from entropick.errors import InputError, ProcessLost
+from entropick.neighbors import growing_set
 from entropick.selectors import Greedy, ThresholdDecay, shards
 from entropick.selectors import greedy as greedy_module
 from entropick.selectors import threshold_decay as threshold_decay_module
@@ -115,6 +116,20 @@ def test_lost_shards_of_the_filter(name, every, monkeypatch):
     np.testing.assert_array_equal(found.indices_, expected.indices_)
     np.testing.assert_array_equal(found.distances_, expected.distances_)
     assert found.facts_ == expected.facts_
+
+
+def test_a_shard_made_anew_shows_few_picks_to_most_rows(monkeypatch):
+    """Rows that are near a pick are not the farthest, whatever the others are."""
+    monkeypatch.setattr(growing_set, "_TILE_COLUMNS", 4)
+    X = clouds.cloud("normal", 600, 6)
+    rows = Greedy(n_samples=200, initial=[0]).fit(X).indices_
+    shard = Shard(X)
+    asked = Shards(InProcess([shard]), 300, [Part(range(600))])
+    asked.accept(rows)
+    (front,) = asked.fronts(8)
+    assert shard._growing._seen.mean() < 0.25 * len(rows)
+    squares = np.square(np.linalg.norm(X[:, None].astype(float) - X[rows], axis=2)).min(1)
+    np.testing.assert_allclose(front.squares, np.sort(squares)[-8:][np.argsort(np.argsort(squares[front.numbers]))])
 
 
 def test_shards_that_are_lost_whenever_they_are_asked():

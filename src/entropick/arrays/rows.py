@@ -25,8 +25,9 @@ Integers = NDArray[np.int64]
 
 BLOCK_BYTES = 64 << 20
 """What is read at once where all rows are passed over."""
-# Of a memory map, what may be read before it is let go of, and what the system reads around a row.
-_TOUCHED_BYTES, _AROUND_BYTES = 256 << 20, 64 << 10
+# Of a memory map, what may count as this process's own memory before it is let go of, and what the system may map around
+# a row that is read: a page of the largest kind.
+_TOUCHED_BYTES, _AROUND_BYTES = 128 << 20, 2 << 20
 # How long files are believed to be as they were, and how many times as long as it takes to look.
 _SECONDS_BETWEEN_LOOKS, _LOOKED_SHARE = 0.2, 50
 # Files that may be opened beside those of rows.
@@ -159,7 +160,7 @@ class FileRows(RowsInParts):
     def _hold(self, places: Sequence[_Place], width: int, offset: Floats | None) -> None:
         self._places, self._offset = places, offset
         self._maps = None
-        self._n_touched, self._next_look = 0, 0.0
+        self._n_touched, self._n_others, self._next_look = 0, 0, 0.0
         super().__init__(np.cumsum([place.shape[0] for place in places]), width)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -192,11 +193,17 @@ class FileRows(RowsInParts):
     def _read(self, number: int, rows: Any) -> NDArray[Any]:
         self._look()
         of = self.maps[number]
+        if not isinstance(rows, slice) and len(rows) and (np.diff(rows) == 1).all():
+            rows = slice(int(rows[0]), int(rows[-1]) + 1)
         if isinstance(rows, slice):
-            self._touch(4 * (rows.stop - rows.start) * self.shape[1])
+            self._touch(of.itemsize * (rows.stop - rows.start) * self.shape[1])
             return self._float32(of[rows])
-        self._touch(len(rows) * max(4 * self.shape[1], _AROUND_BYTES))
-        return self._float32(np.asarray(of).take(rows, axis=0))
+        found, step = np.empty((len(rows), self.shape[1]), np.float32), max(1, _TOUCHED_BYTES // _AROUND_BYTES)
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            self._touch(len(some) * max(of.itemsize * self.shape[1], _AROUND_BYTES))
+            found[start : start + step] = self._float32(np.asarray(of).take(some, axis=0))
+        return found
 
     def _float32(self, rows: NDArray[Any]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -220,10 +227,22 @@ class FileRows(RowsInParts):
         """Let go of what has been read now and then: the system keeps it for as long as it has memory to spare, but
         counts it as this process's own."""
         self._n_touched += n_bytes
-        if self._n_touched > _TOUCHED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._n_touched = 0
+        if self._n_touched <= _TOUCHED_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        self._n_touched = 0
+        # How much is mapped around a row differs between files, and what was read may have been read before.
+        if (mapped := _mapped_bytes()) is None or mapped - self._n_others > _TOUCHED_BYTES:
             for of in self.maps:
                 of._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            self._n_others = _mapped_bytes() or 0
+
+
+def _mapped_bytes() -> int | None:
+    """What this process has of all files that it has mapped, as far as the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[2]) * mmap.PAGESIZE
+    except (OSError, ValueError):
+        return None
 
 
 def next_look(began: float) -> float:

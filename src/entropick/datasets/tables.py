@@ -26,7 +26,7 @@ BATCH_NUMBERS = 1 << 24
 _BATCH_ROWS = 65_536
 # Cells are decoded so many bytes at once; of each file the last few such batches are kept.
 _BATCH_BYTES, _KEPT = 16 << 20, 3
-# What is fetched at once of a file that lies elsewhere.
+# What is fetched at once of a file: where it is mapped instead, all that was read counts as memory of this process.
 _FETCHED_BYTES = 8 << 20
 
 
@@ -44,12 +44,10 @@ class TableFile:
         import pyarrow.parquet as pq
 
         try:
-            if isinstance(path, RemotePath):
-                fetched = pq.ParquetFile(path.open(), buffer_size=_FETCHED_BYTES, pre_buffer=False)
-                self._hold(path, fetched, None)
             # Absolute: Arrow takes a leading ~ for somebody's home.
-            elif path.suffix == ".parquet":
-                self._hold(path, pq.ParquetFile(path.absolute(), memory_map=True), None)
+            if isinstance(path, RemotePath) or path.suffix == ".parquet":
+                source = path.open() if isinstance(path, RemotePath) else path.absolute()
+                self._hold(path, pq.ParquetFile(source, buffer_size=_FETCHED_BYTES, pre_buffer=False), None)
             else:
                 self._hold(path, None, _mapped(path, *_state(path)))
         except InputError:
@@ -77,6 +75,8 @@ class TableFile:
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """The rows in order, as batches of these columns with some 2^24 numbers at most; InputError for a torn file."""
+        import pyarrow as pa
+
         rows = max(1, min(_BATCH_ROWS, BATCH_NUMBERS * self.n_rows // max(1, self._n_numbers(columns))))
         try:
             if self._parquet is not None:
@@ -85,6 +85,9 @@ class TableFile:
                 yield from self._arrow.select(list(columns)).to_batches(max_chunksize=rows)
         except Exception as error:
             raise _unreadable(self.path, error) from error
+        finally:
+            # What batches took, some hundred MB, Arrow keeps for others.
+            pa.default_memory_pool().release_unused()
 
     def column(self, name: str) -> list[Any]:
         """All values of one column as plain data; `name` may be that of a field in a structure, ``image.path``."""

@@ -72,8 +72,8 @@ _SUMMED = 1 << 12
 _PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
 _NARROWEST = 16
-# What is known of a row beside its vector.
-_STATE_BYTES = 64
+# What is held of a row beside its vector, and what a growing set knows of it.
+_LENGTH_BYTES, _STATE_BYTES = 16, 48
 # Of memory, what vectors that are held may take.
 _SHARE = 0.6
 # Wider rows may overflow the int32 in which int8 products are summed.
@@ -217,7 +217,7 @@ class Precision:
 
     def held_bytes(self, n: int, width: int) -> int:
         """What `n` rows of so many columns take as vectors."""
-        return n * (self._columns(width) * self.dtype.itemsize + 16)
+        return n * (self._columns(width) * self.dtype.itemsize + _LENGTH_BYTES)
 
     def place(self, rows: Features, device: str = "cpu") -> Vectors:
         """The rows as vectors, with what is known of their errors."""
@@ -396,9 +396,11 @@ def holdable(fine: Precision, X: Features, n: int, device: str) -> tuple[Precisi
     return None, False
 
 
-def resident_bytes(n: int, width: int) -> int:
-    """The least memory for `n` rows that lie in files, such that they are held as vectors of int8."""
-    return int(n * (max(width, _NARROWEST) + _STATE_BYTES) / _SHARE)
+def resident_bytes(n: int, width: int, *, beside: int = 0) -> int:
+    """The least memory for `n` rows that lie in files, such that they are held as vectors of int8, of which these take
+    at most a share; what is known of each row, and so many bytes `beside`, are in the rest."""
+    held = n * (max(width, _NARROWEST) + _LENGTH_BYTES)
+    return max(int(held / _SHARE), held + n * _STATE_BYTES + beside)
 
 
 def is_sharp(precision: Precision, X: Features) -> bool:

@@ -248,6 +248,7 @@ class Shard:
     def _maybe_farthest(self, width: int) -> tuple[Integers, Rank]:
         """The same by squares some of which are hardly too large."""
         growing, weights = self._growing, self._weights
+        self._approach_picks(_BROUGHT * width)
         alive, limit = np.empty(0, np.int64), np.inf
         while len(alive) < width and limit > 0:
             block, limit = _above(growing.squares * weights, limit, _BROUGHT * width)
@@ -259,6 +260,18 @@ class Shard:
         order = np.lexsort((alive, -values))
         outside = (values[order[width]], -int(alive[order[width]])) if len(order) > width else (limit, 1)
         return np.sort(alive[order[:width]]), outside
+
+    def _approach_picks(self, n: int) -> None:
+        """Show picks to rows that have seen none, all those of a shard made anew: all picks to about `n` of them, to
+        the others until they are nearer than the farthest of these."""
+        growing, weights = self._growing, self._weights
+        unseen = np.flatnonzero(growing.squares * weights == np.inf)
+        if len(unseen) <= n:
+            return
+        some = unseen[:: len(unseen) // n]
+        growing.catch_up(some, 0.0)
+        limit = float((growing.squares[some] * weights[some]).max())
+        growing.catch_up(unseen, np.nextafter(limit / weights[unseen], 0.0))
 
 
 def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:

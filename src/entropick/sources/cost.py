@@ -119,7 +119,7 @@ def round_bytes(width: int) -> int:
 
 def worker_bytes(n_rows: int, width: int, n_samples: int) -> int:
     """The least memory of a worker with so many rows, which stay in files, and all picks."""
-    return WORKING_BYTES + resident_bytes(n_rows, width) + _PICK_BYTES * n_samples * width
+    return resident_bytes(n_rows, width, beside=WORKING_BYTES + _PICK_BYTES * n_samples * width)
 
 
 def workers_seconds(speeds: Sequence[Speed], sizes: Sequence[int], n_samples: int) -> float:
@@ -211,7 +211,7 @@ def check_searchers(memory: int, n_workers: int, n_rows: int) -> None:
 
 def kept_in_files(cost: Forecast, n_rows: int, width: int) -> Forecast:
     """The same where rows stay in their files, and only their vectors are in memory: int8 at least."""
-    return Forecast(cost.seconds, WORKING_BYTES + resident_bytes(n_rows, width))
+    return Forecast(cost.seconds, resident_bytes(n_rows, width, beside=WORKING_BYTES))
 
 
 def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
