@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -55,10 +56,31 @@ def test_they_read_like_an_array(tmp_path, way):
             found = one[asked]
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found, X[asked])
-        np.testing.assert_array_equal(one.take(np.array([3, 38, 3])), X[[3, 38, 3]])
+        for numbers in ([3, 38, 3], [7, 8, 9], range(40), []):
+            found = one.take(np.array(numbers, np.int64))
+            np.testing.assert_array_equal(found, X[list(numbers)])
+            found += 1  # what was taken is nobody else's
         np.testing.assert_array_equal(np.stack(list(one)), X)
         for start, stop in ((0, 40), (9, 12), (39, 40), (5, 5)):
             np.testing.assert_array_equal(one.part(start, stop)[:], X[start:stop])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what is mapped")
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_rows_that_were_read_do_not_stay_in_memory(tmp_path, kind, monkeypatch):
+    """Whatever the system maps around a row, far fewer rows than the file has are kept of it."""
+    monkeypatch.setattr(rows_module, "_TOUCHED_BYTES", 8 << 20)
+    made = np.memmap(tmp_path / "large", kind, "w+", shape=(32_000_000 // np.dtype(kind).itemsize // 64, 64))
+    made[:] = 1
+    made.flush()
+    rows = FileRows([np.memmap(tmp_path / "large", kind, "r", shape=made.shape)])
+    del made
+    before = rows_module._mapped_bytes()
+    rng, most = np.random.default_rng(0), 0
+    for _ in range(20):
+        rows.take(rng.integers(len(rows), size=50))
+        most = max(most, rows_module._mapped_bytes() - before)
+    assert most <= 18 << 20
 
 
 def written(part, folder):

@@ -25,7 +25,7 @@ Integers = NDArray[np.int64]
 
 BLOCK_BYTES = 64 << 20
 """What is read at once where all rows are passed over."""
-# Of a memory map, what may count as this process's own memory before it is let go of, and what the system may map around
+# Of a memory map, what may count as memory of this process before it is let go of, and what the system may map around
 # a row that is read: a page of the largest kind.
 _TOUCHED_BYTES, _AROUND_BYTES = 128 << 20, 2 << 20
 # How long files are believed to be as they were, and how many times as long as it takes to look.
@@ -193,11 +193,12 @@ class FileRows(RowsInParts):
     def _read(self, number: int, rows: Any) -> NDArray[Any]:
         self._look()
         of = self.maps[number]
-        if not isinstance(rows, slice) and len(rows) and (np.diff(rows) == 1).all():
-            rows = slice(int(rows[0]), int(rows[-1]) + 1)
         if isinstance(rows, slice):
             self._touch(of.itemsize * (rows.stop - rows.start) * self.shape[1])
             return self._float32(of[rows])
+        if len(rows) and (np.diff(rows) == 1).all():
+            # A copy: rows that are taken by their numbers may be written to.
+            return self._read(number, slice(int(rows[0]), int(rows[-1]) + 1)).copy()
         found, step = np.empty((len(rows), self.shape[1]), np.float32), max(1, _TOUCHED_BYTES // _AROUND_BYTES)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
