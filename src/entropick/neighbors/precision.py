@@ -27,6 +27,7 @@ without error, above all pixels 0..255; of others it would leave open too much.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -400,7 +401,7 @@ def resident_bytes(n: int, width: int, *, beside: int = 0) -> int:
     """The least memory for `n` rows that lie in files, such that they are held as vectors of int8, of which these take
     at most a share; what is known of each row, and so many bytes `beside`, are in the rest."""
     held = n * (max(width, _NARROWEST) + _LENGTH_BYTES)
-    return max(int(held / _SHARE), held + n * _STATE_BYTES + beside)
+    return max(math.ceil(held / _SHARE), held + n * _STATE_BYTES + beside)
 
 
 def is_sharp(precision: Precision, X: Features) -> bool:
