@@ -479,7 +479,7 @@ def selection(setting: Setting) -> None:
 
     from entropick.selectors import Greedy, ThresholdDecay
 
-    sizes = [(400, 100)] if setting.quick else [(20_000, 10_000), (100_000, 20_000)]
+    sizes = [(400, 100)] if setting.quick else [(20_000, 10_000), (100_000, 20_000), (622_592, 32_768)]
     devices = list(dict.fromkeys((setting.device, "cpu")))
     for n, picks in sizes:
         X = rows(n)

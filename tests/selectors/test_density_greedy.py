@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from entropick.errors import InputError
 from entropick.neighbors import growing_set, nearest_neighbors
-from entropick.selectors import DensityGreedy, Greedy, Random, shards
+from entropick.selectors import DensityGreedy, Greedy, Random
 from entropick.selectors import greedy as module
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
@@ -37,7 +37,7 @@ def check(X, y, n, *, k=2, power=2.0):
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_plain_loop(name, d, power, monkeypatch, screened):
     monkeypatch.setattr(module, "_WIDTH", (8, 4, 16))
-    monkeypatch.setattr(shards, "_BROUGHT", 2)
+    monkeypatch.setattr(growing_set, "_BROUGHT", 2)
     monkeypatch.setattr(growing_set, "_OVERLAP", 2)
     check(clouds.cloud(name, 120, d), np.arange(120) % 3, 70, power=power)
 

@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from entropick.errors import DuplicateWarning, InputError
 from entropick.neighbors import growing_set
 from entropick.selectors import greedy as module
-from entropick.selectors import shards
 from entropick.selectors.greedy import Greedy
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
@@ -36,7 +35,7 @@ def check(X, n, initial):
 @pytest.mark.parametrize("name", clouds.MAKERS)
 def test_equals_the_plain_loop(name, d, width, monkeypatch, screened):
     monkeypatch.setattr(module, "_WIDTH", width)
-    monkeypatch.setattr(shards, "_BROUGHT", 2)
+    monkeypatch.setattr(growing_set, "_BROUGHT", 2)
     monkeypatch.setattr(growing_set, "_OVERLAP", 2)
     check(clouds.cloud(name, 120, d), 70, [3])
 
@@ -54,7 +53,7 @@ def test_equals_the_plain_loop_for_any_size(seed, monkeypatch, small_blocks):
 @pytest.mark.parametrize("seed", range(12))
 def test_of_rows_equally_far_the_lowest(seed, monkeypatch):
     monkeypatch.setattr(module, "_WIDTH", (6, 3, 12))
-    monkeypatch.setattr(shards, "_BROUGHT", 1)
+    monkeypatch.setattr(growing_set, "_BROUGHT", 1)
     rng = np.random.default_rng(seed)
     X = rng.permutation(np.indices((9, 7)).reshape(2, -1).T).astype(np.float32)
     check(X, 60, [0])

@@ -11,7 +11,7 @@ import reference
 
 from entropick.errors import InputError, ProcessLost
 from entropick.neighbors import growing_set
-from entropick.selectors import Greedy, ThresholdDecay, shards
+from entropick.selectors import Greedy, ThresholdDecay
 from entropick.selectors import greedy as greedy_module
 from entropick.selectors import threshold_decay as threshold_decay_module
 from entropick.selectors.dealt import Dealt
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarni
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(greedy_module, "_WIDTH", (8, 4, 16))
-    monkeypatch.setattr(shards, "_BROUGHT", 2)
+    monkeypatch.setattr(growing_set, "_BROUGHT", 2)
 
 
 def dealt(X, n_shards, how, weights=None):

@@ -22,6 +22,11 @@ _CROWD, _CROWD_PAIRS = 0.005, 1 << 12
 _BLOCK_ROWS, _LOOKED_AT = 512, 1 << 22
 # Rows that have seen almost the same members catch up together; up to this many members are then seen twice.
 _OVERLAP = 512
+# Rows brought up to date at once, per row that is asked for as one of the farthest; most turn out to be nearer.
+_BROUGHT = 4
+
+# A squared distance as it counts, and the position of a row that has it, None where only the distance is known.
+Outside = tuple[float, int | None]
 
 
 class GrowingSet:
@@ -144,6 +149,64 @@ class GrowingSet:
         vague = positions[self._lowest[positions] < self.squares[positions]]
         self._know(vague, self.to_members(vague, self._nearest[vague]))
         return self.squares[positions]
+
+    def farthest(self, width: int, weights: Floats) -> tuple[Integers, Floats, Outside]:
+        """The `width` positions that are farthest from the whole set, ascending, of equal ones the lowest, and their
+        exact squares; then what no other position is farther than, but the farthest of these is. Squared distances
+        count as much as `weights` (n,)."""
+        while True:
+            top, (value, position) = self._maybe_farthest(width, weights)
+            squares = self.settle(top)
+            # What was hardly too large may fall behind the rest once it is exact; then the rest has its turn.
+            values = squares * weights[top]
+            outside = (value, 1 if position is None else -position)
+            if not len(top) or (values.max(), -int(top[np.argmax(values)])) > outside:
+                return top, squares, (value, position)
+
+    def _maybe_farthest(self, width: int, weights: Floats) -> tuple[Integers, Outside]:
+        """The same by squares some of which are hardly too large."""
+        self._begin_to_look(_BROUGHT * width, weights)
+        alive, limit = np.empty(0, np.int64), np.inf
+        while len(alive) < width and limit > 0:
+            block, limit = _above(self.squares * weights, limit, _BROUGHT * width)
+            alive = np.concatenate([alive, block])
+            # A square that is within the next number below the quotient is within the limit when it is weighted.
+            alive = self.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
+            alive = alive[self.squares[alive] * weights[alive] > limit]
+        values = self.squares[alive] * weights[alive]
+        order = np.lexsort((alive, -values))
+        outside = (values[order[width]], int(alive[order[width]])) if len(order) > width else (limit, None)
+        return np.sort(alive[order[:width]]), outside
+
+    def _begin_to_look(self, n: int, weights: Floats) -> None:
+        """Show members to positions that have seen none, as all those of a set that was made anew: all members to about
+        `n` of them, to the others until they are nearer than the farthest of these."""
+        unseen = np.flatnonzero(self.squares * weights == np.inf)
+        if len(unseen) <= n:
+            return
+        some = unseen[:: len(unseen) // n]
+        self.catch_up(some, 0.0)
+        limit = float((self.squares[some] * weights[some]).max())
+        self.catch_up(unseen, np.nextafter(limit / weights[unseen], 0.0))
+
+    def beyond(self, limit: float, start: int, width: int) -> tuple[Integers, Floats, int | None]:
+        """Of the next `width` positions, from `start` on, that may be farther than the squared `limit` from the whole
+        set, those that are, and their exact squares; then the last that was looked at, None where that was all."""
+        block, step = np.empty(0, np.int64), 2 * width
+        while start < len(self.squares) and len(block) < width:
+            above = np.flatnonzero(self.squares[start : start + step] > limit) + start
+            block, start, step = np.concatenate([block, above]), start + step, 2 * step
+        block = block[:width]
+        last = int(block[-1]) if len(block) == width else None
+        left = self.catch_up(block, limit)
+        squares = self.settle(left)
+        return left[squares > limit], squares[squares > limit], last
+
+    def largest(self) -> float:
+        """What no squared distance of a position to the whole set is above, hardly; 0 where only copies are left."""
+        most = float(self.squares.max(initial=0.0))
+        # One that was made anew knows no distance yet; without one a rule might go on for ever.
+        return most if np.isfinite(most) else self.covering_radius() ** 2
 
     def note(self, positions: Integers, squares: Floats) -> None:
         """Note exact squared distances to the whole set."""
@@ -294,6 +357,16 @@ class Loose:
     def vectors(self, rows: Integers) -> Features:
         """Some of the rows."""
         return self._rows.take(rows, axis=0)
+
+
+def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
+    """At least `width` more positions, the farthest among those at most at `limit`, and the limit beneath them."""
+    below = np.flatnonzero((values <= limit) & (values > 0))
+    if len(below) <= width:
+        return below, 0.0
+    least = np.partition(values[below], len(below) - width)[len(below) - width]
+    chosen = values[below] >= least
+    return below[chosen], float(values[below[~chosen]].max(initial=0.0))
 
 
 def square_within(distance: float) -> float:

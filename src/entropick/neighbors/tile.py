@@ -107,6 +107,16 @@ class Tile:
     def near(self, wanted: int | None = None) -> tuple[Pairs, torch.Tensor]:
         """Pairs that may be within their limits, and among the `wanted` nearest of their rows if that is a number; also
         squared distances (n,) within which so many surely are, infinite where there are fewer."""
+        row, column, reach = self.places(wanted)
+        gain = self._values(_in_order(self.gains)[row, column])
+        low = self.base[row] - self.step * (gain + self.rounding * gain.abs())
+        high = self.base[row] - self.step * (gain - self.rounding * gain.abs())
+        high += 2 * (self.rows.slack[row] + self.columns.slack[column])
+        bounds = (bound.clamp_(min=0).cpu().numpy() for bound in (low, high))
+        return Pairs(row.cpu().numpy(), column.cpu().numpy(), *bounds), reach
+
+    def places(self, wanted: int | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same pairs as rows and columns, sorted by row, on the device, and the same squared distances."""
         import torch
 
         codes, least = _in_order(self.gains), _in_order(self.least)
@@ -129,13 +139,7 @@ class Tile:
         place, group = _places(maxima, least)
         slot, fold = _places(groups[rows[place], :, group], least[place])
         place, column = place[slot], fold * (m // folds) + group[slot]
-        row = rows[place]
-        gain = self._values(codes[row, column])
-        low = self.base[row] - self.step * (gain + self.rounding * gain.abs())
-        high = self.base[row] - self.step * (gain - self.rounding * gain.abs())
-        high += 2 * (self.rows.slack[row] + self.columns.slack[column])
-        bounds = (bound.clamp_(min=0).cpu().numpy() for bound in (low, high))
-        return Pairs(row.cpu().numpy(), column.cpu().numpy(), *bounds), reach
+        return rows[place], column, reach
 
     @property
     def _spread(self) -> torch.Tensor:
@@ -163,6 +167,9 @@ def _places(values: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, to
     """Rows and columns of what is at least as large as the `least` of its row."""
     import torch
 
+    if values.device.type != "cpu":
+        row, column = torch.nonzero(values >= least[:, None], as_tuple=True)
+        return row, column
     # NumPy finds the few hits in a flat array many times faster than torch finds pairs.
     flat = torch.from_numpy(np.flatnonzero((values >= least[:, None]).cpu().numpy())).to(values.device)
     return torch.div(flat, values.shape[1], rounding_mode="floor"), flat % values.shape[1]

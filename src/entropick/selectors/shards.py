@@ -21,12 +21,10 @@ import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.errors import InputError, ProcessLost
-from entropick.neighbors import Extent, GrowingSet, Loose, Precision, Speed
+from entropick.neighbors import Extent, GrowingSet, Loose, Precision, Speed, growing_among
 from entropick.processes.hardware import usable_memory
 from entropick.selectors.core_set import Grid, proxies
 
-# Rows brought up to date at once, per row that is asked for; most of them turn out to be nearer.
-_BROUGHT = 4
 # How often in a row shards may be lost before they have answered one question.
 _PATIENCE = 20
 
@@ -149,7 +147,7 @@ class Shard:
             raise InputError(f"numbers: expected one of each of {n_rows} rows, got {n}.")
         # Not both at once: each holds its rows.
         vars(self).pop("_growing", None)
-        self._growing = GrowingSet(
+        self._growing = growing_among(
             self.X, beginning.n_samples, part.rows, device=self.device, precision=beginning.precision
         )
         self._numbers = np.asarray(part.numbers, np.int64)
@@ -170,8 +168,8 @@ class Shard:
         """The `width` rows that are farthest, after the news."""
         if behind := self._learn(name, news):
             return behind
-        positions, squares, (value, position) = self._farthest(width)
-        outside = (value, -int(self._numbers[-position]) if position <= 0 else 1)
+        positions, squares, (value, position) = self._growing.farthest(width, self._weights)
+        outside = (value, 1 if position is None else -int(self._numbers[position]))
         rows = _Here(self._growing, positions)
         return Front(self._numbers[positions], positions, squares, self._weights[positions], outside, rows)
 
@@ -180,26 +178,17 @@ class Shard:
         those that are; nothing outside is farther before the number with which `outside` begins."""
         if behind := self._learn(name, news):
             return behind
-        growing, start = self._growing, int(np.searchsorted(self._numbers, number))
-        block, step = np.empty(0, np.int64), 2 * width
-        while start < len(self._numbers) and len(block) < width:
-            above = np.flatnonzero(growing.squares[start : start + step] > limit) + start
-            block, start, step = np.concatenate([block, above]), start + step, 2 * step
-        block = block[:width]
-        end = float(self._numbers[block[-1]] + 1) if len(block) == width else np.inf
-        left = growing.catch_up(block, limit)
-        squares = growing.settle(left)
-        left, squares = left[squares > limit], squares[squares > limit]
-        rows = _Here(growing, left)
+        start = int(np.searchsorted(self._numbers, number))
+        left, squares, last = self._growing.beyond(limit, start, width)
+        end = np.inf if last is None else float(self._numbers[last] + 1)
+        rows = _Here(self._growing, left)
         return Front(self._numbers[left], left, squares, self._weights[left], (end, 0), rows)
 
     def largest(self, name: str, news: News) -> float | Behind:
         """What no squared distance of a row to its nearest pick is above, hardly; 0 where only copies are left."""
         if behind := self._learn(name, news):
             return behind
-        most = float(self._growing.squares.max(initial=0.0))
-        # One that was made anew knows no distance yet; without one a rule might go on for ever.
-        return most if np.isfinite(most) else self._growing.covering_radius() ** 2
+        return self._growing.largest()
 
     def radius(self, name: str, news: News) -> float | Behind:
         """The largest distance of a row to its nearest pick, after the news."""
@@ -232,56 +221,6 @@ class Shard:
             growing.lower(news.positions[~news.is_exact], news.squares[~news.is_exact])
             growing.note(news.own, np.zeros(len(news.own)))
         return None
-
-    def _farthest(self, width: int) -> tuple[Integers, Floats, Rank]:
-        """The `width` positions that are farthest, ascending, their exact squares, and a rank that nothing outside
-        comes before, but the best of these does."""
-        growing, weights = self._growing, self._weights
-        while True:
-            top, outside = self._maybe_farthest(width)
-            squares = growing.settle(top)
-            # What was hardly too large may fall behind the rest once it is exact; then the rest has its turn.
-            values = squares * weights[top]
-            if not len(top) or (values.max(), -int(top[np.argmax(values)])) > outside:
-                return top, squares, outside
-
-    def _maybe_farthest(self, width: int) -> tuple[Integers, Rank]:
-        """The same by squares some of which are hardly too large."""
-        growing, weights = self._growing, self._weights
-        self._approach_picks(_BROUGHT * width)
-        alive, limit = np.empty(0, np.int64), np.inf
-        while len(alive) < width and limit > 0:
-            block, limit = _above(growing.squares * weights, limit, _BROUGHT * width)
-            alive = np.concatenate([alive, block])
-            # A square that is within the next number below the quotient is within the limit when it is weighted.
-            alive = growing.catch_up(alive, np.nextafter(limit / weights[alive], 0.0))
-            alive = alive[growing.squares[alive] * weights[alive] > limit]
-        values = growing.squares[alive] * weights[alive]
-        order = np.lexsort((alive, -values))
-        outside = (values[order[width]], -int(alive[order[width]])) if len(order) > width else (limit, 1)
-        return np.sort(alive[order[:width]]), outside
-
-    def _approach_picks(self, n: int) -> None:
-        """Show picks to rows that have seen none, all those of a shard made anew: all picks to about `n` of them, to
-        the others until they are nearer than the farthest of these."""
-        growing, weights = self._growing, self._weights
-        unseen = np.flatnonzero(growing.squares * weights == np.inf)
-        if len(unseen) <= n:
-            return
-        some = unseen[:: len(unseen) // n]
-        growing.catch_up(some, 0.0)
-        limit = float((growing.squares[some] * weights[some]).max())
-        growing.catch_up(unseen, np.nextafter(limit / weights[unseen], 0.0))
-
-
-def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
-    """At least `width` more positions, the farthest among those at most at `limit`, and the limit beneath them."""
-    below = np.flatnonzero((values <= limit) & (values > 0))
-    if len(below) <= width:
-        return below, 0.0
-    least = np.partition(values[below], len(below) - width)[len(below) - width]
-    chosen = values[below] >= least
-    return below[chosen], float(values[below[~chosen]].max(initial=0.0))
 
 
 class _Here:

@@ -1,0 +1,90 @@
+"""A growing set whose rows live on a device says what one whose rows are on the processor does; here it is made to
+live on the processor as well, and where there is a GPU, on that."""
+
+import clouds
+import numpy as np
+import pytest
+import torch
+
+from entropick.neighbors import GrowingSet, resident_set, squared_distances
+from entropick.neighbors.resident_set import ResidentSet, growing_among
+from entropick.selectors import ApproximateGreedy, DensityGreedy, Gist, Greedy, ThresholdDecay
+
+pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+RULES = {
+    "greedy": lambda device: Greedy(n_samples=60, random_state=0, device=device),
+    "threshold": lambda device: ThresholdDecay(n_samples=60, threshold="auto", random_state=0, device=device),
+    "density": lambda device: DensityGreedy(n_samples=60, k=2, random_state=0, device=device),
+    "approximate": lambda device: ApproximateGreedy(n_samples=12, eps=0.5, random_state=0, device=device),
+    "gist": lambda device: Gist(n_samples=20, random_state=0, device=device),
+}
+
+
+# Trusted rows that are copies of each other are refused.
+REFUSED = {("density", name) for name in ("copies", "integer grid", "all the same")} | {("gist", "all the same")}
+CASES = [(rule, name) for rule in RULES for name in clouds.MAKERS if (rule, name) not in REFUSED]
+
+
+@pytest.fixture
+def resident(monkeypatch):
+    """Every device has room for rows, and tiles are small."""
+    monkeypatch.setattr(resident_set, "_has_room", lambda *of: True)
+    monkeypatch.setattr(resident_set, "_TILE_COLUMNS", 16)
+    monkeypatch.setattr(resident_set, "_TILE_NUMBERS", 1 << 12)
+    monkeypatch.setattr(resident_set, "_DIFFERENCES", 1 << 10)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("rule", "name"), CASES)
+def test_the_same_rows_are_chosen(rule, name, device, resident, monkeypatch):
+    X = clouds.cloud(name, 120, 20)
+    found = RULES[rule](device).fit(X)
+    monkeypatch.setattr(resident_set, "_has_room", lambda *of: False)
+    expected = RULES[rule]("cpu").fit(X)
+    np.testing.assert_array_equal(found.indices_, expected.indices_)
+    np.testing.assert_array_equal(found.distances_, expected.distances_)
+    assert found.facts_ == expected.facts_
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", clouds.MAKERS)
+def test_what_it_tells(name, device, resident):
+    """Beside all distances, computed one by one."""
+    X = clouds.cloud(name, 90, 20)
+    rows = np.random.default_rng(1).permutation(90)[:70]
+    growing = growing_among(X, 40, rows, device=device)
+    assert isinstance(growing, ResidentSet)
+    weights = np.random.default_rng(2).uniform(0.5, 1.0, 70)
+    for start in range(0, 40, 8):
+        growing.join(X[start : start + 8])
+        members = np.arange(start + 8)
+        squares = np.stack([squared_distances(X, rows, X, np.full(70, member)) for member in members]).min(0)
+        np.testing.assert_allclose(growing.settle(np.arange(70)), squares, rtol=1e-15)
+        assert growing.covering_radius() == pytest.approx(np.sqrt(squares.max()), rel=1e-15)
+        assert growing.largest() == pytest.approx(squares.max(), rel=1e-14)
+        near = growing.nearest()
+        np.testing.assert_allclose(squared_distances(X, rows, X, near), squares, rtol=1e-12)
+        positions, told, (value, position) = growing.farthest(5, weights)
+        order = np.lexsort((np.arange(70), -squares * weights))
+        order = order[squares[order] > 0]
+        if len(np.unique(np.round(squares * weights, 9))) == 70:
+            assert positions.tolist() == sorted(order[:5])
+            assert position == order[5]
+        np.testing.assert_allclose(told, squares[positions], rtol=1e-15)
+        if position is not None:
+            assert value == pytest.approx(squares[position] * weights[position], rel=1e-15)
+        limit = float(np.median(squares)) * (1 + 1e-9)
+        positions, told, last = growing.beyond(limit, 20, 6)
+        above = np.flatnonzero(squares > limit)
+        np.testing.assert_array_equal(positions, above[above >= 20][:6])
+        assert last == (positions[-1] if len(positions) == 6 else None)
+
+
+def test_it_lives_where_there_is_room(monkeypatch):
+    X = clouds.cloud("normal", 50, 20)
+    assert type(growing_among(X, 5, device="cpu")) is GrowingSet
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    assert resident_set._has_room(50, 20, 5, "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 28, 1 << 40))
+    assert not resident_set._has_room(50, 20, 5, "cuda")
