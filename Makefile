@@ -9,8 +9,9 @@ export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: demo test test-lowest test-track dist docs notebooks install lint types unit faults audit clean
 
-demo: install  ## run the digits study, say what was seen, and open its page where there is a display
+demo: install  ## run a loop that fades and one that copies, say what was seen, and open their pages where there is a display
 	$(BIN)/entropick run digits --open
+	$(BIN)/entropick run copies --open
 
 test: lint types unit  ## everything that CI checks
 

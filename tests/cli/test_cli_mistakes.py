@@ -26,7 +26,7 @@ def everything_in(folder):
 
 # Arguments, and what stderr must say.
 MISTAKES = {
-    "run digit": "there is no preset 'digit'; known are digits, paper-cifar10, paper-ffhq, paper-mnist, smoke",
+    "run digit": "there is no preset 'digit'; known are copies, digits, paper-cifar10, paper-ffhq, paper-mnist, smoke",
     "run empty": "there is no preset 'empty'",
     "run gone.toml": "gone.toml: expected a study file, but there is none",
     "run file": "A study file's name ends in .toml",

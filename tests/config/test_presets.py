@@ -46,7 +46,7 @@ def test_smoke_touches_every_part():
 
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(
-        ConfigError, match=r"there is no preset 'digit'; known are digits, paper-.*, smoke\. .*ends in \.toml"
+        ConfigError, match=r"there is no preset 'digit'; known are copies, digits, paper-.*, smoke\. .*ends in \.toml"
     ):
         config.load_study("digit")
 

@@ -159,8 +159,11 @@ def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
         parts.append(f"{percent(found.kept, 2)} of the variance of the real data")
     if found.spaced is not None:
         parts.append(f"{found.spaced:.2f} of a fresh draw's distance, in units of the training set's spacing")
-    unknown = "" if found.spaced is not None else "; whether it contracts or copies, its ledgers do not tell"
-    return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{unknown}."
+    more = "" if found.spaced is not None else "; whether it contracts or copies, its ledgers do not tell"
+    near, fresh = (table.over_seeds(arm, at, f"near_copy_rate/{table.space}") for at in (n or 0, 0))
+    if near and fresh:
+        more += f"; {percent(near.mean, 2)} are near copies (fresh ones: {percent(fresh.mean, 2)})"
+    return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{more}."
 
 
 def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:
