@@ -340,7 +340,9 @@ def test_arm_names_that_could_leave_the_directory(load, name):
 
 
 def test_a_missing_file_lists_the_presets(tmp_path):
-    with pytest.raises(ConfigError, match=r"gone\.toml: expected a study file, but there is none\. Presets are copies, digits"):
+    with pytest.raises(
+        ConfigError, match=r"gone\.toml: expected a study file, but there is none\. Presets are copies, "
+    ):
         config.load_study(str(tmp_path / "gone.toml"))
 
 
