@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entropick.neighbors import GrowingSet, resident_set, squared_distances
+from entropick.neighbors import GrowingSet, growing_set, resident_set, squared_distances
 from entropick.neighbors.resident_set import ResidentSet, growing_among
 from entropick.selectors import ApproximateGreedy, DensityGreedy, Gist, Greedy, ThresholdDecay
 
@@ -30,7 +30,7 @@ CASES = [(rule, name) for rule in RULES for name in clouds.MAKERS if (rule, name
 def resident(monkeypatch):
     """Every device has room for rows, and tiles are small."""
     monkeypatch.setattr(resident_set, "_has_room", lambda *of: True)
-    monkeypatch.setattr(resident_set, "_TILE_COLUMNS", 16)
+    monkeypatch.setattr(growing_set, "_TILE_COLUMNS", 16)
     monkeypatch.setattr(resident_set, "_TILE_NUMBERS", 1 << 12)
     monkeypatch.setattr(resident_set, "_DIFFERENCES", 1 << 10)
 
@@ -79,6 +79,17 @@ def test_what_it_tells(name, device, resident):
         above = np.flatnonzero(squares > limit)
         np.testing.assert_array_equal(positions, above[above >= 20][:6])
         assert last == (positions[-1] if len(positions) == 6 else None)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", clouds.MAKERS)
+def test_members_in_order(name, device, resident):
+    X, order = clouds.cloud(name, 60, 20), np.random.default_rng(3).permutation(60)[:25]
+    found, expected = growing_among(X, 25, device=device), GrowingSet(X, 25, device="cpu")
+    for growing in (found, expected):
+        growing.accept_in_order(order)
+    assert found.accepted == expected.accepted
+    np.testing.assert_allclose(found.at, expected.at, rtol=1e-15)
 
 
 def test_it_lives_where_there_is_room(monkeypatch):

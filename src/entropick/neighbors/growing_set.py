@@ -66,22 +66,24 @@ class GrowingSet:
         device: str = "auto",
         precision: Precision | None = None,
     ) -> None:
-        device = usable_device(device)
-        self.X, self.n_samples = X, n_samples
-        self.rows = np.arange(len(X)) if rows is None else rows
-        fine = precision or Precision.of(X)
+        device, fine = usable_device(device), precision or Precision.of(X)
+        self._begin(X, n_samples, rows, fine)
         coarse, hold = holdable(fine, X, len(self.rows), device)
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
-        self._scale = fine.scale
         self._levels = [kind.reader(X, self.rows, device, hold=hold and kind is kinds[0]) for kind in kinds]
         self.members = Members(X.shape[1], n_samples, kinds, device)
-        self.accepted: list[int] = []
-        self.at: list[float] = []
         self.squares = np.full(len(self.rows), np.inf)
         self._lowest = self.squares.copy()
         # The nearest of the members that each position has seen, and how many these are.
         self._nearest = np.full(len(self.rows), -1)
         self._seen = np.zeros(len(self.rows), np.int64)
+
+    def _begin(self, X: Features, n_samples: int, rows: Integers | None, fine: Precision) -> None:
+        """What there is before any row is held."""
+        self.X, self.n_samples, self._scale = X, n_samples, fine.scale
+        self.rows = np.arange(len(X)) if rows is None else rows
+        self.accepted: list[int] = []
+        self.at: list[float] = []
 
     @property
     def missing(self) -> int:
@@ -138,7 +140,7 @@ class GrowingSet:
             if not marks or seen - marks[-1] > _OVERLAP:
                 marks.append(seen)
         for start, stop in itertools.pairwise([*marks, len(self.members)]):
-            for first, last in _tiles(start, stop):
+            for first, last in tiles(start, stop):
                 behind = block[(self._seen[block] < last) & (self.squares[block] > limit)]
                 self._approach(behind, first, last)
                 self._seen[behind] = last
@@ -258,7 +260,7 @@ class GrowingSet:
 
     def _approach(self, positions: Integers, start: int, stop: int) -> None:
         """Show the members from number `start` to `stop` to `positions`."""
-        for first, last in _tiles(start, stop):
+        for first, last in tiles(start, stop):
             shown: list[Vectors | None] = [None] * len(self._levels)
             for begin in range(0, len(positions), _TILE_ROWS):
                 self._show(positions[begin : begin + _TILE_ROWS], first, last, shown)
@@ -379,7 +381,7 @@ def square_within(distance: float) -> float:
     return square
 
 
-def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
+def tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Members from number `start` to `stop`, a tile's columns at a time."""
     for first in range(start, stop, _TILE_COLUMNS):
         yield first, min(first + _TILE_COLUMNS, stop)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
-from entropick.neighbors.growing_set import GrowingSet, Members, Outside
+from entropick.neighbors.growing_set import GrowingSet, Members, Outside, tiles
 from entropick.neighbors.precision import Precision, Vectors
 from entropick.neighbors.tile import as_columns, as_rows, compare
 from entropick.processes import usable_device
 
-# Members of a tile, numbers in one, and numbers of rows whose differences are computed at once.
-_TILE_COLUMNS, _TILE_NUMBERS, _DIFFERENCES = 1024, 1 << 27, 1 << 24
+# Numbers in a tile, and of rows whose differences are computed at once.
+_TILE_NUMBERS, _DIFFERENCES = 1 << 27, 1 << 24
 # Squares that are computed there and here differ by less than this share: sums have other orders.
 _APART = 1e-11
 # Of the memory that is free there, what may be taken.
@@ -58,7 +58,7 @@ class ResidentSet(GrowingSet):
     What is told of positions is computed anew from their nearest member as it is everywhere else, so that it does not
     depend on where rows live. Of members whose distances differ by a rounding error either may be the nearest.
 
-    Parameters are those of `GrowingSet`. `squares` is a tensor, in which nothing is an upper bound.
+    Parameters are those of `GrowingSet`. There are no `squares`: `settle` tells those that are asked for.
     """
 
     def __init__(
@@ -72,11 +72,9 @@ class ResidentSet(GrowingSet):
     ) -> None:
         import torch
 
-        self._device = usable_device(device)
-        self.X, self.n_samples = X, n_samples
-        self.rows = np.arange(len(X)) if rows is None else rows
-        fine = precision or Precision.of(X)
-        self._scale, n, width = fine.scale, len(self.rows), X.shape[1]
+        self._device, fine = usable_device(device), precision or Precision.of(X)
+        self._begin(X, n_samples, rows, fine)
+        n, width = len(self.rows), X.shape[1]
         self._held = fine.hold(X, self.rows, self._device)
         self._levels = [fine.reader(X, self.rows, self._device, hold=False)]
         self._rows = torch.empty((n, width), dtype=torch.float32, device=self._device)
@@ -85,8 +83,6 @@ class ResidentSet(GrowingSet):
             self._rows[part] = torch.from_numpy(np.ascontiguousarray(X[self.rows[part]])).to(self._device)
         self.members = Members(width, n_samples, [fine], self._device)
         self._shown = torch.empty((n_samples, width), dtype=torch.float32, device=self._device)
-        self.accepted: list[int] = []
-        self.at: list[float] = []
         self._distances = torch.full((n,), torch.inf, dtype=torch.float64, device=self._device)
         self._closest = torch.full((n,), -1, dtype=torch.int64, device=self._device)
         self._weighted = (np.empty(0), self._distances)
@@ -99,8 +95,8 @@ class ResidentSet(GrowingSet):
         super().join(vectors)
         last = len(self.members)
         self._shown[first:last] = torch.from_numpy(np.ascontiguousarray(vectors)).to(self._device)
-        for start in range(first, last, _TILE_COLUMNS):
-            self._show_all(start, min(start + _TILE_COLUMNS, last))
+        for tile in tiles(first, last):
+            self._show_all(*tile)
 
     def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
         """See `GrowingSet.catch_up`: none is behind."""
@@ -170,6 +166,9 @@ class ResidentSet(GrowingSet):
         """See `GrowingSet.lower`: nothing is new."""
 
     def _know(self, positions: Integers, squares: Floats | float) -> None:
+        """Nothing is new."""
+
+    def _approach(self, positions: Integers, start: int, stop: int) -> None:
         """Nothing is new."""
 
     def _show_all(self, first: int, last: int) -> None:
