@@ -63,6 +63,14 @@ def test_an_arm_has_a_fate_which_is_the_title(told, tmp_path: Path, numbers: Tol
     assert f"<title>replace {fate} · t</title>" in write_page(tmp_path).read_text()
 
 
+def test_near_copies_are_told_beside_those_of_fresh_images(told, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_made, fresh = made_up_study.baseline, {"near_copy_rate/pixels": 0.009}
+    monkeypatch.setattr(made_up_study, "baseline", lambda seed: as_made(seed) | fresh)
+    came = outcome(told({"replace": {KEPT: 0.9, SPACED: 0.9, "near_copy_rate/pixels": 0.859}}))
+    assert came is not None
+    assert came.sentences[0].endswith("; 86 % are near copies (fresh ones: 0.9 %).")
+
+
 def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:
     table = told({"replace": {NOVELTY: 2.4, "precision/pixels": 0.0, "generalization_score/pixels": 5.0}})
     assert any("its images are noise at the end, so no rise of a score is good" in text for text in findings(table))
