@@ -33,6 +33,14 @@ def test_weights_are_those_of_the_network(size):
     assert NetworkSize.of(**size).n_weights == sum(weight.numel() for weight in network.parameters())
 
 
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_patches_count_as_pixels_of_more_channels(patch):
+    size = {"network": "unet", "width": 16, "depth": 2, "image_shape": (16, 24, 3), "patch": patch}
+    n_weights = sum(weight.numel() for weight in build_network(**size).parameters())
+    assert NetworkSize.of(**size).n_weights == n_weights
+    assert NetworkSize.of(**size).n_inputs <= NetworkSize.of(**{**size, "patch": 1}).n_inputs
+
+
 @pytest.mark.parametrize("network", ["mlp", "unet"])
 @pytest.mark.parametrize(("depth", "shape"), [(1, (8, 8, 1)), (3, (8, 8, 3)), (2, (9, 16, 1))])
 def test_a_training_keeps_at_least_what_enters_products(network, depth, shape):

@@ -95,6 +95,26 @@ def test_images_of_any_size_come_out_as_they_went_in(network, shape):
     assert predicted.isfinite().all()
 
 
+@pytest.mark.parametrize("patch", [2, 4])
+def test_patches_are_pixels_of_more_channels(patch):
+    torch.manual_seed(0)
+    network = build_network("unet", width=16, depth=1, image_shape=(16, 32, 3), patch=patch).eval()
+    assert network.unet.conv_in.in_channels == network.unet.conv_out.out_channels == 3 * patch**2
+    x, timestep = torch.randn(2, 3, 16, 32), torch.tensor([5, 900])
+    cut = x.unfold(2, patch, patch).unfold(3, patch, patch).permute(0, 1, 4, 5, 2, 3)
+    of_patches = network.unet(cut.reshape(2, 3 * patch**2, 16 // patch, 32 // patch), timestep)
+    laid_out = of_patches.view(2, 3, patch, patch, 16 // patch, 32 // patch).permute(0, 1, 4, 2, 5, 3)
+    assert torch.equal(network(x, timestep), laid_out.reshape(2, 3, 16, 32))
+
+
+def test_patches_must_leave_enough_of_an_image():
+    DDPM(network="unet", width=16, patch=4).check_fits((13, 16, 1))
+    with pytest.raises(InputError, match=r"at least 4x4 pixels, or patches, got \(2, 2, 16\).*smaller patch"):
+        DDPM(network="unet", width=16, patch=4).check_fits((8, 8, 1))
+    with pytest.raises(InputError, match="patch: expected 1 for network='mlp'"):
+        DDPM(network="mlp", patch=2).check()
+
+
 @pytest.mark.parametrize(("side", "stages"), [(4, 3), (7, 3), (8, 4), (16, 5), (28, 5), (32, 6), (256, 6)])
 def test_small_images_get_fewer_stages(side, stages):
     assert unet_stages((side, 2 * side, 3)) == stages
@@ -104,6 +124,10 @@ def test_images_too_small_for_a_unet_are_refused_with_a_way_out():
     with pytest.raises(InputError, match=r"at least 4x4.*\(3, 8, 1\).*network='mlp'"):
         DDPM(network="unet", width=16).check_fits((3, 8, 1))
     DDPM(network="mlp").check_fits((3, 8, 1))
+
+
+def test_a_single_image_may_be_as_small_as_a_unet_takes():
+    assert built("unet", (4, 4, 1))(torch.randn(1, 1, 4, 4), torch.tensor([3])).shape == (1, 1, 4, 4)
 
 
 @pytest.mark.parametrize("network", ["unet", "mlp"])

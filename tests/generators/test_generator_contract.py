@@ -29,6 +29,7 @@ GENERATORS = {
     "mlp": lambda: DDPM(network="mlp", width=16, depth=1, **_SMALL),
     "ema": lambda: DDPM(network="mlp", width=16, depth=1, ema=0.9, **_SMALL),
     "unet": lambda: DDPM(network="unet", width=16, depth=1, **_SMALL),
+    "patches": lambda: DDPM(network="unet", width=16, depth=1, patch=2, **_SMALL),
     "kde": lambda: KDE(bandwidth=8.0),
 }
 CHUNK = 8
@@ -73,8 +74,8 @@ def test_a_sample_is_images_like_the_training_set(fitted):
 
 
 def test_colour_images_and_oblong_ones(generator):
-    images = np.random.default_rng(0).integers(0, 256, (9, 6, 10, 3), dtype=np.uint8)
-    assert generator.fit(images).sample(3).shape == (3, 6, 10, 3)
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 10, 3), dtype=np.uint8)
+    assert generator.fit(images).sample(3).shape == (3, 8, 10, 3)
 
 
 def test_written_down_and_restored_it_samples_the_same_images(fitted, tmp_path):

@@ -136,6 +136,14 @@ def test_what_a_pipeline_has_no_place_for_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_over_patches_is_refused(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 1), dtype=np.uint8)
+    model = DDPM(**{**UNET, **SMALL, "steps": 1, "patch": 2}).fit(images, stream=STREAM)
+    assert model.sample(2, stream=SAMPLE).shape == (2, 16, 16, 1)
+    with pytest.raises(InputError, match=r"^patch: expected 1, got 2\. .*does not cut images into patches"):
+        save_pipeline(model, tmp_path / "model", title="", facts={})
+
+
 def test_a_folder_with_something_in_it_is_left_alone(model, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="new or empty folder"):

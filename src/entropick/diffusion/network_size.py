@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from entropick.diffusion.networks import EMBEDDING, UNET_STAGES, unet_stages
+from entropick.diffusion.networks import EMBEDDING, UNET_STAGES, in_patches, unet_stages
 from entropick.errors import InputError
 from entropick.processes.hardware import in_gigabytes
 
@@ -35,11 +35,20 @@ class NetworkSize:
     n_inputs: int
 
     @classmethod
-    def of(cls, network: str, *, width: int, depth: int, image_shape: tuple[int, int, int], n_classes: int = 0) -> Self:
+    def of(
+        cls,
+        network: str,
+        *,
+        width: int,
+        depth: int,
+        image_shape: tuple[int, int, int],
+        n_classes: int = 0,
+        patch: int = 1,
+    ) -> Self:
         """The size of the network that `build_network` makes of the same arguments."""
         if network == "mlp":
             return cls(*_of_perceptron(math.prod(image_shape), width, depth, n_classes))
-        return cls(*_of_unet(image_shape, width, depth, n_classes))
+        return cls(*_of_unet(in_patches(image_shape, patch), width, depth, n_classes))
 
 
 def _of_perceptron(n_pixels: int, width: int, depth: int, n_classes: int) -> tuple[int, int]:

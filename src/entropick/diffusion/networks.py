@@ -25,12 +25,12 @@ _CHANNELS = 8
 
 
 def build_network(
-    network: str, *, width: int, depth: int, image_shape: tuple[int, int, int], n_classes: int = 0
+    network: str, *, width: int, depth: int, image_shape: tuple[int, int, int], n_classes: int = 0, patch: int = 1
 ) -> nn.Module:
     """Build a denoiser for images of shape ``(h, w, c)``, its weights drawn from torch's current random state."""
     if network == "mlp":
         return ResidualMLP(n_pixels=math.prod(image_shape), width=width, n_blocks=depth, n_classes=n_classes)
-    return PaddedUNet(image_shape, width=width, layers_per_block=depth, n_classes=n_classes)
+    return PaddedUNet(image_shape, width=width, layers_per_block=depth, n_classes=n_classes, patch=patch)
 
 
 class ResidualMLP(nn.Module):
@@ -81,16 +81,25 @@ class PaddedUNet(nn.Module):
     """The paper's `UNet` for images of any size.
 
     Images too small to be halved five times get fewer stages; sizes that do not halve evenly are padded inside.
+
+    With a `patch` of p, squares of p x p pixels are pixels to it, of p^2 times as many channels.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], *, width: int, layers_per_block: int, n_classes: int = 0
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        width: int,
+        layers_per_block: int,
+        n_classes: int = 0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        n_stages = unet_stages(image_shape)
-        self.multiple = 2 ** (n_stages - 1)
+        height, columns, channels = in_patches(image_shape, patch)
+        n_stages = unet_stages((height, columns, channels))
+        self.multiple, self.patch = patch * 2 ** (n_stages - 1), patch
         self.unet = UNet(
-            image_shape[2],
+            channels,
             widths=tuple(width * factor for factor in UNET_STAGES[:n_stages]),
             depth=layers_per_block,
             n_classes=n_classes,
@@ -102,7 +111,9 @@ class PaddedUNet(nn.Module):
         bottom, right = -height % self.multiple, -columns % self.multiple
         if bottom or right:
             x = functional.pad(x, (0, right, 0, bottom))
+        x = functional.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
         predicted: Tensor = self.unet(x, timestep, classes)
+        predicted = functional.pixel_shuffle(predicted, self.patch) if self.patch > 1 else predicted
         return predicted[..., :height, :columns]
 
 
@@ -319,7 +330,8 @@ def _normed(
         return kernels.normed(norm, x, shift, activated=activated)
     x = x if shift is None else x + shift[:, :, None, None]
     is_mixed = x.dtype != norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
-    hidden = norm(x.float() if is_mixed else x)
+    # Not by the module, which refuses a single image whose groups are a number each.
+    hidden = torch.group_norm(x.float() if is_mixed else x, norm.num_groups, norm.weight, norm.bias, norm.eps)
     hidden = functional.silu(hidden) if activated else hidden
     return hidden.to(x.dtype) if is_mixed else hidden
 
@@ -347,18 +359,27 @@ def _one_product(x: Tensor, linears: Sequence[nn.Linear]) -> Tensor:
     return functional.linear(x, weight, torch.cat([linear.bias for linear in linears]))
 
 
+def in_patches(image_shape: tuple[int, int, int], patch: int) -> tuple[int, int, int]:
+    """What images of this shape are to a U-Net that takes squares of so many pixels a side as one."""
+    height, columns, channels = image_shape
+    return math.ceil(height / patch), math.ceil(columns / patch), channels * patch**2
+
+
 def unet_stages(image_shape: tuple[int, int, int]) -> int:
     """How many of the six stages an image of this shape has room for; at least 4 pixels a side are needed."""
     side = min(image_shape[:2])
     if side < 4:
         raise InputError(
-            f"network='unet': expected images of at least 4x4 pixels, got {image_shape}. Use network='mlp'."
+            f"network='unet': expected images of at least 4x4 pixels, or patches, got {image_shape}. Use network='mlp'"
+            " or a smaller patch."
         )
     return min(len(UNET_STAGES), int(math.log2(side)) + 1)
 
 
-def check_network(network: str, *, width: int) -> None:
-    """Raise InputError if the width does not suit the network."""
+def check_network(network: str, *, width: int, patch: int = 1) -> None:
+    """Raise InputError if the width or the patch does not suit the network."""
+    if network == "mlp" and patch > 1:
+        raise InputError(f"patch: expected 1 for network='mlp', which has no use for patches, got {patch}.")
     if network == "unet" and width % _NORM_GROUPS:
         raise InputError(
             f"width: expected a multiple of {_NORM_GROUPS} (the norm groups) for network='unet', got {width}."

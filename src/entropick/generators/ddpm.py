@@ -29,7 +29,7 @@ from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
 from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, image_losses, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.network_size import NetworkSize, check_memory
-from entropick.diffusion.networks import NETWORKS, build_network, check_network, unet_stages
+from entropick.diffusion.networks import NETWORKS, build_network, check_network, in_patches, unet_stages
 from entropick.diffusion.process import SAMPLERS, AncestralTable, SchedulerWalk, Walk, preview_scheduler
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.diffusion.step import TrainingSettings
@@ -42,7 +42,7 @@ from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
 # Far beyond any network that was ever trained, and well before memory or time run out for want of a digit.
-_MOST = {"width": 65_536, "depth": 1_000, "batch_size": 10_000_000, "sampling_chunk": 10_000_000}
+_MOST = {"width": 65_536, "depth": 1_000, "patch": 1_000, "batch_size": 10_000_000, "sampling_chunk": 10_000_000}
 _MOST |= {"timesteps": 1_000_000, "sampling_steps": 1_000_000}
 # The least images that a network takes, (h, w, c): what does not fit for these does not fit for any.
 _LEAST_IMAGE = {"unet": (4, 4, 1), "mlp": (1, 1, 1)}
@@ -67,6 +67,9 @@ class DDPM(Generator):
         Channels of the U-Net's first stage, or the width of the perceptron.
     depth
         Layers per U-Net stage, or residual blocks of the perceptron.
+    patch
+        Pixels a side that the U-Net takes as one, of as many more channels (Luhman & Luhman 2022, arXiv 2207.04316): 2
+        makes a step of 16x16 images on a processor about 3.5 times as fast.
     steps
         Gradient steps; the same budget at every training-set size, as in the paper. ``"auto"``: as many as held-out
         images ask for (early stopping). A tenth of the training set (8 to 2,048 images; copies of an image together) is
@@ -125,6 +128,7 @@ class DDPM(Generator):
     network: str = "unet"
     width: int = 48
     depth: int = 2
+    patch: int = 1
     steps: int | Literal["auto"] = _DEFAULT_STEPS
     max_steps: int | None = None
     epochs: int | None = None
@@ -152,7 +156,7 @@ class DDPM(Generator):
         check_choice(self.precision, PRECISIONS, name="precision")
         check_choice(self.sampler, SAMPLERS, name="sampler")
         check_choice(self.label_shares, LABEL_SHARES, name="label_shares")
-        for name in ("width", "depth", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
+        for name in ("width", "depth", "patch", "batch_size", "timesteps", "sampling_steps", "sampling_chunk"):
             check_count(getattr(self, name), name=name, maximum=_MOST[name])
         self._check_steps()
         check_count(self.warmup_steps, name="warmup_steps", minimum=0)
@@ -165,9 +169,10 @@ class DDPM(Generator):
         for name in ("flips", "conditional"):
             check_flag(getattr(self, name), name=name)
         self._check_combinations()
-        check_network(self.network, width=self.width)
+        check_network(self.network, width=self.width, patch=self.patch)
         check_precision(self.precision, self._device)
-        self._check_memory(_LEAST_IMAGE[self.network])
+        height, width, channels = _LEAST_IMAGE[self.network]
+        self._check_memory((height * self.patch, width * self.patch, channels))
 
     def _check_steps(self) -> None:
         if isinstance(self.steps, str) and self.steps != AUTO:
@@ -210,7 +215,7 @@ class DDPM(Generator):
     def check_fits(self, image_shape: tuple[int, int, int]) -> None:
         """Raise InputError if the network cannot take images of this shape, or a training or sample cannot fit."""
         if self.network == "unet":
-            unet_stages(image_shape)
+            unet_stages(in_patches(image_shape, self.patch))
         self._check_memory(image_shape)
 
     def kept_bytes(self, image_shape: tuple[int, int, int]) -> int:
@@ -218,7 +223,9 @@ class DDPM(Generator):
         return 4 * self._network_size(image_shape).n_weights
 
     def _network_size(self, image_shape: tuple[int, int, int]) -> NetworkSize:
-        return NetworkSize.of(self.network, width=self.width, depth=self.depth, image_shape=image_shape)
+        return NetworkSize.of(
+            self.network, width=self.width, depth=self.depth, image_shape=image_shape, patch=self.patch
+        )
 
     def _check_memory(self, image_shape: tuple[int, int, int]) -> None:
         """Raise InputError unless this machine has the least memory that training and sampling can take."""
@@ -251,9 +258,9 @@ class DDPM(Generator):
         return least_steps(most, self.warmup_steps) if self.steps == AUTO else most
 
     def describe(self) -> dict[str, Any]:
-        """The parameters as plain data; `max_steps` only where there is one, so that older results keep their names."""
-        described = super().describe()
-        return {name: value for name, value in described.items() if name != "max_steps" or value is not None}
+        """The parameters as plain data; those that came later only where set: older results keep their names."""
+        later = {"max_steps": None, "patch": 1}
+        return {name: value for name, value in super().describe().items() if name not in later or value != later[name]}
 
     def size(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
         """Parameters of the network, and floating-point operations of one image through it; computes nothing."""
@@ -421,7 +428,7 @@ class DDPM(Generator):
 
     def _begin(self, image_shape: tuple[int, int, int], classes: Classes | None) -> None:
         if self.network == "unet":
-            unet_stages(image_shape)
+            unet_stages(in_patches(image_shape, self.patch))
         self.image_shape_ = image_shape
         self.probed_ = {}
         self.classes_ = classes
@@ -435,7 +442,12 @@ class DDPM(Generator):
 
     def _network(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
         return build_network(
-            self.network, width=self.width, depth=self.depth, image_shape=image_shape, n_classes=n_classes
+            self.network,
+            width=self.width,
+            depth=self.depth,
+            image_shape=image_shape,
+            n_classes=n_classes,
+            patch=self.patch,
         )
 
     def _execution(self) -> Execution:

@@ -244,6 +244,10 @@ def _exportable(model: DDPM) -> PaddedUNet:
         raise InputError(
             f"network: expected 'unet', got {shown(model.network)}. Diffusers has no pipeline for a perceptron."
         )
+    if model.patch > 1:
+        raise InputError(
+            f"patch: expected 1, got {model.patch}. Diffusers' DDPMPipeline does not cut images into patches."
+        )
     if model.conditional:
         raise InputError(
             "conditional: Diffusers' DDPMPipeline tells a network no class. Export an unconditional model."
