@@ -1,6 +1,7 @@
 """Keep what a finished study found: its ledgers, every number, figures, and the tables of the docs.
 
     python experiments/results.py runs/digits-grid results/digits-grid            # keep
+    python experiments/results.py --without-pictures runs/faces-16 results/faces-16   # images that may not be shown
     python experiments/results.py --unpack results/digits-grid runs/digits-again  # a study directory without its images
 
 `ledgers.parquet` has every line of every ledger, config and environment as it was written, so that all else follows
@@ -14,8 +15,9 @@ import argparse
 import contextlib
 import itertools
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +50,11 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="a finished study, or one that was kept")
     parser.add_argument("out", type=Path)
     parser.add_argument("--unpack", action="store_true", help="make a study directory of what was kept")
+    parser.add_argument(
+        "--without-pictures",
+        action="store_true",
+        help="leave out figures that show images, for data sets whose terms forbid to pass them on",
+    )
     given = parser.parse_args()
     if given.unpack:
         if not (given.study / LEDGERS).is_file() or given.out.exists():
@@ -62,9 +69,20 @@ def main() -> None:
             )
         given.out.mkdir(parents=True, exist_ok=True)
         pack(folder, given.out)
-        report.write_figures(folder, given.out / "figures", formats=("svg",))
+        figures = report.write_figures(folder, given.out / "figures", formats=("svg",))
+    if given.without_pictures:
+        left_out = ", ".join(leave_out_pictures(figures)) or "no figure, for none shows images"
+        sys.stdout.write(f"left out: {left_out}\n")
     pq.write_table(table.rows, given.out / NUMBERS, compression="zstd")
     (given.out / TABLES).write_text(tabled(table))
+
+
+def leave_out_pictures(figures: Iterable[Path]) -> list[str]:
+    """Remove the figures that hold images, and return their names."""
+    shown = [figure for figure in figures if b"data:image" in figure.read_bytes()]
+    for figure in shown:
+        figure.unlink()
+    return [figure.name for figure in shown]
 
 
 def pack(study: Path, out: Path) -> None:

@@ -51,6 +51,16 @@ def test_two_files_keep_all_that_the_ledgers_say(results, sized, kept, tmp_path,
     assert results.tabled(again) == (kept / "tables.md").read_text()
 
 
+def test_figures_that_show_images_can_be_left_out(results, kept, sized, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["results.py", "--without-pictures", str(sized), str(tmp_path / "sized")])
+    results.main()
+    shown = {path.name for path in (kept / "figures").iterdir() if "data:image" in path.read_text()}
+    assert {name.split("-")[0] for name in shown} >= {"evolution", "transition"}
+    assert capsys.readouterr().out.startswith("left out: ") and shown
+    left = {path.name for path in (tmp_path / "sized" / "figures").iterdir()}
+    assert left == {path.name for path in (kept / "figures").iterdir()} - shown
+
+
 def test_what_was_kept_can_be_kept_again(results, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results.py", str(kept), str(tmp_path / "sized")])
     monkeypatch.setattr(results.report, "write_figures", lambda *_, **__: None)
