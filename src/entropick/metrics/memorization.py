@@ -187,7 +187,8 @@ SPACING_RATIO = Measure(
     label="Score over spacing",
     meaning="The generalization score over the mean distance of a training image to its nearest other training image: "
     "copying, whatever the scale. A training set that merely shrinks keeps its value, about 1; copies have 0.",
-    trap="Near-identical training images make the spacing small and hide copies. Noise is far above 1.",
+    trap="Near-identical training images make the spacing small and hide copies; a set chosen for distance has a wide "
+    "one, and seems nearer to copies than it is. Noise is far above 1.",
     range=(0.0, None),
     axis=(0.0, 1.0),
     better=1,
