@@ -71,6 +71,17 @@ def test_near_copies_are_told_beside_those_of_fresh_images(told, monkeypatch: py
     assert came.sentences[0].endswith("; 86 % are near copies (fresh ones: 0.9 %).")
 
 
+@pytest.mark.parametrize(("near", "fate"), [(0.5, "draws near to copies"), (0.018, "stays about as wide and as new")])
+def test_a_wide_spacing_alone_makes_no_copies(near, fate, told, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_made, fresh = made_up_study.baseline, {"near_copy_rate/pixels": 0.009}
+    monkeypatch.setattr(made_up_study, "baseline", lambda seed: as_made(seed) | fresh)
+    arm = {KEPT: 0.9, SPACED: 0.7, "near_copy_rate/pixels": near}
+    table = told({"replace+greedy": arm})
+    assert state(table, table.study.arms[0], 3).fate.startswith(fate)
+    (figure,) = plane(table, Look(table.study))
+    assert any("chosen for distance is spaced wide" in text for text in figure.caption)
+
+
 def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:
     table = told({"replace": {NOVELTY: 2.4, "precision/pixels": 0.0, "generalization_score/pixels": 5.0}})
     assert any("its images are noise at the end, so no rise of a score is good" in text for text in findings(table))

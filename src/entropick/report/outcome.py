@@ -14,9 +14,11 @@ from entropick.report.table import Table
 ACROSS, UPWARDS = "variance_ratio_real", "spacing_ratio"
 # Below this share of what fresh real images have, the variance counts as contracted, the distance as copying.
 LITTLE = 0.8
+# So many times the near copies that fresh images have are more than chance.
+_MORE = 2.0
 # Another arm shows a rescue only where it stands so much nearer to the real data.
 _CLEARLY = 1.1
-_NOVELTY = "generalization_score_ratio"
+_NOVELTY, _NEAR = "generalization_score_ratio", "near_copy_rate"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class State:
         Whether they are noise, and none of these numbers praises them.
     copies
         Whether the mean image is a near copy.
+    has_near_copies
+        Whether clearly more of them are near copies than of fresh images; true where that is not known. A set that was
+        chosen for distance is spaced wide, so that `spaced` alone takes its images for nearer to copies than they are.
     """
 
     kept: float | None
@@ -42,6 +47,7 @@ class State:
     novelty: float | None
     is_noise: bool
     copies: bool
+    has_near_copies: bool = True
 
     @property
     def nearness(self) -> float:
@@ -59,7 +65,8 @@ class State:
                 return "has no score beside fresh images"
             falls = "falls to" if self.novelty < LITTLE else "stays at"
             return f"{falls} {self.novelty:.2f} of the novelty of fresh images"
-        copying = "copies" if self.copies else "draws near to copies" if self.spaced < LITTLE else ""
+        is_near = self.spaced < LITTLE and self.has_near_copies
+        copying = "copies" if self.copies else "draws near to copies" if is_near else ""
         if self.kept < LITTLE:
             way = f"contracts to {percent(self.kept, 2)} of the real variance"
             return f"{way} and {copying}" if copying else f"{way}, without copying"
@@ -101,12 +108,14 @@ def state(table: Table, arm: ArmRecord, iteration: int) -> State:
 
     spaced, fresh, border = mean(UPWARDS), mean(UPWARDS, 0), level(table)
     novelty = mean(_NOVELTY)
+    near, fresh_near = mean(_NEAR), mean(_NEAR, 0)
     return State(
         kept=mean(ACROSS),
         spaced=spaced / fresh if spaced is not None and fresh else spaced,
         novelty=novelty,
         is_noise=is_noise(novelty, mean("precision"), mean("coverage")),
         copies=spaced is not None and border is not None and spaced <= border,
+        has_near_copies=near is None or fresh_near is None or near > _MORE * fresh_near,
     )
 
 
@@ -160,7 +169,7 @@ def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
     if found.spaced is not None:
         parts.append(f"{found.spaced:.2f} of a fresh draw's distance, in units of the training set's spacing")
     more = "" if found.spaced is not None else "; whether it contracts or copies, its ledgers do not tell"
-    near, fresh = (table.over_seeds(arm, at, f"near_copy_rate/{table.space}") for at in (n or 0, 0))
+    near, fresh = (table.over_seeds(arm, at, f"{_NEAR}/{table.space}") for at in (n or 0, 0))
     if near and fresh:
         more += f"; {percent(near.mean, 2)} are near copies (fresh ones: {percent(fresh.mean, 2)})"
     return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{more}."

@@ -13,6 +13,7 @@ import altair as alt
 from entropick.page.document import AnyChart
 from entropick.page.words import number
 from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight
+from entropick.report.intervals import CONTROLS
 from entropick.report.outcome import ACROSS, UPWARDS, level
 from entropick.report.table import Table
 
@@ -20,6 +21,10 @@ _TITLE = "Contraction and copying"
 _HEIGHT = 360
 _MARGIN = 0.12
 _EMPTY = "There is no drawing: "
+_WIDE = (
+    "A training set that was chosen for distance is spaced wide, which lifts its arm; how many images are near copies "
+    "is told apart."
+)
 
 
 def plane(table: Table, look: Look) -> Iterator[Figure]:
@@ -51,6 +56,7 @@ def _plane(table: Table, look: Look) -> Figure | None:
         "the right the images contract: the variance that is left of the real data's. Upwards they copy: the distance "
         "of a generated image to its nearest training image, over the distance of training images to one another. A "
         "set that merely shrinks moves to the right alone; sharp copies move straight up.",
+        *((_WIDE,) if any(arm.method not in CONTROLS for arm in arms) else ()),
         *(("Dashed: above it the mean image is a near copy.",) if level(table) is not None else ()),
         *how,
     )
