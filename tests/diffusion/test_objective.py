@@ -11,8 +11,8 @@ from planted import IMAGES, LABELS
 from torch import nn
 
 from entropick.diffusion.execution import Execution
-from entropick.diffusion.networks import build_network
-from entropick.diffusion.process import NoiseTable
+from entropick.diffusion.networks import Velocity, build_network
+from entropick.diffusion.process import NoiseTable, cumulative_alphas
 from entropick.diffusion.step import Batch, Objective
 
 CPU = torch.device("cpu")
@@ -46,6 +46,29 @@ def test_the_loss_is_the_mean_squared_error_of_the_noise():
     found = objective(network)(drawn)
     assert float(found.loss) == pytest.approx(float(drawn.noise.square().mean()), rel=1e-6)
     assert float(found.of_parameters[0]) == pytest.approx(-2 * float(drawn.noise.mean()), rel=1e-4)
+
+
+def test_the_loss_of_the_velocity_is_its_own_mean_squared_error():
+    torch.manual_seed(0)
+    network = build_network("mlp", width=16, depth=1, image_shape=(6, 6, 1))
+    nn.init.normal_(network.exit.weight)
+    drawn = batch(5, timestep=torch.tensor([0, 200, 500, 900, 999]))
+    found = objective(Velocity(network, 1000), predicts="velocity")(drawn)
+    x = torch.from_numpy(IMAGES[:5]).permute(0, 3, 1, 2).double() / 127.5 - 1.0
+    signal = torch.from_numpy(cumulative_alphas(1000)).sqrt()[drawn.timestep].view(-1, 1, 1, 1)
+    level = (1 - signal**2).sqrt()
+    velocity = signal * drawn.noise - level * x
+    told = network((signal * x + level * drawn.noise).float(), drawn.timestep)
+    loss = (told - velocity).square().mean()
+    assert float(found.loss) == pytest.approx(loss.item(), rel=1e-5)
+    (expected,) = torch.autograd.grad(loss, [network.exit.weight])
+    place = [name for name, _ in network.named_parameters()].index("exit.weight")
+    torch.testing.assert_close(found.of_parameters[place], expected, rtol=1e-3, atol=1e-5)
+    # What is told is the noise that makes x_t of x_0, given that velocity.
+    noisy = signal * x + level * drawn.noise
+    as_noise = level * noisy + signal * told
+    torch.testing.assert_close(found.predicted.double(), as_noise, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(level * noisy + signal * velocity, drawn.noise.double(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("bounds", [(0, 5), (0, 2, 5), (0, 1, 2, 5)])

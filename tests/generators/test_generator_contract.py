@@ -30,6 +30,7 @@ GENERATORS = {
     "ema": lambda: DDPM(network="mlp", width=16, depth=1, ema=0.9, **_SMALL),
     "unet": lambda: DDPM(network="unet", width=16, depth=1, **_SMALL),
     "patches": lambda: DDPM(network="unet", width=16, depth=1, patch=2, **_SMALL),
+    "velocity": lambda: DDPM(network="mlp", width=16, depth=1, predicts="velocity", **_SMALL),
     "kde": lambda: KDE(bandwidth=8.0),
 }
 CHUNK = 8

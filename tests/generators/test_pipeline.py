@@ -42,6 +42,20 @@ def test_diffusers_loads_the_folder_and_makes_the_images_that_we_make(model, fol
     assert np.abs((made * 255).round() - ours).max() <= 1
 
 
+def test_a_network_of_velocities_is_written_as_one(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 16, 3), dtype=np.uint8)
+    model = DDPM(**UNET, **SMALL, predicts="velocity").fit(images, stream=STREAM)
+    assert model.describe()["predicts"] == "velocity" and "predicts" not in DDPM(**UNET).describe()
+    save_pipeline(model, tmp_path / "model", title="", facts={})
+    pipeline = DDPMPipeline.from_pretrained(tmp_path / "model", low_cpu_mem_usage=False)
+    pipeline.set_progress_bar_config(disable=True)
+    random = torch.Generator().manual_seed(SAMPLE.integer(0))
+    made = pipeline(batch_size=6, generator=random, num_inference_steps=10, output_type="np").images
+    assert np.abs((made * 255).round() - model.sample(6, stream=SAMPLE)).max() <= 1
+    ours = Pipeline(path=str(tmp_path / "model"), **_sampling(10)).sample(6, stream=SAMPLE)
+    assert np.abs(ours.astype(int) - model.sample(6, stream=SAMPLE)).max() <= 1
+
+
 def test_fewer_timesteps_have_larger_betas_in_the_folder_too(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), dtype=np.uint8)
     model = DDPM(**{**UNET, **SMALL, "timesteps": 50}).fit(images, stream=STREAM)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SAMPLERS = ("ddpm", "ddim", "dpm-solver++")
+# What a network may tell of an image between noise and x_0.
+PREDICTIONS = NOISE, VELOCITY = "noise", "velocity"
 _FIRST_BETA, _LAST_BETA = 1e-4, 0.02
 
 
@@ -41,10 +43,11 @@ class NoiseTable:
     noise: Tensor
 
     @classmethod
-    def build(cls, timesteps: int, device: torch.device) -> NoiseTable:
-        """The table of all timesteps."""
+    def build(cls, timesteps: int, device: torch.device | None = None) -> NoiseTable:
+        """The table of all timesteps, on torch's device of the moment if none is given."""
         alphas = cumulative_alphas(timesteps)
-        return cls(_float32(np.sqrt(alphas), device), _float32(np.sqrt(1.0 - alphas), device))
+        tables = (np.sqrt(alphas), np.sqrt(1.0 - alphas))
+        return cls(*(torch.tensor(table, dtype=torch.float32, device=device) for table in tables))
 
     def add_noise(self, x: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """x_t for images ``(b, c, h, w)``. Always float32: half precision would lose the noise of the first steps."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from entropick.diffusion.execution import Captured, Execution, Twin, laid_out_like
 from entropick.diffusion.optimization import Optimization, OptimizationSettings, to_numpy
-from entropick.diffusion.process import NoiseTable
+from entropick.diffusion.process import NOISE, NoiseTable
 from entropick.errors import InputError
 from entropick.work import Arrays, State
 
@@ -29,6 +29,7 @@ class TrainingSettings(OptimizationSettings):
     timesteps: int
     flips: bool
     label_dropout: float
+    predicts: str = NOISE
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Objective:
-    """Epsilon-prediction, Ho et al. 2020, equation 14: the squared error of the predicted noise.
+    """The squared error of the predicted noise, Ho et al. 2020, equation 14; or that of the velocity which tells it.
 
     Attributes
     ----------
@@ -104,6 +105,8 @@ class Objective:
         Applied to the loss before gradients are taken, so that those of float16 do not vanish.
     weight
         The share of the whole batch that is seen here: losses and gradients of all its parts add up to the batch's own.
+    predicts
+        What the error is taken of. An error of the velocity is that of the noise over the signal's share of x_t.
     twin
         Of whose weights `network` is made, where it is not itself trained.
     """
@@ -116,6 +119,7 @@ class Objective:
     untold_class: int = 0
     scale: Callable[[Tensor], Tensor] = lambda loss: loss
     weight: float = 1.0
+    predicts: str = NOISE
     twin: Twin | None = None
 
     def __call__(self, batch: Batch) -> Gradients:
@@ -130,12 +134,18 @@ class Objective:
             self.twin.refresh()
         with self.execution.autocast():
             predicted = self.network(noisy, batch.timestep, self._told(batch))
-        loss = functional.mse_loss(predicted.float(), batch.noise) * self.weight
+        loss = self._error(predicted.float(), batch) * self.weight
         parameters = list(self.network.parameters())
         gradients = torch.autograd.grad(self.scale(loss), parameters)
         if self.twin is not None:
             gradients = self.twin.raised(gradients)
         return Gradients(loss.detach(), predicted.detach(), tuple(map(laid_out_like, parameters, gradients)))
+
+    def _error(self, predicted: Tensor, batch: Batch) -> Tensor:
+        if self.predicts == NOISE:
+            return functional.mse_loss(predicted, batch.noise)
+        signal = self.table.signal[batch.timestep][:, None, None, None]
+        return ((predicted - batch.noise) / signal).square().mean()
 
     def _told(self, batch: Batch) -> Tensor | None:
         """The class numbers that the network is told."""
@@ -192,6 +202,7 @@ class Step:
             untold_class=data.n_classes,
             scale=self.optimization.scale,
             weight=(part.stop - part.start) / settings.batch_size,
+            predicts=settings.predicts,
         )
         self._graph: Captured[Gradients] | None = None
         self._is_alone = part == slice(0, settings.batch_size)

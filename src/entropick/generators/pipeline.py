@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from entropick.arrays import Images, check_choice, check_count
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
-from entropick.diffusion.networks import PaddedUNet, UNet
-from entropick.diffusion.process import SchedulerWalk, linear_betas
+from entropick.diffusion.networks import PaddedUNet, UNet, Velocity
+from entropick.diffusion.process import VELOCITY, SchedulerWalk, linear_betas
 from entropick.diffusion.sampling import Sampling, SamplingSettings
 from entropick.errors import InputError, StorageError, shown
 from entropick.generators.base import Generator
@@ -239,7 +239,7 @@ def save_pipeline(model: DDPM, folder: Path, *, title: str, facts: Mapping[str, 
 def _exportable(model: DDPM) -> PaddedUNet:
     """The U-Net of a model; InputError if a plain pipeline cannot sample it."""
     model.state()  # refuses a model that is not fitted
-    network = model.network_
+    network = model.network_.network if isinstance(model.network_, Velocity) else model.network_
     if not isinstance(network, PaddedUNet):
         raise InputError(
             f"network: expected 'unet', got {shown(model.network)}. Diffusers has no pipeline for a perceptron."
@@ -295,7 +295,7 @@ def _pipeline(network: PaddedUNet, model: DDPM) -> Any:
         trained_betas=betas,
         variance_type="fixed_small",
         clip_sample=True,
-        prediction_type="epsilon",
+        prediction_type="v_prediction" if model.predicts == VELOCITY else "epsilon",
     )
     return DDPMPipeline(unet=unet, scheduler=scheduler)
 
