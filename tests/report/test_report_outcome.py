@@ -39,6 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return make
 
 
+ASTRAY = {NOVELTY: 1.0, "precision/pixels": 0.0, "coverage/pixels": 0.002}
 STAYS = "stays about as wide and as new as real data"
 
 
@@ -52,6 +53,10 @@ STAYS = "stays about as wide and as new as real data"
         ({KEPT: 0.9, SPACED: 0.9}, STAYS),
         ({NOVELTY: 2.4, "precision/pixels": 0.0, KEPT: 2.0, SPACED: 3.0}, "ends in noise"),
         ({NOVELTY: 2.4, "precision/pixels": 0.9, KEPT: 0.9, SPACED: 0.9}, STAYS),
+        ({KEPT: 1.6, SPACED: 1.1}, "spreads to 160 % of the real variance, without copying"),
+        ({KEPT: 1.6, SPACED: 1.1} | ASTRAY, "spreads to 160 % of the real variance and makes images unlike real ones"),
+        ({KEPT: 0.9, SPACED: 0.9} | ASTRAY, "makes images unlike real ones"),
+        ({KEPT: 0.9, SPACED: 0.2} | ASTRAY, "copies, and makes images unlike real ones"),
     ],
 )
 def test_an_arm_has_a_fate_which_is_the_title(told, tmp_path: Path, numbers: Told, fate: str) -> None:
@@ -68,7 +73,7 @@ def test_near_copies_are_told_beside_those_of_fresh_images(told, monkeypatch: py
     monkeypatch.setattr(made_up_study, "baseline", lambda seed: as_made(seed) | fresh)
     came = outcome(told({"replace": {KEPT: 0.9, SPACED: 0.9, "near_copy_rate/pixels": 0.859}}))
     assert came is not None
-    assert came.sentences[0].endswith("; 86 % are near copies (fresh ones: 0.9 %).")
+    assert came.sentences[0].endswith("; 86 % are near copies by the distances of real images (fresh ones: 0.9 %).")
 
 
 @pytest.mark.parametrize(("near", "fate"), [(0.5, "draws near to copies"), (0.018, "stays about as wide and as new")])

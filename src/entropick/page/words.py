@@ -126,8 +126,17 @@ def is_noise(novelty: float | None, precision: float | None, coverage: float | N
     >>> is_noise(2.3, 0.0, 0.0), is_noise(2.3, 0.8, 0.7), is_noise(0.5, 0.0, 0.0), is_noise(2.3, None, None)
     (True, False, False, False)
     """
+    return novelty is not None and novelty > AS_NEW[1] and are_unlike(precision, coverage)
+
+
+def are_unlike(precision: float | None, coverage: float | None) -> bool:
+    """Whether next to none of the generated images lie among the real ones, however far they are.
+
+    >>> are_unlike(0.0, 0.002), are_unlike(0.0, 0.3), are_unlike(None, None)
+    (True, False, False)
+    """
     among = [share for share in (precision, coverage) if share is not None]
-    return novelty is not None and novelty > AS_NEW[1] and bool(among) and max(among) < _NONE
+    return bool(among) and max(among) < _NONE
 
 
 def duration(seconds: float) -> str:

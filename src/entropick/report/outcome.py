@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropick.page import words
-from entropick.page.words import is_noise, number, percent
+from entropick.page.words import are_unlike, is_noise, number, percent
 from entropick.report.intervals import CONTROLS
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
@@ -40,6 +40,8 @@ class State:
     has_near_copies
         Whether clearly more of them are near copies than of fresh images; true where that is not known. A set that was
         chosen for distance is spaced wide, so that `spaced` alone takes its images for nearer to copies than they are.
+    is_unlike
+        Whether next to none of them lie among the real ones.
     """
 
     kept: float | None
@@ -48,12 +50,14 @@ class State:
     is_noise: bool
     copies: bool
     has_near_copies: bool = True
+    is_unlike: bool = False
 
     @property
     def nearness(self) -> float:
-        """How near to real data: the least of the three, 1 at most; 0 for noise."""
+        """How near to real data: the least of the three, 1 at most; 0 for noise and what else is unlike real data."""
         found = [value for value in (self.kept, self.spaced, self.novelty) if value is not None]
-        return 0.0 if self.is_noise or not found else min(1.0, *found)
+        found += [1 / self.kept] if self.kept else []
+        return 0.0 if self.is_noise or self.is_unlike or not found else min(1.0, *found)
 
     @property
     def fate(self) -> str:
@@ -67,10 +71,14 @@ class State:
             return f"{falls} {self.novelty:.2f} of the novelty of fresh images"
         is_near = self.spaced < LITTLE and self.has_near_copies
         copying = "copies" if self.copies else "draws near to copies" if is_near else ""
-        if self.kept < LITTLE:
-            way = f"contracts to {percent(self.kept, 2)} of the real variance"
-            return f"{way} and {copying}" if copying else f"{way}, without copying"
-        return copying or "stays about as wide and as new as real data"
+        if LITTLE <= self.kept <= 1 / LITTLE:
+            if self.is_unlike:
+                return f"{copying}, and makes images unlike real ones" if copying else "makes images unlike real ones"
+            return copying or "stays about as wide and as new as real data"
+        way = f"{'contracts' if self.kept < LITTLE else 'spreads'} to {percent(self.kept, 2)} of the real variance"
+        also = [copying] if copying else []
+        also += ["makes images unlike real ones"] if self.is_unlike else []
+        return f"{way} and {' and '.join(also)}" if also else f"{way}, without copying"
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ def state(table: Table, arm: ArmRecord, iteration: int) -> State:
         is_noise=is_noise(novelty, mean("precision"), mean("coverage")),
         copies=spaced is not None and border is not None and spaced <= border,
         has_near_copies=near is None or fresh_near is None or near > _MORE * fresh_near,
+        is_unlike=are_unlike(mean("precision"), mean("coverage")),
     )
 
 
@@ -171,7 +180,8 @@ def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
     more = "" if found.spaced is not None else "; whether it contracts or copies, its ledgers do not tell"
     near, fresh = (table.over_seeds(arm, at, f"{_NEAR}/{table.space}") for at in (n or 0, 0))
     if near and fresh:
-        more += f"; {percent(near.mean, 2)} are near copies (fresh ones: {percent(fresh.mean, 2)})"
+        near_copies = f"{percent(near.mean, 2)} are near copies by the distances of real images"
+        more += f"; {near_copies} (fresh ones: {percent(fresh.mean, 2)})"
     return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{more}."
 
 
