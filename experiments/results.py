@@ -6,7 +6,8 @@
 
 `ledgers.parquet` has every line of every ledger, config and environment as it was written, so that all else follows
 from it: what is unpacked is whole for ``entropick report``. `numbers.parquet` has a row per number. A study that is
-kept already can be given again, for tables and figures of a newer version.
+kept already can be given again, for tables and figures of a newer version. The folders of data and encoders on this
+machine, $ENTROPICK_DATA and $ENTROPICK_ENCODERS, go by these names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -41,6 +43,8 @@ _OF_CLASSES = {
     "generated_classes/": "classes generated",
     "generated_dispersion/": "spread in these",
 }
+# The folders that the study files take from the environment.
+_PLACES = ("ENTROPICK_DATA", "ENTROPICK_ENCODERS")
 LEDGERS, NUMBERS, TABLES, STUDY = "ledgers.parquet", "numbers.parquet", "tables.md", "study.json"
 
 
@@ -91,7 +95,7 @@ def pack(study: Path, out: Path) -> None:
     lines = [
         (path.relative_to(study).as_posix(), number, line)
         for path in names
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True))
+        for number, line in enumerate(_on_any_machine(path).splitlines(keepends=True))
     ]
     kinds = {"file": pa.string(), "line": pa.int32(), "text": pa.string()}
     columns = zip(*lines, strict=True)
@@ -99,7 +103,16 @@ def pack(study: Path, out: Path) -> None:
     table = pa.Table.from_arrays(arrays, list(kinds))
     pq.write_table(table, out / LEDGERS, compression="zstd", compression_level=19)
     if study != out:
-        shutil.copy(study / STUDY, out)
+        (out / STUDY).write_text(_on_any_machine(study / STUDY), encoding="utf-8")
+
+
+def _on_any_machine(path: Path) -> str:
+    """The text of a file, in which folders that the environment names go by their names."""
+    text = path.read_text(encoding="utf-8")
+    for name in _PLACES:
+        if folder := os.environ.get(name):
+            text = text.replace(folder.rstrip("/"), f"${{{name}}}")
+    return text
 
 
 def unpack(kept: Path, folder: Path) -> None:

@@ -61,6 +61,21 @@ def test_figures_that_show_images_can_be_left_out(results, kept, sized, tmp_path
     assert left == {path.name for path in (kept / "figures").iterdir()} - shown
 
 
+def test_no_folder_of_this_machine_is_kept(results, sized, tmp_path, monkeypatch):
+    study, data = tmp_path / "study", tmp_path / "my" / "data"
+    for path in [sized / "study.json", *(path for name in results.KEPT for path in sized.rglob(f"arms/**/{name}"))]:
+        copy = study / path.relative_to(sized)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text().replace('"pixels"', f'"{data}/pixels"'))
+    monkeypatch.setenv("ENTROPICK_DATA", f"{data}/")
+    (tmp_path / "kept").mkdir()
+    results.pack(study, tmp_path / "kept")
+    results.unpack(tmp_path / "kept", tmp_path / "again")
+    texts = [path.read_text() for path in (tmp_path / "again").rglob("*") if path.is_file()]
+    assert not any(str(data) in text for text in texts)
+    assert any('"${ENTROPICK_DATA}/pixels"' in text for text in texts)
+
+
 def test_what_was_kept_can_be_kept_again(results, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results.py", str(kept), str(tmp_path / "sized")])
     monkeypatch.setattr(results.report, "write_figures", lambda *_, **__: None)
