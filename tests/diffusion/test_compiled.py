@@ -14,7 +14,7 @@ from tape import recorder
 from entropick.diffusion import execution, gate
 from entropick.diffusion.execution import Execution, Twin
 from entropick.diffusion.gate import TOLERANCE, Left, Probe, pass_gate, relative_error, roughen
-from entropick.diffusion.networks import build_network
+from entropick.diffusion.networks import Velocity, build_network
 from entropick.diffusion.step import DeviceData, Step, TrainingSettings
 from entropick.errors import BudgetSpent, EntropickWarning
 from entropick.work import Work
@@ -45,21 +45,24 @@ def without_inductor(monkeypatch):
     torch.compiler.reset()
 
 
-def new_step(way):
+def new_step(way, **changes):
     torch.manual_seed(0)
     network = build_network("unet", width=32, depth=1, image_shape=(16, 16, 3))
     roughen(network)
+    network = Velocity(network, SETTINGS.timesteps) if changes else network
     data = DeviceData(torch.from_numpy(IMAGES), None, 0)
-    return Step(SETTINGS, network, data, execution=way, part=slice(0, 4), seed=5)
+    settings = dataclasses.replace(SETTINGS, **changes)
+    return Step(settings, network, data, execution=way, part=slice(0, 4), seed=5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"predicts": "velocity"}], ids=["noise", "velocity"])
 @pytest.mark.parametrize(
     ("dtype", "is_compiled"), [(torch.float32, True), (torch.float32, False), (torch.bfloat16, False)]
 )
-def test_it_is_eager_float32_by_the_gate_s_measure_forward_gradients_and_two_steps(dtype, is_compiled):
+def test_it_is_eager_float32_by_the_gate_s_measure_forward_gradients_and_two_steps(dtype, is_compiled, changes):
     eager, compiled = (
-        new_step(Execution(CPU)),
-        new_step(Execution(CPU, dtype, channels_last=True, fused=True, compiled=is_compiled)),
+        new_step(Execution(CPU), **changes),
+        new_step(Execution(CPU, dtype, channels_last=True, fused=True, compiled=is_compiled), **changes),
     )
     before = [weight.detach().clone() for weight in eager.network.parameters()]
     for number in range(2):

@@ -55,7 +55,8 @@ class Velocity(nn.Module):
     def forward(self, x: Tensor, timestep: Tensor, classes: Tensor | None = None) -> Tensor:
         """The noise in `x`, float32."""
         velocity: Tensor = self.network(x, timestep, classes).float()
-        signal, noise = (table[timestep][:, None, None, None] for table in (self.signal, self.noise))
+        signal = self.signal[timestep][:, None, None, None]
+        noise = self.noise[timestep][:, None, None, None]
         return noise * x + signal * velocity
 
 
