@@ -46,8 +46,7 @@ class NoiseTable:
     def build(cls, timesteps: int, device: torch.device | None = None) -> NoiseTable:
         """The table of all timesteps, on torch's device of the moment if none is given."""
         alphas = cumulative_alphas(timesteps)
-        tables = (np.sqrt(alphas), np.sqrt(1.0 - alphas))
-        return cls(*(torch.tensor(table, dtype=torch.float32, device=device) for table in tables))
+        return cls(_float32(np.sqrt(alphas), device), _float32(np.sqrt(1.0 - alphas), device))
 
     def add_noise(self, x: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """x_t for images ``(b, c, h, w)``. Always float32: half precision would lose the noise of the first steps."""
@@ -154,5 +153,5 @@ def preview_scheduler(sampler: str, timesteps: int) -> Any:
     return DPMSolverMultistepScheduler(**settings, solver_order=2, algorithm_type="dpmsolver++")
 
 
-def _float32(values: NDArray[np.float64], device: torch.device) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32)).to(device)
+def _float32(values: NDArray[np.float64], device: torch.device | None) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)
