@@ -271,14 +271,14 @@ def launches(setting: Setting) -> None:
         return
     from entropick.diffusion.execution import Execution
 
-    choose = Execution.choose
+    ways = Execution.ways
     for name, fused in (("autocast", False), ("fused", True)):
         import torch
 
         way = Execution(torch.device("cpu"), torch.bfloat16, channels_last=fused, fused=fused)
-        Execution.choose = lambda *given, way=way: way  # type: ignore[method-assign,assignment,misc]
+        Execution.ways = lambda *given, way=way: (way,)  # type: ignore[method-assign,assignment,misc]
         count_launches(setting, operators(), f", {name}")
-    Execution.choose = choose  # type: ignore[method-assign]
+    Execution.ways = ways  # type: ignore[method-assign]
 
 
 def count_launches(setting: Setting, watch: type, name: str) -> None:

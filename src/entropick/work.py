@@ -50,6 +50,14 @@ class Work:
         """What was last saved under `name`, or None."""
         return None
 
+    def choice(self, question: str) -> str | None:
+        """What all who share the study have been told to take, or None."""
+        return None
+
+    def choose(self, question: str, answer: str) -> str:
+        """Tell all who share the study what to take; what they were told first stands, and is returned."""
+        return answer
+
     def part(self, name: str) -> Work:
         """The same work for one of several computations, whose checkpoints are kept apart under `name`."""
         return _Part(self, name)
@@ -131,6 +139,14 @@ class Passing(Work):
     def load(self, name: str) -> tuple[dict[str, NDArray[Any]], State] | None:
         """Ask on."""
         return self._work.load(name)
+
+    def choice(self, question: str) -> str | None:
+        """Ask on."""
+        return self._work.choice(question)
+
+    def choose(self, question: str, answer: str) -> str:
+        """Pass it on."""
+        return self._work.choose(question, answer)
 
     @property
     def n_workers(self) -> int:

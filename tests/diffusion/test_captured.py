@@ -41,10 +41,10 @@ def as_on_a_gpu(monkeypatch):
 
     def use(tape=Tape):
         def chosen(device, precision, *others):
-            return Execution(CPU, getattr(torch, precision), captured=True)
+            return (Execution(CPU, getattr(torch, precision), captured=True),)
 
         log = []
-        monkeypatch.setattr(Execution, "choose", chosen)
+        monkeypatch.setattr(Execution, "ways", chosen)
         monkeypatch.setattr(execution, "record", recorder(tape, log))
         return log
 
@@ -97,11 +97,11 @@ def test_it_resumes_bit_for_bit(float16_anywhere, as_on_a_gpu, case):
 
 def test_a_checkpoint_of_a_graph_goes_on_without_one(as_on_a_gpu, monkeypatch):
     plain, work = fitted(ema=0.95), Interrupting(30)
-    choose, record = Execution.choose, execution.record
+    ways, record = Execution.ways, execution.record
     as_on_a_gpu()
     with pytest.raises(BudgetSpent):
         fitted(work, ema=0.95)
-    monkeypatch.setattr(Execution, "choose", choose)
+    monkeypatch.setattr(Execution, "ways", ways)
     monkeypatch.setattr(execution, "record", record)
     np.testing.assert_equal(fitted(work, ema=0.95).state(), plain.state())
 

@@ -99,8 +99,9 @@ def on_a_gpu(monkeypatch, *, seconds):
     # Nothing is compiled while a tape records.
     monkeypatch.setattr(Twin, "compiled", lambda twin: twin.network)
     monkeypatch.setattr(execution, "record", recorder())
-    monkeypatch.setattr(Execution, "choose", lambda *args: GRAPH)
-    monkeypatch.setattr(gate, "WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(Execution, "ways", lambda *args: (GRAPH,))
+    for least in ("WORTH_TIMING", "WORTH_COMPILING"):
+        monkeypatch.setattr(gate, least, 0)
     for module in ("training", "sampling"):
         monkeypatch.setattr(f"entropick.diffusion.{module}.seconds_of", lambda *args: next(given))
 
@@ -131,11 +132,13 @@ def probe(scale):
     return Probe(tensor * scale, [tensor * scale], {"the weights": [tensor * scale]})
 
 
-@pytest.mark.parametrize(("left", "seconds", "taken"), [(10, [5.0], GRAPH), (1000, [5.0, 1.0], COMPILED)])
+@pytest.mark.parametrize(
+    ("left", "seconds", "taken"), [(999, [], GRAPH), (1000, [0.2], GRAPH), (1000, [5.0, 1.0], COMPILED)]
+)
 def test_only_long_trainings_are_worth_it(left, seconds, taken):
     given = iter(seconds)
     passage = pass_gate(
-        GRAPH,
+        [GRAPH],
         lambda way: probe(1.0),
         what="training",
         before={},
@@ -156,7 +159,7 @@ def test_a_wrong_or_impossible_compilation_is_refused(fault):
             raise RuntimeError("the compiler broke off\nsomewhere")
         return probe(fault if way.compiled else 1.0)
 
-    passage = pass_gate(GRAPH, compute, what="training", before={}, work=Work(), left=Left(1000, lambda: 5.0))
+    passage = pass_gate([GRAPH], compute, what="training", before={}, work=Work(), left=Left(1000, lambda: 5.0))
     assert passage.execution == GRAPH and len(passage.refused) == 1
     assert passage.refused[0].startswith("float32, channels last, compiled, captured: ")
     # The graph that is used is the last that was built.

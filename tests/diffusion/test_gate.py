@@ -17,9 +17,9 @@ from planted import (
     wrong_layer_norm,
 )
 
-from entropick.diffusion import kernels
+from entropick.diffusion import gate, kernels
 from entropick.diffusion.execution import Execution
-from entropick.diffusion.gate import Probe, pass_gate, relative_error
+from entropick.diffusion.gate import Left, Probe, pass_gate, relative_error
 from entropick.errors import EntropickWarning, InputError
 from entropick.generators import ddpm
 from entropick.work import Work
@@ -34,12 +34,12 @@ def probe(scale, gradient=1.0):
 
 
 def test_the_plain_path_needs_no_proof():
-    passage = pass_gate(Execution(CPU), lambda execution: 1 / 0, what="training", before={}, work=Work())
+    passage = pass_gate([Execution(CPU)], lambda execution: 1 / 0, what="training", before={}, work=Work())
     assert (passage.execution.is_plain, passage.refused, passage.values()) == (True, (), {})
 
 
 def test_a_path_that_agrees_is_used_and_written_down():
-    passage = pass_gate(LOW, lambda execution: probe(1.02), what="training", before={}, work=Work())
+    passage = pass_gate([LOW], lambda execution: probe(1.02), what="training", before={}, work=Work())
     assert passage.values() == {"execution": "bfloat16, eager", "refused": []}
 
 
@@ -56,7 +56,7 @@ def test_what_differs_is_refused_for_the_next_plainer_path(wrong, reason):
         return wrong if execution.captured else probe(1.0)
 
     with pytest.warns(EntropickWarning, match=f"training: not computed as bfloat16, channels last, captured: {reason}"):
-        passage = pass_gate(CAPTURED, compute, what="training", before={}, work=Work())
+        passage = pass_gate([CAPTURED], compute, what="training", before={}, work=Work())
     assert passage.execution == dataclasses.replace(CAPTURED, captured=False)
     assert len(passage.refused) == 1 and reason in passage.refused[0]
 
@@ -68,7 +68,7 @@ def test_a_path_that_cannot_be_built_is_refused():
         return probe(1.0)
 
     with pytest.warns(EntropickWarning, match=r"it could not be built \(no such kernel\)"):
-        passage = pass_gate(CAPTURED, compute, what="sampling", before={}, work=Work())
+        passage = pass_gate([CAPTURED], compute, what="sampling", before={}, work=Work())
     assert passage.execution.is_plain and len(passage.refused) == 2
 
 
@@ -80,13 +80,15 @@ def test_after_an_interruption_the_same_path_is_tried_first():
         tried.append(execution.name)
         return probe(1.0)
 
-    passage = pass_gate(CAPTURED, compute, what="training", before=before, work=Work())
+    passage = pass_gate([CAPTURED], compute, what="training", before=before, work=Work())
     assert tried == ["float32, eager", "bfloat16, channels last, eager"]
     assert passage.state() == before
 
 
 class Shared(Work):
     """The work of three processes; what the two others answer is known."""
+
+    n_processes = 3
 
     def __init__(self, *others):
         self._others = others
@@ -97,7 +99,7 @@ class Shared(Work):
 
 def test_processes_that_share_a_work_take_the_plainest_of_their_paths():
     def passed(*others):
-        return pass_gate(CAPTURED, lambda execution: probe(1.0), what="training", before={}, work=Shared(*others))
+        return pass_gate([CAPTURED], lambda execution: probe(1.0), what="training", before={}, work=Shared(*others))
 
     assert passed((0, ()), (0, ())).state() == {"execution": CAPTURED.name, "refused": []}
     passage = passed((1, ("captured: a", "x")), (2, ("captured: a", "b")))
@@ -159,7 +161,7 @@ def test_what_a_graph_leaves_behind_is_compared_with_the_same_kernels_uncaptured
 
     with pytest.warns(EntropickWarning, match=r"captured: two steps leave the weights 0.4 off .*, 0.35 is allowed"):
         wanted = dataclasses.replace(LOW, captured=True)
-        passage = pass_gate(wanted, compute, what="training", before={}, work=Work())
+        passage = pass_gate([wanted], compute, what="training", before={}, work=Work())
     assert passage.execution == LOW
 
 
@@ -171,12 +173,12 @@ def test_whatever_keeps_a_path_from_being_built_a_plainer_one_is_used(error):
         return probe(1.0)
 
     with pytest.warns(EntropickWarning, match=rf"could not be built \({str(error) or 'AssertionError'}\)"):
-        assert pass_gate(CAPTURED, compute, what="training", before={}, work=Work()).execution.captured is False
+        assert pass_gate([CAPTURED], compute, what="training", before={}, work=Work()).execution.captured is False
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_where_there_is_no_cuda_a_graph_is_refused_not_fatal(monkeypatch):
-    monkeypatch.setattr(Execution, "choose", lambda *args: Execution(CPU, captured=True))
+    monkeypatch.setattr(Execution, "ways", lambda *args: (Execution(CPU, captured=True),))
     with pytest.warns(EntropickWarning, match="it could not be built"):
         assert fitted().training_values()["execution"] == "float32, eager"
 
@@ -211,25 +213,170 @@ def test_a_float16_step_that_overflows_is_left_out(float16_anywhere, monkeypatch
     assert model.final_loss_ < 1.2
 
 
-def test_the_choice_depends_on_device_precision_and_network_alone(monkeypatch):
-    def chosen(device, precision="auto", network="unet", width=48):
-        return Execution.choose(torch.device(device), precision, network, width).name
+def test_the_ways_depend_on_device_precision_and_network_alone(monkeypatch):
+    def ways(device, precision="auto", network="unet"):
+        return [way.name for way in Execution.ways(torch.device(device), precision, network)]
 
     # Triton comes with torch's builds for GPUs.
     monkeypatch.setattr(kernels, "IS_HERE", True)
-    assert chosen("cuda") == "bfloat16, channels last, fused, captured"
+    assert ways("cuda") == [
+        "bfloat16, channels last, fused, captured",
+        "bfloat16, captured",
+        "float32, channels last, captured",
+        "float32, captured",
+    ]
     monkeypatch.setattr(kernels, "IS_HERE", False)
-    assert chosen("cuda") == "bfloat16, channels last, captured"
-    assert chosen("cuda", network="mlp") == "bfloat16, captured"
-    assert chosen("cuda", "float16") == "float16, channels last, captured"
-    for tiles, expected in ((False, "float32, eager"), (True, "bfloat16, eager")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles)
-        assert chosen("cpu") == chosen("cpu", network="mlp", width=16) == expected
-        assert chosen("cpu", width=16) == "float32, eager"
-    assert chosen("cpu", "bfloat16") == "bfloat16, eager"
+    assert ways("cuda", "bfloat16") == ["bfloat16, channels last, captured"]
+    assert ways("cuda", network="mlp") == ["bfloat16, captured", "float32, captured"]
+    assert ways("cuda", "float16") == ["float16, channels last, captured"]
+    plain = ["float32, eager", "float32, channels last, eager"]
+    for instruction in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        assert ways("cpu") == plain and ways("cpu", network="mlp") == plain[:1]
+        monkeypatch.setattr(torch.cpu, instruction, lambda: True)
+        assert ways("cpu") == [*plain, "bfloat16, eager", "bfloat16, channels last, eager"]
+        assert ways("cpu", network="mlp") == ["float32, eager", "bfloat16, eager"]
+    assert ways("cpu", "bfloat16") == ["bfloat16, eager"]
 
 
 def test_the_images_are_left_alone_by_the_gate():
     before = IMAGES.copy()
     fitted(precision="bfloat16")
     np.testing.assert_array_equal(IMAGES, before)
+
+
+FLOAT32_LAID_OUT = Execution(CPU, channels_last=True)
+WAYS = (Execution(CPU), FLOAT32_LAID_OUT, LOW)
+
+
+class Together(Work):
+    """The work of one of several arms: what one has chosen is there for the others."""
+
+    def __init__(self):
+        self.chosen = {}
+
+    def choice(self, question):
+        return self.chosen.get(question)
+
+    def choose(self, question, answer):
+        return self.chosen.setdefault(question, answer)
+
+
+def timed(seconds, *, steps=1000, work=None, before=None, wrong=()):
+    """What comes through the gate where a step of each way takes so long; and which ways were probed, in order."""
+    probed = []
+
+    def compute(way):
+        probed.append(way)
+        return probe(1.2 if way in wrong else 1.0)
+
+    left = Left(steps, lambda: seconds[probed[-1]], "the arm")
+    return pass_gate(WAYS, compute, what="training", before=before or {}, work=work or Work(), left=left), probed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"),
+    [
+        ((1.0, 0.9, 0.5), LOW),
+        ((1.0, 0.5, 0.9), FLOAT32_LAID_OUT),
+        ((1.0, 0.5, 0.49), FLOAT32_LAID_OUT),  # no faster than noise
+        ((1.0, 0.96, 0.97), WAYS[0]),
+    ],
+)
+def test_long_work_takes_what_is_clearly_fastest_and_writes_the_times_down(seconds, taken):
+    passage, probed = timed(dict(zip(WAYS, seconds, strict=True)))
+    assert passage.execution == taken
+    assert passage.values()["step_seconds"] == {way.name: n for way, n in zip(WAYS, seconds, strict=True)}
+    # What is used is what was built last.
+    assert probed[-1] == taken
+
+
+@pytest.mark.parametrize(("steps", "second"), [(999, 1.0), (1000, 0.02)])
+def test_short_work_takes_the_first_way(steps, second):
+    passage, probed = timed(dict.fromkeys(WAYS, second) | {LOW: second / 10}, steps=steps)
+    assert passage.execution == WAYS[0] and LOW not in probed
+    assert probed == [] if steps < 1000 else passage.values()["step_seconds"] == {WAYS[0].name: second}
+
+
+def test_what_is_faster_but_wrong_is_refused():
+    with pytest.warns(EntropickWarning, match="training: not computed as bfloat16, eager: outputs differ by 0.2"):
+        passage, probed = timed({WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.8, LOW: 0.1}, wrong=[LOW])
+    assert passage.execution == FLOAT32_LAID_OUT == probed[-1]
+    assert list(passage.timed) == [WAYS[0].name, FLOAT32_LAID_OUT.name] and len(passage.refused) == 1
+
+
+def test_what_one_arm_has_chosen_the_others_take_untimed():
+    work = Together()
+    timed({WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.5, LOW: 0.8}, work=work)
+    assert work.chosen == {"the arm": FLOAT32_LAID_OUT.name}
+    passage, probed = timed({}, work=work)
+    assert passage.execution == FLOAT32_LAID_OUT and passage.timed == {} and LOW not in probed
+    # Who was timing at the same moment takes it too.
+    work.choice = lambda question: None
+    passage, probed = timed({WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.5, LOW: 0.2}, work=work)
+    assert passage.execution == FLOAT32_LAID_OUT == probed[-1]
+
+
+def test_what_was_interrupted_goes_on_as_it_began_untimed():
+    chosen, _ = timed({WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.9, LOW: 0.1})
+    passage, _ = timed({}, before=chosen.state())
+    assert passage == chosen and passage.execution == LOW
+    plain, _ = timed(dict.fromkeys(WAYS, 1.0))
+    assert timed({}, before=plain.state()) == (plain, [])
+
+
+def test_a_choice_that_is_none_of_the_ways_is_not_heeded():
+    work = Together()
+    work.choose("the arm", "on an abacus")
+    passage, _ = timed(dict.fromkeys(WAYS, 1.0), work=work)
+    assert passage.execution == WAYS[0]
+
+
+def on_this_processor(monkeypatch, times):
+    """Long work, whose steps take these times one after the other."""
+    given = iter(times)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for least in ("WORTH_TIMING", "WORTH_TRYING"):
+        monkeypatch.setattr(gate, least, 0)
+    for module in ("training", "sampling"):
+        monkeypatch.setattr(f"entropick.diffusion.{module}.seconds_of", lambda *args: next(given))
+
+
+def test_a_model_trains_and_samples_in_the_fastest_way_and_resumes_in_it(monkeypatch):
+    low = fitted(precision="bfloat16")
+    on_this_processor(monkeypatch, [1.0, 0.5])
+    model, n_stopped = with_interruptions(lambda work: fitted(work, precision="auto"), 1, 31)
+    assert n_stopped == 2
+    assert model.training_values()["execution"] == "bfloat16, eager"
+    assert model.training_values()["step_seconds"] == {"float32, eager": 1.0, "bfloat16, eager": 0.5}
+    np.testing.assert_equal(model.state(), low.state())
+
+
+def test_the_shortest_training_can_be_timed(monkeypatch):
+    plain, low = fitted(steps=3, precision="float32"), fitted(steps=3, precision="bfloat16")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for least in ("WORTH_TIMING", "WORTH_TRYING"):
+        monkeypatch.setattr(gate, least, 0)
+    model = fitted(steps=3, precision="auto")
+    values = model.training_values()
+    assert min(values["step_seconds"].values()) > 0 and len(values["step_seconds"]) == 2
+    chosen = plain if values["execution"] == "float32, eager" else low
+    np.testing.assert_equal(model.state(), chosen.state())
+
+
+def test_a_chunk_is_computed_in_as_many_pieces_as_are_fastest(monkeypatch):
+    model = fitted(precision="float32")
+    whole = model.sample(11, stream=SAMPLE)
+    # Two ways, and then one, two, four and eight pieces.
+    on_this_processor(monkeypatch, [1.0, 1.0, 1.0, 0.99, 0.5, 0.49])
+    assert fitted(precision="float32").sample(11, stream=SAMPLE).tolist() == whole.tolist()
+    parts = tiny(precision="auto").restore(*model.state())
+    work = Together()
+    found = parts.sample(11, stream=SAMPLE, work=work)
+    assert parts.sampling_values()["computed_in_parts"] == 4
+    assert np.abs(found.astype(int) - whole).max() <= 1
+    (first, way), (second, answer) = work.chosen.items()
+    assert (way, answer) == ("float32, eager", "4") and second == f"parts of a chunk, float32, eager, {first}"
+    parts.sample(11, stream=SAMPLE, work=work)
+    assert parts.sampling_values() == {"computed_in_parts": 4}

@@ -96,3 +96,15 @@ def test_a_spent_budget_is_due_at_once_and_stops_only_when_the_checkpoint_is_saf
     with pytest.raises(BudgetSpent, match="Repeat the same command"):
         save(work, 2)
     assert work.load("training")[1] == {"step": 2}
+
+
+def test_what_one_stage_chooses_the_others_take_and_a_damaged_choice_is_none(tmp_path):
+    first, second = (StageWork(tmp_path / "work" / name, Pace(), lambda *progress: None) for name in ("a", "b"))
+    assert first.choice("how?") is None
+    assert first.choose("how?", "so") == "so" == second.choice("how?")
+    assert second.choose("how?", "otherwise") == "so" and second.choose("where?", "here") == "here"
+    first.clear()
+    assert second.part("later").choice("how?") == "so"
+    for file in (tmp_path / "work" / "choices").glob("*.json"):
+        file.write_text("{")
+    assert second.choice("how?") is None and second.choose("how?", "anew") == "anew" == first.choice("how?")

@@ -21,8 +21,6 @@ WARM_UPS = 3
 # What torch.compile hands its graphs to.
 COMPILER = "inductor"
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-# U-Nets of fewer channels do not fill matrix tiles.
-_NARROW = 32
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Found = TypeVar("Found")
 
@@ -56,24 +54,27 @@ class Execution:
     compiled: bool = False
 
     @classmethod
-    def choose(cls, device: torch.device, precision: str, network: str, width: int) -> Execution:
-        """The way that was measured to be fastest for this kind of device and network (``docs/benchmarks-engine.md``).
+    def ways(cls, device: torch.device, precision: str, network: str) -> tuple[Execution, ...]:
+        """All that may be fastest on this kind of device: first what short work takes, then what long work tries too.
 
-        It depends on nothing but its arguments and the kind of processor, so that a run can be repeated. On processors
-        float32 is fastest unless there are matrix tiles (AMX), and there for narrow U-Nets too.
+        They depend on nothing but the arguments and the kind of processor. Which one long work takes is measured, see
+        `gate`; so with a precision that is given there is one way, whose numbers are the same in every run.
         """
         is_cuda = device.type == "cuda"
-        is_narrow = network == "unet" and width < _NARROW
-        has_tiles = is_cuda or (device.type == "cpu" and torch.cpu._is_amx_tile_supported() and not is_narrow)
-        if precision == "auto":
-            precision = "bfloat16" if has_tiles else "float32"
-        is_large = is_cuda and network == "unet"
-        return cls(
-            device,
-            _DTYPES[precision],
-            channels_last=is_large,
-            captured=is_cuda,
-            fused=is_large and precision != "float32" and kernels.IS_HERE,
+        layouts = [False] if network != "unet" else [True, False] if is_cuda else [False, True]
+        dtypes = _dtypes(device)
+        if precision != "auto":
+            dtypes, layouts = [_DTYPES[precision]], layouts[:1]
+        return tuple(
+            cls(
+                device,
+                dtype,
+                channels_last=channels_last,
+                captured=is_cuda,
+                fused=is_cuda and channels_last and dtype != torch.float32 and kernels.IS_HERE,
+            )
+            for dtype in dtypes
+            for channels_last in layouts
         )
 
     @property
@@ -101,6 +102,10 @@ class Execution:
     def uncaptured(self) -> Execution:
         """The same kernels, launched one by one."""
         return dataclasses.replace(self, captured=False)
+
+    def as_compiled(self) -> Execution:
+        """The same, compiled."""
+        return dataclasses.replace(self, compiled=True)
 
     def fallbacks(self) -> Iterator[Execution]:
         """This way, then ever plainer ones."""
@@ -137,6 +142,26 @@ class Execution:
         # Tensors of inference mode cannot be written outside of it, and a graph's random state is one of them in some
         # releases of torch.
         return torch.no_grad() if self.captured else torch.inference_mode()
+
+
+def _dtypes(device: torch.device) -> list[torch.dtype]:
+    """What may be fastest on a device, the one that is sure to do first."""
+    if device.type == "cuda":
+        return [torch.bfloat16, torch.float32]
+    has_bfloat16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return [torch.float32, torch.bfloat16] if device.type == "cpu" and has_bfloat16 else [torch.float32]
+
+
+def described(network: nn.Module) -> str:
+    """Which network this is, as far as its speed goes."""
+    return f"{type(network).__name__} of {sum(weight.numel() for weight in network.parameters()):,} weights"
+
+
+def where(device: torch.device) -> str:
+    """What computes there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
 def check_precision(precision: str, device: torch.device) -> None:

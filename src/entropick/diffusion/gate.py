@@ -6,15 +6,17 @@ outputs and gradients agree is used; every one that does not is warned of and wr
 
 A graph holds more than outputs and gradients: the update of weights and images, and random numbers. What it leaves
 behind is compared with what the same kernels leave behind when they are launched one by one.
+
+Where there is much to compute, all ways that may be fastest are timed, and the fastest that agrees is taken: in the
+whole study, so that no arm is computed otherwise than another one.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,9 +37,16 @@ _NEGLIGIBLE = 1e-3
 # much as bfloat16 rounds, leaves a U-Net's weights a fifth off. A graph that forgets a part of a step is off by half.
 _EFFECTS = 0.35
 _PROBE_SPREAD = 0.02
-# Seconds that all steps together must take before a network is compiled, which takes a minute or two.
+# Steps that must be left before ways are timed, which takes some twenty steps of each.
+WORTH_TIMING = 1000
+# Seconds that all of them together must take before others are tried, and before a network is compiled, which takes a
+# minute or two.
+WORTH_TRYING = 30.0
 WORTH_COMPILING = 300.0
-_TIMED = 10
+# Of the time of a way, for another one to be taken: less is noise.
+_CLEARLY = 0.95
+# A timing is the least of so many rounds, each of so many steps at most and of about so many seconds.
+_ROUNDS, _TIMED, _ROUND_SECONDS = 3, 10, 0.3
 
 
 @dataclass(frozen=True)
@@ -61,30 +70,52 @@ class Probe:
 
 @dataclass(frozen=True)
 class Passage:
-    """The path that came through the gate, and a sentence on each that did not."""
+    """The path that came through the gate, a sentence on each that did not, and seconds of a step of those timed."""
 
     execution: Execution
     refused: tuple[str, ...] = ()
+    timed: Mapping[str, float] = field(default_factory=dict)
 
     def values(self) -> State:
         """For the ledger; nothing where the plain path was wanted and used."""
-        return {} if self.execution.is_plain and not self.refused else self.state()
+        return {} if self.execution.is_plain and not (self.refused or self.timed) else self.state()
 
     def state(self) -> State:
         """For a checkpoint."""
-        return {"execution": self.execution.name, "refused": list(self.refused)}
+        timed = {"step_seconds": dict(self.timed)} if self.timed else {}
+        return {"execution": self.execution.name, "refused": list(self.refused), **timed}
 
 
 @dataclass(frozen=True)
 class Left:
-    """How many steps are to be taken, and what measures the seconds of one, of the graph that was built last."""
+    """What is left to compute.
+
+    Attributes
+    ----------
+    steps
+        How many.
+    seconds
+        Measures those of one, computed in the way that was probed last.
+    of
+        In words, what is computed, and on what: what was found fastest for it once is taken again in the same study.
+    """
 
     steps: int
     seconds: Callable[[], float]
+    of: str = ""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether timing a step in several ways would take but a small part of it."""
+        return self.steps >= WORTH_TIMING
+
+    def is_much(self, seconds: float) -> bool:
+        """Whether steps of so many seconds take so long together that others are worth a trial."""
+        return seconds * self.steps >= WORTH_TRYING
 
 
 def pass_gate(
-    wanted: Execution,
+    ways: Sequence[Execution],
     compute: Callable[[Execution], Probe],
     *,
     what: str,
@@ -92,68 +123,103 @@ def pass_gate(
     work: Work,
     left: Left | None = None,
 ) -> Passage:
-    """Compare `wanted`, then ever plainer paths, with eager float32; return the first that agrees.
+    """Compare the first of the `ways`, then ever plainer paths, with eager float32; return the first that agrees.
 
     A path that cannot be built at all (no memory for its graph, an operator that cannot be captured) has not agreed.
     With the `state` of the passage before an interruption, the path that was used then is the first to be tried. Where
     several processes share the `work`, all take the plainest of their paths.
 
-    What is left decides whether a captured network is compiled too: where that may save much, both are measured.
+    Where much is `left`, the other ways are timed too, and what is clearly faster is taken; a captured network is also
+    compiled where that may save much. What one has chosen, all who share the study take.
     """
-    ways = list(wanted.fallbacks())
-    alone = work.n_processes == 1
-    known = [dataclasses.replace(wanted, compiled=True), *ways] if alone else ways
-    passage = _own_passage(known, wanted, compute, what=what, before=before, left=left if alone else None)
-    found = work.gather((0 if passage.execution.compiled else ways.index(passage.execution), passage.refused))
+    if work.n_processes == 1:
+        return _own_passage(ways, compute, what=what, before=before, work=work, left=left)
+    plainer = list(ways[0].fallbacks())
+    passage = _own_passage(ways[:1], compute, what=what, before=before, work=work, left=None)
+    found = work.gather((plainer.index(passage.execution), passage.refused))
     refused = dict.fromkeys(reason for _, reasons in found for reason in reasons)
-    plainest = max(number for number, _ in found)
-    return Passage(ways[plainest] if plainest else passage.execution, tuple(refused))
+    return Passage(plainer[max(number for number, _ in found)], tuple(refused))
 
 
 def _own_passage(
     ways: Sequence[Execution],
-    wanted: Execution,
     compute: Callable[[Execution], Probe],
     *,
     what: str,
     before: State,
+    work: Work,
     left: Left | None,
 ) -> Passage:
-    refused = list(before.get("refused", ()))
-    wanted = next((way for way in ways if way.name == before.get("execution")), wanted)
-    if wanted.is_plain:
-        return Passage(wanted, tuple(refused))
+    refused, timed = list(before.get("refused", ())), dict(before.get("step_seconds", {}))
+    known = {way.name: way for first in ways for way in (first.as_compiled(), *first.fallbacks())}
+    is_long = left is not None and left.is_long and (len(ways) > 1 or ways[0].may_compile)
+    chosen = before.get("execution") or (work.choice(left.of) if left is not None and is_long else None)
+    wanted, is_open = known.get(chosen or "", ways[0]), is_long and not chosen
+    if wanted.is_plain and not is_open:
+        return Passage(wanted, tuple(refused), timed)
     expected = compute(wanted.plain())
+    execution = _agreeing(wanted, compute, expected, refused, what)
+    if left is not None and is_open:
+        execution, timed = _fastest(execution, ways, compute, expected, left, refused, what)
+        chosen = work.choose(left.of, execution.name)
+        if chosen != execution.name and chosen in known:
+            execution = _agreeing(known[chosen], compute, expected, refused, what)
+    return Passage(execution, tuple(refused), timed)
+
+
+def _agreeing(
+    wanted: Execution, compute: Callable[[Execution], Probe], expected: Probe, refused: list[str], what: str
+) -> Execution:
+    """The first of a way and its fallbacks that agrees."""
     for execution in wanted.fallbacks():
         reason = None if execution.is_plain else _disagreement(execution, compute, expected)
         if reason is None:
-            if left is not None and execution.may_compile and not before.get("execution"):
-                execution = _compiled_if_it_pays(execution, compute, expected, left, refused, what)
-            return Passage(execution, tuple(refused))
+            return execution
         _refuse(refused, execution, reason, what)
     raise AssertionError("the plain path agrees with itself")
 
 
-def _compiled_if_it_pays(
-    execution: Execution,
+def _fastest(
+    first: Execution,
+    ways: Sequence[Execution],
     compute: Callable[[Execution], Probe],
     expected: Probe,
     left: Left,
     refused: list[str],
     what: str,
-) -> Execution:
-    seconds = left.seconds()
-    if seconds * left.steps < WORTH_COMPILING:
-        return execution
-    compiled = dataclasses.replace(execution, compiled=True)
-    reason = _disagreement(compiled, compute, expected)
-    if reason is None and left.seconds() < seconds:
-        return compiled
-    if reason is not None:
-        _refuse(refused, compiled, reason, what)
-    # Its graph has taken the other one's place.
-    compute(execution)
-    return execution
+) -> tuple[Execution, dict[str, float]]:
+    """What is clearly fastest of a way that agrees and its rivals that do, and the seconds of each that was timed."""
+    seconds = {first: left.seconds()}
+    latest = first
+
+    def best() -> Execution:
+        found = first
+        for way, taken in seconds.items():
+            found = way if is_clearly_less(taken, seconds[found]) else found
+        return found
+
+    def rivals() -> Iterator[Execution]:
+        if left.is_much(seconds[first]):
+            yield from (way for way in ways if way not in seconds)
+        if best().may_compile and seconds[best()] * left.steps >= WORTH_COMPILING:
+            yield best().as_compiled()
+
+    tried = {reason.partition(": ")[0] for reason in refused}
+    for rival in rivals():
+        if rival.name in tried:
+            continue
+        latest = rival
+        reason = None if rival.is_plain else _disagreement(rival, compute, expected)
+        if reason is not None:
+            _refuse(refused, rival, reason, what)
+        else:
+            if rival.is_plain:
+                compute(rival)
+            seconds[rival] = left.seconds()
+    if best() != latest:
+        # What is used is what was built last.
+        compute(best())
+    return best(), {way.name: taken for way, taken in seconds.items()}
 
 
 def _refuse(refused: list[str], execution: Execution, reason: str, what: str) -> None:
@@ -166,15 +232,25 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def is_clearly_less(seconds: float, than: float) -> bool:
+    """Whether a time is less than another one by more than noise."""
+    return seconds < _CLEARLY * than
+
+
 def seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, over several in a row after one that is not counted."""
+    """Seconds of one call: the least of a few rounds, after calls that are not counted."""
+
+    def of_round(n: int) -> float:
+        started = time.perf_counter()
+        for _ in range(n):
+            step()
+        _wait(device)
+        return (time.perf_counter() - started) / n
+
     step()
     _wait(device)
-    started = time.perf_counter()
-    for _ in range(_TIMED):
-        step()
-    _wait(device)
-    return (time.perf_counter() - started) / _TIMED
+    n = max(1, min(_TIMED, int(_ROUND_SECONDS / max(of_round(1), 1e-9))))
+    return min(of_round(n) for _ in range(_ROUNDS))
 
 
 @torch.no_grad()

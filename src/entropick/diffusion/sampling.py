@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +13,16 @@ from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
 from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
-from entropick.diffusion.execution import Execution
-from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, seconds_of
+from entropick.diffusion.execution import Execution, described, where
+from entropick.diffusion.gate import Left, Passage, Probe, is_clearly_less, pass_gate, seconds_of
 from entropick.diffusion.process import Walk
 from entropick.errors import TrainingDiverged
 from entropick.random_stream import RandomStream
 from entropick.work import State, Work
 
 _CHECKPOINT = "sampled"
+# Pieces that a chunk may be computed in.
+_PARTS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,16 @@ class Sampling:
     """One sample from one network, resumable between chunks."""
 
     def __init__(
-        self, settings: SamplingSettings, network: nn.Module, *, stream: RandomStream, execution: Execution
+        self, settings: SamplingSettings, network: nn.Module, *, stream: RandomStream, ways: Sequence[Execution]
     ) -> None:
         self.settings = settings
-        self.passage = Passage(execution)
+        self.passage = Passage(ways[0])
+        self._ways = ways
         self._network = network
         self._stream = stream
-        self._device = execution.device
+        self._device = ways[0].device
         self._graph: CapturedChunk | None = None
+        self._probed_last: Chunk
         self._launched: dict[Execution, Probe] = {}
 
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
@@ -76,7 +81,7 @@ class Sampling:
 
     def _run(self, n_images: int, work: Work, classes: Integers | None) -> Images:
         sampled = np.empty((n_images, *self.settings.image_shape), np.uint8)
-        arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {"n_parts": 1})
+        arrays, before = work.load(_CHECKPOINT) or ({"images": sampled[:0]}, {})
         n_done = len(arrays["images"])
         sampled[:n_done] = arrays["images"]
         self._pass_gate(before, work, n_left=n_images - n_done, is_conditional=classes is not None)
@@ -132,19 +137,50 @@ class Sampling:
             return self._probe(execution, is_conditional)
 
         def seconds() -> float:
-            graph = self._graph
-            assert graph is not None
-            return seconds_of(graph.advance, self._device)
+            chunk = self._probed_last
+            return seconds_of(chunk.advance if isinstance(chunk, CapturedChunk) else chunk.predicted, self._device)
 
         walk = self.settings.new_walk(torch.Generator(self._device))
         steps = -(-n_left // self.settings.chunk_size) * len(walk.timestep)
-        self.passage = pass_gate(
-            self.passage.execution, probe, what="sampling", before=before, work=work, left=Left(steps, seconds)
-        )
-        if not self.passage.execution.captured:
-            # No graph, or one that was refused.
-            self._graph, self._prediction = None, self._predict_as(self.passage.execution)
-        self._prediction.n_parts = max(self._prediction.n_parts, before["n_parts"])
+        left = Left(steps, seconds, self._described())
+        self.passage = pass_gate(self._ways, probe, what="sampling", before=before, work=work, left=left)
+        if self.passage.execution.captured:
+            assert isinstance(self._probed_last, CapturedChunk)
+            self._graph, self._prediction = self._probed_last, self._probed_last.predict
+            return
+        # No graph, or one that was refused.
+        self._graph, self._prediction = None, self._predict_as(self.passage.execution)
+        self._prediction.n_parts = before.get("n_parts", 1)
+        if not before and len(self._ways) > 1 and work.n_processes == 1 and left.is_long:
+            self._prediction.n_parts = self._fastest_parts(left, work, is_conditional)
+
+    def _described(self) -> str:
+        shape = " x ".join(map(str, self.settings.image_shape))
+        guided = " with guidance" if self.settings.guidance else ""
+        chunk = f"{described(self._network)}{guided}, chunks of {self.settings.chunk_size:,} images of {shape}"
+        return f"sampling from {chunk}, {where(self._device)}"
+
+    def _fastest_parts(self, left: Left, work: Work, is_conditional: bool) -> int:
+        """Into how many pieces a chunk is best divided: smaller ones stay in a processor's caches."""
+        question = f"parts of a chunk, {self.passage.execution.name}, {left.of}"
+        if chosen := {str(n_parts): n_parts for n_parts in _PARTS}.get(work.choice(question) or ""):
+            return chosen
+        chunk = self._new_chunk(self._prediction, self.settings.chunk_size)
+        chunk.begin(0, self._untold(is_conditional))
+        best, least = 1, math.inf
+        for n_parts in _PARTS:
+            self._prediction.n_parts = n_parts
+            seconds = seconds_of(chunk.predicted, self._device)
+            if n_parts == 1 and not left.is_much(seconds):
+                return 1
+            if is_clearly_less(seconds, least):
+                best, least = n_parts, seconds
+        return int(work.choose(question, str(best)))
+
+    def _untold(self, is_conditional: bool) -> Tensor | None:
+        """Classes for a trial."""
+        n = self.settings.chunk_size
+        return torch.zeros(n, dtype=torch.int64, device=self._device) if is_conditional else None
 
     def _predict_as(self, execution: Execution) -> Prediction:
         return Prediction(
@@ -161,15 +197,15 @@ class Sampling:
         """
         if execution in self._launched:
             return self._launched.pop(execution)
-        prediction, size = self._predict_as(execution), self.settings.chunk_size
-        chunk = self._new_chunk(prediction, size)
-        classes = torch.zeros(size, dtype=torch.int64, device=self._device) if is_conditional else None
+        chunk = self._new_chunk(self._predict_as(execution), self.settings.chunk_size)
+        classes = self._untold(is_conditional)
         if not execution.captured:
+            self._probed_last = chunk
             return self._tried(chunk, classes)
         # The same kernels one by one: what the graph is measured against, while they are there.
         self._launched = {execution.uncaptured(): self._tried(chunk, classes)}
-        self._prediction, self._graph = prediction, CapturedChunk(chunk, classes)
-        return self._tried(self._graph, classes)
+        self._probed_last = CapturedChunk(chunk, classes)
+        return self._tried(self._probed_last, classes)
 
     def _tried(self, chunk: Chunk, classes: Tensor | None) -> Probe:
         half = chunk.n_steps // 2

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from entropick.diffusion.execution import Execution
+from entropick.diffusion.execution import Execution, described, where
 from entropick.diffusion.gate import Left, Passage, Probe, pass_gate, roughen, seconds_of
 from entropick.diffusion.held_out import EVERY, HeldOutLoss, TrainingSet
 from entropick.diffusion.optimization import are_finite, to_numpy
@@ -70,7 +70,7 @@ class Training:
         data: TrainingSet,
         *,
         stream: RandomStream,
-        execution: Execution,
+        ways: Sequence[Execution],
         held_out: HeldOutLoss | None = None,
         probe_steps: Sequence[int] = (),
     ) -> None:
@@ -80,8 +80,9 @@ class Training:
         self._probe_steps = frozenset(probe_steps)
         self._probed: dict[int, list[NDArray[Any]]] = {}
         self.final_loss = math.nan
-        self.passage = Passage(execution)
-        device = execution.device
+        self.passage = Passage(ways[0])
+        self._ways = ways
+        device = ways[0].device
         classes = None if data.classes is None else torch.tensor(data.classes).to(device)
         self._data = DeviceData(torch.tensor(data.images).to(device), classes, data.n_classes)
         self._unread: list[Tensor] = []
@@ -89,7 +90,7 @@ class Training:
         self._epochs = Epochs(len(data), settings.batch_size, stream)
         self._seed = stream.integer(chunk=1)
         self._part = slice(0, settings.batch_size)
-        self._captured: Step | None = None
+        self._probed_last: Step | None = None
         self._launched: dict[Execution, Probe] = {}
 
     def run(self, work: Work) -> None:
@@ -100,9 +101,9 @@ class Training:
         """
         self._part = _part(self.settings.batch_size, work)
         saved, last_step = work.load(_CHECKPOINT), self.settings.steps
-        wanted, before = self.passage.execution, saved[1] if saved else {}
-        left = Left(last_step - before.get("step", 0), self._seconds)
-        self.passage = pass_gate(wanted, self._probe, what="training", before=before, work=work, left=left)
+        before = saved[1] if saved else {}
+        left = Left(last_step - before.get("step", 0), self._seconds, self._described())
+        self.passage = pass_gate(self._ways, self._probe, what="training", before=before, work=work, left=left)
         self._begin(self.passage.execution)
         looked_at = copy.deepcopy(self.network) if self.held_out else None
         first_step = self._restore(*saved) if saved else 0
@@ -147,8 +148,8 @@ class Training:
 
     def _begin(self, execution: Execution) -> None:
         """Have the step that is taken from now on: the very graph that came through the gate, or an uncaptured one."""
-        captured, self._captured = self._captured, None
-        self._step = captured if captured and execution.captured else self._new_step(self.network, execution)
+        probed, self._probed_last = self._probed_last, None
+        self._step = probed if probed and execution.captured else self._new_step(self.network, execution)
         self.network = self._step.network
 
     def _new_step(self, network: nn.Module, execution: Execution) -> Step:
@@ -160,6 +161,7 @@ class Training:
             return self._launched.pop(execution)
         step = self._new_step(copy.deepcopy(self.network), execution)
         if not execution.captured:
+            self._probed_last = step
             return self._tried(step)
         before = copy.deepcopy(step.state())
         # The same kernels one by one: what the graph is measured against, while they are there.
@@ -168,17 +170,28 @@ class Training:
         step.capture()
         found = self._tried(step)
         step.restore(*before)
-        self._captured = step
+        self._probed_last = step
         return found
 
     def _seconds(self) -> float:
-        """What a step of the graph takes that was built last."""
-        step, rows = self._captured, torch.zeros(self.settings.batch_size, dtype=torch.int64)
+        """What a step takes that is computed as the last one that was probed."""
+        step, rows = self._probed_last, torch.zeros(self.settings.batch_size, dtype=torch.int64)
         assert step is not None
         before = copy.deepcopy(step.state())
-        seconds = seconds_of(lambda: step(rows), step.random.device)
+
+        def again() -> None:
+            # A short training has fewer steps than are timed.
+            step.optimization.schedule.step.zero_()
+            step(rows)
+
+        seconds = seconds_of(again, step.random.device)
         step.restore(*before)
         return seconds
+
+    def _described(self) -> str:
+        shape = " x ".join(map(str, self._data.images.shape[1:]))
+        network = f"{described(self.network)}, batches of {self.settings.batch_size:,} images of {shape}"
+        return f"training of {network}, {where(self.passage.execution.device)}"
 
     def _tried(self, step: Step) -> Probe:
         return tried(step, self.settings, len(self._data.images), with_effects=self.passage.execution.captured)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from entropick.diffusion.gate import WORTH_TIMING
 from entropick.generators.ddpm import DDPM
 from entropick.processes.hardware import usable_device
 from entropick.random_stream import RandomStream
@@ -58,7 +59,13 @@ def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training:
         chunk_size = min(chunk_size, _MOST_ON_PROCESSOR)
     calls_per_image = model.sampling_steps * (2 if model.guidance else 1)
     images = np.zeros((n_training, *image_shape), np.uint8)
-    step_seconds, timestep_seconds = _warm_up(model, images, labels, chunk_size)
+    precisions = dict.fromkeys(str(way.dtype).removeprefix("torch.") for way in model.ways())
+    tried = [
+        _warm_up(dataclasses.replace(model, precision=precision), images, labels, chunk_size)
+        for precision in (precisions if n_steps >= WORTH_TIMING else (model.precision,))
+    ]
+    # A long training takes what is fastest.
+    step_seconds, timestep_seconds = (min(seconds) for seconds in zip(*tried, strict=True))
     sampling_seconds = n_generated / chunk_size * model.sampling_steps * timestep_seconds
     return Cost(
         n_steps=n_steps,

@@ -118,10 +118,11 @@ class DDPM(Generator):
     sampling_chunk
         Images that share one random stream; part of the result's identity, unlike the memory it takes.
     precision
-        ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: bfloat16 on CUDA
-        and on processors with matrix tiles (AMX), there not for U-Nets below width 32; else float32. Trained weights,
-        noise and x_t are float32 always. What is not eager float32 is compared with it first, and not used where it
-        differs (`gate`).
+        ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: from 1,000 steps
+        that take more than 30 s on, the precision and memory layout that a few timed steps say are fastest, the same
+        ones for all of a study; for less bfloat16 on CUDA, float32 elsewhere. Two runs may choose otherwise: give a
+        precision where numbers are to be repeated. Trained weights, noise and x_t are float32 always. What is not eager
+        float32 is compared with it first, and not used where it differs (`gate`).
     device
         A torch device, or ``"auto"``: CUDA where there is one.
 
@@ -245,7 +246,7 @@ class DDPM(Generator):
         """Raise InputError unless this machine has the least memory that training and sampling can take."""
         device = self._device
         memory, n_pixels = memory_of(str(device)), math.prod(image_shape)
-        is_low = Execution.choose(device, self.precision, self.network, self.width).dtype != torch.float32
+        is_low = any(way.dtype != torch.float32 for way in self.ways())
         check_memory(
             self._network_size(image_shape),
             described=f"network {shown(self.network)} of width {self.width:,} and depth {self.depth:,}",
@@ -275,6 +276,10 @@ class DDPM(Generator):
         """The parameters as plain data; those that came later only where set: older results keep their names."""
         later = {"max_steps": None, "patch": 1, "predicts": NOISE}
         return {name: value for name, value in super().describe().items() if name not in later or value != later[name]}
+
+    def ways(self) -> tuple[Execution, ...]:
+        """How it may be computed on its device, see `Execution.ways`."""
+        return Execution.ways(self._device, self.precision, self.network)
 
     def size(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
         """Parameters of the network, and floating-point operations of one image through it; computes nothing."""
@@ -316,15 +321,15 @@ class DDPM(Generator):
         if self.classes_ and known is not None:
             data = TrainingSet(images, self.classes_.numbers(known), len(self.classes_))
         network = self._build(stream.integer(chunk=0))
-        settings, execution = self._training_settings(len(images)), self._execution()
+        settings, ways = self._training_settings(len(images)), self.ways()
         held_out = None
         if self.steps == AUTO:
             data, kept_back = data.split(stream)
             held_out = HeldOutLoss(
-                kept_back, settings.steps, settings.warmup_steps, settings.timesteps, stream, execution.device
+                kept_back, settings.steps, settings.warmup_steps, settings.timesteps, stream, self._device
             )
         training = Training(
-            settings, network, data, stream=stream, execution=execution, held_out=held_out, probe_steps=probe_steps
+            settings, network, data, stream=stream, ways=ways, held_out=held_out, probe_steps=probe_steps
         )
         training.run(work)
         self.network_ = training.averaged_network()
@@ -348,10 +353,9 @@ class DDPM(Generator):
         stream, work = stream or RandomStream(stage="sample"), work or Work()
         labels = self.sample_labels(n_images, stream=stream)
         classes = self.classes_.numbers(labels) if self.classes_ and labels is not None else None
-        execution = self._execution()
         # A scheduler of Diffusers remembers its steps on the host: no graph can hold that.
-        execution = execution if self.sampler == "ddpm" else execution.uncaptured()
-        sampling = Sampling(self._sampling_settings(), self.network_, stream=stream, execution=execution)
+        ways = [way if self.sampler == "ddpm" else way.uncaptured() for way in self.ways()]
+        sampling = Sampling(self._sampling_settings(), self.network_, stream=stream, ways=ways)
         images = sampling.run(n_images, work, classes)
         self.sampling_values_ = sampling.values()
         return images
@@ -464,9 +468,6 @@ class DDPM(Generator):
             patch=self.patch,
         )
         return Velocity(network, self.timesteps) if self.predicts == VELOCITY else network
-
-    def _execution(self) -> Execution:
-        return Execution.choose(self._device, self.precision, self.network, self.width)
 
     def _training_settings(self, n_images: int) -> TrainingSettings:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingSettings)}

@@ -123,12 +123,13 @@ class Pipeline(Generator):
                 type(scheduler).from_config(scheduler.config), self.sampling_steps, random
             ),
         )
-        width = unet.config.block_out_channels[0]
-        chosen = Execution.choose(device, self.precision, "unet", width)
         # Another's network knows nothing of our kernels, and its scheduler remembers steps on the host.
-        execution = dataclasses.replace(chosen, fused=False, captured=False)
+        ways = [
+            dataclasses.replace(way, fused=False, captured=False)
+            for way in Execution.ways(device, self.precision, "unet")
+        ]
         network = _Plain(unet).to(device)
-        sampling = Sampling(settings, network, stream=stream or RandomStream(stage="sample"), execution=execution)
+        sampling = Sampling(settings, network, stream=stream or RandomStream(stage="sample"), ways=ways)
         images = sampling.run(n_images, work or Work())
         self.sampling_values_ = sampling.values()
         return images

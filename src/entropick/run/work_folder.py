@@ -24,6 +24,7 @@ from entropick.errors import BudgetSpent, RunDamaged
 from entropick.run.files import (
     canonical_json,
     file_lock,
+    fingerprint,
     hash_file,
     read_json,
     storage_errors,
@@ -70,7 +71,10 @@ class Pace:
 
 
 class StageWork(Work):
-    """Checkpoints in `folder`: of each name the two newest, hashed; a damaged one is passed over for the older."""
+    """Checkpoints in `folder`: of each name the two newest, hashed; a damaged one is passed over for the older.
+
+    What was chosen for all stages lies beside it.
+    """
 
     def __init__(self, folder: Path, pace: Pace, tell: Callable[[int, int, str], None]) -> None:
         self._folder = folder
@@ -108,6 +112,24 @@ class StageWork(Work):
                 if metadata["sha256"] == _digest(arrays, state):
                     return arrays, state
         return None
+
+    def choice(self, question: str) -> str | None:
+        """What the file says; None of one that cannot be read."""
+        with contextlib.suppress(OSError, RunDamaged, KeyError, TypeError):
+            found = read_json(self._choice_file(question))
+            return str(found["choice"]) if found["question"] == question else None
+        return None
+
+    def choose(self, question: str, answer: str) -> str:
+        """Write it down, unless another process was first."""
+        path = self._choice_file(question)
+        with waiting_lock(path.with_suffix(".lock")):
+            chosen = self.choice(question) or answer
+            write_json(path, {"question": question, "choice": chosen})
+        return chosen
+
+    def _choice_file(self, question: str) -> Path:
+        return self._folder.parent / "choices" / f"{fingerprint(question)[:16]}.json"
 
     def clear(self) -> None:
         """Remove all checkpoints: the stage is done, its ledger line exists."""
