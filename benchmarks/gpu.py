@@ -550,12 +550,14 @@ def plain_greedy(rows: Any, n: int) -> list[int]:
 def encoder(setting: Setting) -> None:
     """Images per second through DINOv2-small's architecture, random weights; and a classifier that is learned."""
     from entropick.features import Classifier, DINOv2
+    from entropick.features.stream import ImageArray, stream
 
     images = np.random.default_rng(0).integers(0, 256, (8 if setting.quick else 4096, 32, 32, 3), dtype=np.uint8)
-    classifier, started = Classifier(), time.perf_counter()
     n = min(len(images), 1024)
-    classifier.fit(images[:n], np.arange(n) % 2)
-    tell(f"classifier, learned from {n:,} images", time.perf_counter() - started, "s")
+    for device in dict.fromkeys(("cpu", setting.device)):
+        classifier, started = Classifier(steps=100 if setting.quick else 1000, device=device), time.perf_counter()
+        classifier.fit(images[:n], np.arange(n) % 2)
+        tell(f"classifier, learned from {n:,} images on {device}", time.perf_counter() - started, "s")
     from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
     with tempfile.TemporaryDirectory() as folder:
@@ -567,11 +569,14 @@ def encoder(setting: Setting) -> None:
         BitImageProcessor(size={"shortest_edge": 256}, crop_size=crop, image_mean=mean, image_std=std).save_pretrained(
             folder
         )
-        features = DINOv2(path=folder, device=setting.device)
-        features.extract(images[:4])
-        started = time.perf_counter()
-        features.extract(images)
-        tell("DINOv2-small", len(images) / (time.perf_counter() - started), "images/s")
+        for precision in ("float32", "bfloat16"):
+            features = DINOv2(path=folder, device=setting.device, precision=precision)
+            features.extract(images[:4])
+            started = time.perf_counter()
+            for _ in stream(features, ImageArray(images), range(len(images))):
+                pass
+            rate = len(images) / (time.perf_counter() - started)
+            tell(f"DINOv2-small, {precision}, prepared on threads", rate, "images/s", at_once=features.at_once)
 
 
 def tests(setting: Setting) -> None:

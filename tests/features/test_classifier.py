@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from entropick.errors import InputError
-from entropick.features import Classifier
+from entropick.features import Classifier, classifier
 from entropick.processes.hardware import limited_threads
 
 DIGITS = load_digits()
@@ -47,6 +47,27 @@ def test_the_same_bits_whatever_surrounds_it():
     torch.manual_seed(0)
     assert torch.rand(1) == drawn, "torch's own random numbers were used"
     assert not np.array_equal(weights(seed=1), first)
+
+
+def test_the_device_is_part_of_what_it_is_known_by_where_it_is_no_processor(monkeypatch):
+    usual, auto = Classifier(steps=12), Classifier(steps=12, device="auto")
+    assert "device" not in usual.describe() and auto.describe() == {**usual.describe(), "device": "auto"}
+    monkeypatch.setattr(classifier, "usable_device", lambda device: {"auto": "cuda"}.get(device, device))
+    assert auto.identity() == {**usual.identity(), "device": "cuda"}
+    monkeypatch.setattr(classifier, "usable_device", lambda device: "cpu")
+    assert auto.identity() == usual.identity()
+    with pytest.raises(InputError, match="device: expected"):
+        Classifier(device="tpu").check()
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_it_learns_as_well_and_its_rows_are_those_of_the_processor_by_rounding():
+    there = Classifier(steps=200, device="cuda").fit(IMAGES[:N], LABELS[:N])
+    assert there.accuracy_ > 0.9
+    X = there.extract(IMAGES)
+    np.testing.assert_array_equal(X[:5], there.extract(IMAGES[:5]))
+    here = Classifier(steps=200).restore(*there.state())
+    np.testing.assert_allclose(here.extract(IMAGES), X, rtol=1e-4, atol=1e-3)
 
 
 def test_the_order_of_labels_and_their_values_do_not_matter_to_the_space():

@@ -10,7 +10,7 @@ import torch
 from checkpoints import some_images
 from PIL import Image
 
-from entropick.errors import InputError, MissingDependency
+from entropick.errors import EntropickWarning, InputError, MissingDependency
 from entropick.features import DINOv2, Encoder, network
 
 SHAPES = [(13, 8, 3), (31, 3, 3), (3, 40, 3), (9, 17, 1), (64, 64, 3)]
@@ -113,8 +113,41 @@ def test_more_images_than_a_batch_and_what_surrounds_them(folder, monkeypatch):
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-    monkeypatch.setitem(network._BATCH, "cpu", 7)
+    monkeypatch.setitem(network._PASS, "cpu", 7)
     np.testing.assert_allclose(space.extract(images), X, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pass_that_does_not_fit_into_memory_is_halved_and_said(folder, monkeypatch):
+    images = some_images(n=23)
+    space = DINOv2(path=str(folder / "dinov2"), device="cpu")
+    X = space.extract(images)
+    real, sizes = space._network(torch.device("cpu")), []
+
+    def forward(batch):
+        sizes.append(len(batch))
+        if len(batch) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real.forward(batch)
+
+    monkeypatch.setattr(network, "_smaller", {})
+    monkeypatch.setattr(DINOv2, "_network", lambda space, device: network.Network(real.prepare, forward))
+    with pytest.warns(
+        EntropickWarning, match="out of memory on cpu; [84] images go through the network at once"
+    ) as said:
+        found = space.extract(images)
+    np.testing.assert_allclose(found, X, rtol=1e-5, atol=1e-5)
+    # No pass is tried again that did not fit.
+    assert sizes == [16, 8, *[4] * 6] and len(said) == 2
+    space.extract(images[:3])
+    assert sizes[-1] == 4 and len(sizes) == 9
+
+
+def test_a_gpu_is_given_more_at_once(folder, monkeypatch):
+    space = DINOv2(path=str(folder / "dinov2"), device="auto")
+    monkeypatch.setattr(network, "usable_device", lambda device: "cuda")
+    assert space.at_once == 256
+    monkeypatch.setattr(network, "usable_device", lambda device: "cpu")
+    assert space.at_once == 64
 
 
 @pytest.mark.parametrize("name", ["dinov2", "timm", "clip"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from entropick.errors import InputError
-from entropick.features import Classifier, Features, Pixels, parts, stream
+from entropick.features import Classifier, Features, Pixels, parts
 from entropick.features import cache as feature_cache
 from entropick.features.cache import FeatureCache, check_encoder
 from entropick.work import Work
@@ -43,7 +43,7 @@ class Seen(Work):
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(feature_cache, "_PART", 32)
-    monkeypatch.setattr(stream, "_BLOCK", 10)
+    monkeypatch.setattr(Dear, "at_once", 10)
     Dear.extracted.clear()
 
 

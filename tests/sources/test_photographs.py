@@ -173,7 +173,7 @@ def test_large_images_are_a_few_at_a_time_in_memory(tmp_path, monkeypatch):
             most[0] = max(most[0], alive[0])
             return np.zeros((1000, 1000, 3), np.uint8).view(Counted)
 
-    monkeypatch.setattr(stream, "_BLOCK_BYTES", 12_000_000)
+    monkeypatch.setattr(stream, "_IMAGE_BYTES", 12_000_000 // Means().at_once)
     n = sum(len(part.rows) for part in stream.stream(Means(), Pictures(), range(100)))
     # Twelve megabytes are a block of four, four wait beside it, and a few are under way.
     assert n == 100 and most[0] <= 4 + 4 + stream.ahead.__globals__["n_threads"]() + 2

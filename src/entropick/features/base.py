@@ -38,6 +38,11 @@ class Features(Component, ABC):
     """Whether images of every size are brought to one that it was made for."""
 
     @property
+    def at_once(self) -> int:
+        """How many images are best extracted together; as many are read and prepared ahead of them."""
+        return 64
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What metric keys call the space, as in ``generalization_score/pixels``: never empty, no slash, no space."""

@@ -13,14 +13,14 @@ import numpy as np
 from entropick import arrays
 from entropick.errors import InputError
 from entropick.features.base import LearnedFeatures
-from entropick.features.network import hash_of, in_batches
-from entropick.processes.hardware import limited_threads
+from entropick.features.network import exact_arithmetic, hash_of, in_batches
+from entropick.processes.hardware import limited_threads, usable_device
 from entropick.random_stream import RandomStream
 from entropick.work import Arrays, State, Work
 
 _WIDTH = 84
 _BATCH = 64
-_EXTRACTED_TOGETHER = 32
+_EXTRACTED_TOGETHER = {"cpu": 32, "cuda": 1024}
 _LEARNING_RATE = 2e-3
 _HELD_OUT = 0.1
 # From this side on, an image is halved after the first convolution too.
@@ -36,7 +36,9 @@ class Classifier(LearnedFeatures):
     that is classified rightly: features of a network that cannot tell the classes apart say little either.
 
     Learning takes place on the CPU in one thread, whatever the surroundings, so that it gives the same bits again on
-    the same machine. It does not depend on a loop's seed: all arms and seeds of a study are measured in one space.
+    the same machine; on a GPU, where one asks for it, it is much faster and other bits each time. What was learned
+    there is known as learned there. It does not depend on a loop's seed: all arms and seeds of a study are measured in
+    one space.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ class Classifier(LearnedFeatures):
         Gradient steps of Adam on batches of 64.
     seed
         Of the first weights, the order of the images and the held-out tenth.
+    device
+        Where it learns and extracts: "cpu", "cuda", or "auto" for a GPU where there is one.
 
     Examples
     --------
@@ -59,6 +63,7 @@ class Classifier(LearnedFeatures):
     kind: ClassVar[str] = "classifier"
     steps: int = 1000
     seed: int = 0
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -71,8 +76,9 @@ class Classifier(LearnedFeatures):
         return hasattr(self, "weights_")
 
     def check(self) -> None:
-        """Raise InputError for an unusable path, number of steps or seed."""
+        """Raise InputError for an unusable path, number of steps, seed or device."""
         super().check()
+        arrays.check_choice(self.device, ("auto", "cpu", "cuda"), name="device")
         arrays.check_count(self.steps, name="steps")
         arrays.check_count(self.seed, name="seed", minimum=0)
 
@@ -80,9 +86,18 @@ class Classifier(LearnedFeatures):
         """Raise InputError unless there are labels, one per image, of at least two classes."""
         self._lessons(images, labels)
 
+    def describe(self) -> dict[str, Any]:
+        """The parameters, and the device where that is no processor: older results keep their names."""
+        return self._with_device(self.device)
+
     def identity(self) -> dict[str, Any]:
         """`describe`, and a hash of what it learns from: the file, or the images that it was fitted on."""
-        return {**self.describe(), "learned_from": self.learned_from_ if self.fitted else self._file_hash()}
+        learned_from = self.learned_from_ if self.fitted else self._file_hash()
+        return {**self._with_device(usable_device(self.device)), "learned_from": learned_from}
+
+    def _with_device(self, device: str) -> dict[str, Any]:
+        known = {**super().describe(), "device": device}
+        return known if device != "cpu" else {key: value for key, value in known.items() if key != "device"}
 
     def width(self, shape: tuple[int, ...]) -> int:
         """84, whatever the shape."""
@@ -117,9 +132,10 @@ class Classifier(LearnedFeatures):
         order = stream.rng().permutation(len(pixels))
         n_held_out = max(1, round(_HELD_OUT * len(pixels)))
         held_out, taught = order[:n_held_out], order[n_held_out:]
-        with limited_threads(1):
-            X, y = _as_tensor(pixels), torch.from_numpy(targets.astype(np.int64))
-            network = _network(self.shape_, len(self.classes_), seed=stream.integer(chunk=1))
+        device = usable_device(self.device)
+        with limited_threads(1), exact_arithmetic(device):
+            X, y = _as_tensor(pixels).to(device), torch.from_numpy(targets.astype(np.int64)).to(device)
+            network = _network(self.shape_, len(self.classes_), seed=stream.integer(chunk=1)).to(device)
             optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
             for step, rows in enumerate(_batches(taught, stream, self.steps), start=1):
                 loss = functional.cross_entropy(network(X[rows]), y[rows])
@@ -127,7 +143,7 @@ class Classifier(LearnedFeatures):
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 work.progress(step, self.steps, "learning to classify")
-            self.weights_ = {key: value.detach().numpy() for key, value in network.state_dict().items()}
+            self.weights_ = {key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}
             scores = self._in_batches(network, pixels[held_out])
         self.accuracy_ = float(np.mean(scores.argmax(axis=1) == targets[held_out]))
         self.n_held_out_ = n_held_out
@@ -148,11 +164,13 @@ class Classifier(LearnedFeatures):
             raise InputError(f"classifier: learned from images of shape {self.shape_}, got {images.shape[1:]}.")
         network = _network(self.shape_, len(self.classes_), seed=0)
         network.load_state_dict(_tensors(self.weights_))
-        return self._in_batches(network[:-1], images)
+        return self._in_batches(network[:-1].to(usable_device(self.device)), images)
 
-    @staticmethod
-    def _in_batches(network: Any, images: arrays.Images) -> arrays.Features:
-        return in_batches(lambda batch: network(_as_tensor(np.stack(batch))), images, size=_EXTRACTED_TOGETHER)
+    def _in_batches(self, network: Any, images: arrays.Images) -> arrays.Features:
+        device = usable_device(self.device)
+        forward = lambda batch: network(_as_tensor(np.stack(batch)).to(device))  # noqa: E731
+        with exact_arithmetic(device):
+            return in_batches(forward, images, size=_EXTRACTED_TOGETHER[device])
 
     def summary(self) -> dict[str, Any]:
         """Share of held-out images that it classifies rightly, and their number."""

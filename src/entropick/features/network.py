@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from entropick import arrays
-from entropick.errors import InputError, cut
+from entropick.errors import EntropickWarning, InputError, cut
 from entropick.features.base import Extract, Features, Prepare
 from entropick.processes.hardware import usable_device
 from entropick.run.files import hash_file
@@ -30,11 +31,14 @@ WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 # Rows per pass through the network. Every pass has exactly so many, the last one padded: kernels for matrices choose
 # their order of additions by shape, and the same image must give the same bits wherever it stands. 16 is where more
-# made two cores no faster that mattered (docs/benchmarks.md); 4 took twice as long per image.
-_BATCH = {"cpu": 16, "cuda": 64}
+# made two cores no faster that mattered (docs/benchmarks.md); 4 took twice as long per image. Less than some hundreds
+# do not fill a GPU.
+_PASS = {"cpu": 16, "cuda": 256}
 # Networks that stay loaded; a loop that selects in one space and measures in two others needs three.
 _KEPT = 4
 _loaded: dict[str, Network] = {}
+# Rows per pass of those networks that do not fit into their device's memory with the usual number.
+_smaller: dict[str, int] = {}
 
 
 class Network(NamedTuple):
@@ -67,6 +71,11 @@ class NetworkFeatures(Features, ABC):
 
     has_resize: ClassVar[bool] = True
     device: str = "auto"
+
+    @property
+    def at_once(self) -> int:
+        """A pass of a GPU, or what keeps a processor's threads busy."""
+        return max(super().at_once, _PASS[usable_device(self.device)])
 
     def check(self) -> None:
         """Raise InputError for an unknown device or missing weights, MissingDependency for a missing package."""
@@ -101,9 +110,8 @@ class NetworkFeatures(Features, ABC):
         """
         images = arrays.check_images(images)
         prepare, extract = self.in_two_steps()
-        size = _BATCH[usable_device(self.device)]
-        passes = (images[start : start + size] for start in range(0, len(images), size))
-        return np.concatenate([extract([prepare(image) for image in batch]) for batch in passes])
+        blocks = (images[start : start + self.at_once] for start in range(0, len(images), self.at_once))
+        return np.concatenate([extract([prepare(image) for image in block]) for block in blocks])
 
     def in_two_steps(self) -> tuple[Prepare, Extract]:
         """The model's own preprocessing, of an image of any size, and the passes through the network."""
@@ -124,12 +132,41 @@ class NetworkFeatures(Features, ABC):
                     f"{self.name}: expected a model that brings all images to one size, but they came as {listed}. "
                     "Give images of one size, or --resize."
                 )
-            with self._arithmetic(device):
-                forward = lambda batch: network.forward(torch.stack(batch).to(device))  # noqa: E731
-                X = in_batches(forward, prepared, size=_BATCH[device.type])
+
+            def forward(batch: list[Any]) -> Any:
+                stacked = torch.stack(batch)
+                if device.type == "cuda":
+                    stacked = stacked.pin_memory()
+                return network.forward(stacked.to(device, non_blocking=True))
+
+            with exact_arithmetic(device, self.autocast()):
+                while (X := self._in_passes(forward, prepared, device)) is None:
+                    pass
             return arrays.check_features(X, name=f"features of {self.name}")
 
         return prepare, extract
+
+    def _in_passes(
+        self, forward: Callable[[list[Any]], Any], prepared: Sequence[Any], device: Any
+    ) -> arrays.Features | None:
+        """All rows; None where a pass has not fitted into memory, and the next ones have half as many."""
+        import torch
+
+        key = self._key(device)
+        size = _smaller.get(key, _PASS[device.type])
+        try:
+            return in_batches(forward, prepared, size=size)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        _smaller[key] = size // 2
+        warnings.warn(
+            f"{self.name}: out of memory on {device}; {size // 2} images go through the network at once instead of "
+            f"{size}, from here on. Features of images before and after it may differ by rounding.",
+            EntropickWarning,
+            stacklevel=2,
+        )
+        return None
 
     def width(self, shape: tuple[int, ...]) -> int:
         """How many features an image has, whatever its shape ``(h, w, c)``."""
@@ -137,31 +174,34 @@ class NetworkFeatures(Features, ABC):
 
         device = torch.device(usable_device(self.device))
         network = self._network(device)
-        with self._arithmetic(device), torch.inference_mode():
+        with exact_arithmetic(device, self.autocast()), torch.inference_mode():
             return int(network.forward(network.prepare(np.zeros((8, 8, 3), np.uint8))[None].to(device)).shape[1])
 
     def _network(self, device: Any) -> Network:
-        key = json.dumps([type(self).__qualname__, self.identity(), str(device)])
+        key = self._key(device)
         if key not in _loaded:
             while len(_loaded) >= _KEPT:
                 del _loaded[next(iter(_loaded))]
             _loaded[key] = self.load(device)
         return _loaded[key]
 
-    @contextlib.contextmanager
-    def _arithmetic(self, device: Any) -> Iterator[None]:
-        """No TF32, no autocast but the space's own, and convolutions by the same algorithm every time."""
-        import torch
+    def _key(self, device: Any) -> str:
+        return json.dumps([type(self).__qualname__, self.identity(), str(device)])
 
-        before, precision = torch.get_float32_matmul_precision(), self.autocast()
-        torch.set_float32_matmul_precision("highest")
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        dtype = None if precision is None else getattr(torch, precision)
-        try:
-            with exact, torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+
+@contextlib.contextmanager
+def exact_arithmetic(device: Any, precision: str | None = None) -> Iterator[None]:
+    """No TF32, no autocast but to `precision`, and convolutions by the same algorithm every time."""
+    import torch
+
+    before, dtype = torch.get_float32_matmul_precision(), None if precision is None else getattr(torch, precision)
+    torch.set_float32_matmul_precision("highest")
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    try:
+        with exact, torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def in_batches(
@@ -175,8 +215,10 @@ def in_batches(
         for start in range(0, len(items), size):
             batch = list(items[start : start + size])
             rows = forward(batch + batch[-1:] * (size - len(batch)))
-            parts.append(rows[: len(batch)].to("cpu", torch.float32).numpy())
-    return np.concatenate(parts)
+            parts.append(rows[: len(batch)].float())
+        # Only here a GPU is waited for.
+        found: arrays.Features = torch.cat(parts).cpu().numpy()
+    return found
 
 
 def as_rgb(image: arrays.Images) -> arrays.Images:

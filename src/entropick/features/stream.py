@@ -23,8 +23,9 @@ from entropick.work import Work
 
 # Images that a worker is asked for at once.
 _DEALT = 256
-# Images extracted at once, of which prepared ones may wait beside them, and the most bytes of these.
-_BLOCK, _BLOCK_BYTES = 64, 64 << 20
+# Bytes of each of the images that are extracted at once, of which prepared ones may wait beside them; of larger ones
+# there are fewer.
+_IMAGE_BYTES = 1 << 20
 
 
 class Pictures(Protocol):
@@ -145,12 +146,12 @@ def stream(encoder: Features, pictures: Pictures, rows: Sequence[int]) -> Iterat
     prepare, extract = encoder.in_two_steps()
     if prepare is None and isinstance(pictures, ImageArray) and pictures.side is None:
         # What is in memory as it is to be needs no thread.
-        per_block = min(_BLOCK, max(1, _BLOCK_BYTES // max(1, pictures.images[:1].nbytes)))
+        per_block = _fitting(encoder.at_once, pictures.images[:1].nbytes)
         for start in range(0, len(rows), per_block):
             block = rows[start : start + per_block]
             yield Extracted(list(block), encoder.extract(pictures.take(block).images), {})
         return
-    for prepared in _blocks(prepare, pictures, rows):
+    for prepared in _blocks(prepare, pictures, rows, encoder.at_once):
         usable = {row: one for row, one in prepared.items() if not isinstance(one, str)}
         problems = {row: one for row, one in prepared.items() if isinstance(one, str)}
         X = extract(list(usable.values())) if usable else np.empty((0, 0), np.float32)
@@ -170,8 +171,9 @@ def extract(encoder: Features, pictures: Pictures, work: Work, first: int, n: in
 
 def _extract_share(encoder: Features, pictures: Pictures, first: int, n: int, note: str, *, work: Work) -> Extracted:
     """Blocks are dealt to the processes in turn, for a row depends on its image alone."""
-    blocks = range(work.rank * _BLOCK, len(pictures), work.n_processes * _BLOCK)
-    mine = [row for start in blocks for row in range(start, min(start + _BLOCK, len(pictures)))]
+    n_block = encoder.at_once
+    blocks = range(work.rank * n_block, len(pictures), work.n_processes * n_block)
+    mine = [row for start in blocks for row in range(start, min(start + n_block, len(pictures)))]
     parts: list[Extracted] = []
     for part in stream(encoder, pictures, mine):
         parts.append(part)
@@ -223,15 +225,15 @@ def _in_order(dealt: Sequence[Extracted]) -> Extracted:
     return Extracted(rows.tolist(), np.concatenate([part.X for part in filled])[order], problems)
 
 
-def _blocks(prepare: Prepare | None, pictures: Pictures, rows: Sequence[int]) -> Iterator[dict[int, Any]]:
+def _blocks(prepare: Prepare | None, pictures: Pictures, rows: Sequence[int], at_once: int) -> Iterator[dict[int, Any]]:
     """Prepared images by row, as many as are extracted at once; in the place of an unusable one, the reason."""
     block: dict[int, Any] = {}
     n_bytes = 0
-    made = ahead(partial(_prepared, prepare, pictures), rows, room=_room)
+    made = ahead(partial(_prepared, prepare, pictures), rows, room=partial(_room, at_once))
     for row, one in zip(rows, made, strict=True):
         block[row] = one
         n_bytes += _nbytes(one)
-        if len(block) == _BLOCK or n_bytes >= _BLOCK_BYTES:
+        if len(block) == at_once or n_bytes >= at_once * _IMAGE_BYTES:
             yield block
             block, n_bytes = {}, 0
     if block:
@@ -249,9 +251,14 @@ def _prepared(prepare: Prepare | None, pictures: Pictures, row: int) -> Any:
         return f"cannot be prepared ({error})"
 
 
-def _room(one: Any) -> int:
+def _room(at_once: int, one: Any) -> int:
     """How many may wait beside it; what an unusable image says nothing about."""
-    return 0 if isinstance(one, str) else min(_BLOCK, _BLOCK_BYTES // max(1, _nbytes(one)))
+    return 0 if isinstance(one, str) else _fitting(at_once, _nbytes(one))
+
+
+def _fitting(at_once: int, n_bytes: int) -> int:
+    """How many images of so many bytes are extracted together."""
+    return max(1, min(at_once, at_once * _IMAGE_BYTES // max(1, n_bytes)))
 
 
 def _nbytes(one: Any) -> int:
