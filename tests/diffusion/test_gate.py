@@ -293,10 +293,11 @@ def test_long_work_takes_what_is_clearly_fastest_and_writes_the_times_down(secon
 
 
 @pytest.mark.parametrize(("steps", "second"), [(999, 1.0), (1000, 0.02)])
-def test_short_work_takes_the_first_way(steps, second):
-    passage, probed = timed(dict.fromkeys(WAYS, second) | {LOW: second / 10}, steps=steps)
-    assert passage.execution == WAYS[0] and LOW not in probed
-    assert probed == [] if steps < 1000 else passage.values()["step_seconds"] == {WAYS[0].name: second}
+def test_short_work_takes_the_first_way_and_binds_no_longer_work(steps, second):
+    work, seconds = Together(), dict.fromkeys(WAYS, second) | {LOW: second / 10}
+    passage, probed = timed(seconds, steps=steps, work=work)
+    assert passage.execution == WAYS[0] and passage.values() == {} and LOW not in probed and work.chosen == {}
+    assert timed(seconds, steps=100_000, work=work)[0].execution == LOW
 
 
 def test_what_is_faster_but_wrong_is_refused():

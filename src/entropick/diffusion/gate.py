@@ -161,7 +161,8 @@ def _own_passage(
     execution = _agreeing(wanted, compute, expected, refused, what)
     if left is not None and is_open:
         execution, timed = _fastest(execution, ways, compute, expected, left, refused, what)
-        chosen = work.choose(left.of, execution.name)
+        # Where nothing else was tried, longer work of the same kind is free to.
+        chosen = work.choose(left.of, execution.name) if timed else execution.name
         if chosen != execution.name and chosen in known:
             execution = _agreeing(known[chosen], compute, expected, refused, what)
     return Passage(execution, tuple(refused), timed)
@@ -188,7 +189,7 @@ def _fastest(
     refused: list[str],
     what: str,
 ) -> tuple[Execution, dict[str, float]]:
-    """What is clearly fastest of a way that agrees and its rivals that do, and the seconds of each that was timed."""
+    """What is clearly fastest of a way that agrees and its rivals that do, and seconds of each if any was tried."""
     seconds = {first: left.seconds()}
     latest = first
 
@@ -219,7 +220,7 @@ def _fastest(
     if best() != latest:
         # What is used is what was built last.
         compute(best())
-    return best(), {way.name: taken for way, taken in seconds.items()}
+    return best(), {way.name: taken for way, taken in seconds.items()} if latest != first else {}
 
 
 def _refuse(refused: list[str], execution: Execution, reason: str, what: str) -> None:
