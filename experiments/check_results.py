@@ -11,8 +11,9 @@ where it comes from, by a comment right behind it that no reader sees::
 which is study; arm; iteration (or "last"); measure: the mean over seeds, as many digits of it as are written, a
 percentage where a % stands behind the number. ``score_over_spread/pixels`` is the score over the root of the training
 set's variance. Instead of an iteration ``r`` gives Pearson's r of the measure, or of ``log`` of it, with the logarithm
-of the score (of an arm, or of ``all``), ``cost`` the minutes that were computed for an arm, or for ``all``, and ``set``
-a setting by its path in the config. Further words: ``size 512``,
+of the score (of an arm, or of ``all``), ``cost`` the minutes that were computed for an arm, or for ``all``, ``onset``
+the ``steps`` at which models begin to copy (a geometric mean over seeds) or the ``slope`` of that over sizes
+(`experiments/onset.py`), and ``set`` a setting by its path in the config. Further words: ``size 512``,
 ``seed 0``, ``since 1`` (divided by the same of that iteration), ``beside ARM`` (less the same of that arm), ``below
 ARM`` (how much less it is than that), ``over ARM`` (divided by it; behind ``beside`` by what ARM has beside the same),
 ``take half`` (``low``, ``high``: of the 95 % interval over seeds), ``part shares`` (another part of the long table).
@@ -23,6 +24,7 @@ comment at all is counted, and the tests hold that count.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import math
@@ -78,8 +80,8 @@ class Source:
         table = tables[self.study]
         if self.iteration == "cost":
             return sum(cost.own_seconds for cost in table.costs() if self.arm in ("all", cost.arm.name)) / 60
-        if self.iteration == "r":
-            return self._taken(self._correlation(table))
+        if self.iteration in ("r", "onset"):
+            return self._taken(self._correlation(table) if self.iteration == "r" else self._onset(table))
         found = self._taken(self._beside(table, self.arm))
         return found / self._beside(table, self.more["over"]).estimate if "over" in self.more else found
 
@@ -108,6 +110,17 @@ class Source:
         if (found := correlation_of(chosen, log=name != self.measure)) is None:
             raise ValueError(f"study {self.study!r} has no r of {name!r} over {self.arm!r}")
         return found
+
+    def _onset(self, table: Table) -> Interval:
+        onset = _script("onset")
+        size = self.more.get("size")
+        own = [one for one in onset.onsets(table) if one.arm == self.arm and size in (None, str(one.size))]
+        steps = [one.steps for one in own if one.steps is not None]
+        if self.measure == "steps" and steps:
+            return Interval(math.exp(sum(map(math.log, steps)) / len(steps)), None, None, len(steps))
+        if self.measure == "slope" and (found := onset.slope(own)) is not None:
+            return Interval(*found, len(steps))
+        raise ValueError(f"study {self.study!r} has no {self.measure!r} of an onset of {self.arm!r}")
 
     def _by_run(self, table: Table, name: str) -> dict[tuple[int | None, int | None], float]:
         arm = next((arm for arm in table.study.arms if arm.name == name), None)
@@ -163,7 +176,7 @@ Kept = list[tuple[str, Table, str, str]]
 
 def kept(results: Path = RESULTS) -> Iterator[tuple[str, Table, str, str]]:
     """Of every study that was kept: its name, its numbers, its tables as they follow now, and as they were written."""
-    script = _script()
+    script = _script("results")
     for folder in sorted(path.parent for path in results.glob(f"*/{script.LEDGERS}")):
         with script.opened(folder) as study:
             table = read_table(study)
@@ -227,10 +240,14 @@ def _heads(text: str) -> set[str]:
     return {above for above, line in itertools.pairwise(lines) if line.startswith("| ---")}
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results", Path(__file__).with_name("results.py"))
+@functools.cache
+def _script(name: str) -> ModuleType:
+    """Another script of this folder."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -147,6 +147,7 @@ class Sampling:
         if self.passage.execution.captured:
             assert isinstance(self._probed_last, CapturedChunk)
             self._graph, self._prediction = self._probed_last, self._probed_last.predict
+            self._prediction.n_parts = max(self._prediction.n_parts, before.get("n_parts", 1))
             return
         # No graph, or one that was refused.
         self._graph, self._prediction = None, self._predict_as(self.passage.execution)
