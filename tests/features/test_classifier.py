@@ -60,6 +60,12 @@ def test_the_device_is_part_of_what_it_is_known_by_where_it_is_no_processor(monk
         Classifier(device="tpu").check()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_learned():
+    with pytest.raises(InputError, match="expected a GPU for 'cuda', but torch sees no GPU"):
+        Classifier(device="cuda").check()
+
+
 @pytest.mark.cuda
 def test_on_a_gpu_it_learns_as_well_and_its_rows_are_those_of_the_processor_by_rounding():
     there = Classifier(steps=200, device="cuda").fit(IMAGES[:N], LABELS[:N])

@@ -79,6 +79,7 @@ class Classifier(LearnedFeatures):
         """Raise InputError for an unusable path, number of steps, seed or device."""
         super().check()
         arrays.check_choice(self.device, ("auto", "cpu", "cuda"), name="device")
+        usable_device(self.device)
         arrays.check_count(self.steps, name="steps")
         arrays.check_count(self.seed, name="seed", minimum=0)
 

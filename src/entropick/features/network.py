@@ -80,6 +80,7 @@ class NetworkFeatures(Features, ABC):
     def check(self) -> None:
         """Raise InputError for an unknown device or missing weights, MissingDependency for a missing package."""
         arrays.check_choice(self.device, ("auto", "cpu", "cuda"), name="device")
+        usable_device(self.device)
         self.weights()
 
     @abstractmethod
