@@ -334,14 +334,15 @@ def test_a_choice_that_is_none_of_the_ways_is_not_heeded():
     assert passage.execution == WAYS[0]
 
 
-def on_this_processor(monkeypatch, times):
-    """Long work, whose steps take these times one after the other."""
-    given = iter(times)
+def on_this_processor(monkeypatch, times=None):
+    """Any work is long, on a processor with bfloat16; its steps take these times one after the other, or their own."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     for least in ("WORTH_TIMING", "WORTH_TRYING"):
         monkeypatch.setattr(gate, least, 0)
-    for module in ("training", "sampling"):
-        monkeypatch.setattr(f"entropick.diffusion.{module}.seconds_of", lambda *args: next(given))
+    if times is not None:
+        given = iter(times)
+        for module in ("training", "sampling"):
+            monkeypatch.setattr(f"entropick.diffusion.{module}.seconds_of", lambda *args: next(given))
 
 
 def test_a_model_trains_and_samples_in_the_fastest_way_and_resumes_in_it(monkeypatch):
@@ -356,9 +357,7 @@ def test_a_model_trains_and_samples_in_the_fastest_way_and_resumes_in_it(monkeyp
 
 def test_the_shortest_training_can_be_timed(monkeypatch):
     plain, low = fitted(steps=3, precision="float32"), fitted(steps=3, precision="bfloat16")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    for least in ("WORTH_TIMING", "WORTH_TRYING"):
-        monkeypatch.setattr(gate, least, 0)
+    on_this_processor(monkeypatch)
     model = fitted(steps=3, precision="auto")
     values = model.training_values()
     assert min(values["step_seconds"].values()) > 0 and len(values["step_seconds"]) == 2
