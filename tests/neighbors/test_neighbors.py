@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.neighbors import NearestNeighbors
 
 import entropick.neighbors.search as module
 from entropick.errors import InputError
-from entropick.neighbors import distinct_rows, nearest_neighbors, squared_distances
+from entropick.neighbors import distinct_rows, nearest_neighbors, resident, squared_distances
 from entropick.neighbors.exact import bound_differences
+from entropick.processes.hardware import usable_memory, usable_memory_of
 from entropick.work import Work
 
 
@@ -87,6 +89,86 @@ def test_equals_brute_force_where_float64_products_take_over(monkeypatch):
     monkeypatch.setattr(module, "_SPARE", 1)
     test_equals_brute_force("tight clusters", 5, 40, True)
     test_equals_brute_force("one-hot", 1, 40, True)
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
+@pytest.fixture
+def living_there(monkeypatch):
+    """Points live on every device, even on the processor, and tiles and blocks are small; whoever looks instead is
+    counted."""
+    monkeypatch.setattr(module, "is_resident", lambda *of: True)
+    monkeypatch.setattr(resident, "_TILE_NUMBERS", 1 << 10)
+    monkeypatch.setattr(resident, "_DIFFERENCES", 1 << 9)
+    monkeypatch.setattr(resident, "_BLOCK_NUMBERS", 1 << 9)
+    looked = []
+
+    class Counted(module._Search):
+        def nearest(self, queries, numbers):
+            looked.append(len(queries))
+            return super().nearest(queries, numbers)
+
+    monkeypatch.setattr(module, "_Search", Counted)
+    return looked
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (1, 40), (5, 40), (5, 2), (30, 2)])
+@pytest.mark.parametrize("case", CASES)
+def test_points_that_live_on_a_device(case, k, d, exclude_self, device, living_there):
+    rng = np.random.default_rng(0)
+    X = CASES[case](rng, 100, d).astype(np.float32)
+    queries = X if exclude_self else np.concatenate([X[::3], X[:20] + np.float32(0.3)])
+    found = nearest_neighbors(queries, X, k=k, exclude_self=exclude_self, device=device)
+    distances, indices = brute_force(queries, X, k, exclude_self)
+    assert found.distances.dtype == np.float64 and found.indices.dtype == np.int64
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-14)
+    is_tied = np.isclose(distances[:, :, None], distances[:, None], rtol=1e-14).sum(2) > 1
+    same = found.indices == indices
+    # Distances that differ by the order of a sum may come in either order; copies may not.
+    assert (same | is_tied).all()
+    if case in ("exact copies", "integer grid", "all the same", "zeros", "signed zeros"):
+        assert same.all()
+    if case == "normal" and d == 40:
+        assert sum(living_there) == 0
+    if case == "all the same":
+        assert sum(living_there) == len(queries)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_part_of_the_points_on_a_device(device, living_there):
+    """Numbers of points count from the first of the part, and a query is not its own neighbour in it."""
+    X = normal(np.random.default_rng(0), 90, 8).astype(np.float32)
+    fine = module.Precision.of(X)
+    squares, rows = module._search(X, 30, X[30:60], 4, True, fine, device)(slice(20, 50))
+    distances, indices = brute_force(X[20:50], X, 90, False)
+    for query, (found, order, sorted_distances) in enumerate(zip(rows, indices, distances, strict=True), 20):
+        is_part = (order >= 30) & (order < 60) & (order != query)
+        assert found.tolist() == order[is_part][:4].tolist()
+        np.testing.assert_allclose(squares[query - 20], sorted_distances[is_part][:4] ** 2, rtol=1e-13)
+
+
+def test_where_points_live(monkeypatch):
+    X = np.zeros((50, 20), np.float32)
+    monkeypatch.setattr(module, "is_resident", lambda n, width, device: device == "cuda")
+    monkeypatch.setattr(module, "ResidentSearch", lambda *of, otherwise: ("there", otherwise))
+    precision = module.Precision.of(X)
+    assert isinstance(module._search(X, 0, X, 3, False, precision, "cpu"), module._Search)
+    assert module._search(X, 0, X, 3, False, precision, "cuda")[0] == "there"
+    # Fewer points than are asked for need no GPU.
+    monkeypatch.setattr(module, "is_resident", lambda *of: True)
+    assert isinstance(module._search(X, 0, X[:3], 3, True, precision, "cpu"), module._Search)
+
+
+def test_memory_of_a_gpu_that_torch_keeps_is_free(monkeypatch):
+    """Else a second search would find no room where the first one was."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert usable_memory_of("cuda") == 60
+    assert usable_memory_of("cpu") == usable_memory()
 
 
 def test_copies_that_a_dot_product_takes_for_equal():

@@ -148,3 +148,18 @@ def test_a_wrong_product_has_no_speed(monkeypatch):
         assert module.speeds("cpu", torch.get_num_threads())["bfloat16"] == 0
     finally:
         module.speeds.cache_clear()
+
+
+def test_what_is_placed_anew_on_a_gpu_is_placed_ahead():
+    X = np.arange(60, dtype=np.float32).reshape(20, 3)
+    precision, parts = Precision.of(X), [slice(0, 7), slice(7, 14), np.array([3, 19])]
+    there, here, held = (
+        module.Reader(lambda part: precision.place(X[part]), vectors, device)
+        for device, vectors in (("cuda", None), ("cpu", None), ("cuda", precision.place(X)))
+    )
+    assert isinstance(here.in_turn(parts), map) and isinstance(held.in_turn(parts), map)
+    ahead = there.in_turn(parts)
+    assert not isinstance(ahead, map)
+    for part, *found in zip(parts, ahead, here.in_turn(parts), held.in_turn(parts), strict=True):
+        for vectors in found:
+            assert torch.equal(vectors.vectors, precision.place(X[part]).vectors)

@@ -54,3 +54,10 @@ def test_an_error_is_raised_in_its_place_and_ends_all():
 
 def test_nothing_of_nothing():
     assert list(ahead(abs, [])) == []
+
+
+def test_one_thread_is_one_result_ahead():
+    begun = []
+    results = ahead(lambda number: begun.append(number) or threading.current_thread().name, range(9), threads=1)
+    assert len({next(results) for _ in range(5)}) == 1 and len(begun) <= 7
+    results.close()

@@ -8,7 +8,7 @@ how long it takes, never what comes out.
 
     search       the k nearest points of each query, and how many balls a point lies in
     growing_set  a set that grows among rows, and how near it has come to each
-    resident_set the same, of rows that live on a GPU
+    resident     both, of rows that live on a GPU
     precision    rows as vectors in float64, float32 or coarser, and the bounds of their products
     tile         which pairs may be within limits, by one product
     exact        squared distances as differences, copies of rows
@@ -20,7 +20,7 @@ distances have bounds.
 from entropick.neighbors.exact import distinct_rows, grouped, squared_distances
 from entropick.neighbors.growing_set import GrowingSet, Loose
 from entropick.neighbors.precision import Extent, Precision, resident_bytes
-from entropick.neighbors.resident_set import growing_among
+from entropick.neighbors.resident import growing_among
 from entropick.neighbors.search import Neighbors, Speed, count_balls, nearest_neighbors
 
 __all__ = [

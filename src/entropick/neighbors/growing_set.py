@@ -262,14 +262,16 @@ class GrowingSet:
         """Show the members from number `start` to `stop` to `positions`."""
         for first, last in tiles(start, stop):
             shown: list[Vectors | None] = [None] * len(self._levels)
-            for begin in range(0, len(positions), _TILE_ROWS):
-                self._show(positions[begin : begin + _TILE_ROWS], first, last, shown)
+            blocks = [positions[begin : begin + _TILE_ROWS] for begin in range(0, len(positions), _TILE_ROWS)]
+            for block, placed in zip(blocks, self._levels[0].in_turn(blocks), strict=True):
+                self._show(block, placed, first, last, shown)
 
-    def _show(self, positions: Integers, first: int, last: int, shown: list[Vectors | None]) -> None:
+    def _show(self, positions: Integers, placed: Vectors, first: int, last: int, shown: list[Vectors | None]) -> None:
         """One tile, by finer and finer products for the rows that are left open, and in the end by differences."""
         for depth, read in enumerate(self._levels):
             columns = shown[depth] = shown[depth] or as_columns(self.members.vectors(depth, first, last))
-            near = self._near(as_rows(read(positions)), self.squares[positions], columns, wanted=1).nearest()
+            asked = as_rows(read(positions) if depth else placed)
+            near = self._near(asked, self.squares[positions], columns, wanted=1).nearest()
             near = self._note_clear(positions, first, near)
             crowd = max(_CROWD_PAIRS, _CROWD * len(positions) * (last - first))
             if len(near.row) <= crowd or read is self._levels[-1]:

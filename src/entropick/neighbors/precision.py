@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -39,7 +39,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers
-from entropick.processes.hardware import usable_memory
+from entropick.processes.ahead import ahead
+from entropick.processes.hardware import usable_memory_of
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +180,7 @@ class Precision:
 
         sample, ways = _sample(X), [replace(self, dtype=dtype)]
         if dtype == torch.int8:
-            largest = float(np.abs(self._shifted(sample, np.float32)).max())
+            largest = float(self._shifted(sample, "cpu").abs().max())
             ways = [replace(self, dtype=dtype, unit=float(np.float32(max(largest, 1e-30) / _LARGEST)))]
             if np.array_equal(sample, np.clip(np.rint(sample), 0, 255)):
                 middle = np.full_like(self.center, (_LARGEST + 1) * self.scale)
@@ -191,17 +192,21 @@ class Precision:
         """The same with the k that makes the slack of the sample smallest."""
         import torch
 
-        exact = torch.from_numpy(self._shifted(sample, np.float32))
+        exact = self._shifted(sample, "cpu")
         length = float(torch.linalg.vector_norm(exact))
         error = float(torch.linalg.vector_norm(self._round(exact)[1]))
         return replace(self, balance=max(error / length if length else 0.0, 2.0**-21))
 
-    def _shifted(self, rows: Features, kind: type[np.floating], columns: int | None = None) -> NDArray[np.floating]:
-        """The rows scaled and shifted, as float32 or float64, filled up with zeros to so many `columns`."""
+    def _shifted(self, rows: Features | torch.Tensor, device: str, columns: int | None = None) -> torch.Tensor:
+        """The rows scaled and shifted, in float32 or float64, filled up with zeros to so many `columns`."""
+        import torch
+
         n, width = rows.shape
-        shifted = np.zeros((n, columns or width), kind)
-        np.multiply(rows, kind(self.scale), out=shifted[:, :width], dtype=kind)
-        shifted[:, :width] -= self.center
+        kind = torch.float64 if self.dtype == torch.float64 else torch.float32
+        shifted = torch.empty((n, columns or width), dtype=kind, device=device)
+        shifted[:, width:] = 0
+        shifted[:, :width] = rows if isinstance(rows, torch.Tensor) else on_device(rows, device)
+        shifted[:, :width].mul_(self.scale).sub_(torch.from_numpy(self.center).to(device))
         return shifted
 
     @property
@@ -220,12 +225,12 @@ class Precision:
         """What `n` rows of so many columns take as vectors."""
         return n * (self._columns(width) * self.dtype.itemsize + _LENGTH_BYTES)
 
-    def place(self, rows: Features, device: str = "cpu") -> Vectors:
-        """The rows as vectors, with what is known of their errors."""
+    def place(self, rows: Features | torch.Tensor, device: str = "cpu") -> Vectors:
+        """The rows, which may lie on the device already, as vectors with what is known of their errors."""
         import torch
 
-        width, kind = rows.shape[1], np.float64 if self.dtype == torch.float64 else np.float32
-        exact = torch.from_numpy(self._shifted(rows, kind, self._columns(width))).to(device)
+        width = rows.shape[1]
+        exact = self._shifted(rows, device, self._columns(width))
         norms = torch.linalg.vector_norm(exact, dim=1, dtype=torch.float64).square()
         c = self._product_error(exact.shape[1])
         if self.is_coarse:
@@ -254,7 +259,7 @@ class Precision:
             slack=torch.empty(n, dtype=torch.float64, device=device),
         )
 
-    def place_into(self, held: Vectors, part: slice, rows: Features, device: str) -> None:
+    def place_into(self, held: Vectors, part: slice, rows: Features | torch.Tensor, device: str) -> None:
         """Write the rows as vectors where there is room for them."""
         block = self.place(rows, device)
         held.vectors[part], held.norms[part], held.slack[part] = block.vectors, block.norms, block.slack
@@ -266,12 +271,11 @@ class Precision:
             self.place_into(held, part, X[rows[part]], device)
         return held
 
-    def reader(self, X: Features, rows: Integers, device: str, *, hold: bool) -> Callable[[Integers | slice], Vectors]:
-        """What gives the vectors of some of the `rows` of X, by their numbers in it: all are held on the device, or
-        some are placed anew whenever they are asked for."""
-        if hold:
-            return self.hold(X, rows, device).__getitem__
-        return lambda part: self.hold(X, rows[part], device)
+    def reader(self, X: Features, rows: Integers, device: str, *, hold: bool) -> Reader:
+        """What gives the vectors of some of the `rows` of X: all are held on the device, or some are placed anew
+        whenever they are asked for."""
+        held = self.hold(X, rows, device) if hold else None
+        return Reader(lambda part: self.hold(X, rows[part], device), held, device)
 
     def _round(self, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The coarse vectors, and how far each is from the exact one, float64 (n,)."""
@@ -300,6 +304,37 @@ class Precision:
             terms = _SUMMED + -(-terms // _SUMMED)
         summed = (2 * terms + 16) * unit / (1 - (2 * terms + 16) * unit)
         return summed + (2.0**-16 if self.dtype == torch.bfloat16 else 0.0)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Gives vectors of rows by their numbers: of those that are `held`, or placed anew on the device."""
+
+    place: Callable[[Integers | slice], Vectors]
+    held: Vectors | None
+    device: str
+
+    def __call__(self, part: Integers | slice) -> Vectors:
+        """Some of them."""
+        return self.place(part) if self.held is None else self.held[part]
+
+    def in_turn(self, parts: Iterable[Integers | slice]) -> Iterator[Vectors]:
+        """Part after part; of what is placed anew on a GPU, the next is on its way while one is computed with."""
+        if self.held is None and self.device != "cpu":
+            return ahead(self, parts, threads=1)
+        return map(self, parts)
+
+
+def on_device(rows: Features, device: str) -> torch.Tensor:
+    """The rows as a tensor on a device. To a GPU they go from pinned memory, and nobody waits until they are there."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        # torch does not look at arrays that must not be written to.
+        return torch.from_numpy(rows if rows.flags.writeable and rows.flags.c_contiguous else np.array(rows)).to(device)
+    pinned = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
+    pinned.numpy()[...] = rows
+    return pinned.to(device, non_blocking=True)
 
 
 def write_parts(columns: torch.Tensor, values: torch.Tensor) -> None:
@@ -380,17 +415,16 @@ def screen(fine: Precision, X: Features, device: str) -> Precision | None:
 def holdable(fine: Precision, X: Features, n: int, device: str) -> tuple[Precision | None, bool]:
     """Return the coarse precision that goes first for `n` rows of `X` (None if `fine` does), and whether all of them
     are held as vectors: the one that is fast, or where that leaves too little memory int8, however much it leaves
-    open. Where not even that fits, rows are placed anew whenever they are asked for, which takes much longer."""
+    open. Where not even that fits, rows are placed anew whenever they are asked for, which takes much longer. A GPU has
+    no int8."""
     import torch
 
-    coarse = screen(fine, X, device)
-    if device != "cpu":
-        return coarse, True
-    is_here = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
-    room = _SHARE * usable_memory() - (X.nbytes if is_here else 0)
+    coarse, is_gpu = screen(fine, X, device), torch.device(device).type == "cuda"
+    is_beside = isinstance(X, np.ndarray) and not isinstance(X, np.memmap) and not is_gpu
+    room = _SHARE * usable_memory_of(device) - (X.nbytes if is_beside else 0)
     if (coarse or fine).held_bytes(n, X.shape[1]) <= room:
         return coarse, True
-    if _NARROWEST <= X.shape[1] <= _WIDEST:
+    if _NARROWEST <= X.shape[1] <= _WIDEST and not is_gpu:
         smallest = fine.coarse(X, torch.int8)
         if smallest.held_bytes(n, X.shape[1]) <= room:
             return smallest, True

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -24,7 +25,8 @@ from entropick.arrays import (
 )
 from entropick.errors import InputError
 from entropick.neighbors.exact import digest, distinct_rows, grouped, squared_distances
-from entropick.neighbors.precision import Precision, Vectors, multiply, sampled, screen
+from entropick.neighbors.precision import Precision, Reader, Vectors, multiply, sampled, screen
+from entropick.neighbors.resident import ResidentSearch, is_resident
 from entropick.neighbors.tile import Pairs, as_columns, as_rows, compare, rows_within
 from entropick.processes import usable_device
 from entropick.processes.hardware import usable_memory
@@ -113,7 +115,6 @@ def nearest_neighbors(
     check_same_width(("queries", asking), ("points", known))
     n, work = len(asking), work or Work()
     _check_k(check_count(k, name="k"), n, len(known), exclude_self)
-    usable_device(device)
     fine = Precision.of(asking, known)
     name = f"neighbors-{digest(asking, known, np.array([k, exclude_self]))}"
     arrays, state = work.load(name) or ({}, {"done": 0})
@@ -121,12 +122,12 @@ def nearest_neighbors(
     indices = np.array(arrays["indices"]) if arrays else np.empty((n, k), np.int64)
     kept = bool(arrays)
     parts = _parts(work.for_workers(known), work.n_workers)
-    recipes = [(work.for_workers(asking), *part, k, exclude_self, fine, device) for part in parts]
+    recipes = [(work.for_workers(asking), *part, k, exclude_self, fine, usable_device(device)) for part in parts]
     # Every worker has all points, and is asked of a block of its own; or a part of them, and all are asked of the same.
     at_once = 1 if parts[1:] else work.n_workers or 1
     rounds = _rounds(int(state["done"]), n, _query_rows(asking.shape[1], fine), at_once)
     questions = [blocks * len(parts) for blocks in rounds]
-    for blocks, answers in zip(rounds, work.deal(_Search, recipes * at_once, questions), strict=True):
+    for blocks, answers in zip(rounds, work.deal(_search, recipes * at_once, questions), strict=True):
         for number, rows in enumerate(blocks):
             distances[rows], indices[rows] = _nearest_of_all(answers[number :: len(blocks)], k)
         done = blocks[-1].stop
@@ -197,6 +198,16 @@ def _nearest_of_all(found: Sequence[tuple[Floats, Integers]], k: int) -> tuple[F
     return np.sqrt(np.take_along_axis(squares, order, 1)), np.take_along_axis(rows, order, 1)
 
 
+def _search(
+    queries: Features, first: int, points: Features, k: int, exclude_self: bool, fine: Precision, device: str
+) -> _Search | ResidentSearch:
+    """What finds the `k` nearest of some of the points: on a GPU where these can live there, else in tiles."""
+    asked = (queries, first, points, k, exclude_self, fine, device)
+    if len(points) < k + exclude_self or not is_resident(len(points) + _QUERY_ROWS, points.shape[1], device):
+        return _Search(*asked)
+    return ResidentSearch(*asked, otherwise=lru_cache(lambda: _Search(*asked).nearest))
+
+
 class _Search:
     """Some of the points, from number `first` on, and how to find the `k` nearest of them to blocks of the queries."""
 
@@ -215,7 +226,7 @@ class _Search:
         self.points = points if len(lowest) == len(points) else some_rows(points, lowest)
         self.members = _lowest_members(group, len(lowest), k + exclude_self)
         self.wanted = min(k + exclude_self, len(lowest))
-        self.device = usable_device(device)
+        self.device = device
         coarse = screen(fine, self.points, self.device)
         kinds = [*([coarse] if coarse else []), fine, fine.double()]
         everything, hold = np.arange(len(self.points)), _are_held(self.points)
@@ -227,12 +238,16 @@ class _Search:
         """Squared distances and rows of the nearest, nearest first, (n, k) or fewer where there are fewer points; what
         is none, as a query itself may not be, is infinitely far."""
         # A slice is not copied, wide rows are many bytes.
-        squares, places = self._nearest_distinct(self.queries[block])
+        return self.nearest(self.queries[block], np.arange(block.start - self.first, block.stop - self.first))
+
+    def nearest(self, queries: Features, numbers: Integers) -> tuple[Floats, Integers]:
+        """The same for some rows, which have these numbers among the points where they are themselves points."""
+        squares, places = self._nearest_distinct(queries)
         rows = self.members[places].reshape(len(squares), -1)
         spread = np.repeat(squares, self.members.shape[1], axis=1)
         absent = rows < 0
         if self.exclude_self:
-            absent |= rows == np.arange(block.start - self.first, block.stop - self.first)[:, None]
+            absent |= rows == numbers[:, None]
         spread[absent] = np.inf
         order = np.lexsort((rows, spread), axis=1)[:, : self.k]
         return np.take_along_axis(spread, order, 1), np.take_along_axis(rows, order, 1) + self.first
@@ -256,9 +271,7 @@ class _Search:
             self._settle(queries, np.full(len(everything), query), everything, squares, places)
         return squares, places
 
-    def _candidates(
-        self, queries: Features, precision: Precision, read: Callable[[slice], Vectors]
-    ) -> tuple[Integers, Integers, Integers]:
+    def _candidates(self, queries: Features, precision: Precision, read: Reader) -> tuple[Integers, Integers, Integers]:
         """Pairs (query, point) among which the nearest are, and the queries with too many to say."""
         import torch
 
@@ -268,8 +281,9 @@ class _Search:
         reach, unsure = torch.full_like(placed.norms, torch.inf), np.zeros(n, bool)
         found, enough = Pairs.none(), n * self.wanted
         step = rows_within(_POINT_BYTES, self.points.shape[1], precision, most=_POINT_ROWS)
-        for start in range(0, len(self.points), step):
-            shown = as_columns(read(slice(start, start + step)))
+        parts = [slice(start, start + step) for start in range(0, len(self.points), step)]
+        for part, placed in zip(parts, read.in_turn(parts), strict=True):
+            start, shown = part.start, as_columns(placed)
             near, within = compare(asked, reach, shown).near(self.wanted)
             reach = torch.minimum(reach, within)
             found = found.extended(near, start)

@@ -23,19 +23,24 @@ def n_threads() -> int:
 
 
 def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, room: Callable[[Result], int] = lambda result: 0
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    room: Callable[[Result], int] = lambda result: 0,
+    threads: int | None = None,
 ) -> Iterator[Result]:
     """``map(function, items)`` on threads that work ahead; what `function` raises is raised in its place.
 
-    At most one result for each thread, and one more, is under way or waits to be taken; more if `room` says so, which
-    is asked after each result how many there may be. Whoever stops taking waits for no more than what is under way.
+    There are `n_threads` of them, or as many as are given. At most one result for each, and one more, is under way or
+    waits to be taken; more if `room` says so, which is asked after each result how many there may be. Whoever stops
+    taking waits for no more than what is under way.
 
     Examples
     --------
     >>> list(ahead(abs, [-2, 1, -3]))
     [2, 1, 3]
     """
-    threads, todo, waiting = n_threads(), iter(items), deque[Future[Result]]()
+    threads, todo, waiting = threads or n_threads(), iter(items), deque[Future[Result]]()
     most = threads + 1
     with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
         try:

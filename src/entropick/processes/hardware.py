@@ -109,6 +109,18 @@ def memory_of(device: str) -> int:
     return torch.cuda.get_device_properties(kind).total_memory if kind.type == "cuda" else usable_memory()
 
 
+def usable_memory_of(device: str) -> int:
+    """Bytes that this process may use of a device's memory: of a GPU's what is free, else `usable_memory`."""
+    import torch
+
+    kind = torch.device(device)
+    if kind.type != "cuda":
+        return usable_memory()
+    # What torch keeps for later tensors is free as well.
+    kept = torch.cuda.memory_reserved(kind) - torch.cuda.memory_allocated(kind)
+    return torch.cuda.mem_get_info(kind)[0] + kept
+
+
 def in_gigabytes(n_bytes: int) -> str:
     """Bytes as messages tell them.
 

@@ -1,8 +1,12 @@
-"""A growing set whose rows live on a GPU: every row sees every member, and nothing but what is asked for comes back."""
+"""What lives on a GPU: a growing set, and points among which the nearest are looked for.
+
+Every pair is computed, products propose, differences in float64 decide there, and only what is asked for comes back.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +14,10 @@ import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.neighbors.growing_set import GrowingSet, Members, Outside, tiles
-from entropick.neighbors.precision import Precision, Vectors
+from entropick.neighbors.precision import Precision, Vectors, on_device
 from entropick.neighbors.tile import as_columns, as_rows, compare
 from entropick.processes import usable_device
+from entropick.processes.hardware import usable_memory_of
 
 # Numbers in a tile, and of rows whose differences are computed at once.
 _TILE_NUMBERS, _DIFFERENCES = 1 << 27, 1 << 24
@@ -20,8 +25,10 @@ _TILE_NUMBERS, _DIFFERENCES = 1 << 27, 1 << 24
 _APART = 1e-11
 # Of the memory that is free there, what may be taken.
 _SHARE = 0.7
-# Rows that are put there at once.
+# Numbers of rows that are put there at once.
 _BLOCK_NUMBERS = 1 << 24
+# Points that are looked at beyond the nearest that are asked for; that more are as near, within rounding, is rare.
+_SPARE = 8
 
 
 def growing_among(
@@ -35,19 +42,19 @@ def growing_among(
     """A `GrowingSet`, on a GPU with room for its rows one that lives there; what it tells is the same."""
     device = usable_device(device)
     n = len(X) if rows is None else len(rows)
-    kind = ResidentSet if _has_room(n, X.shape[1], n_samples, device) else GrowingSet
+    kind = ResidentSet if is_resident(n + n_samples, X.shape[1], device) else GrowingSet
     return kind(X, n_samples, rows, device=device, precision=precision)
 
 
-def _has_room(n: int, width: int, n_samples: int, device: str) -> bool:
+def is_resident(n: int, width: int, device: str) -> bool:
+    """Whether `n` rows of so many columns can live on a device: a GPU with room for them."""
     import torch
 
     if torch.device(device).type != "cuda":
         return False
-    free, _ = torch.cuda.mem_get_info(device)
     vectors = Precision.of(np.zeros((1, width), np.float32)).held_bytes(1, width)
-    needed = (n + n_samples) * (4 * width + 2 * vectors + 64) + 16 * _TILE_NUMBERS + 32 * _DIFFERENCES
-    return needed <= _SHARE * free
+    needed = n * (4 * width + 2 * vectors + 64) + 16 * _TILE_NUMBERS + 32 * _DIFFERENCES
+    return needed <= _SHARE * usable_memory_of(device)
 
 
 class ResidentSet(GrowingSet):
@@ -75,12 +82,8 @@ class ResidentSet(GrowingSet):
         self._device, fine = usable_device(device), precision or Precision.of(X)
         self._begin(X, n_samples, rows, fine)
         n, width = len(self.rows), X.shape[1]
-        self._held = fine.hold(X, self.rows, self._device)
+        self._rows, self._held = _put(X, self.rows, fine, self._device)
         self._levels = [fine.reader(X, self.rows, self._device, hold=False)]
-        self._rows = torch.empty((n, width), dtype=torch.float32, device=self._device)
-        for start in range(0, n, step := max(1, _BLOCK_NUMBERS // width)):
-            part = slice(start, start + step)
-            self._rows[part] = torch.from_numpy(np.ascontiguousarray(X[self.rows[part]])).to(self._device)
         self.members = Members(width, n_samples, [fine], self._device)
         self._shown = torch.empty((n_samples, width), dtype=torch.float32, device=self._device)
         self._distances = torch.full((n,), torch.inf, dtype=torch.float64, device=self._device)
@@ -89,12 +92,10 @@ class ResidentSet(GrowingSet):
 
     def join(self, vectors: Features) -> None:
         """See `GrowingSet.join`."""
-        import torch
-
         first = len(self.members)
         super().join(vectors)
         last = len(self.members)
-        self._shown[first:last] = torch.from_numpy(np.ascontiguousarray(vectors)).to(self._device)
+        self._shown[first:last] = on_device(vectors, self._device)
         for tile in tiles(first, last):
             self._show_all(*tile)
 
@@ -186,7 +187,7 @@ class ResidentSet(GrowingSet):
         """Take over what is nearer than what was known, of these pairs of positions and members."""
         import torch
 
-        exact = self._between(row, column)
+        exact = _differences(self._rows, row, self._shown, column)
         before = self._distances[row]
         self._distances.scatter_reduce_(0, row, exact, "amin")
         is_nearest = (exact == self._distances[row]) & (exact < before)
@@ -195,18 +196,105 @@ class ResidentSet(GrowingSet):
         lowest.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
         self._closest = torch.where(lowest == none, self._closest, lowest)
 
-    def _between(self, row: Any, column: Any) -> Any:
-        """Squared distances (n,) of positions and members, by differences in float64."""
-        import torch
-
-        found = torch.empty(len(row), dtype=torch.float64, device=self._device)
-        step = max(1, _DIFFERENCES // self._rows.shape[1])
-        for start in range(0, len(row), step):
-            part = slice(start, start + step)
-            difference = self._rows[row[part]].double() - self._shown[column[part]].double()
-            found[part] = difference.square_().sum(dim=1)
-        return found
-
 
 def _cloned(placed: Vectors) -> Vectors:
     return replace(placed, vectors=placed.vectors.clone())
+
+
+class ResidentSearch:
+    """The `k` nearest of points, which are counted from number `first` on, to blocks of the queries.
+
+    Products propose a few more than are asked for. Where they cannot tell that no other point is as near, as among many
+    copies, `otherwise` makes what looks for these queries.
+    """
+
+    def __init__(
+        self,
+        queries: Features,
+        first: int,
+        points: Features,
+        k: int,
+        exclude_self: bool,
+        fine: Precision,
+        device: str,
+        *,
+        otherwise: Callable[[], Callable[[Features, Integers], tuple[Floats, Integers]]],
+    ) -> None:
+        self._queries, self._first, self._k, self._exclude_self = queries, first, k, exclude_self
+        self._fine, self._device, self._otherwise = fine, usable_device(device), otherwise
+        self._points, self._held = _put(points, np.arange(len(points)), fine, self._device)
+        self._n_kept = min(k + exclude_self + _SPARE, len(points))
+
+    def __call__(self, block: slice) -> tuple[Floats, Integers]:
+        """Squared distances and rows of the nearest, nearest first, (n, k); of equals the lowest row comes first."""
+        queries, numbers = self._queries[block], np.arange(block.start - self._first, block.stop - self._first)
+        squares, rows, is_proven = self._nearest(queries, numbers)
+        if not is_proven.all():
+            squares[~is_proven], rows[~is_proven] = self._otherwise()(queries[~is_proven], numbers[~is_proven])
+        return squares, rows
+
+    def _nearest(self, queries: Features, numbers: Integers) -> tuple[Floats, Integers, Any]:
+        """The same, and for each query whether nothing else can be as near."""
+        import torch
+
+        asking = on_device(queries, self._device)
+        columns, least = self._proposed(as_rows(self._fine.place(asking, self._device)))
+        # Of equal ones the lowest is to come first.
+        columns, _ = columns.sort(dim=1)
+        row = torch.arange(len(columns), device=self._device).repeat_interleave(self._n_kept)
+        squares = _differences(asking, row, self._points, columns.flatten()).view(columns.shape)
+        if self._exclude_self:
+            squares[columns == torch.from_numpy(numbers).to(self._device)[:, None]] = torch.inf
+        squares, order = squares.sort(dim=1, stable=True)
+        is_proven = least / self._fine.scale**2 > squares[:, self._k - 1] * (1 + _APART)
+        rows = columns.gather(1, order)[:, : self._k] + self._first
+        return squares[:, : self._k].cpu().numpy(), rows.cpu().numpy(), is_proven.cpu().numpy()
+
+    def _proposed(self, asked: Vectors) -> tuple[Any, Any]:
+        """Points (n, m) that may be the nearest, and what no squared distance (n,) of any other is below, in units of
+        the vectors."""
+        import torch
+
+        limits = torch.full_like(asked.norms, torch.inf)
+        lowest, columns, least = limits[:, None][:, :0], limits[:, None][:, :0].long(), limits
+        step = max(_TILE_NUMBERS // len(asked), 1)
+        for start in range(0, len(self._points), step):
+            tile = compare(asked, limits, as_columns(self._held[start : start + step]))
+            n = len(tile.columns)
+            gains, found = torch.topk(tile.gains[:, :n], min(self._n_kept, n), dim=1)
+            gains = gains.double()
+            low = tile.base[:, None] - tile.step * (gains + tile.rounding * gains.abs())
+            if n > self._n_kept:
+                least = torch.minimum(least, low[:, -1])
+            lowest, columns = torch.cat([lowest, low], dim=1), torch.cat([columns, found + start], dim=1)
+            lowest, order = lowest.sort(dim=1)
+            if len(order[0]) > self._n_kept:
+                least = torch.minimum(least, lowest[:, self._n_kept])
+            lowest, columns = lowest[:, : self._n_kept], columns.gather(1, order[:, : self._n_kept])
+        return columns, least
+
+
+def _put(X: Features, rows: Integers, fine: Precision, device: str) -> tuple[Any, Vectors]:
+    """Some rows of X on the device, (n, d), as they are and as vectors."""
+    import torch
+
+    n, width = len(rows), X.shape[1]
+    there, held = torch.empty((n, width), dtype=torch.float32, device=device), fine.empty(n, width, device)
+    for start in range(0, n, step := max(1, _BLOCK_NUMBERS // width)):
+        part = slice(start, start + step)
+        there[part] = on_device(X[rows[part]], device)
+        fine.place_into(held, part, there[part], device)
+    return there, held
+
+
+def _differences(rows: Any, row: Any, columns: Any, column: Any) -> Any:
+    """Squared distances (n,) of pairs of some rows and others, by differences in float64."""
+    import torch
+
+    found = torch.empty(len(row), dtype=torch.float64, device=rows.device)
+    step = max(1, _DIFFERENCES // rows.shape[1])
+    for start in range(0, len(row), step):
+        part = slice(start, start + step)
+        difference = rows[row[part]].double() - columns[column[part]].double()
+        found[part] = difference.square_().sum(dim=1)
+    return found

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from entropick.neighbors import GrowingSet, growing_set, resident_set, squared_distances
-from entropick.neighbors.resident_set import ResidentSet, growing_among
+from entropick.neighbors import GrowingSet, growing_set, resident, squared_distances
+from entropick.neighbors.precision import Precision, holdable
+from entropick.neighbors.resident import ResidentSet, growing_among
 from entropick.selectors import ApproximateGreedy, DensityGreedy, Gist, Greedy, ThresholdDecay
 
 pytestmark = pytest.mark.filterwarnings("ignore::entropick.errors.DuplicateWarning")
@@ -27,20 +28,20 @@ CASES = [(rule, name) for rule in RULES for name in clouds.MAKERS if (rule, name
 
 
 @pytest.fixture
-def resident(monkeypatch):
+def on_the_device(monkeypatch):
     """Every device has room for rows, and tiles are small."""
-    monkeypatch.setattr(resident_set, "_has_room", lambda *of: True)
+    monkeypatch.setattr(resident, "is_resident", lambda *of: True)
     monkeypatch.setattr(growing_set, "_TILE_COLUMNS", 16)
-    monkeypatch.setattr(resident_set, "_TILE_NUMBERS", 1 << 12)
-    monkeypatch.setattr(resident_set, "_DIFFERENCES", 1 << 10)
+    monkeypatch.setattr(resident, "_TILE_NUMBERS", 1 << 12)
+    monkeypatch.setattr(resident, "_DIFFERENCES", 1 << 10)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("rule", "name"), CASES)
-def test_the_same_rows_are_chosen(rule, name, device, resident, monkeypatch):
+def test_the_same_rows_are_chosen(rule, name, device, on_the_device, monkeypatch):
     X = clouds.cloud(name, 120, 20)
     found = RULES[rule](device).fit(X)
-    monkeypatch.setattr(resident_set, "_has_room", lambda *of: False)
+    monkeypatch.setattr(resident, "is_resident", lambda *of: False)
     expected = RULES[rule]("cpu").fit(X)
     np.testing.assert_array_equal(found.indices_, expected.indices_)
     np.testing.assert_array_equal(found.distances_, expected.distances_)
@@ -49,7 +50,7 @@ def test_the_same_rows_are_chosen(rule, name, device, resident, monkeypatch):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", clouds.MAKERS)
-def test_what_it_tells(name, device, resident):
+def test_what_it_tells(name, device, on_the_device):
     """Beside all distances, computed one by one."""
     X = clouds.cloud(name, 90, 20)
     rows = np.random.default_rng(1).permutation(90)[:70]
@@ -83,7 +84,7 @@ def test_what_it_tells(name, device, resident):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", clouds.MAKERS)
-def test_members_in_order(name, device, resident):
+def test_members_in_order(name, device, on_the_device):
     X, order = clouds.cloud(name, 60, 20), np.random.default_rng(3).permutation(60)[:25]
     found, expected = growing_among(X, 25, device=device), GrowingSet(X, 25, device="cpu")
     for growing in (found, expected):
@@ -92,10 +93,33 @@ def test_members_in_order(name, device, resident):
     np.testing.assert_allclose(found.at, expected.at, rtol=1e-15)
 
 
-def test_it_lives_where_there_is_room(monkeypatch):
+@pytest.fixture
+def free_on_a_gpu(monkeypatch):
+    """Set how many bytes are free on a GPU."""
+
+    def set_to(n_bytes):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (n_bytes, 1 << 40))
+        for kept in ("memory_reserved", "memory_allocated"):
+            monkeypatch.setattr(torch.cuda, kept, lambda device: 0)
+
+    return set_to
+
+
+def test_it_lives_where_there_is_room(free_on_a_gpu):
     X = clouds.cloud("normal", 50, 20)
     assert type(growing_among(X, 5, device="cpu")) is GrowingSet
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
-    assert resident_set._has_room(50, 20, 5, "cuda")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 28, 1 << 40))
-    assert not resident_set._has_room(50, 20, 5, "cuda")
+    free_on_a_gpu(1 << 40)
+    assert resident.is_resident(55, 20, "cuda")
+    free_on_a_gpu(1 << 28)
+    assert not resident.is_resident(55, 20, "cuda")
+
+
+def test_what_a_gpu_has_no_room_for_is_placed_anew(free_on_a_gpu, monkeypatch):
+    X = clouds.cloud("normal", 50, 20)
+    monkeypatch.setattr("entropick.neighbors.precision._forced", "bfloat16")
+    fine = Precision.of(X)
+    needed = fine.coarse(X, torch.bfloat16).held_bytes(50, 20)
+    free_on_a_gpu(2 * needed)
+    assert holdable(fine, X, 50, "cuda")[1]
+    free_on_a_gpu(needed)
+    assert holdable(fine, X, 50, "cuda") == (None, False)
