@@ -80,7 +80,7 @@ def _chart(table: Table, look: Look, rows: Rows, family: str) -> AnyChart:
     x = alt.X(
         "kept:Q",
         title="variance kept of the real data (share): contraction \N{RIGHTWARDS ARROW}",
-        axis=alt.Axis(format="%", grid=False),
+        axis=alt.Axis(format="%", grid=False, tickCount=6),
         scale=alt.Scale(domain=[0, right], reverse=True, nice=False),
     )
     y = alt.Y(
