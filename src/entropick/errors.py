@@ -11,6 +11,7 @@
     │   ├── RunDamaged        a ledger line or a file is not what was written
     │   └── UndeclaredInput   a stage asked for something that is not part of its key
     ├── StorageError          a file could not be read or written (full or broken disk, no permission)
+    ├── MemoryExhausted       memory has run out, the machine's or a GPU's
     ├── MissingDependency     an optional package is not installed
     ├── TrainingDiverged      the loss of a generator became NaN or infinite
     ├── StudyFailed           one or more arms of a study failed; the others are done
@@ -28,6 +29,7 @@ Every message says what was expected, what came, and what to do.
 from __future__ import annotations
 
 import errno
+import traceback
 
 # Letters of a value in a message.
 _SHOWN = 200
@@ -72,6 +74,10 @@ class UndeclaredInput(RunError):
 
 class StorageError(EntropickError):
     """A file could not be read or written; nothing half-written is left behind."""
+
+
+class MemoryExhausted(EntropickError):
+    """Memory has run out, the machine's or a GPU's."""
 
 
 class MissingDependency(EntropickError, ImportError):
@@ -145,3 +151,31 @@ def storage_error(error: OSError) -> StorageError:
         f"could not read or write {where}: {error.strerror or error}. Mend the disk or the permissions, then repeat "
         "the same command: what was finished is kept."
     )
+
+
+def memory_error(error: BaseException) -> MemoryExhausted | None:
+    """What a user is told where memory has run out, wherever that was; None for any other error.
+
+    >>> memory_error(KeyError("x")) is None
+    True
+    """
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        what = "the GPU is out of memory"
+        advice = "A smaller batch_size, width or sampling_chunk, or fewer --workers on one GPU, take less"
+    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        what = "out of memory"
+        advice = "Fewer or smaller images, an encoder's space instead of pixels, or fewer --workers take less"
+    else:
+        return None
+    reason = " ".join(str(error).partition(". GPU")[0].split())
+    return MemoryExhausted(f"{what}{f' ({cut(reason)})' if reason else ''}. {advice}; what was finished is kept.")
+
+
+def as_told(error: Exception) -> EntropickError:
+    """An error as another process can raise it, and as a user is told of it: with its traceback where nobody expected
+    it."""
+    if isinstance(error, EntropickError):
+        return error
+    if isinstance(error, OSError):
+        return storage_error(error)
+    return memory_error(error) or StudyFailed("".join(traceback.format_exception(error)))

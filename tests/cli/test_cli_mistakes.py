@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_names import COMMANDS
 from fresh_python import run_python
 from PIL import Image
@@ -163,7 +164,20 @@ def test_a_report_of_a_copied_arm_alone(cli, finished, tmp_path):
     assert cli("report", tmp_path / "alone").code == 0 and (tmp_path / "alone" / "report.html").is_file()
 
 
-@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 864 GiB"), ZeroDivisionError("two\nlines")])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 864 GiB"), torch.OutOfMemoryError("Tried to allocate 2.00 GiB. GPU 0 has")],
+)
+def test_memory_that_has_run_out_is_said_with_what_takes_less(cli, monkeypatch, tmp_path, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("entropick.cli.score.open_sources", fail)
+    ended = cli("score", "--training", "a", "--generated", "b", "--out", tmp_path / "out")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and "GiB). " in ended.err and "take less" in ended.err
+
+
+@pytest.mark.parametrize("error", [AssertionError(), ZeroDivisionError("two\nlines"), RuntimeError("no such thing")])
 def test_what_nobody_expected_is_one_line_and_never_a_failed_condition(cli, monkeypatch, tmp_path, error):
     def fail(*_, **__):
         raise error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from entropick import Accumulate, Loop, Replace
 from entropick.datasets import ArrayFile
@@ -102,6 +103,10 @@ class Failing(KDE):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "bug":
                 raise ZeroDivisionError("a bug in a third party's generator")
+            if self.how == "memory":
+                raise torch.OutOfMemoryError(
+                    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total of 79 GiB"
+                )
             raise TrainingDiverged("the loss became nan")
         return super().fit(images, labels, stream=stream, work=work)
 

@@ -192,7 +192,12 @@ def test_sizes_are_runs_of_their_own_from_nested_real_images(tmp_path, images):
 
 @pytest.mark.parametrize(
     ("workers", "how", "said"),
-    [(1, "diverge", "TrainingDiverged: the loss"), (1, "bug", "ZeroDivisionError: a bug"), (2, "bug", "a bug")],
+    [
+        (1, "diverge", "TrainingDiverged: the loss"),
+        (1, "bug", "ZeroDivisionError: a bug"),
+        (2, "bug", "a bug"),
+        *((workers, "memory", r"MemoryExhausted: the GPU is out of memory \(CUDA .* 2.00 GiB\)") for workers in (1, 2)),
+    ],
 )
 def test_a_failed_arm_does_not_take_the_others_with_it(tmp_path, images, workers, how, said, within_a_minute):
     study = make_study(images, first={}, bad={"generator": Failing(how=how)}, last={"selector": SELECTORS["greedy"]})

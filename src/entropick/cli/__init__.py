@@ -30,7 +30,7 @@ from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import harmless, steady_output
-from entropick.errors import BudgetSpent, ConfigError, EntropickError, ProcessLost, cut, storage_error
+from entropick.errors import BudgetSpent, ConfigError, EntropickError, ProcessLost, cut, memory_error, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
 from entropick.work import stoppable
@@ -86,8 +86,7 @@ def _tell_unexpected(error: Exception) -> int:
         where = f"The traceback is in {file.name}; please report it"
     except OSError:
         where = "Its traceback could not be written"
-    advice = " Compare fewer or smaller images, or in an encoder's space." if isinstance(error, MemoryError) else ""
-    print(f"entropick: error: something unexpected, {harmless(what)}. {where}.{advice}", file=sys.stderr)
+    print(f"entropick: error: something unexpected, {harmless(what)}. {where}.", file=sys.stderr)
     return EXIT_UNEXPECTED
 
 
@@ -153,6 +152,10 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
         return _early(str(error), "error: ", EXIT_MISTAKE)
     except BrokenPipeError:
         raise
+    except (MemoryError, RuntimeError) as error:
+        if (told := memory_error(error)) is None:
+            raise
+        return _early(str(told), "error: ", EXIT_MISTAKE)
     except OSError as error:
         if error.errno is None or error.filename is None:
             raise

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count, check_real
-from entropick.errors import BudgetSpent, InputError, ProcessLost, RunChanged, RunDamaged, StudyFailed, shown
+from entropick.errors import (
+    BudgetSpent,
+    InputError,
+    ProcessLost,
+    RunChanged,
+    RunDamaged,
+    StudyFailed,
+    memory_error,
+    shown,
+)
 from entropick.loop.loop import Loop
 from entropick.processes.hardware import limited_threads
 from entropick.processes.ranks import ALONE, Ranks
@@ -365,7 +374,7 @@ def _run_here(arm_runs: list[ArmRun], task: ArmTask, observer: StudyObserver) ->
         except (BudgetSpent, ProcessLost):
             raise
         except Exception as error:  # a failed arm does not take the others with it
-            problems.append((arm_run.path, error))
+            problems.append((arm_run.path, memory_error(error) or error))
     return problems
 
 

@@ -12,13 +12,12 @@ import contextlib
 import multiprocessing as mp
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
-from entropick.errors import EntropickError, ProcessLost, StudyFailed, storage_error
+from entropick.errors import ProcessLost, as_told
 from entropick.processes.hardware import limited_memory, usable_cores, usable_memory
 from entropick.processes.spread import THREAD_VARIABLES, die_with_parent, environment
 from entropick.work import SIGNALS
@@ -185,12 +184,8 @@ class Actor:
             if self._object is None:
                 self._object = self._make(*self._recipe)
             return True, getattr(self._object, method)(*arguments)
-        except EntropickError as error:
-            return False, error
-        except OSError as error:
-            return False, storage_error(error)
-        except Exception:
-            return False, StudyFailed(traceback.format_exc())
+        except Exception as error:
+            return False, as_told(error)
 
 
 def answered(answer: Answer | None) -> Any:

@@ -18,7 +18,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from entropick.errors import EntropickError, InputError, ProcessLost, StudyFailed, shown, storage_error
+from entropick.errors import InputError, ProcessLost, StudyFailed, as_told, shown
 from entropick.processes.hardware import limited_threads
 from entropick.work import SIGNALS, Passing, State, Work
 
@@ -189,12 +188,10 @@ class Ranks:
 
     def _portable(self, error: Exception) -> Exception:
         """The error as another process can raise it."""
-        if isinstance(error, EntropickError):
-            return error
-        if isinstance(error, OSError):
-            return storage_error(error)
-        text = "".join(traceback.format_exception(error))
-        return StudyFailed(f"process {self.rank} of {self.size} failed:\n{text}")
+        told = as_told(error)
+        if told is error or not isinstance(told, StudyFailed):
+            return told
+        return StudyFailed(f"process {self.rank} of {self.size} failed:\n{told}")
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connections]:

@@ -8,14 +8,13 @@ import os
 import signal
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
-from entropick.errors import BudgetSpent, EntropickError, StudyFailed, storage_error
+from entropick.errors import BudgetSpent, StudyFailed, as_told
 from entropick.work import stoppable, telling
 
 # What tells libraries how many threads to use.
@@ -137,12 +136,8 @@ def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> Non
             try:
                 task(item, tell)
                 connection.send((True, None))
-            except EntropickError as error:
-                connection.send((True, error))
-            except OSError as error:
-                connection.send((True, storage_error(error)))
-            except Exception:
-                connection.send((True, StudyFailed(traceback.format_exc())))
+            except Exception as error:
+                connection.send((True, as_told(error)))
 
 
 def plain_warning(message: Warning | str, *where: Any, **more: Any) -> str:
