@@ -5,7 +5,8 @@
     python experiments/results.py --unpack results/digits-grid runs/digits-again  # a study directory without its images
 
 `ledgers.parquet` has every line of every ledger, config and environment as it was written, so that all else follows
-from it: what is unpacked is whole for ``entropick report``. `numbers.parquet` has a row per number. A study that is
+from it: what is unpacked is whole for ``entropick report --figures``, so of the figures those are kept that a page of
+the docs shows, and those of images, which only the run itself has. `numbers.parquet` has a row per number. A study that is
 kept already can be given again, for tables and figures of a newer version. The folders of data and encoders on this
 machine, $ENTROPICK_DATA and $ENTROPICK_ENCODERS, go by these names.
 """
@@ -16,6 +17,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -34,6 +36,7 @@ from entropick.report.relations import correlation_of, described, points
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table, read_table
 
+ROOT = Path(__file__).parents[1]
 # What makes a run directory; everything else is images, weights and tables of rows.
 KEPT = ("config.json", "environment.json", "ledger.jsonl")
 # What is told of classes, of all of them together.
@@ -59,6 +62,7 @@ def main() -> None:
         action="store_true",
         help="leave out figures that show images, for data sets whose terms forbid to pass them on",
     )
+    parser.add_argument("--all-figures", action="store_true", help="keep also what no page shows, to look at it")
     given = parser.parse_args()
     if given.unpack:
         if not (given.study / LEDGERS).is_file() or given.out.exists():
@@ -77,8 +81,28 @@ def main() -> None:
     if given.without_pictures:
         left_out = ", ".join(leave_out_pictures(figures)) or "no figure, for none shows images"
         sys.stdout.write(f"left out: {left_out}\n")
+    if not given.all_figures:
+        n_left_out = leave_out_unshown(figures, given.out.name)
+        sys.stdout.write(f"{n_left_out} figures that no page shows are drawn from the ledgers, and were left out\n")
     pq.write_table(table.rows, given.out / NUMBERS, compression="zstd")
     (given.out / TABLES).write_text(tabled(table))
+
+
+def leave_out_unshown(figures: Iterable[Path], study: str) -> int:
+    """Remove the figures that follow from the ledgers and are shown nowhere, and return how many."""
+    wanted = shown(study)
+    unshown = [figure for figure in figures if figure.is_file() and figure.name not in wanted]
+    unshown = [figure for figure in unshown if b"data:image" not in figure.read_bytes()]
+    for figure in unshown:
+        figure.unlink()
+    return len(unshown)
+
+
+def shown(study: str) -> set[str]:
+    """The names of the figures of a study that the pages of the docs link to."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    link = re.compile(rf"results/{re.escape(study)}/figures/([\w.+-]+)")
+    return {name for page in pages for name in link.findall(page.read_text(encoding="utf-8"))}
 
 
 def leave_out_pictures(figures: Iterable[Path]) -> list[str]:

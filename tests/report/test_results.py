@@ -31,7 +31,7 @@ def results():
 def kept(results, sized, tmp_path_factory):
     out = tmp_path_factory.mktemp("kept") / "sized"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["results.py", str(sized), str(out)])
+        patch.setattr(sys, "argv", ["results.py", "--all-figures", str(sized), str(out)])
         results.main()
     return out
 
@@ -52,13 +52,34 @@ def test_two_files_keep_all_that_the_ledgers_say(results, sized, kept, tmp_path,
 
 
 def test_figures_that_show_images_can_be_left_out(results, kept, sized, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["results.py", "--without-pictures", str(sized), str(tmp_path / "sized")])
+    monkeypatch.setattr(
+        sys, "argv", ["results.py", "--all-figures", "--without-pictures", str(sized), str(tmp_path / "sized")]
+    )
     results.main()
     shown = {path.name for path in (kept / "figures").iterdir() if "data:image" in path.read_text()}
     assert {name.split("-")[0] for name in shown} >= {"evolution", "transition"}
     assert capsys.readouterr().out.startswith("left out: ") and shown
     left = {path.name for path in (tmp_path / "sized" / "figures").iterdir()}
     assert left == {path.name for path in (kept / "figures").iterdir()} - shown
+
+
+def test_figures_that_no_page_shows_are_left_to_the_ledgers(results, kept, sized, tmp_path, monkeypatch, capsys):
+    """Those of images are kept: they do not follow from the ledgers."""
+    drawn = {path.name for path in (kept / "figures").iterdir()}
+    pictures = {name for name in drawn if "data:image" in (kept / "figures" / name).read_text()}
+    monkeypatch.setattr(results, "shown", {"sized": {"plane-size-96.svg"}}.get)
+    monkeypatch.setattr(sys, "argv", ["results.py", str(sized), str(tmp_path / "sized")])
+    results.main()
+    left = {path.name for path in (tmp_path / "sized" / "figures").iterdir()}
+    assert left == {"plane-size-96.svg", *pictures} and drawn > left
+    assert capsys.readouterr().out.startswith(f"{len(drawn - left)} figures that no page shows")
+
+
+def test_the_tree_keeps_no_figure_that_can_be_drawn_again(results):
+    for figures in (results.ROOT / "results").glob("*/figures"):
+        kept, shown = {path.name: path for path in figures.iterdir()}, results.shown(figures.parent.name)
+        assert shown <= set(kept), figures
+        assert all("data:image" in kept[name].read_text() for name in set(kept) - shown), figures
 
 
 def test_no_folder_of_this_machine_is_kept(results, sized, tmp_path, monkeypatch):
@@ -78,7 +99,7 @@ def test_no_folder_of_this_machine_is_kept(results, sized, tmp_path, monkeypatch
 
 def test_what_was_kept_can_be_kept_again(results, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results.py", str(kept), str(tmp_path / "sized")])
-    monkeypatch.setattr(results.report, "write_figures", lambda *_, **__: None)
+    monkeypatch.setattr(results.report, "write_figures", lambda *_, **__: [])
     results.main()
     for name in ("ledgers.parquet", "tables.md"):
         assert (tmp_path / "sized" / name).read_bytes() == (kept / name).read_bytes()

@@ -10,6 +10,7 @@ from entropick.report.figure import Look
 from entropick.report.intervals import CONTROLS, Comparison, compared_in, comparisons
 from entropick.report.outcome import ACROSS, UPWARDS, state
 from entropick.report.relations import correlation_of, described, points
+from entropick.report.sources import garbage
 from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
@@ -38,7 +39,14 @@ def findings(table: Table) -> list[str]:
     """Sentences for the top of the page; none before the second iteration."""
     largest = table.by_size()[0]
     sentences = [f"{name}, {course}" for name, course in courses(largest).items()]
-    sentences += [*_against(largest), *_beyond(largest), _most_real(largest), _relation(table), *_warning(largest)]
+    sentences += [
+        *_against(largest),
+        *_beyond(largest),
+        _most_real(largest),
+        _garbage(largest),
+        _relation(table),
+        *_warning(largest),
+    ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -162,6 +170,19 @@ def _most_real(table: Table) -> str:
         f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}, "
         f"where an equal share of all sources would be {words.percent(1 / last)}."
     )
+
+
+def _garbage(table: Table) -> str:
+    """How much of the garbage that was planted the arms train on."""
+    last = [(arm, garbage(table, arm)) for arm in table.study.arms]
+    shares = [(arm, *list(found.items())[-1]) for arm, found in last if found]
+    if not shares:
+        return ""
+    pools = [table.over_seeds(arm, n, "pool", "garbage") for arm, n, _ in shares]
+    known = [pool.mean for pool in pools if pool]
+    of_pool = f", of the pool {words.percent(min(known))}" if known else ""
+    of_arms = words.listed([f"{arm.name} {words.percent(share)}" for arm, _, share in shares])
+    return f"Planted garbage in the training set of the last iteration{of_pool}: {of_arms}."
 
 
 def _relation(table: Table) -> str:

@@ -1,4 +1,5 @@
-"""Where training sets come from: the share of real images over iterations, and bars stacked by source iteration."""
+"""Where training sets come from: the share of real images over iterations, and of planted garbage, and bars stacked by
+source iteration."""
 
 from __future__ import annotations
 
@@ -26,12 +27,15 @@ from entropick.report.study import ArmRecord
 from entropick.report.table import Table
 
 _SHARE = "real images (share of the training set)"
+_GARBAGE = "garbage"
 
 
 def sources(table: Table, look: Look) -> Iterator[Figure]:
-    """At each size the share of real images, and where training sets have several sources, all shares."""
+    """At each size the share of real images, of garbage where some was planted, and where training sets have several
+    sources, all shares."""
     for sized in table.by_size():
-        yield from (figure for figure in (_real_shares(sized, look), _source_shares(sized)) if figure)
+        figures = (_real_shares(sized, look), _garbage_shares(sized, look), _source_shares(sized))
+        yield from (figure for figure in figures if figure)
 
 
 def _real_shares(table: Table, look: Look) -> Figure | None:
@@ -46,7 +50,8 @@ def _real_shares(table: Table, look: Look) -> Figure | None:
     for family in look.families:
         arms = [arm for arm in table.study.arms if look.panel(arm) == family]
         rows = [{**look.named(arm), "iteration": n, "share": shares[arm.name, n]} for arm in arms for n in arm.selected]
-        panels.append(Panel(family, _share_lines(rows, even, axis, look)))
+        y = alt.Y("share:Q", title=_SHARE, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+        panels.append(Panel(family, _share_lines(rows, even, axis, y, look)))
     cells = [("arm", *(f"iteration {n}" for n in iterations))]
     for name in (arm.name for arm in table.study.arms):
         cells.append((name, *(percent(shares[name, n]) if (name, n) in shares else "" for n in iterations)))
@@ -58,8 +63,46 @@ def _real_shares(table: Table, look: Look) -> Figure | None:
     return Figure("real-shares", title, caption, tuple(panels), tuple(cells), section="sources", size=table.size)
 
 
-def _share_lines(rows: Rows, even: Rows, x: alt.X, look: Look) -> AnyChart:
-    y = alt.Y("share:Q", title=_SHARE, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+def _garbage_shares(table: Table, look: Look) -> Figure | None:
+    """The share of planted garbage in the training set over iterations, beside its share in the pool."""
+    arms = {arm.name: arm for arm in table.study.arms if garbage(table, arm)}
+    if not arms:
+        return None
+    found = {(name, n): share for name, arm in arms.items() for n, share in garbage(table, arm).items()}
+    pool: dict[int, float] = {}
+    for arm in arms.values():
+        for n in arm.selected:
+            if spread := table.over_seeds(arm, n, "pool", _GARBAGE):
+                pool.setdefault(n, spread.mean)
+    iterations = sorted({n for _, n in found})
+    axis, even = iteration_axis(iterations[-1]), [{"iteration": n, "share": share} for n, share in pool.items()]
+    panels = []
+    for family in look.families:
+        own = [arm for arm in arms.values() if look.panel(arm) == family]
+        rows = [
+            {**look.named(arm), "iteration": n, "share": share}
+            for arm in own
+            for n, share in garbage(table, arm).items()
+        ]
+        y = alt.Y("share:Q", title="planted garbage (share of the training set)", axis=alt.Axis(format="%"))
+        panels += [Panel(family, _share_lines(rows, even, axis, y, look))] if own else []
+    cells = [("arm", *(f"iteration {n}" for n in iterations))]
+    cells += [("*the pool*", *(percent(pool[n]) if n in pool else "" for n in iterations))]
+    cells += [(name, *(percent(found[name, n]) if (name, n) in found else "" for n in iterations)) for name in arms]
+    caption = (
+        "Dotted, on top of the lines: the share of planted garbage in the pool, of which training sets are chosen.",
+    )
+    title = "Share of planted garbage in the training set"
+    return Figure("garbage-shares", title, caption, tuple(panels), tuple(cells), section="sources", size=table.size)
+
+
+def garbage(table: Table, arm: ArmRecord) -> dict[int, float]:
+    """The mean share of planted garbage in each training set of an arm, by iteration; empty where none was planted."""
+    spreads = {n: table.over_seeds(arm, n, "training", _GARBAGE) for n in arm.selected}
+    return {n: spread.mean for n, spread in spreads.items() if spread}
+
+
+def _share_lines(rows: Rows, even: Rows, x: alt.X, y: alt.Y, look: Look) -> AnyChart:
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=look.color(legend=look.for_file), opacity=faded(1.0))
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("share:Q", format=".1%")]
     points = base.mark_point(filled=True, size=50).encode(shape=look.shape(legend=look.for_file), tooltip=tooltip)

@@ -82,6 +82,7 @@ class Table:
         ``metrics``    what was measured; ``space`` is the feature space
         ``probe-500``  the same of the model as it was after 500 steps of its training, and so for every probe
         ``shares``     the share of a source in the training set; ``measure`` is the source's number, 0 the real data
+        ``garbage``    the share of planted garbage in the ``training`` set and in the ``pool``
         ``selection``  what the selector says of itself
         ``classes``    what became of each class, see `entropick.loop.classes`
         ``stages``     what the stages say beside that: ``pool``, ``selected``, ``n_training``, ``copying_ratio``, ...
@@ -297,6 +298,8 @@ def _numbers(
     if shares := select.get("shares"):
         sources = {int(source): share for source, share in shares.items() if finite(share) is not None}
         yield from of("shares", {str(source): share for source, share in sorted({0: 0.0, **sources}.items())})
+    if select.get("n_garbage") is not None:
+        yield from of("garbage", _garbage(run, select))
     yield from of("selection", select.get("selection") or {})
     yield from of("classes", measured.get("classes", {}))
     copying = {f"copying_ratio/{space}": ratio for space, ratio in measured.get("copying_ratio", {}).items()}
@@ -315,6 +318,17 @@ def _numbers(
         yield from of("seconds", {stage: seconds})
         yield from of("took", {stage: entry.timing.get("took") if shared else seconds})
         yield from of("shared", {stage: int(shared)})
+
+
+def _garbage(run: RunRecord, select: Mapping[str, Any]) -> dict[str, float | None]:
+    """The share of planted garbage in a training set, and in its pool: rows of a generation that it did not emit."""
+    n_pool, shares = select.get("n_pool") or 0, select.get("pool_shares") or {}
+    emitted = {source: run.values(int(source), "sample").get("n_images") for source in shares if int(source)}
+    known = n_pool and all(emitted.values())
+    planted = sum(round(shares[source] * n_pool) - (n or 0) for source, n in emitted.items())
+    n_selected = select.get("n_selected") or 0
+    training = select["n_garbage"] / n_selected if n_selected else None
+    return {"training": training, "pool": planted / n_pool if known else None}
 
 
 def _key(row: Mapping[str, Any]) -> str:
