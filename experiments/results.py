@@ -6,8 +6,8 @@
 
 `ledgers.parquet` has every line of every ledger, config and environment as it was written, so that all else follows
 from it: what is unpacked is whole for ``entropick report --figures``, so of the figures those are kept that a page of
-the docs shows, and those of images, which only the run itself has. `numbers.parquet` has a row per number. A study that is
-kept already can be given again, for tables and figures of a newer version. The folders of data and encoders on this
+the docs shows, and those of images, which only the run itself has. `numbers.parquet` has a row per number. A study that
+is kept already can be given again, for tables and figures of a newer version. The folders of data and encoders on this
 machine, $ENTROPICK_DATA and $ENTROPICK_ENCODERS, go by these names.
 """
 
