@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from entropick.cli import main
 
 
@@ -22,3 +24,21 @@ def test_a_budget_by_rule_is_planned_from_least_to_most(capsys):
     by_rule = ["--set", "loop.generator.steps=auto", "--set", "loop.generator.max_steps=2000"]
     assert main(["run", "smoke", "--plan", "--arms", "replace", *by_rule]) == 0
     assert "3,300 to 6,000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "said"),
+    [
+        (0, 3, "3 at a time."),
+        (1, 1, "1 at a time on 1 GPU."),
+        (1, 3, "3 at a time on 1 GPU, which share it."),
+        (2, 2, "2 at a time on 2 GPUs."),
+        (2, 3, "3 at a time on 2 GPUs, which share them."),
+        (4, 1, "1 at a time on 1 GPU."),
+    ],
+)
+def test_who_shares_a_gpu_is_said(gpus, workers, said, monkeypatch, capsys):
+    monkeypatch.setattr("entropick.cli.run.n_gpus", lambda study: gpus)
+    monkeypatch.setattr("entropick.cli.run.plan_study", lambda study: [])
+    assert main(["run", "smoke", "--plan", "--workers", str(workers)]) == 0
+    assert capsys.readouterr().out.endswith(f" runs, {said}\n")

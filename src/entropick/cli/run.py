@@ -130,9 +130,10 @@ class Run(OutputFlags):
             plans = plan_study(study)
             _print_plan(plans, console)
             if self.plan:
+                at_once = _at_once(study, workers, ranks)
+                console.print(f"{len(study.arm_runs()):,} runs, {at_once}.", highlight=False)
                 return Ended({"study": study.name, "plan": [dataclasses.asdict(plan) for plan in plans]})
-        by_team = f", each by {ranks.size} processes" if ranks.size > 1 else ""
-        console.print(f"study {study.name!r}: {_size(study)}, {workers} at a time{by_team}, in {out}")
+        console.print(f"study {study.name!r}: {_size(study)}, {_at_once(study, workers, ranks)}, in {out}")
         log = study_log(out, self.log, study.name)
         with Display(study, console) as display, log:
             computed = study.run(
@@ -202,6 +203,15 @@ def _is_up_to_date(page: Path, out: Path) -> bool:
     """Whether the page was written from the ledgers as they are now: it shows the seal of each."""
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
     return bool(text) and all(History(run).seal in text for run in find_runs(out))
+
+
+def _at_once(study: Study, workers: int, ranks: Ranks) -> str:
+    """How many runs are computed side by side, and by what, in words."""
+    by_team = f", each by {ranks.size} processes" if ranks.size > 1 else ""
+    gpus = min(n_gpus(study), workers)
+    shared = f", which {'share it' if gpus == 1 else 'share them'}" if workers > gpus else ""
+    on_gpus = f" on {gpus} GPU{'s' if gpus > 1 else ''}{shared}" if gpus and not by_team else ""
+    return f"{workers} at a time{by_team}{on_gpus}"
 
 
 def _size(study: Study) -> str:
