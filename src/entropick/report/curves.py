@@ -24,6 +24,7 @@ from entropick.report.figure import (
     highlight,
     iteration_axis,
     size_color,
+    value_scale,
 )
 from entropick.report.outcome import UPWARDS
 from entropick.report.study import ArmRecord
@@ -149,7 +150,7 @@ def _over_sizes(table: Table, look: Look, key: str) -> Figure:
         rows[arm.name] = [
             {"arm": arm.name, "size": str(size), **row} for size, one, sized in of for row in _rows(one, sized, key)
         ]
-    y = alt.Y("mean:Q", title=axis_title(key), scale=_scale(key, [row for of in rows.values() for row in of]))
+    y = alt.Y("mean:Q", title=axis_title(key), scale=value_scale(key, [row for of in rows.values() for row in of]))
     legend = alt.Legend(orient="right", symbolType="circle", offset=LEGEND_OFFSET) if look.for_file else None
     panels = []
     for name, own in rows.items():
@@ -203,7 +204,7 @@ class _Drawing:
         ends = [int(one.found.high) + 1 for one in self.warned if one.found.high is not None]
         # As far as the warnings go, at most twice as far as was measured.
         x = iteration_axis(min(max([measured, *ends]), 2 * measured))
-        y = alt.Y("mean:Q", title=axis_title(self.key), scale=_scale(self.key, self.rows + self.real))
+        y = alt.Y("mean:Q", title=axis_title(self.key), scale=value_scale(self.key, self.rows + self.real))
         base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
         points = base.mark_point(filled=True, size=50)
         layers = [
@@ -266,18 +267,6 @@ def _band(base: alt.Chart, rows: Rows) -> list[alt.Chart]:
         return []
     opacity = faded(0.18) if "label" in rows[0] else alt.value(0.18)
     return [base.mark_area(strokeWidth=0).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=opacity)]
-
-
-def _scale(key: str, rows: Rows) -> alt.Scale:
-    """One scale for all panels of a figure."""
-    values = [row[name] for row in rows for name in ("low", "high") if row[name] is not None]
-    known = words(key)
-    low, high = known.axis or known.range
-    if low is None:
-        margin = (max(values) - min(values)) * 0.05 or 1.0
-        return alt.Scale(domain=[min(values) - margin, max(values) + margin], zero=False, nice=True)
-    top = max([*values, high or 0.0])
-    return alt.Scale(domain=[min([low, *values]), top or 1.0], nice=high is None)
 
 
 def _tooltip(key: str, line: str) -> list[alt.Tooltip]:

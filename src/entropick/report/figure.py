@@ -26,6 +26,7 @@ import altair as alt
 from entropick.component import Registry
 from entropick.errors import InputError
 from entropick.page.document import HEIGHT, WIDTH, AnyChart, specification, theme
+from entropick.page.words import words
 from entropick.report.study import ArmRecord, StudyRecord
 from entropick.report.table import Table
 
@@ -254,3 +255,15 @@ def iteration_axis(last: int) -> alt.X:
 
 def _legend() -> alt.Legend:
     return alt.Legend(orient="right", columns=1, offset=LEGEND_OFFSET)
+
+
+def value_scale(key: str, rows: Rows) -> alt.Scale:
+    """The axis of a measure, one for all panels of a figure, over the range that its words tell."""
+    values = [row[name] for row in rows for name in ("low", "high") if row[name] is not None]
+    known = words(key)
+    low, high = known.axis or known.range
+    if low is None:
+        margin = (max(values) - min(values)) * 0.05 or 1.0
+        return alt.Scale(domain=[min(values) - margin, max(values) + margin], zero=False, nice=True)
+    top = max([*values, high or 0.0])
+    return alt.Scale(domain=[min([low, *values]), top or 1.0], nice=high is None)

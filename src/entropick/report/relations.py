@@ -15,7 +15,19 @@ import altair as alt
 
 from entropick.page.words import axis_title, in_sentence, name_with_space, number, slug, split_key, words
 from entropick.report.curves import size_warning
-from entropick.report.figure import COLORS, LEGEND_OFFSET, Figure, Look, Panel, Rows, data, faded, highlight, size_color
+from entropick.report.figure import (
+    COLORS,
+    LEGEND_OFFSET,
+    Figure,
+    Look,
+    Panel,
+    Rows,
+    data,
+    faded,
+    highlight,
+    size_color,
+    value_scale,
+)
 from entropick.report.intervals import Interval, correlation
 from entropick.report.study import ArmRecord
 from entropick.report.table import PROBE, Spread, Table, finite
@@ -295,16 +307,21 @@ def _over_steps(table: Table, look: Look, key: str, rows: Rows, iterations: list
         f"{slug(key)}-over-steps",
         f"{name_with_space(key)} over training steps",
         tuple(text for text in caption if text),
-        tuple(Panel(name, _probe_panel(key, own, color)) for name, own in panels.items()),
+        tuple(Panel(name, _probe_panel(key, own, color, value_scale(key, rows))) for name, own in panels.items()),
         _probe_cells(rows, sizes=bool(sizes)),
         section="relations",
         is_main=known.is_main,
     )
 
 
-def _probe_panel(key: str, rows: Rows, color: alt.Color) -> alt.LayerChart:
-    x = alt.X("step:Q", title="gradient steps (number)", scale=alt.Scale(type="log", nice=False, padding=10))
-    y = alt.Y("mean:Q", title=axis_title(key), scale=alt.Scale(zero=False, padding=10))
+def _probe_panel(key: str, rows: Rows, color: alt.Color, scale: alt.Scale) -> alt.LayerChart:
+    x = alt.X(
+        "step:Q",
+        title="gradient steps (number)",
+        axis=alt.Axis(labelOverlap="greedy", labelSeparation=8),
+        scale=alt.Scale(type="log", nice=False, padding=10),
+    )
+    y = alt.Y("mean:Q", title=axis_title(key), scale=scale)
     tooltip = [alt.Tooltip("arm:N"), *([alt.Tooltip("size:N")] if rows[0]["size"] else [])]
     tooltip += [alt.Tooltip("step:Q", format=","), alt.Tooltip("mean:Q", title=words(key).label, format=".4~g")]
     base = alt.Chart(data(rows)).encode(x=x, color=color, opacity=faded(1.0), detail="arm:N")
