@@ -51,7 +51,7 @@ def _real_shares(table: Table, look: Look) -> Figure | None:
         arms = [arm for arm in table.study.arms if look.panel(arm) == family]
         rows = [{**look.named(arm), "iteration": n, "share": shares[arm.name, n]} for arm in arms for n in arm.selected]
         y = alt.Y("share:Q", title=_SHARE, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-        panels.append(Panel(family, _share_lines(rows, even, axis, y, look)))
+        panels.append(Panel(family, _share_lines(rows, even, axis, y, look, "1/n")))
     cells = [("arm", *(f"iteration {n}" for n in iterations))]
     for name in (arm.name for arm in table.study.arms):
         cells.append((name, *(percent(shares[name, n]) if (name, n) in shares else "" for n in iterations)))
@@ -75,7 +75,7 @@ def _garbage_shares(table: Table, look: Look) -> Figure | None:
             if spread := table.over_seeds(arm, n, "pool", _GARBAGE):
                 pool.setdefault(n, spread.mean)
     iterations = sorted({n for _, n in found})
-    axis, even = iteration_axis(iterations[-1]), [{"iteration": n, "share": share} for n, share in pool.items()]
+    axis, even = iteration_axis(iterations[-1]), [{"iteration": n, "share": share} for n, share in sorted(pool.items())]
     panels = []
     for family in look.families:
         own = [arm for arm in arms.values() if look.panel(arm) == family]
@@ -85,7 +85,7 @@ def _garbage_shares(table: Table, look: Look) -> Figure | None:
             for n, share in garbage(table, arm).items()
         ]
         y = alt.Y("share:Q", title="planted garbage (share of the training set)", axis=alt.Axis(format="%"))
-        panels += [Panel(family, _share_lines(rows, even, axis, y, look))] if own else []
+        panels += [Panel(family, _share_lines(rows, even, axis, y, look, "pool"))] if own else []
     cells = [("arm", *(f"iteration {n}" for n in iterations))]
     cells += [("*the pool*", *(percent(pool[n]) if n in pool else "" for n in iterations))]
     cells += [(name, *(percent(found[name, n]) if (name, n) in found else "" for n in iterations)) for name in arms]
@@ -102,13 +102,15 @@ def garbage(table: Table, arm: ArmRecord) -> dict[int, float]:
     return {n: spread.mean for n, spread in spreads.items() if spread}
 
 
-def _share_lines(rows: Rows, even: Rows, x: alt.X, y: alt.Y, look: Look) -> AnyChart:
+def _share_lines(rows: Rows, even: Rows, x: alt.X, y: alt.Y, look: Look, told: str) -> AnyChart:
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=look.color(legend=look.for_file), opacity=faded(1.0))
     tooltip = [alt.Tooltip("arm:N"), alt.Tooltip("iteration:Q"), alt.Tooltip("share:Q", format=".1%")]
     points = base.mark_point(filled=True, size=50).encode(shape=look.shape(legend=look.for_file), tooltip=tooltip)
     # On top: a random control lies on it, and would hide it.
     rule = alt.Chart(data(even)).mark_line(strokeDash=[1, 5], strokeWidth=3, strokeCap="round")
-    return alt.layer(base.mark_line(strokeWidth=2), points, rule.encode(x=x, y=y)).add_params(highlight())
+    name = alt.Chart(data(even[-1:])).mark_text(align="left", dx=6, fontSize=10, text=told)
+    layers = (base.mark_line(strokeWidth=2), points, rule.encode(x=x, y=y), name.encode(x=x, y=y))
+    return alt.layer(*layers).add_params(highlight())
 
 
 def _source_shares(table: Table) -> Figure | None:
