@@ -79,16 +79,17 @@ def recorder(tape=Tape, log=None):
     """A stand-in for `execution.record`; `log` gets "warm-up", "capture" and "replay" as they happen."""
     log = [] if log is None else log
 
-    def record(function, random):
+    def record(function, *randoms):
         for _ in range(WARM_UPS):
             log.append("warm-up")
             function()
         log.append("capture")
-        recorded, before = tape(), random.get_state()
+        recorded, before = tape(), [random.get_state() for random in randoms]
         with recorded:
             result = function()
         recorded.restore()
-        random.set_state(before)
+        for random, state in zip(randoms, before, strict=True):
+            random.set_state(state)
 
         def replay():
             log.append("replay")

@@ -216,7 +216,7 @@ def test_a_captured_function_sees_its_inputs_in_fixed_places_and_answers_in_fixe
         total.add_(x)
         return total * 2
 
-    captured = Captured(add, torch.ones(3), random=torch.Generator())
+    captured = Captured(add, torch.ones(3), randoms=[torch.Generator()])
     assert log == BUILT and total.tolist() == [3.0] * 3  # What warming up has done is for the caller to put back.
     total.zero_()
     first = captured(torch.full((3,), 4.0))
@@ -288,3 +288,54 @@ def test_the_images_of_the_training_are_not_written(as_on_a_gpu):
     as_on_a_gpu()
     fitted(flips=True)
     np.testing.assert_array_equal(IMAGES, before)
+
+
+@pytest.fixture
+def fast_together(as_on_a_gpu, monkeypatch):
+    """Two captured ways on what is taken for a GPU, where chunks are fastest two at once."""
+
+    def use(record=None):
+        log = as_on_a_gpu()
+        ways = (Execution(CPU, captured=True), Execution(CPU, torch.bfloat16, captured=True))
+        monkeypatch.setattr(Execution, "ways", lambda *others: ways)
+        monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+        for least in ("WORTH_TIMING", "WORTH_TRYING"):
+            monkeypatch.setattr(f"entropick.diffusion.gate.{least}", 0)
+        times = iter([1.0, 1.0, 1.0, 1.2, 9.0])
+        monkeypatch.setattr("entropick.diffusion.sampling.seconds_of", lambda *args: next(times))
+        if record is not None:
+            monkeypatch.setattr(execution, "record", record(execution.record))
+        return log
+
+    return use
+
+
+def test_a_graph_of_several_chunks_draws_the_noise_of_each(fast_together):
+    model = fitted()
+    alone = model.sample(37, stream=SAMPLE).astype(int)
+    fast_together()
+    several = tiny(precision="auto").restore(*model.state())
+    found = several.sample(37, stream=SAMPLE)
+    assert several.sampling_values()["chunks_at_once"] == 2
+    assert np.abs(found - alone).max() <= 1 and (found != alone).mean() < 0.02
+
+
+def test_several_chunks_whose_graph_cannot_be_built_are_computed_one_by_one(fast_together):
+    def failing(record):
+        def until_there_are_two(function, *randoms):
+            if len(randoms) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return record(function, *randoms)
+
+        return until_there_are_two
+
+    model = fitted()
+    alone = model.sample(37, stream=SAMPLE)
+    fast_together(failing)
+    one = tiny(precision="auto").restore(*model.state())
+    with pytest.warns(
+        EntropickWarning, match="sampling, 2 chunks at once: not computed as float32, captured: it could"
+    ):
+        found = one.sample(37, stream=SAMPLE)
+    np.testing.assert_array_equal(found, alone)
+    assert "chunks_at_once" not in one.sampling_values()

@@ -64,7 +64,7 @@ def test_images_do_not_depend_on_how_many_are_asked_for():
 def test_a_graph_draws_the_numbers_of_its_generator():
     device = torch.device("cuda")
     random = torch.Generator(device)
-    captured = Captured(lambda x: x + torch.randn(4, generator=random, device=device), torch.zeros(4), random=random)
+    captured = Captured(lambda x: x + torch.randn(4, generator=random, device=device), torch.zeros(4), randoms=[random])
     random.manual_seed(3)
     found = [captured(torch.zeros(4)).clone() for _ in range(3)]
     random.manual_seed(3)

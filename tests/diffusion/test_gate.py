@@ -10,6 +10,7 @@ import torch
 from interruptions import with_interruptions
 from planted import (
     IMAGES,
+    LABELS,
     SAMPLE,
     fitted,
     tiny,
@@ -380,3 +381,47 @@ def test_a_chunk_is_computed_in_as_many_pieces_as_are_fastest(monkeypatch):
     assert (way, answer) == ("float32, eager", "4") and second == f"parts of a chunk, float32, eager, {first}"
     parts.sample(11, stream=SAMPLE, work=work)
     assert parts.sampling_values() == {"computed_in_parts": 4}
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_as_many_chunks_are_computed_at_once_as_are_fastest(monkeypatch, conditional):
+    """Small ones do not fill a GPU; here the processor is taken for one."""
+    more = {"conditional": True, "guidance": 1.0} if conditional else {}
+    model = fitted(labels=LABELS if conditional else None, precision="float32", **more)
+    alone = model.sample(37, stream=SAMPLE).astype(int)
+    monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+    # Two ways; then one, two and four chunks of the five at once, in as many steps as they need together.
+    on_this_processor(monkeypatch, [1.0, 1.0, 1.0, 1.2, 1.7])
+    several = tiny(precision="auto", **more).restore(*model.state())
+    work = Together()
+    found = several.sample(37, stream=SAMPLE, work=work)
+    assert several.sampling_values()["chunks_at_once"] == 4
+    assert np.abs(found - alone).max() <= 1 and (found != alone).mean() < 0.02
+    (first, _), (second, answer) = work.chosen.items()
+    assert answer == "4" and second == f"chunks at once, float32, eager, {first}"
+    # Who shares the study takes it untimed, but never more than there are chunks.
+    assert several.sample(37, stream=SAMPLE, work=work).tolist() == found.tolist()
+    assert several.sampling_values() == {"chunks_at_once": 4}
+    several.sample(24, stream=SAMPLE, work=work)
+    assert "chunks_at_once" not in several.sampling_values()
+
+
+def test_chunks_that_are_not_faster_together_are_computed_one_by_one(monkeypatch):
+    model = fitted(precision="float32")
+    alone = model.sample(37, stream=SAMPLE)
+    monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+    on_this_processor(monkeypatch, [1.0, 1.0, 1.0, 1.6])
+    one = tiny(precision="auto").restore(*model.state())
+    np.testing.assert_array_equal(one.sample(37, stream=SAMPLE), alone)
+    assert "chunks_at_once" not in one.sampling_values()
+
+
+def test_chunks_at_once_survive_an_interruption(monkeypatch):
+    model = fitted(precision="float32")
+    monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+    on_this_processor(monkeypatch, [1.0, 1.0, 1.0, 1.2, 9.0] * 2)
+    several = tiny(precision="auto").restore(*model.state())
+    expected = several.sample(60, stream=SAMPLE)
+    found, n_stopped = with_interruptions(lambda work: several.sample(60, stream=SAMPLE, work=work), 1, 2)
+    assert n_stopped == 2 and several.sampling_values()["chunks_at_once"] == 2
+    np.testing.assert_array_equal(found, expected)

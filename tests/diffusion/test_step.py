@@ -14,7 +14,7 @@ from tape import Unread, recorder
 from torch import nn
 
 from entropick.diffusion import execution
-from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
+from entropick.diffusion.chunk import CapturedChunks, Chunks, Prediction
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.networks import build_network
 from entropick.diffusion.optimization import Schedule, _move_each, _move_together
@@ -175,12 +175,12 @@ def test_random_numbers_of_another_kind_of_device_are_refused():
 def test_a_step_of_a_walk_reads_nothing_back_and_is_the_same_with_its_number_on_the_device(monkeypatch):
     monkeypatch.setattr(execution, "record", recorder())
     walk, predict, shape = AncestralTable.build(1000, 5, CPU), Prediction(network()), (4, 1, 6, 6)
-    plain = Chunk(walk, predict, n=4, shape=shape, random=torch.Generator())
+    plain = Chunks(walk, predict, n=4, shape=shape, randoms=[torch.Generator()])
     classes = torch.tensor([0, 1, 2, 0])
-    captured = CapturedChunk(Chunk(walk, predict, n=4, shape=shape, random=torch.Generator()), classes)
+    captured = CapturedChunks(Chunks(walk, predict, n=4, shape=shape, randoms=[torch.Generator()]), classes)
     for seed in (3, 4):
-        plain.begin(seed, classes)
-        captured.begin(seed, classes[:3])
+        plain.begin([seed], classes)
+        captured.begin([seed], classes[:3])
         for _ in range(5):
             with Unread():
                 expected, found = plain.advance(), captured.advance()
@@ -225,14 +225,14 @@ def test_on_another_device_a_step_mixes_none_and_asks_for_no_number(elsewhere, m
 
 @torch.no_grad()
 def test_on_another_device_a_walk_mixes_none_and_asks_for_no_number(elsewhere, monkeypatch):
-    monkeypatch.setattr(execution, "record", lambda function, random: (function, function()))
-    chunk = Chunk(
+    monkeypatch.setattr(execution, "record", lambda function, *randoms: (function, function()))
+    chunk = Chunks(
         AncestralTable.build(1000, 5, META),
         Prediction(network().to(META)),
         n=4,
         shape=(4, 1, 6, 6),
-        random=torch.Generator(META),
+        randoms=[torch.Generator(META)],
     )
-    captured = CapturedChunk(chunk, torch.zeros(4, dtype=torch.int64, device=META))
-    captured.begin(3, torch.zeros(3, dtype=torch.int64, device=META))
+    captured = CapturedChunks(chunk, torch.zeros(4, dtype=torch.int64, device=META))
+    captured.begin([3], torch.zeros(3, dtype=torch.int64, device=META))
     assert captured.advance().device == captured.x.device == META

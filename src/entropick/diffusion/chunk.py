@@ -1,8 +1,9 @@
-"""A chunk of images on its way from noise to pixels, and what a trained network sees in it at each step."""
+"""Chunks of images on their way from noise to pixels, and what a trained network sees in them at each step."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,29 +82,29 @@ class Prediction:
         return predicted.float()
 
 
-class Chunk:
-    """One chunk under way.
+class Chunks:
+    """One chunk under way, or several side by side, each with random numbers of its own.
 
-    The images of the chunk that nobody asked for walk along unseen, so that all draws have the chunk's shape.
+    The images that nobody asked for walk along unseen, so that all draws have a chunk's shape.
 
     Parameters
     ----------
     walk
-        What a step does; one that remembers its steps can walk only once.
+        What a step does; one that remembers its steps can walk only once, and with one chunk.
     predict
         What the network sees in the first `n` images.
     shape
-        ``(chunk_size, c, h, w)``.
-    random
-        All random numbers, from the seed that `begin` is given.
+        Of a chunk, ``(chunk_size, c, h, w)``.
+    randoms
+        All random numbers, of each chunk its own, from the seeds that `begin` is given.
     """
 
     def __init__(
-        self, walk: Walk, predict: Prediction, *, n: int, shape: tuple[int, ...], random: torch.Generator
+        self, walk: Walk, predict: Prediction, *, n: int, shape: tuple[int, ...], randoms: Sequence[torch.Generator]
     ) -> None:
         self.n_steps = len(walk.timestep)
         self.shape = shape
-        self.random = random
+        self.randoms = randoms
         self.x: Tensor
         self.walk = walk
         self.predict = predict
@@ -111,9 +112,14 @@ class Chunk:
         self._index: Any
         self._classes: Tensor | None
 
-    def begin(self, seed: int, classes: Tensor | None, *, first: int = 0) -> None:
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.randoms[0].device
+
+    def begin(self, seeds: Sequence[int], classes: Tensor | None, *, first: int = 0) -> None:
         """Pure noise, about to take step `first`; `classes` are the class numbers of the first `n` images."""
-        self.random.manual_seed(seed)
+        self.seed(seeds)
         self.x, self._classes, self._index = self.noise(), classes, first
 
     def advance(self) -> Tensor:
@@ -130,28 +136,35 @@ class Chunk:
         """What the network sees in the first `n` images now."""
         return self.predict(self.x[: self.n], self.walk.timestep[self._index], self._classes)
 
+    def seed(self, seeds: Sequence[int]) -> None:
+        """Begin the random numbers of each chunk."""
+        for random, seed in zip(self.randoms, seeds, strict=True):
+            random.manual_seed(seed)
+
     def noise(self) -> Tensor:
-        """Noise for the whole chunk."""
-        return torch.randn(self.shape, generator=self.random, device=self.random.device)
+        """Noise for all of them."""
+        drawn = [torch.randn(self.shape, generator=random, device=self.device) for random in self.randoms]
+        return torch.cat(drawn) if drawn[1:] else drawn[0]
 
 
-class CapturedChunk(Chunk):
+class CapturedChunks(Chunks):
     """Chunk after chunk, each step one graph: the network, the update and its noise.
 
     Images, class numbers and the step's number lie in fixed places on the device: a step is a replay and nothing else.
     """
 
-    def __init__(self, chunk: Chunk, classes: Tensor | None) -> None:
-        super().__init__(chunk.walk, chunk.predict, n=chunk.shape[0], shape=chunk.shape, random=chunk.random)
-        device = self.random.device
-        self.x = torch.zeros(self.shape, device=device)
+    def __init__(self, chunks: Chunks, classes: Tensor | None) -> None:
+        n = len(chunks.randoms) * chunks.shape[0]
+        super().__init__(chunks.walk, chunks.predict, n=n, shape=chunks.shape, randoms=chunks.randoms)
+        device = self.device
+        self.x = torch.zeros((n, *self.shape[1:]), device=device)
         self._classes = None if classes is None else torch.zeros(self.n, dtype=torch.int64, device=device)
         self._index = torch.zeros(1, dtype=torch.int64, device=device)
-        self._replay = Captured(self._advance_in_place, random=self.random)
+        self._replay = Captured(self._advance_in_place, randoms=self.randoms)
 
-    def begin(self, seed: int, classes: Tensor | None, *, first: int = 0) -> None:
-        """See `Chunk.begin`; fewer classes than images are filled up."""
-        self.random.manual_seed(seed)
+    def begin(self, seeds: Sequence[int], classes: Tensor | None, *, first: int = 0) -> None:
+        """See `Chunks.begin`; fewer classes than images are filled up."""
+        self.seed(seeds)
         self.x.copy_(self.noise())
         self._index.fill_(first)
         if self._classes is not None and classes is not None:

@@ -262,17 +262,17 @@ class Captured(Generic[Found]):
     """Replays all kernels of ``function(*inputs)`` at once: no launch, no Python, between the first and the last.
 
     The function must do the same work at every call and read nothing back to the host. Whatever changes from call to
-    call must lie in tensors that it writes in place, and random numbers must come from `random`: each replay goes on
-    in its stream, which may be seeded anew between two of them. Inputs keep the shapes of the example. What is
+    call must lie in tensors that it writes in place, and random numbers must come from `randoms`: each replay goes
+    on in their streams, which may be seeded anew between two of them. Inputs keep the shapes of the example. What is
     returned lies in fixed places that the next call overwrites.
 
     Building one calls the function `WARM_UPS` times: what that changes is for the caller to put back.
     """
 
-    def __init__(self, function: Callable[..., Found], *example: Tensor, random: torch.Generator) -> None:
-        places = [tensor.to(random.device, copy=True) for tensor in example]
+    def __init__(self, function: Callable[..., Found], *example: Tensor, randoms: Sequence[torch.Generator]) -> None:
+        places = [tensor.to(randoms[0].device, copy=True) for tensor in example]
         self._places = places
-        self._replay, self._result = record(lambda: function(*places), random)
+        self._replay, self._result = record(lambda: function(*places), *randoms)
 
     def __call__(self, *inputs: Tensor) -> Found:
         """The function of these inputs."""
@@ -282,15 +282,16 @@ class Captured(Generic[Found]):
         return self._result
 
 
-def record(function: Callable[[], Found], random: torch.Generator) -> tuple[Callable[[], None], Found]:
+def record(function: Callable[[], Found], *randoms: torch.Generator) -> tuple[Callable[[], None], Found]:
     """What replays the kernels of one call, and what that call returned; nothing is computed before the first replay.
 
-    A graph takes seed and offset of a registered generator from the host at every replay, and moves its offset on by
+    A graph takes seed and offset of each registered generator from the host at every replay, and moves its offset on by
     as much as one call draws: the numbers are those of calls without a graph.
     """
-    with torch.cuda.device(random.device):
+    with torch.cuda.device(randoms[0].device):
         stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
-        graph.register_generator_state(random)
+        for random in randoms:
+            graph.register_generator_state(random)
         stream.wait_stream(torch.cuda.current_stream())
         # This context leaves the stream also where a capture breaks off.
         with torch.cuda.stream(stream):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from entropick.arrays import Images, Integers
-from entropick.diffusion.chunk import CapturedChunk, Chunk, Prediction
+from entropick.diffusion.chunk import CapturedChunks, Chunks, Prediction
 from entropick.diffusion.execution import Execution, described, where
 from entropick.diffusion.gate import Left, Passage, Probe, is_clearly_less, pass_gate, seconds_of
 from entropick.diffusion.process import Walk
@@ -21,8 +21,8 @@ from entropick.random_stream import RandomStream
 from entropick.work import State, Work
 
 _CHECKPOINT = "sampled"
-# Pieces that a chunk may be computed in.
-_PARTS = (1, 2, 4, 8)
+# Pieces that a chunk may be computed in, and chunks that may be computed at once.
+_PARTS, _AT_ONCE = (1, 2, 4, 8), (2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class Sampling:
         self._network = network
         self._stream = stream
         self._device = ways[0].device
-        self._graph: CapturedChunk | None = None
-        self._probed_last: Chunk
+        self._graph: CapturedChunks | None = None
+        self._at_once = 1
+        self._probed_last: Chunks
         self._launched: dict[Execution, Probe] = {}
 
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
@@ -85,7 +86,7 @@ class Sampling:
         n_done = len(arrays["images"])
         sampled[:n_done] = arrays["images"]
         self._pass_gate(before, work, n_left=n_images - n_done, is_conditional=classes is not None)
-        size = self.settings.chunk_size
+        size = self.settings.chunk_size * self._at_once
         for first in range(n_done, n_images, size * work.n_processes):
             last = min(first + size * work.n_processes, n_images)
             start = min(first + size * work.rank, last)
@@ -95,30 +96,36 @@ class Sampling:
             def tell(share: float, first: int = first, last: int = last) -> None:
                 work.progress(first + int((last - first) * share), n_images)
 
-            mine = self._chunk(stop - start, start // size, told, tell) if start < stop else sampled[:0]
+            number = start // self.settings.chunk_size
+            mine = self._images(stop - start, number, told, tell) if start < stop else sampled[:0]
             found = work.gather((mine, self._prediction.n_parts))
             sampled[first:last] = np.concatenate([images for images, _ in found])
             self._prediction.n_parts = max(n_parts for _, n_parts in found)
             if work.due() and last < n_images:
-                state = {**self.passage.state(), "n_parts": self._prediction.n_parts}
+                state = {**self.passage.state(), "n_parts": self._prediction.n_parts, "at_once": self._at_once}
                 work.save(_CHECKPOINT, {"images": sampled[:last]}, state)
         return sampled
 
     def values(self) -> State:
         """For the ledger: how it was computed, where that is not plain."""
-        n_parts = self._prediction.n_parts
-        return {**self.passage.values(), **({"computed_in_parts": n_parts} if n_parts > 1 else {})}
+        n_parts, at_once = self._prediction.n_parts, self._at_once
+        return {
+            **self.passage.values(),
+            **({"computed_in_parts": n_parts} if n_parts > 1 else {}),
+            **({"chunks_at_once": at_once} if at_once > 1 else {}),
+        }
 
-    # -- one chunk --------------------------------------------------------------------------------------------------
+    # -- some chunks ------------------------------------------------------------------------------------------------
 
-    def _chunk(self, n: int, number: int, classes: Tensor | None, tell: Callable[[float], None]) -> NDArray[np.uint8]:
-        """The first `n` images of a chunk."""
-        chunk = self._graph or self._new_chunk(self._prediction, n)
-        chunk.begin(self._stream.integer(number), classes)
+    def _images(self, n: int, number: int, classes: Tensor | None, tell: Callable[[float], None]) -> NDArray[np.uint8]:
+        """The first `n` images from chunk `number` on."""
+        chunk = self._graph or self._new_chunks(self._prediction, n)
+        chunk.begin([self._stream.integer(number + place) for place in range(self._at_once)], classes)
         for step in range(chunk.n_steps):
             chunk.advance()
             tell((step + 1) / chunk.n_steps)
         if not torch.isfinite(chunk.x[:n]).all():
+            number += _first_unusable(chunk.x[:n]) // self.settings.chunk_size
             raise TrainingDiverged(
                 f"sampling: images of chunk {number} became NaN or infinite. Lower learning_rate or clip_norm, or set "
                 "precision='float32', and train anew; or lower guidance."
@@ -126,9 +133,12 @@ class Sampling:
         pixels = ((chunk.x[:n].clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
-    def _new_chunk(self, predict: Prediction, n: int) -> Chunk:
-        random = torch.Generator(self._device)
-        return Chunk(self.settings.new_walk(random), predict, n=n, shape=self.settings.chunk_shape, random=random)
+    def _new_chunks(self, predict: Prediction, n: int | None = None) -> Chunks:
+        """Chunks of which the first `n` images are asked for, or all."""
+        randoms = [torch.Generator(self._device) for _ in range(self._at_once)]
+        shape = self.settings.chunk_shape
+        walk = self.settings.new_walk(randoms[0])
+        return Chunks(walk, predict, n=self._at_once * shape[0] if n is None else n, shape=shape, randoms=randoms)
 
     # -- the gate ---------------------------------------------------------------------------------------------------
 
@@ -138,22 +148,30 @@ class Sampling:
 
         def seconds() -> float:
             chunk = self._probed_last
-            return seconds_of(chunk.advance if isinstance(chunk, CapturedChunk) else chunk.predicted, self._device)
+            return seconds_of(chunk.advance if isinstance(chunk, CapturedChunks) else chunk.predicted, self._device)
 
         walk = self.settings.new_walk(torch.Generator(self._device))
-        steps = -(-n_left // self.settings.chunk_size) * len(walk.timestep)
-        left = Left(steps, seconds, self._described())
+        n_chunks = -(-n_left // self.settings.chunk_size)
+        left = Left(n_chunks * len(walk.timestep), seconds, self._described())
+        self._at_once = before.get("at_once", 1)
         self.passage = pass_gate(self._ways, probe, what="sampling", before=before, work=work, left=left)
-        if self.passage.execution.captured:
-            assert isinstance(self._probed_last, CapturedChunk)
-            self._graph, self._prediction = self._probed_last, self._probed_last.predict
-            self._prediction.n_parts = max(self._prediction.n_parts, before.get("n_parts", 1))
+        self._take_up(before.get("n_parts", 1))
+        if before or len(self._ways) == 1 or work.n_processes > 1 or not left.is_long:
             return
-        # No graph, or one that was refused.
-        self._graph, self._prediction = None, self._predict_as(self.passage.execution)
-        self._prediction.n_parts = before.get("n_parts", 1)
-        if not before and len(self._ways) > 1 and work.n_processes == 1 and left.is_long:
+        if _is_divided(self._device):
             self._prediction.n_parts = self._fastest_parts(left, work, is_conditional)
+        elif walk.draws_noise:
+            self._choose_at_once(left, n_chunks, probe, work)
+
+    def _take_up(self, n_parts: int) -> None:
+        """Sample as was decided."""
+        if self.passage.execution.captured:
+            assert isinstance(self._probed_last, CapturedChunks)
+            self._graph, self._prediction = self._probed_last, self._probed_last.predict
+            self._prediction.n_parts = max(self._prediction.n_parts, n_parts)
+        else:  # no graph, or one that was refused
+            self._graph, self._prediction = None, self._predict_as(self.passage.execution)
+            self._prediction.n_parts = n_parts
 
     def _described(self) -> str:
         shape = " x ".join(map(str, self.settings.image_shape))
@@ -166,8 +184,8 @@ class Sampling:
         question = f"parts of a chunk, {self.passage.execution.name}, {left.of}"
         if chosen := {str(n_parts): n_parts for n_parts in _PARTS}.get(work.choice(question) or ""):
             return chosen
-        chunk = self._new_chunk(self._prediction, self.settings.chunk_size)
-        chunk.begin(0, self._untold(is_conditional))
+        chunk = self._new_chunks(self._prediction)
+        chunk.begin([0], self._untold(is_conditional))
         best, least = 1, math.inf
         for n_parts in _PARTS:
             self._prediction.n_parts = n_parts
@@ -178,9 +196,44 @@ class Sampling:
                 best, least = n_parts, seconds
         return int(work.choose(question, str(best)))
 
+    def _choose_at_once(self, left: Left, n_chunks: int, probe: Callable[[Execution], Probe], work: Work) -> None:
+        """Compute several chunks side by side where that is clearly faster: a small one does not fill a GPU."""
+        question = f"chunks at once, {self.passage.execution.name}, {left.of}"
+        known = {str(at_once): at_once for at_once in (1, *_AT_ONCE)}.get(work.choice(question) or "")
+        best, least = 1, math.inf
+        if known is None:
+            seconds = left.seconds()
+            if not left.is_much(seconds):
+                return
+            least = n_chunks * seconds
+        for at_once in _AT_ONCE if known is None else (known,):
+            if at_once == 1 or at_once > n_chunks or not self._passes_at_once(at_once, probe):
+                break
+            if known is None:
+                taken = -(-n_chunks // at_once) * left.seconds()
+                if not is_clearly_less(taken, least):
+                    break
+                least = taken
+            best = at_once
+        best = best if known else int(work.choose(question, str(best)))
+        if self._at_once != best:
+            # What is used is what was built last.
+            self._at_once, self._launched = best, {}
+            probe(self.passage.execution)
+        self._take_up(1)
+
+    def _passes_at_once(self, at_once: int, probe: Callable[[Execution], Probe]) -> bool:
+        """Whether so many chunks at once, whose kernels may be others, are computed as one is."""
+        execution, what = self.passage.execution, f"sampling, {at_once} chunks at once"
+        self._at_once, self._launched = at_once, {}
+        passage = pass_gate((execution,), probe, what=what, before={}, work=Work())
+        if execution.is_plain:
+            probe(execution)
+        return passage.execution == execution
+
     def _untold(self, is_conditional: bool) -> Tensor | None:
         """Classes for a trial."""
-        n = self.settings.chunk_size
+        n = self.settings.chunk_size * self._at_once
         return torch.zeros(n, dtype=torch.int64, device=self._device) if is_conditional else None
 
     def _predict_as(self, execution: Execution) -> Prediction:
@@ -198,19 +251,19 @@ class Sampling:
         """
         if execution in self._launched:
             return self._launched.pop(execution)
-        chunk = self._new_chunk(self._predict_as(execution), self.settings.chunk_size)
+        chunk = self._new_chunks(self._predict_as(execution))
         classes = self._untold(is_conditional)
         if not execution.captured:
             self._probed_last = chunk
             return self._tried(chunk, classes)
         # The same kernels one by one: what the graph is measured against, while they are there.
         self._launched = {execution.uncaptured(): self._tried(chunk, classes)}
-        self._probed_last = CapturedChunk(chunk, classes)
+        self._probed_last = CapturedChunks(chunk, classes)
         return self._tried(self._probed_last, classes)
 
-    def _tried(self, chunk: Chunk, classes: Tensor | None) -> Probe:
+    def _tried(self, chunk: Chunks, classes: Tensor | None) -> Probe:
         half = chunk.n_steps // 2
-        chunk.begin(0, classes, first=half)
+        chunk.begin(range(self._at_once), classes, first=half)
         if not self.passage.execution.captured:
             return Probe(chunk.predicted())
         start, predicted = chunk.x.clone(), chunk.advance().clone()
@@ -218,3 +271,13 @@ class Sampling:
             chunk.advance()
         # The way of two steps is little more than their noise.
         return Probe(predicted, effects={"the images": [chunk.x - start], "the next random numbers": [chunk.noise()]})
+
+
+def _is_divided(device: torch.device) -> bool:
+    """Whether long samples are tried in pieces of chunks, else in several chunks at once."""
+    return device.type == "cpu"
+
+
+def _first_unusable(x: Tensor) -> int:
+    """The number of the first image with a NaN or an infinite pixel."""
+    return int(torch.nonzero(~torch.isfinite(x).flatten(1).all(dim=1))[0, 0])

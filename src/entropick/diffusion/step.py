@@ -227,7 +227,7 @@ class Step:
         """From now on replay one graph: of the whole step, or, where gradients are to be added up, as far as that."""
         before = copy.deepcopy(self.state())
         example = torch.zeros(self._settings.batch_size, dtype=torch.int64)
-        self._graph = Captured(self.__call__ if self._is_alone else self._gradients, example, random=self.random)
+        self._graph = Captured(self.__call__ if self._is_alone else self._gradients, example, randoms=[self.random])
         self.restore(*before)
 
     def state(self) -> tuple[Arrays, State]:

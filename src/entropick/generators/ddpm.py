@@ -116,7 +116,9 @@ class DDPM(Generator):
         ``"ddpm"``, the paper's ancestral walk; ``"ddim"`` and ``"dpm-solver++"`` (Diffusers' schedulers) give a
         preview in 20 to 50 steps, drawn from another distribution.
     sampling_chunk
-        Images that share one random stream; part of the result's identity, unlike the memory it takes.
+        Images that share one random stream; part of the result's identity, unlike the memory it takes. With
+        ``precision="auto"`` a long sample on a GPU computes several chunks at once where that is faster, and one on a
+        processor a chunk in pieces; rounding apart, images are the same.
     precision
         ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: from 1,000 steps
         that take more than 30 s on, the precision and memory layout that a few timed steps say are fastest, the same
