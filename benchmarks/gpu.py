@@ -178,6 +178,27 @@ def compiled(setting: Setting) -> None:
     launches(setting)
 
 
+def chunks(setting: Setting) -> None:
+    """A sample in small chunks: one after another, and as many at once as are timed to be fastest."""
+    import numpy as np
+
+    from entropick.diffusion import gate, sampling
+    from entropick.generators import DDPM
+
+    gate.WORTH_TIMING = gate.WORTH_TRYING = 0
+    network, width, size = ("mlp", 16, 8) if setting.quick else ("unet", 48, 32)
+    chunk, n, steps = (8, 64, 4) if setting.quick else (256, 4096, 100)
+    model = DDPM(network=network, width=width, steps=2, sampling_steps=steps, sampling_chunk=chunk)
+    model.set_params(device=setting.device).fit(np.zeros((128, size, size, 3), np.uint8))
+    for at_once in ((), sampling._AT_ONCE):
+        sampling._AT_ONCE = at_once
+        started = time.perf_counter()
+        model.sample(n)
+        setting.wait()
+        notes = {"as": f"{model.sampling_values().get('chunks_at_once', 1)} at once, with all that is built and timed"}
+        tell(f"{n:,} images, chunks of {chunk}, {steps} timesteps", time.perf_counter() - started, "s", **notes)
+
+
 def tell_floor(setting: Setting, chosen: Any) -> None:
     """What the multiplications alone take, at the rate of one large product."""
     from engine import floor
@@ -645,6 +666,7 @@ PARTS: dict[str, tuple[Callable[[Setting], None], int]] = {
     "selection": (selection, 60),
     "neighbors": (neighbors, 25),
     "compiled": (compiled, 200),
+    "chunks": (chunks, 45),
     "loop": (loop, 90),
     "encoder": (encoder, 40),
     "compiled-loop": (compiled_loop, 150),
