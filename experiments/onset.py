@@ -54,9 +54,13 @@ def onsets(table: Table) -> list[Onset]:
     for arm, run in table.study.runs():
         steps = sorted(entry.values["step"] for entry in run.entries if entry.iteration == 1 and PROBE in entry.stage)
         values = {step: table.of_run(arm, run, 1, f"{PROBE}{step}").get(KEY) for step in steps}
-        if run.size is not None and values:
+        size, name = run.size, arm.name
+        if size is None:
+            # Arms of a family may have sizes of their own.
+            size, name = run.values(0, "data").get("n_real"), arm.family
+        if size is not None and values:
             steps_at, reason = crossing({step: value for step, value in values.items() if value is not None})
-            found.append(Onset(arm.name, run.size, run.seed or 0, steps_at, reason))
+            found.append(Onset(name, size, run.seed or 0, steps_at, reason))
     return found
 
 
