@@ -73,3 +73,24 @@ def test_it_is_read_off_the_ledgers_of_a_probed_study(onset, tmp_path):
     found = onset.onsets(read_table(tmp_path))
     assert [(one.size, one.steps) for one in found] == [(16, None), (32, None)]
     assert all(one.reason == "not below 0.5 at 4 steps" for one in found)
+
+
+def test_arms_of_a_family_may_have_sizes_of_their_own(onset, tmp_path):
+    """As where the learning rate's course is in proportion to the number of images."""
+    model = DDPM(network="mlp", width=8, depth=1, steps=4, sampling_steps=2, precision="float32", device="cpu")
+    arms = {
+        f"proportional+{n}": Loop(
+            dataset=Digits(n_images=n, n_reference=64),
+            generator=dataclasses.replace(model, steps=n // 8),
+            paradigm=Replace(),
+            n_iterations=1,
+            probe_steps=(n // 8,),
+        )
+        for n in (16, 32)
+    }
+    Study(name="tiny", arms=arms).run(tmp_path)
+    found = onset.onsets(read_table(tmp_path))
+    assert [(one.arm, one.size, one.reason) for one in found] == [
+        ("proportional", 16, "not below 0.5 at 2 steps"),
+        ("proportional", 32, "not below 0.5 at 4 steps"),
+    ]
