@@ -136,6 +136,11 @@ def _on_any_machine(path: Path) -> str:
     for name in _PLACES:
         if folder := os.environ.get(name):
             text = text.replace(folder.rstrip("/"), f"${{{name}}}")
+    if found := re.search(r'"(?:path|reference|model)": "(/[^"]*)', text):
+        raise SystemExit(
+            f"{path}: expected no folder of this machine, got {found[1]}. Set {' or '.join(_PLACES)} to the folder "
+            "that it lies in."
+        )
     return text
 
 

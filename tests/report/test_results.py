@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -95,6 +97,21 @@ def test_no_folder_of_this_machine_is_kept(results, sized, tmp_path, monkeypatch
     texts = [path.read_text() for path in (tmp_path / "again").rglob("*") if path.is_file()]
     assert not any(str(data) in text for text in texts)
     assert any('"${ENTROPICK_DATA}/pixels"' in text for text in texts)
+
+
+def test_a_folder_that_has_no_name_is_refused(results, sized, tmp_path, monkeypatch):
+    study = tmp_path / "study"
+    shutil.copytree(sized, study)
+    told = json.loads((study / "study.json").read_text())
+    (study / "study.json").write_text(json.dumps({**told, "dataset": {"path": "/my/data/images.npz"}}))
+    for name in ("ENTROPICK_DATA", "ENTROPICK_ENCODERS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(SystemExit, match=r"no folder of this machine, got /my/data/images.npz\. Set ENTROPICK_DATA"):
+        results.pack(study, tmp_path / "kept")
+    monkeypatch.setenv("ENTROPICK_DATA", "/my/data")
+    results.pack(study, tmp_path / "kept")
+    assert "${ENTROPICK_DATA}/images.npz" in (tmp_path / "kept" / "study.json").read_text()
 
 
 def test_what_was_kept_can_be_kept_again(results, kept, tmp_path, monkeypatch):

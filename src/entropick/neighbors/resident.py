@@ -221,7 +221,7 @@ class ResidentSearch:
         otherwise: Callable[[], Callable[[Features, Integers], tuple[Floats, Integers]]],
     ) -> None:
         self._queries, self._first, self._k, self._exclude_self = queries, first, k, exclude_self
-        self._fine, self._device, self._otherwise = fine, usable_device(device), otherwise
+        self._fine, self._device, self._otherwise = fine, device, otherwise
         self._points, self._held = _put(points, np.arange(len(points)), fine, self._device)
         self._n_kept = min(k + exclude_self + _SPARE, len(points))
 
