@@ -1,5 +1,7 @@
 """copying and authpct: the rule for near copies, its rate of false alarms, baselines at equal numbers, MNIST."""
 
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from entropick.errors import InputError
 from entropick.metrics import authpct, copying
+from entropick.metrics.near_copies import most_by_chance
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -55,6 +58,20 @@ def test_false_alarms_on_fresh_data_are_as_stated():
         fresh, R = rng.normal(size=(200, 3)), rng.normal(size=(99, 3))
         rates.append(copying(generated=fresh, training=T, reference=R).near_copy_rate)
     assert np.mean(rates) == pytest.approx(0.01, abs=4 * np.std(rates) / np.sqrt(300))
+
+
+@pytest.mark.parametrize(("n_fresh", "n_reference"), [(40, 7), (200, 24), (150, 99), (300, 450)])
+def test_what_chance_brings_is_counted_out(n_fresh, n_reference):
+    """Of all orders of n + m exchangeable rows, those in which k of n stand before the r-th of m."""
+    rank, most = max(1, (n_reference + 1) // 100), most_by_chance(n_fresh, n_reference)
+    orders = math.comb(n_fresh + n_reference, n_fresh)
+
+    def share(k: int) -> Fraction:
+        before, behind = math.comb(k + rank - 1, k), math.comb(n_fresh - k + n_reference - rank, n_fresh - k)
+        return Fraction(before * behind, orders)
+
+    beyond = sum(share(k) for k in range(most + 1, n_fresh + 1))
+    assert beyond <= Fraction(1, 1000) < beyond + share(most)
 
 
 def test_exact_copies_count_even_where_real_images_have_some():

@@ -76,7 +76,10 @@ def test_near_copies_are_told_beside_those_of_fresh_images(told, monkeypatch: py
     assert came.sentences[0].endswith("; 86 % are near copies by the distances of real images (fresh ones: 0.9 %).")
 
 
-@pytest.mark.parametrize(("near", "fate"), [(0.5, "draws near to copies"), (0.018, "stays about as wide and as new")])
+@pytest.mark.parametrize(
+    ("near", "fate"),
+    [(0.5, "makes mostly near copies"), (0.4, "draws near to copies"), (0.018, "stays about as wide and as new")],
+)
 def test_a_wide_spacing_alone_makes_no_copies(near, fate, told, monkeypatch: pytest.MonkeyPatch) -> None:
     as_made, fresh = made_up_study.baseline, {"near_copy_rate/pixels": 0.009}
     monkeypatch.setattr(made_up_study, "baseline", lambda seed: as_made(seed) | fresh)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from entropick.metrics.near_copies import Copying
 from entropick.scoring import judge, meaning
 
 
@@ -19,15 +21,21 @@ def told(**changed: Any) -> dict[str, Any]:
         "near_copy_distance": 2.0,
         "n_reference_in_training": 0,
     }
-    return {"spaces": {"s": summary | changed}, "values": {"generalization_score_ratio/s": changed.get("ratio", 1.0)}}
+    return {
+        "spaces": {"s": summary | changed},
+        "values": {"generalization_score_ratio/s": changed.get("ratio", 1.0)},
+        "sizes": {"reference": {"used": 1000}},
+        "config": {"allow_same": False},
+    }
 
 
 @pytest.mark.parametrize(
     ("changed", "level", "word"),
     [
         ({}, "new", "as new as fresh real ones"),
-        ({"n_near_copies": 19}, "new", "as new"),
-        ({"n_near_copies": 20}, "some", "2 % of the generated images are near copies"),
+        ({"n_near_copies": 28}, "new", "as new"),
+        ({"n_near_copies": 29}, "some", "2.9 % of the generated images are near copies"),
+        ({"n_near_copies": 28, "n_exact_copies": 22}, "some", "2.8 % of the generated images are near copies"),
         ({"n_near_copies": 500, "ratio": 0.5}, "some", "in part"),
         ({"n_near_copies": 990, "ratio": 0.05}, "copies", "It copies: 99 %"),
         ({"ratio": 0.7}, "near", "closer to the training set"),
@@ -56,7 +64,9 @@ def test_the_ratio_is_said_in_words() -> None:
 
 def test_a_reference_inside_the_training_set_is_said() -> None:
     for allow_same, consequence in ((False, "left out"), (True, "too low")):
-        (verdict,) = judge({**told(n_reference_in_training=7), "config": {"allow_same": allow_same}})
+        score = told(n_reference_in_training=7)
+        (verdict,) = judge(score | {"config": {"allow_same": allow_same}})
+        assert any(f" of {1000 if allow_same else 993:,} held-out" in text for text in verdict.sentences)
         (said,) = (text for text in verdict.sentences if "7 reference images are in the training set" in text)
         assert consequence in said
 
@@ -78,3 +88,27 @@ def test_contraction_is_told_beside_copying(kept: float, words: str) -> None:
     score["values"] |= {"variance_ratio/s": kept}
     assert any(words in sentence for sentence in judge(score)[0].sentences)
     assert words.rpartition(": ")[2] in meaning(score, "variance_ratio", "s")
+
+
+@pytest.mark.parametrize("n_reference", [10, 24, 100, 450])
+def test_honest_images_are_hardly_ever_called_copies(n_reference: int) -> None:
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(1500):
+        # All fresh: distances of one distribution.
+        distances = rng.exponential(size=300 + n_reference)
+        found = Copying(distances[:300], np.zeros(300, np.int64), distances[300:])
+        numbers = {"n_generated": 300, "n_near_copies": int(found.near_copies.sum()), "ratio": found.ratio}
+        score = told(**numbers) | {"sizes": {"reference": {"used": n_reference}}}
+        alarms += judge(score)[0].is_alarming
+    # 1.5 at most are to be expected.
+    assert alarms <= 8
+
+
+def test_what_few_held_out_images_cannot_tell_is_said() -> None:
+    few = told(n_near_copies=200) | {"sizes": {"reference": {"used": 24}}}
+    (verdict,) = judge(few)
+    assert not verdict.is_alarming
+    assert "24 held-out images are few: copies that are fewer than 254 in 1,000" in " ".join(verdict.sentences)
+    assert "held-out images are few" not in " ".join(judge(told())[0].sentences)
+    few["values"]["near_copy_rate/s"] = 0.2
+    assert meaning(few, "near_copy_rate", "s") == "20 % near copies, up to 25 % may be chance"

@@ -19,6 +19,8 @@ from entropick.neighbors import Neighbors, nearest_neighbors
 from entropick.work import Work
 
 _BLOCK_ROWS = 4096
+# The share of fresh real rows that may be taken for near copies, and how rarely more than `most_by_chance` are.
+FALSE_ALARMS, RARELY = 0.01, 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Copying:
     distances: NDArray[np.float64]
     neighbors: Integers
     baseline_distances: NDArray[np.float64]
-    false_alarms: float = 0.01
+    false_alarms: float = FALSE_ALARMS
 
     @property
     def score(self) -> float:
@@ -60,7 +62,7 @@ class Copying:
     @cached_property
     def near_copy_distance(self) -> float:
         """Below this distance to its nearest training row a row is a near copy."""
-        rank = max(1, math.floor((len(self.baseline_distances) + 1) * self.false_alarms))
+        rank = near_copy_rank(len(self.baseline_distances), self.false_alarms)
         return float(np.partition(self.baseline_distances, rank - 1)[rank - 1])
 
     @property
@@ -86,7 +88,7 @@ def copying(
     training: ArrayLike,
     reference: ArrayLike,
     real: ArrayLike | None = None,
-    false_alarms: float = 0.01,
+    false_alarms: float = FALSE_ALARMS,
     allow_same: bool = False,
     device: str = "cpu",
 ) -> Copying:
@@ -144,6 +146,29 @@ def copying(
     baseline = held_out_distances(reference=reference, real=rows, n_training=len(np.asarray(training)), device=device)
     share = check_real(false_alarms, name="false_alarms", above=0, below=1)
     return Copying(found.distances[:, 0], found.indices[:, 0], baseline, share)
+
+
+def near_copy_rank(n_reference: int, false_alarms: float = FALSE_ALARMS) -> int:
+    """Which of so many reference distances, in ascending order from 1, bounds those of near copies; see `copying`."""
+    return max(1, math.floor((n_reference + 1) * false_alarms))
+
+
+def most_by_chance(n_fresh: int, n_reference: int, false_alarms: float = FALSE_ALARMS) -> int:
+    """How many of so many fresh real rows chance may make near copies: more are with a probability below 0.001.
+
+    The bound is a distance of the reference, so it scatters as well, the more the fewer reference rows there are. Of
+    ``n_fresh`` rows that are exchangeable with them, a beta-binomial number is below the one of rank r: its share
+    follows Beta(r, n_reference + 1 - r). (Exact copies among real images come on top; they are copies.)
+
+    Examples
+    --------
+    >>> most_by_chance(1000, 1000), most_by_chance(1000, 24)
+    (28, 253)
+    """
+    from scipy.stats import betabinom
+
+    rank = near_copy_rank(n_reference, false_alarms)
+    return int(betabinom.isf(RARELY, n_fresh, rank, n_reference + 1 - rank))
 
 
 def nearest_training(

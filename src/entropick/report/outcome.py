@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entropick.metrics.near_copies import most_by_chance
 from entropick.page import words
 from entropick.page.words import are_unlike, is_noise, number, percent
 from entropick.report.intervals import CONTROLS
@@ -14,8 +15,8 @@ from entropick.report.table import Table
 ACROSS, UPWARDS = "variance_ratio_real", "spacing_ratio"
 # Below this share of what fresh real images have, the variance counts as contracted, the distance as copying.
 LITTLE = 0.8
-# So many times the near copies that fresh images have are more than chance.
-_MORE = 2.0
+# From this share on most images are near copies.
+_MOST = 0.5
 # Another arm shows a rescue only where it stands so much nearer to the real data.
 _CLEARLY = 1.1
 _NOVELTY, _NEAR = "generalization_score_ratio", "near_copy_rate"
@@ -37,8 +38,8 @@ class State:
         Whether they are noise, and none of these numbers praises them.
     copies
         Whether the mean image is a near copy.
-    has_near_copies
-        Whether clearly more of them are near copies than of fresh images; true where that is not known. A set that was
+    near_copies, by_chance
+        The share of near copies among them, and the largest that chance may bring (`most_by_chance`). A set that was
         chosen for distance is spaced wide, so that `spaced` alone takes its images for nearer to copies than they are.
     is_unlike
         Whether next to none of them lie among the real ones.
@@ -49,7 +50,8 @@ class State:
     novelty: float | None
     is_noise: bool
     copies: bool
-    has_near_copies: bool = True
+    near_copies: float | None = None
+    by_chance: float | None = None
     is_unlike: bool = False
 
     @property
@@ -69,16 +71,23 @@ class State:
                 return "has no score beside fresh images"
             falls = "falls to" if self.novelty < LITTLE else "stays at"
             return f"{falls} {self.novelty:.2f} of the novelty of fresh images"
-        is_near = self.spaced < LITTLE and self.has_near_copies
-        copying = "copies" if self.copies else "draws near to copies" if is_near else ""
+        also = [word for word in (self._copying, "makes images unlike real ones" if self.is_unlike else "") if word]
         if LITTLE <= self.kept <= 1 / LITTLE:
-            if self.is_unlike:
-                return f"{copying}, and makes images unlike real ones" if copying else "makes images unlike real ones"
-            return copying or "stays about as wide and as new as real data"
+            return ", and ".join(also) or "stays about as wide and as new as real data"
         way = f"{'contracts' if self.kept < LITTLE else 'spreads'} to {percent(self.kept, 2)} of the real variance"
-        also = [copying] if copying else []
-        also += ["makes images unlike real ones"] if self.is_unlike else []
         return f"{way} and {' and '.join(also)}" if also else f"{way}, without copying"
+
+    @property
+    def _copying(self) -> str:
+        """What it does of copying; empty where it does not."""
+        if self.copies:
+            return "copies"
+        near, by_chance = self.near_copies, self.by_chance
+        if self.spaced is None or self.spaced >= LITTLE:
+            return ""
+        if near is None or by_chance is None:
+            return "draws near to copies"
+        return "" if near <= by_chance else "makes mostly near copies" if near >= _MOST else "draws near to copies"
 
 
 @dataclass(frozen=True)
@@ -116,16 +125,24 @@ def state(table: Table, arm: ArmRecord, iteration: int) -> State:
 
     spaced, fresh, border = mean(UPWARDS), mean(UPWARDS, 0), level(table)
     novelty = mean(_NOVELTY)
-    near, fresh_near = mean(_NEAR), mean(_NEAR, 0)
     return State(
         kept=mean(ACROSS),
         spaced=spaced / fresh if spaced is not None and fresh else spaced,
         novelty=novelty,
         is_noise=is_noise(novelty, mean("precision"), mean("coverage")),
         copies=spaced is not None and border is not None and spaced <= border,
-        has_near_copies=near is None or fresh_near is None or near > _MORE * fresh_near,
+        near_copies=mean(_NEAR),
+        by_chance=_near_copies_by_chance(arm, iteration),
         is_unlike=are_unlike(mean("precision"), mean("coverage")),
     )
+
+
+def _near_copies_by_chance(arm: ArmRecord, iteration: int) -> float | None:
+    """The largest share of near copies that chance may bring in one run of an arm; None where it was not measured."""
+    sizes = [run.values(iteration, "measure") for run in arm.runs]
+    numbers = {(of.get("n_generated"), of.get("n_reference")) for of in sizes}
+    shares = [most_by_chance(made, held_out) / made for made, held_out in numbers if made and held_out]
+    return max(shares, default=None)
 
 
 def outcome(table: Table) -> Outcome | None:

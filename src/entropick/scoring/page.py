@@ -12,7 +12,7 @@ import altair as alt
 from entropick.page import words
 from entropick.page.document import PAGE_INK, render, specification
 from entropick.page.words import number, percent
-from entropick.scoring.verdict import judge, meaning, notes
+from entropick.scoring.verdict import Chance, judge, meaning, notes
 from entropick.sources import Picture, Source, picture
 
 # Told apart with any colour vision, legible on light and dark.
@@ -52,6 +52,7 @@ def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
         score=score,
         verdicts=verdicts,
         notes=notes(score),
+        chances={name: Chance.of(score, name) for name, of in spaces.items() if of["near_copy_distance"] is not None},
         tiles=_tiles(score, verdicts[0].space),
         rows=_measure_rows(score),
         galleries=galleries,
@@ -70,7 +71,7 @@ def _tiles(score: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
         tiles.append((f"{summary['ratio']:.2f}", "of the distance of fresh real images"))
     if summary["near_copy_distance"] is not None:
         share = summary["n_near_copies"] / summary["n_generated"]
-        tiles.append((percent(share), "near copies; 1 % is chance"))
+        tiles.append((percent(share), f"near copies; {Chance.of(score, space).told}"))
     tiles.append((f"{summary['n_exact_copies']:,}", "exact copies"))
     if (kept := score["values"].get(f"variance_ratio/{space}")) is not None:
         tiles.append((percent(kept, 2), "of the training set's variance; less is contraction"))

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from entropick.errors import InputError, shown
+from entropick.metrics.near_copies import FALSE_ALARMS, RARELY, most_by_chance, near_copy_rank
 from entropick.metrics.suite import check_measures
 from entropick.page.words import AS_NEW, is_noise, number, percent, words
 
-# The share of fresh real images that the rule for near copies takes for one, and how many standard deviations of
-# chance on top of it are not yet called copying.
-_FALSE_ALARMS, _DEVIATIONS = 0.01, 3
 # Above this share of copies it no longer copies in part.
 _MOSTLY = 0.75
 # Below this share of the training set's variance images contract, above the other there is noise in them.
@@ -61,6 +59,43 @@ class Verdict:
         return self.level in ("copies", "some")
 
 
+@dataclass(frozen=True)
+class Chance:
+    """How many near copies would be among so many fresh real images, beside so many held-out ones."""
+
+    n_generated: int
+    n_reference: int
+
+    @classmethod
+    def of(cls, score: Mapping[str, Any], space: str) -> Self:
+        """That of a space which has a reference."""
+        summary, used = score["spaces"][space], score["sizes"]["reference"]["used"]
+        shared = 0 if score["config"]["allow_same"] else summary["n_reference_in_training"]
+        return cls(summary["n_generated"], used - shared)
+
+    @property
+    def n_farther(self) -> int:
+        """How many of the held-out images are at least as far as every near copy that is not exact."""
+        return self.n_reference - near_copy_rank(self.n_reference) + 1
+
+    @property
+    def most(self) -> int:
+        """What more than is not chance; see `most_by_chance`."""
+        return most_by_chance(self.n_generated, self.n_reference)
+
+    @property
+    def most_exact(self) -> int:
+        """The same of exact copies, for which it does not matter where the bound of near copies lies."""
+        from scipy.stats import binom
+
+        return int(binom.isf(RARELY, self.n_generated, FALSE_ALARMS))
+
+    @property
+    def told(self) -> str:
+        """`most` as a share of the generated images."""
+        return f"up to {percent(self.most / self.n_generated, 2)} may be chance"
+
+
 def judge(score: Mapping[str, Any]) -> list[Verdict]:
     """The verdict in each space of a ``score.json``, the most alarming first."""
     verdicts = [_judge_space(score, space) for space in score["spaces"]]
@@ -69,12 +104,12 @@ def judge(score: Mapping[str, Any]) -> list[Verdict]:
 
 def _judge_space(score: Mapping[str, Any], space: str) -> Verdict:
     summary = score["spaces"][space]
-    ratio, n = summary["ratio"], summary["n_generated"]
-    share = summary["n_near_copies"] / n
+    ratio = summary["ratio"]
     if summary["near_copy_distance"] is None:
-        level, short, headline = _without_reference(summary["n_exact_copies"], n)
+        level, short, headline = _without_reference(summary["n_exact_copies"], summary["n_generated"])
     else:
-        level, short, headline = _with_reference(ratio, share, n)
+        n_near, n_exact = summary["n_near_copies"], summary["n_exact_copies"]
+        level, short, headline = _with_reference(ratio, n_near, n_exact, Chance.of(score, space))
     among = [score["values"].get(f"{name}/{space}") for name in ("precision", "coverage")]
     if is_noise(ratio, *among) and level == "far":
         level, short = "noise", "noise"
@@ -89,10 +124,11 @@ def _without_reference(n_exact: int, n: int) -> tuple[str, str, str]:
     return "open", "no reference", "No exact copies. Whether images are near copies is open: give --reference."
 
 
-def _with_reference(ratio: float | None, share: float, n: int) -> tuple[str, str, str]:
-    if share > _MOSTLY:
-        return "copies", "copies", f"It copies: {percent(share)} of the generated images are near copies."
-    if share > _FALSE_ALARMS + _DEVIATIONS * math.sqrt(_FALSE_ALARMS * (1 - _FALSE_ALARMS) / n):
+def _with_reference(ratio: float | None, n_near: int, n_exact: int, chance: Chance) -> tuple[str, str, str]:
+    if n_near > chance.most or n_exact > chance.most_exact:
+        share = n_near / chance.n_generated
+        if share > _MOSTLY:
+            return "copies", "copies", f"It copies: {percent(share)} of the generated images are near copies."
         return "some", "some copies", f"It copies in part: {percent(share)} of the generated images are near copies."
     if ratio is None:
         return "open", "no baseline", "The reference repeats training images, so there is nothing to judge by."
@@ -113,11 +149,18 @@ def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> lis
             f"fresh real image is (1 is as new as fresh data, 0 is a copy)."
         )
     if summary["near_copy_distance"] is not None:
+        chance = Chance.of(score, space)
         lines.append(
             f"{n_near:,} of {n:,} generated images are near copies, {n_exact:,} of them exact: nearer to a training "
-            f"image ({number(summary['near_copy_distance'])} or less) than 99 % of fresh real images are. Of fresh "
-            f"images about {number(max(1.0, _FALSE_ALARMS * n), 2)} in {n:,} would be."
+            f"image ({number(summary['near_copy_distance'])} or less) than {chance.n_farther:,} of "
+            f"{chance.n_reference:,} held-out images are. Of fresh images more than {chance.most:,} would be once in a "
+            f"thousand times."
         )
+        if chance.n_reference + 1 < 1 / FALSE_ALARMS:
+            lines.append(
+                f"{chance.n_reference:,} held-out images are few: copies that are fewer than {chance.most + 1:,} in "
+                f"{n:,} cannot be told from chance. Hold out some hundreds, best a thousand."
+            )
     if (kept := score["values"].get(f"variance_ratio/{space}")) is not None:
         lines.append(f"Their variance is {percent(kept)} of the training set's: {_width(kept)}.")
     if shared := summary["n_reference_in_training"]:
@@ -143,7 +186,7 @@ def meaning(score: Mapping[str, Any], name: str, space: str) -> str:
     if name == "variance_ratio":
         return _width(value)
     if name == "near_copy_rate":
-        return f"{percent(value)} near copies, 1 % is chance"
+        return f"{percent(value)} near copies, {Chance.of(score, space).told}"
     return words(name).reads
 
 
@@ -158,7 +201,7 @@ def notes(score: Mapping[str, Any]) -> list[str]:
     if "reference" in used and used["reference"] != used["generated"] and sized:
         lines.append(
             f"{used['generated']:,} generated images stand against {used['reference']:,} reference images. The ratio "
-            f"and the near copies do not mind. Compare {_listed(sized)} only with scores of the same sizes."
+            f"does not mind, and the verdict on near copies counts both. Compare {_listed(sized)} only with scores of the same sizes."
         )
     return lines
 
