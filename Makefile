@@ -1,7 +1,9 @@
-# Two commands do everything: `make demo` and `make test`. All install what they need into .venv, once.
+# Two commands do everything: `make demo` and `make test`. All install what they need into .venv, once: the demo the
+# package alone, everything else what developers need as well.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGE := $(VENV)/package-installed
 INSTALLED := $(VENV)/installed
 CONSTRAINTS ?= constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -9,8 +11,8 @@ export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: demo test test-lowest test-track dist docs notebooks install lint types unit faults audit clean
 
-demo: install  ## run a loop that fades and one that copies, say what was seen, and open their pages where there is a display
-	$(BIN)/entropick run digits --open
+demo: $(PACKAGE)  ## run a loop that fades and one that copies, say what was seen, and open their pages where there is a display
+	$(BIN)/entropick run digits --arms replace replace+greedy accumulate-subsample accumulate+greedy --open
 	$(BIN)/entropick run copies --open
 
 test: lint types unit  ## everything that CI checks
@@ -34,8 +36,12 @@ notebooks: install  ## execute the tutorials, and keep what they show
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml $(CONSTRAINTS) tools/make-venv tools/fit_torchvision.py
+$(PACKAGE): pyproject.toml $(CONSTRAINTS) tools/make-venv
 	PYTHON="$(PYTHON)" tools/make-venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable .
+	touch $@
+
+$(INSTALLED): $(PACKAGE) tools/fit_torchvision.py
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	$(BIN)/python tools/fit_torchvision.py
 	touch $@
