@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import queue
+import re
 import signal
 import statistics
 import subprocess
@@ -277,9 +278,11 @@ def plain(setting: Setting, *, compiled: bool) -> None:
     @torch.no_grad()
     def walk() -> None:
         images = x
-        for t in scheduler.timesteps[: chosen.timesteps].to(device):
+        # The scheduler compares them with its own, which stay on the host.
+        on_host = scheduler.timesteps[: chosen.timesteps]
+        for t, there in zip(on_host, on_host.to(device), strict=True):
             with amp:
-                predicted = forward(images, t.expand(len(images)), return_dict=False)[0]
+                predicted = forward(images, there.expand(len(images)), return_dict=False)[0]
             images = scheduler.step(predicted.float(), t, images).prev_sample
 
     tell("sampling timestep", 1e3 / chosen.timesteps * setting.seconds(walk, 1), "ms", **{"as": name})
@@ -600,20 +603,36 @@ def encoder(setting: Setting) -> None:
             tell(f"DINOv2-small, {precision}, prepared on threads", rate, "images/s", at_once=features.at_once)
 
 
+# A line of pytest's about a test that has ended.
+_ENDED = re.compile(r"(\S+::.*) (PASSED|FAILED|ERROR|SKIPPED)\b.*\[ *\d+%\]$")
+
+
 def tests(setting: Setting) -> None:
     """The tests that need a CUDA device, and nothing else."""
-    # The others may import what a bare machine has not.
-    files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()]
-    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-W", "default", "-p", "no:cacheprovider", *files]
+    # The others may import what a bare machine has not. First what nothing else has looked at.
+    files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()]
+    files.sort(key=lambda path: path.parent.name not in ("neighbors", "selectors"))
+    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-v", "-W", "default", "-p", "no:cacheprovider"]
+    command += ["--continue-on-collection-errors", "--tb=line", *map(str, files)]
     started = time.perf_counter()
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "4", "PYTHONPATH": path}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    lines = done.stdout.splitlines()
-    tell("pytest -m cuda", lines[-1] if lines else done.stderr[-300:], seconds=time.perf_counter() - started)
-    for line in lines:
-        if line.startswith(("FAILED", "ERROR")):
-            tell("failed", line[:300])
+    ended: dict[str, int] = {}
+    last = ""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        # Told as it goes, so that a part that is cut still tells.
+        for line in filter(None, map(str.rstrip, process.stdout)):
+            last = line
+            if found := _ENDED.match(line):
+                ended[found[2]] = ended.get(found[2], 0) + 1
+                if sum(ended.values()) % 25 == 0:
+                    tell("tests so far", str(ended), seconds=time.perf_counter() - started)
+            if line.startswith(("FAILED", "ERROR")) or (found and found[2] in ("FAILED", "ERROR")):
+                tell("failed", line[:300])
+    tell("pytest -m cuda", last, seconds=time.perf_counter() - started)
 
 
 def loop(setting: Setting) -> None:
@@ -661,12 +680,12 @@ PARTS: dict[str, tuple[Callable[[Setting], None], int]] = {
     "floors": (floors, 40),
     "engine": (engine, 120),
     "launches": (launches, 60),
-    "tests": (tests, 90),
+    "tests": (tests, 120),
     "plain-loop": (plain_loop, 75),
     "selection": (selection, 60),
     "neighbors": (neighbors, 25),
     "compiled": (compiled, 200),
-    "chunks": (chunks, 45),
+    "chunks": (chunks, 80),
     "loop": (loop, 90),
     "encoder": (encoder, 40),
     "compiled-loop": (compiled_loop, 150),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from planted import (
 from entropick.diffusion import gate, kernels
 from entropick.diffusion.execution import Execution
 from entropick.diffusion.gate import Left, Probe, pass_gate, relative_error
+from entropick.diffusion.training import Training
 from entropick.errors import EntropickWarning, InputError
 from entropick.generators import ddpm
 from entropick.work import Work
@@ -264,7 +267,7 @@ class Together(Work):
         return self.chosen.setdefault(question, answer)
 
 
-def timed(seconds, *, steps=1000, work=None, before=None, wrong=()):
+def timed(seconds, *, steps=1000, work=None, before=None, wrong=(), ways=WAYS):
     """What comes through the gate where a step of each way takes so long; and which ways were probed, in order."""
     probed = []
 
@@ -273,7 +276,7 @@ def timed(seconds, *, steps=1000, work=None, before=None, wrong=()):
         return probe(1.2 if way in wrong else 1.0)
 
     left = Left(steps, lambda: seconds[probed[-1]], "the arm")
-    return pass_gate(WAYS, compute, what="training", before=before or {}, work=work or Work(), left=left), probed
+    return pass_gate(ways, compute, what="training", before=before or {}, work=work or Work(), left=left), probed
 
 
 @pytest.mark.parametrize(
@@ -306,6 +309,14 @@ def test_what_is_faster_but_wrong_is_refused():
         passage, probed = timed({WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.8, LOW: 0.1}, wrong=[LOW])
     assert passage.execution == FLOAT32_LAID_OUT == probed[-1]
     assert list(passage.timed) == [WAYS[0].name, FLOAT32_LAID_OUT.name] and len(passage.refused) == 1
+
+
+def test_what_is_fallen_back_to_is_timed_itself():
+    seconds = {WAYS[0]: 1.0, FLOAT32_LAID_OUT: 0.7, LOW: 0.1}
+    with pytest.warns(EntropickWarning, match="bfloat16, eager: outputs differ"):
+        passage, probed = timed(seconds, wrong=[LOW], ways=(LOW, FLOAT32_LAID_OUT))
+    assert dict(passage.timed) == {WAYS[0].name: 1.0, FLOAT32_LAID_OUT.name: 0.7}
+    assert passage.execution == FLOAT32_LAID_OUT == probed[-1]
 
 
 def test_what_one_arm_has_chosen_the_others_take_untimed():
@@ -404,6 +415,34 @@ def test_as_many_chunks_are_computed_at_once_as_are_fastest(monkeypatch, conditi
     assert several.sampling_values() == {"chunks_at_once": 4}
     several.sample(24, stream=SAMPLE, work=work)
     assert "chunks_at_once" not in several.sampling_values()
+
+
+def test_a_trial_is_gone_before_the_next_one_is_built(monkeypatch):
+    """On a GPU each holds a graph, and there may be no memory for two."""
+    on_this_processor(monkeypatch, [1.0, 0.5, 0.8])
+    built, alive, build = [], [], Training._new_step
+
+    def watched(self, network, execution):
+        gc.collect()
+        alive.append(sum(trial() is not None for trial in built))
+        step = build(self, network, execution)
+        built.append(weakref.ref(step))
+        return step
+
+    monkeypatch.setattr(Training, "_new_step", watched)
+    fitted(precision="auto")
+    assert alive == [0] * len(alive) and len(alive) > 2
+
+
+def test_chunks_are_computed_at_once_where_the_study_has_chosen_the_plain_way(monkeypatch):
+    model = fitted(precision="float32")
+    monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+    on_this_processor(monkeypatch, [1.0, 1.2, 9.0])
+    work = Together()
+    work.choice = lambda question: None if question.startswith("chunks at once") else "float32, eager"
+    several = tiny(precision="auto").restore(*model.state())
+    several.sample(37, stream=SAMPLE, work=work)
+    assert several.sampling_values()["chunks_at_once"] == 2
 
 
 def test_chunks_that_are_not_faster_together_are_computed_one_by_one(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ import entropick.neighbors.search as module
 from entropick.errors import InputError
 from entropick.neighbors import distinct_rows, nearest_neighbors, resident, squared_distances
 from entropick.neighbors.exact import bound_differences
-from entropick.processes.hardware import usable_memory, usable_memory_of
+from entropick.processes.hardware import full_precision, limited_memory, usable_memory, usable_memory_of
 from entropick.work import Work
 
 
@@ -168,6 +170,9 @@ def test_memory_of_a_gpu_that_torch_keeps_is_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
     assert usable_memory_of("cuda") == 60
+    # Of four processes each takes no more than its share, of which torch has 20 already.
+    with limited_memory(None, 0.25):
+        assert usable_memory_of("cuda") == 5
     assert usable_memory_of("cpu") == usable_memory()
 
 
@@ -204,17 +209,45 @@ def test_memory_map_and_other_layouts(tmp_path):
         np.testing.assert_array_equal(found.distances, expected.distances)
 
 
-def test_low_precision_products_allowed_by_the_caller_change_nothing():
-    import torch
+def allowed_precisions() -> list[str]:
+    """What torch says of its products in float32, by the older function and by the newer switches."""
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        older = "not read any more"
+    return [older, torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
 
+
+def allow_by_function() -> None:
+    torch.set_float32_matmul_precision("medium")
+
+
+def allow_by_flag() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+
+def allow_by_switch() -> None:
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+@pytest.mark.parametrize("allow", [allow_by_function, allow_by_flag, allow_by_switch])
+def test_low_precision_products_allowed_by_the_caller_change_nothing(allow: Callable[[], None]) -> None:
     X = near_copies(np.random.default_rng(0), 100, 64).astype(np.float32)
     expected = nearest_neighbors(X, X, exclude_self=True)
-    torch.set_float32_matmul_precision("medium")
+    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [switch.fp32_precision for switch in switches]
+    allow()
     try:
+        allowed = allowed_precisions()
         found = nearest_neighbors(X, X, exclude_self=True)
-        assert torch.get_float32_matmul_precision() == "medium"
+        with full_precision, full_precision:
+            inside = allowed_precisions()
+        assert inside[1:] == ["ieee", "ieee"] and allowed_precisions() == allowed
     finally:
-        torch.set_float32_matmul_precision("highest")
+        if allow is not allow_by_switch:
+            torch.set_float32_matmul_precision("highest")
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
     np.testing.assert_array_equal(found.distances, expected.distances)
 
 

@@ -155,7 +155,7 @@ def test_what_is_placed_anew_on_a_gpu_is_placed_ahead():
     precision, parts = Precision.of(X), [slice(0, 7), slice(7, 14), np.array([3, 19])]
     there, here, held = (
         module.Reader(lambda part: precision.place(X[part]), vectors, device)
-        for device, vectors in (("cuda", None), ("cpu", None), ("cuda", precision.place(X)))
+        for device, vectors in (("meta", None), ("cpu", None), ("meta", precision.place(X)))
     )
     assert isinstance(here.in_turn(parts), map) and isinstance(held.in_turn(parts), map)
     ahead = there.in_turn(parts)

@@ -26,6 +26,14 @@ def actors():
         yield started
 
 
+def test_gpus_are_shared_out(monkeypatch):
+    """Processes that all take the first one, each most of its memory, leave no room for one another."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with engine("processes", 3).connected() as place, place.start(Counter, [("a",), ("b",), ("c",)]) as started:
+        assert started.call("gpus") == [("4", [0.5]), ("7", [0.5]), ("4", [0.5])]
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)

@@ -6,6 +6,7 @@ import sys
 import time
 
 from entropick.errors import InputError
+from entropick.processes import hardware
 from entropick.processes.engine import engine
 
 
@@ -21,6 +22,10 @@ class Counter:
 
     def pid(self):
         return os.getpid()
+
+    def gpus(self):
+        """The GPUs that it may see, and what part of their memory it may use."""
+        return os.environ.get("CUDA_VISIBLE_DEVICES"), hardware._gpu_shares
 
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)

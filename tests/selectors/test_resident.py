@@ -34,6 +34,7 @@ def on_the_device(monkeypatch):
     monkeypatch.setattr(growing_set, "_TILE_COLUMNS", 16)
     monkeypatch.setattr(resident, "_TILE_NUMBERS", 1 << 12)
     monkeypatch.setattr(resident, "_DIFFERENCES", 1 << 10)
+    monkeypatch.setattr(resident, "_PAIRS", 100)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -46,6 +47,19 @@ def test_the_same_rows_are_chosen(rule, name, device, on_the_device, monkeypatch
     np.testing.assert_array_equal(found.indices_, expected.indices_)
     np.testing.assert_array_equal(found.distances_, expected.distances_)
     assert found.facts_ == expected.facts_
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("is_on_the_device", [True, False])
+def test_no_rows_at_all(device, is_on_the_device, on_the_device, monkeypatch):
+    """As of a part of a dealt pool that has nothing of the sources that are asked for."""
+    monkeypatch.setattr(resident, "is_resident", lambda *of: is_on_the_device)
+    X = clouds.cloud("normal", 20, 8)
+    growing = growing_among(X, 5, np.empty(0, np.int64), device=device, precision=Precision.of(X))
+    growing.join(X[:2])
+    positions, squares, outside = growing.farthest(3, np.empty(0))
+    assert (len(positions), len(squares), outside) == (0, 0, (0.0, None))
+    assert growing.beyond(1.0, 0, 4)[2] is None and growing.largest() == 0.0 == growing.covering_radius()
 
 
 @pytest.mark.parametrize("device", DEVICES)

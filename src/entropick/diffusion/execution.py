@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -280,6 +280,11 @@ class Captured(Generic[Found]):
             place.copy_(tensor, non_blocking=True)
         self._replay()
         return self._result
+
+
+def launching_on(device: torch.device) -> AbstractContextManager[Any]:
+    """Make it the GPU that kernels are launched on, which those of Triton do not see from their tensors."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def record(function: Callable[[], Found], *randoms: torch.Generator) -> tuple[Callable[[], None], Found]:

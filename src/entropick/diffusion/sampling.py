@@ -69,7 +69,8 @@ class Sampling:
         self._device = ways[0].device
         self._graph: CapturedChunks | None = None
         self._at_once = 1
-        self._probed_last: Chunks
+        self._probed_last: Chunks | None = None
+        self._probed_as: Execution | None = None
         self._launched: dict[Execution, Probe] = {}
 
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
@@ -147,7 +148,11 @@ class Sampling:
             return self._probe(execution, is_conditional)
 
         def seconds() -> float:
+            if self._probed_last is None:
+                # Its trial was that of a graph's kernels, or there was none.
+                probe(self._probed_as or self.passage.execution)
             chunk = self._probed_last
+            assert chunk is not None
             return seconds_of(chunk.advance if isinstance(chunk, CapturedChunks) else chunk.predicted, self._device)
 
         walk = self.settings.new_walk(torch.Generator(self._device))
@@ -155,6 +160,9 @@ class Sampling:
         left = Left(n_chunks * len(walk.timestep), seconds, self._described())
         self._at_once = before.get("at_once", 1)
         self.passage = pass_gate(self._ways, probe, what="sampling", before=before, work=work, left=left)
+        if self.passage.execution.captured and self._probed_as != self.passage.execution:
+            # Other processes have a plainer graph than the one that was tried last.
+            probe(self.passage.execution)
         self._take_up(before.get("n_parts", 1))
         if before or len(self._ways) == 1 or work.n_processes > 1 or not left.is_long:
             return
@@ -249,8 +257,11 @@ class Sampling:
 
         Where a graph is wanted, also where two steps lead, noise included, and what would be drawn next.
         """
-        if execution in self._launched:
-            return self._launched.pop(execution)
+        launched, self._launched = self._launched, {}
+        # A graph keeps its memory, and there may be none for two.
+        self._graph, self._probed_last, self._probed_as = None, None, execution
+        if execution in launched:
+            return launched[execution]
         chunk = self._new_chunks(self._predict_as(execution))
         classes = self._untold(is_conditional)
         if not execution.captured:

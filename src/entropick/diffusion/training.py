@@ -91,6 +91,7 @@ class Training:
         self._seed = stream.integer(chunk=1)
         self._part = slice(0, settings.batch_size)
         self._probed_last: Step | None = None
+        self._probed_as = ways[0]
         self._launched: dict[Execution, Probe] = {}
 
     def run(self, work: Work) -> None:
@@ -148,8 +149,11 @@ class Training:
 
     def _begin(self, execution: Execution) -> None:
         """Have the step that is taken from now on: the very graph that came through the gate, or an uncaptured one."""
-        probed, self._probed_last = self._probed_last, None
-        self._step = probed if probed and execution.captured else self._new_step(self.network, execution)
+        if execution.captured and (self._probed_last is None or self._probed_as != execution):
+            # Other processes have a plainer graph than the one that was tried last.
+            self._probe(execution)
+        probed, self._probed_last = self._probed_last if execution.captured else None, None
+        self._step = probed or self._new_step(self.network, execution)
         self.network = self._step.network
 
     def _new_step(self, network: nn.Module, execution: Execution) -> Step:
@@ -157,8 +161,11 @@ class Training:
 
     def _probe(self, execution: Execution) -> Probe:
         """A trial of this way, on a copy: whatever comes of it, the training has not begun."""
-        if execution in self._launched:
-            return self._launched.pop(execution)
+        launched, self._launched = self._launched, {}
+        # A graph keeps its memory, and there may be none for two.
+        self._probed_last, self._probed_as = None, execution
+        if execution in launched:
+            return launched[execution]
         step = self._new_step(copy.deepcopy(self.network), execution)
         if not execution.captured:
             self._probed_last = step
@@ -175,6 +182,9 @@ class Training:
 
     def _seconds(self) -> float:
         """What a step takes that is computed as the last one that was probed."""
+        if self._probed_last is None:
+            # Its trial was that of a graph's kernels.
+            self._probe(self._probed_as)
         step, rows = self._probed_last, torch.zeros(self.settings.batch_size, dtype=torch.int64)
         assert step is not None
         before = copy.deepcopy(step.state())

@@ -22,7 +22,7 @@ import numpy as np
 from entropick import arrays
 from entropick.errors import EntropickWarning, InputError, cut
 from entropick.features.base import Extract, Features, Prepare
-from entropick.processes.hardware import usable_device
+from entropick.processes.hardware import full_precision, usable_device
 from entropick.run.files import hash_file
 
 CONFIG = "config.json"
@@ -195,14 +195,10 @@ def exact_arithmetic(device: Any, precision: str | None = None) -> Iterator[None
     """No TF32, no autocast but to `precision`, and convolutions by the same algorithm every time."""
     import torch
 
-    before, dtype = torch.get_float32_matmul_precision(), None if precision is None else getattr(torch, precision)
-    torch.set_float32_matmul_precision("highest")
+    dtype = None if precision is None else getattr(torch, precision)
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    try:
-        with exact, torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with full_precision, exact, torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None):
+        yield
 
 
 def in_batches(

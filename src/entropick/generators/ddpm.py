@@ -25,7 +25,7 @@ from entropick.arrays import (
     check_labels,
     check_real,
 )
-from entropick.diffusion.execution import PRECISIONS, Execution, check_precision
+from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, launching_on
 from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, image_losses, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.network_size import NetworkSize, check_memory
@@ -333,7 +333,8 @@ class DDPM(Generator):
         training = Training(
             settings, network, data, stream=stream, ways=ways, held_out=held_out, probe_steps=probe_steps
         )
-        training.run(work)
+        with launching_on(ways[0].device):
+            training.run(work)
         self.network_ = training.averaged_network()
         self.probed_: dict[int, Arrays] = {step: _arrays(then) for step, then in training.probed_networks()}
         self.final_loss_ = training.final_loss
@@ -358,7 +359,8 @@ class DDPM(Generator):
         # A scheduler of Diffusers remembers its steps on the host: no graph can hold that.
         ways = [way if self.sampler == "ddpm" else way.uncaptured() for way in self.ways()]
         sampling = Sampling(self._sampling_settings(), self.network_, stream=stream, ways=ways)
-        images = sampling.run(n_images, work, classes)
+        with launching_on(ways[0].device):
+            images = sampling.run(n_images, work, classes)
         self.sampling_values_ = sampling.values()
         return images
 

@@ -206,8 +206,8 @@ NEAR_COPY_RATE = Measure(
     label="Near-copy rate",
     meaning="Share of generated images that are nearer to a training image than 99 % of fresh real images are, or "
     "exact copies of one.",
-    trap="About 1 % is chance, more with fewer than 99 held-out images. In pixels a shifted or recoloured copy is no near copy: look in an encoder's space, "
-    "too.",
+    trap="About 1 % is chance, more with fewer than 99 held-out images. In pixels a shifted or recoloured copy is no "
+    "near copy: look in an encoder's space, too.",
     range=(0.0, 1.0),
     better=-1,
     moves_with=("training",),

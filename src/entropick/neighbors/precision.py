@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
@@ -40,7 +39,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.processes.ahead import ahead
-from entropick.processes.hardware import usable_memory_of
+from entropick.processes.hardware import full_precision, usable_memory_of
 
 if TYPE_CHECKING:
     import torch
@@ -321,8 +320,22 @@ class Reader:
     def in_turn(self, parts: Iterable[Integers | slice]) -> Iterator[Vectors]:
         """Part after part; of what is placed anew on a GPU, the next is on its way while one is computed with."""
         if self.held is None and self.device != "cpu":
-            return ahead(self, parts, threads=1)
+            return ahead(self._in_the_same_stream(), parts, threads=1)
         return map(self, parts)
+
+    def _in_the_same_stream(self) -> Callable[[Integers | slice], Vectors]:
+        """What a thread of its own places on the caller's device, where the caller's work waits for it."""
+        import torch
+
+        if torch.device(self.device).type != "cuda":
+            return self
+        stream = torch.cuda.current_stream(self.device)
+
+        def place(part: Integers | slice) -> Vectors:
+            with torch.cuda.stream(stream):
+                return self(part)
+
+        return place
 
 
 def on_device(rows: Features, device: str) -> torch.Tensor:
@@ -332,7 +345,7 @@ def on_device(rows: Features, device: str) -> torch.Tensor:
     if torch.device(device).type != "cuda":
         # torch does not look at arrays that must not be written to.
         return torch.from_numpy(rows if rows.flags.writeable and rows.flags.c_contiguous else np.array(rows)).to(device)
-    pinned = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
+    pinned = torch.empty(rows.shape, dtype=torch.float32, device="cpu", pin_memory=True)
     pinned.numpy()[...] = rows
     return pinned.to(device, non_blocking=True)
 
@@ -367,7 +380,7 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the product (n, m) of two sets of vectors, int32 of int8."""
     import torch
 
-    with _full_precision():
+    with full_precision:
         if a.dtype == torch.int8:
             return torch._int_mm(a, b.T)
         if a.dtype == torch.bfloat16:
@@ -377,22 +390,6 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         for start in range(_SUMMED, a.shape[1], _SUMMED):
             product.addmm_(a[:, start : start + _SUMMED], b[:, start : start + _SUMMED].T)
         return product
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Hold torch to true float32 sums: TF32 or bfloat16, which a caller may have allowed, break the bounds."""
-    import torch
-
-    products, sums = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
-    reduced = sums.allow_bf16_reduced_precision_reduction
-    torch.set_float32_matmul_precision("highest")
-    sums.allow_bf16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        sums.allow_bf16_reduced_precision_reduction = reduced
 
 
 def screen(fine: Precision, X: Features, device: str) -> Precision | None:

@@ -19,8 +19,8 @@ from entropick.neighbors.tile import as_columns, as_rows, compare
 from entropick.processes import usable_device
 from entropick.processes.hardware import usable_memory_of
 
-# Numbers in a tile, and of rows whose differences are computed at once.
-_TILE_NUMBERS, _DIFFERENCES = 1 << 27, 1 << 24
+# Numbers in a tile, of rows whose differences are computed at once, and pairs that are decided at once.
+_TILE_NUMBERS, _DIFFERENCES, _PAIRS = 1 << 27, 1 << 24, 1 << 24
 # Squares that are computed there and here differ by less than this share: sums have other orders.
 _APART = 1e-11
 # Of the memory that is free there, what may be taken.
@@ -53,7 +53,7 @@ def is_resident(n: int, width: int, device: str) -> bool:
     if torch.device(device).type != "cuda":
         return False
     vectors = Precision.of(np.zeros((1, width), np.float32)).held_bytes(1, width)
-    needed = n * (4 * width + 2 * vectors + 64) + 16 * _TILE_NUMBERS + 32 * _DIFFERENCES
+    needed = n * (4 * width + 2 * vectors + 64) + 32 * _TILE_NUMBERS + 32 * _DIFFERENCES + 64 * _PAIRS
     return needed <= _SHARE * usable_memory_of(device)
 
 
@@ -117,6 +117,8 @@ class ResidentSet(GrowingSet):
         """See `GrowingSet.farthest`."""
         import torch
 
+        if not len(self._distances):
+            return np.empty(0, np.int64), np.empty(0), (0.0, None)
         if self._weighted[0] is not weights:
             self._weighted = (weights, torch.from_numpy(weights).to(self._device))
         values = self._distances * self._weighted[1]
@@ -181,7 +183,10 @@ class ResidentSet(GrowingSet):
             # Limits are written into rows of a tile.
             rows = as_rows(_cloned(self._held[part]))
             row, column, _ = compare(rows, self._distances[part] * self._scale**2, columns).places(1)
-            self._decide(row + start, column + first)
+            # Where rows lie in tight groups a product in float32 leaves many pairs open.
+            for begin in range(0, len(row), _PAIRS):
+                pairs = slice(begin, begin + _PAIRS)
+                self._decide(row[pairs] + start, column[pairs] + first)
 
     def _decide(self, row: Any, column: Any) -> None:
         """Take over what is nearer than what was known, of these pairs of positions and members."""
@@ -263,7 +268,8 @@ class ResidentSearch:
             n = len(tile.columns)
             gains, found = torch.topk(tile.gains[:, :n], min(self._n_kept, n), dim=1)
             gains = gains.double()
-            low = tile.base[:, None] - tile.step * (gains + tile.rounding * gains.abs())
+            base = tile.base[:, None]
+            low = base - asked.error * base - tile.step * (gains + tile.rounding * gains.abs())
             if n > self._n_kept:
                 least = torch.minimum(least, low[:, -1])
             lowest, columns = torch.cat([lowest, low], dim=1), torch.cat([columns, found + start], dim=1)

@@ -85,8 +85,9 @@ class Pairs:
 class Tile:
     """Gains (n, m) of `rows` by `columns`; more columns than these are filling.
 
-    A lower bound of a squared distance is ``base - step * gain``, but for a relative `rounding` of the gain. Only what
-    has a gain of at least `least` (n,) may be within the limit of its row.
+    A lower bound of a squared distance is ``base - step * gain``, but for a relative `rounding` of the gain, and for
+    that of the sum, in which the base is a term. Only what has a gain of at least `least` (n,) may be within the limit
+    of its row.
     """
 
     gains: torch.Tensor
@@ -109,8 +110,9 @@ class Tile:
         squared distances (n,) within which so many surely are, infinite where there are fewer."""
         row, column, reach = self.places(wanted)
         gain = self._values(_in_order(self.gains)[row, column])
-        low = self.base[row] - self.step * (gain + self.rounding * gain.abs())
-        high = self.base[row] - self.step * (gain - self.rounding * gain.abs())
+        base, rounded = self.base[row], self.rows.error * self.base[row]
+        low = base - rounded - self.step * (gain + self.rounding * gain.abs())
+        high = base + rounded - self.step * (gain - self.rounding * gain.abs())
         high += 2 * (self.rows.slack[row] + self.columns.slack[column])
         bounds = (bound.clamp_(min=0).cpu().numpy() for bound in (low, high))
         return Pairs(row.cpu().numpy(), column.cpu().numpy(), *bounds), reach
@@ -144,7 +146,7 @@ class Tile:
     @property
     def _spread(self) -> torch.Tensor:
         """By how much upper and lower bounds in a row may differ (n,)."""
-        return 2 * (self.rows.slack + self.columns.slack.max())
+        return 2 * (self.rows.slack + self.columns.slack.max() + self.rows.error * self.base)
 
     def _values(self, codes: torch.Tensor) -> torch.Tensor:
         return codes.view(self.gains.dtype).double()

@@ -13,13 +13,14 @@ import multiprocessing as mp
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from entropick.errors import ProcessLost, as_told
 from entropick.processes.hardware import limited_memory, usable_cores, usable_memory
-from entropick.processes.spread import THREAD_VARIABLES, die_with_parent, environment
+from entropick.processes.spread import THREAD_VARIABLES, die_with_parent, environment, one_gpu
 from entropick.work import SIGNALS
 
 # How often a process may be lost within one call before it is given up.
@@ -67,7 +68,8 @@ def share_of_memory(workers: int) -> int:
 
 
 class ThisMachine:
-    """Processes of this machine, which share its cores evenly and end with the one that started them."""
+    """Processes of this machine, which share its cores, memory and GPUs evenly and end with the one that started
+    them."""
 
     def __init__(self, workers: int | None) -> None:
         self._cores = usable_cores()
@@ -76,19 +78,32 @@ class ThisMachine:
     @contextlib.contextmanager
     def start(self, make: Make, recipes: Sequence[tuple[Any, ...]]) -> Iterator[Actors]:
         """See `Place`."""
-        n = len(recipes)
-        actors = _Local(make, recipes, threads=max(1, self._cores // n), memory=share_of_memory(n))
+        import torch
+
+        n, gpus = len(recipes), torch.cuda.device_count()
+        shares = Shares(max(1, self._cores // n), share_of_memory(n), gpus, 1 / max(1, -(-n // max(1, gpus))))
+        actors = _Local(make, recipes, shares)
         try:
             yield actors
         finally:
             actors.close()
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What each process may use: threads, bytes of memory, one of so many GPUs, and what part of that one's memory."""
+
+    threads: int
+    memory: int
+    gpus: int
+    of_gpu: float
+
+
 class _Local:
     """Actors in processes of this machine."""
 
-    def __init__(self, make: Make, recipes: Sequence[tuple[Any, ...]], *, threads: int, memory: int) -> None:
-        self._make, self._recipes, self._threads, self._memory = make, recipes, threads, memory
+    def __init__(self, make: Make, recipes: Sequence[tuple[Any, ...]], shares: Shares) -> None:
+        self._make, self._recipes, self._shares = make, recipes, shares
         self._processes: list[tuple[SpawnProcess, Connection] | None] = [None] * len(recipes)
 
     def __len__(self) -> int:
@@ -149,9 +164,10 @@ class _Local:
         if held is None:
             context = mp.get_context("spawn")
             here, there = context.Pipe()
-            life = (there, self._make, self._recipes[number], self._memory)
+            life = (there, self._make, self._recipes[number], self._shares)
             process = context.Process(target=_live, args=life, daemon=True)
-            with environment(dict.fromkeys(THREAD_VARIABLES, str(self._threads))):
+            threads = dict.fromkeys(THREAD_VARIABLES, str(self._shares.threads))
+            with environment({**threads, **one_gpu(number, self._shares.gpus)}):
                 process.start()
             # Only the process itself may hold its end, or its death would go unnoticed here.
             there.close()
@@ -159,14 +175,14 @@ class _Local:
         return held[1]
 
 
-def _live(connection: Connection, make: Make, recipe: tuple[Any, ...], memory: int) -> None:
+def _live(connection: Connection, make: Make, recipe: tuple[Any, ...], shares: Shares) -> None:
     """The life of an actor in a process of its own."""
     # These reach the whole group; whoever started it decides what becomes of it.
     for name in (signal.SIGINT, *SIGNALS):
         signal.signal(name, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
     actor = Actor(make, recipe)
-    with contextlib.suppress(EOFError, OSError), limited_memory(memory):
+    with contextlib.suppress(EOFError, OSError), limited_memory(shares.memory, shares.of_gpu):
         while True:
             method, *arguments = connection.recv()
             connection.send(actor.ask(method, *arguments))

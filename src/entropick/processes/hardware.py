@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from entropick.errors import InputError, cut, shown
 
-# Bytes of memory that are not to be exceeded, see `limited_memory`.
+# Bytes of memory, and shares of a GPU's, that are not to be exceeded, see `limited_memory`.
 _limits: list[int] = []
+_gpu_shares: list[float] = []
 # Of each version of cgroups: how the line of a process begins, where the limit lies, and in which file.
 _CGROUPS = (("0::", "", "memory.max"), ("memory", "memory", "memory.limit_in_bytes"))
 
@@ -70,13 +73,15 @@ def usable_cores() -> int:
 
 
 @contextlib.contextmanager
-def limited_memory(n_bytes: int | None) -> Iterator[None]:
-    """Let computations in here use so much memory; None for what there is."""
+def limited_memory(n_bytes: int | None, of_gpu: float = 1.0) -> Iterator[None]:
+    """Let computations in here use so much memory, None for what there is, and such a part of a GPU's."""
     if n_bytes is not None:
         _limits.append(n_bytes)
+    _gpu_shares.append(of_gpu)
     try:
         yield
     finally:
+        _gpu_shares.remove(of_gpu)
         if n_bytes is not None:
             _limits.remove(n_bytes)
 
@@ -110,15 +115,72 @@ def memory_of(device: str) -> int:
 
 
 def usable_memory_of(device: str) -> int:
-    """Bytes that this process may use of a device's memory: of a GPU's what is free, else `usable_memory`."""
+    """Bytes that this process may use of a device's memory: of a GPU's what is free, or what is left of a share of it
+    (`limited_memory`) if that is less; else `usable_memory`."""
     import torch
 
     kind = torch.device(device)
     if kind.type != "cuda":
         return usable_memory()
     # What torch keeps for later tensors is free as well.
-    kept = torch.cuda.memory_reserved(kind) - torch.cuda.memory_allocated(kind)
-    return torch.cuda.mem_get_info(kind)[0] + kept
+    used = torch.cuda.memory_allocated(kind)
+    free, total = torch.cuda.mem_get_info(kind)
+    left = int(min(_gpu_shares, default=1.0) * total) - used
+    return max(0, min(free + torch.cuda.memory_reserved(kind) - used, left))
+
+
+class _FullPrecision:
+    """Holds torch to true float32 products, where a caller may have allowed TF32 or bfloat16 to stand for them.
+
+    What a caller has set is set again when the last of the threads that multiply has ended.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside = threading.Lock(), 0
+        self._restore: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_inside == 0:
+                self._restore = _held_to_full_precision()
+            self._n_inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._restore()
+
+
+full_precision = _FullPrecision()
+
+
+def _held_to_full_precision() -> Callable[[], None]:
+    """Set what products in float32 are to be, and give what sets it back."""
+    import torch
+
+    sums = torch.backends.cuda.matmul
+    switches: tuple[Any, ...] = (sums, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    reduced, before = sums.allow_bf16_reduced_precision_reduction, [switch.fp32_precision for switch in switches]
+    try:
+        products = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # A caller used the switches, and torch no longer reads what they replace.
+        products = None
+
+    def restore() -> None:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
+        sums.allow_bf16_reduced_precision_reduction = reduced
+
+    if products is not None:
+        torch.set_float32_matmul_precision("highest")
+    for switch in switches:
+        switch.fp32_precision = "ieee"
+    sums.allow_bf16_reduced_precision_reduction = False
+    return restore
 
 
 def in_gigabytes(n_bytes: int) -> str:

@@ -89,12 +89,10 @@ def _started(n: int, task: Callable[[Any, Observer], None], threads: int, gpus: 
     context = mp.get_context("spawn")
     processes: list[SpawnProcess] = []
     connections: list[Connection] = []
-    visible = _visible_gpus(gpus)
     for number in range(n):
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, task), daemon=True)
-        alone = {"CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} if visible else {}
-        with environment({**{name: str(threads) for name in THREAD_VARIABLES}, **alone}):
+        with environment({**{name: str(threads) for name in THREAD_VARIABLES}, **one_gpu(number, gpus)}):
             process.start()
         # Only the process itself may hold its end, or its death would go unnoticed here.
         there.close()
@@ -117,10 +115,11 @@ def _ask_to_stop(processes: Sequence[SpawnProcess]) -> None:
                 os.kill(process.pid, signal.SIGTERM)
 
 
-def _visible_gpus(n: int) -> list[str]:
-    """The names that CUDA has for the first `n` GPUs that this process may use."""
+def one_gpu(number: int, gpus: int) -> dict[str, str]:
+    """What lets process `number` of some see one of the first `gpus` GPUs that this process may use, each in turn."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",")[:n] if named else [str(number) for number in range(n)]
+    visible = named.split(",")[:gpus] if named else [str(gpu) for gpu in range(gpus)]
+    return {"CUDA_VISIBLE_DEVICES": visible[number % len(visible)]} if visible else {}
 
 
 def _serve(connection: Connection, task: Callable[[Any, Observer], None]) -> None:

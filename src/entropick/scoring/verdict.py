@@ -201,7 +201,8 @@ def notes(score: Mapping[str, Any]) -> list[str]:
     if "reference" in used and used["reference"] != used["generated"] and sized:
         lines.append(
             f"{used['generated']:,} generated images stand against {used['reference']:,} reference images. The ratio "
-            f"does not mind, and the verdict on near copies counts both. Compare {_listed(sized)} only with scores of the same sizes."
+            f"does not mind, and the verdict on near copies counts both. Compare {_listed(sized)} only with scores of "
+            "the same sizes."
         )
     return lines
 
