@@ -103,11 +103,28 @@ def test_images_of_different_sizes(folder):
     message = str(caught.value)
     assert "expected images of one size" in message and "20 have shape (6, 5)" in message
     assert "a.png: (9, 9)" in message and "b.png: (5, 6)" in message and "000.png" not in message
+    assert message.endswith("\nSet the dataset's resize to a number of pixels, or leave the odd ones out.")
+
+
+@pytest.mark.parametrize("mode", ["as-is", "rgb"])
+def test_images_of_different_sizes_are_brought_to_one(folder, mode):
+    shown = np.random.default_rng(0).integers(0, 256, (12, 8), np.uint8)
+    (folder / "class-0" / "a.png").write_bytes(png(shown))
+    data = load(folder, resize=4, mode=mode)
+    images = np.concatenate([data.images, data.reference])
+    assert images.shape[1:] == (4, 4, 3 if mode == "rgb" else 1)
+    # Each pixel is one of about 2 x 2 of the square in the middle.
+    means = shown[2:10].reshape(4, 2, 4, 2).mean(axis=(1, 3))
+    away = np.abs(images[..., 0] - means).mean(axis=(1, 2))
+    assert away.min() < 15 and sorted(away)[1] > 25
+    for bad in (0, 2.5):
+        with pytest.raises(InputError, match="resize: expected"):
+            ImageFolder(path=str(folder), resize=bad).check()
 
 
 def test_one_colour_image_among_grey_ones(folder):
     (folder / "class-0" / "colour.png").write_bytes(png(np.zeros((6, 5, 3), np.uint8)))
-    with pytest.raises(InputError, match=r"colour\.png: \(6, 5, 3\)"):
+    with pytest.raises(InputError, match=r"(?s)colour\.png: \(6, 5, 3\).Set the dataset's mode to 'grey' or 'rgb', or"):
         load(folder)
     assert load(folder, mode="rgb").images.shape[1:] == (6, 5, 3)
     assert load(folder, mode="grey").images.shape[1:] == (6, 5, 1)

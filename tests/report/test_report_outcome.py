@@ -119,9 +119,19 @@ def test_the_outcome_has_the_collapse_the_rescue_and_its_price(told) -> None:
 
 def test_no_selection_that_helps_is_said(told) -> None:
     same = {KEPT: 0.3, SPACED: 0.95, NOVELTY: 0.5}
+    together = "In variance, spacing and novelty together no selection keeps the images clearly nearer to the real data"
     came = outcome(told({"replace": same, "replace+greedy": same}))
     assert came is not None and came.rescued is None
-    assert came.sentences[-1] == "No selection brings the images clearly nearer to the real data: not replace+greedy."
+    assert came.sentences[-1] == f"{together}: not replace+greedy."
+
+
+def test_what_is_better_without_a_rescue_is_said(told) -> None:
+    same = {KEPT: 0.3, SPACED: 0.95, NOVELTY: 0.5}
+    came = outcome(told({"replace": same | {"recall/pixels": 0.1}, "replace+greedy": same | {"recall/pixels": 0.4}}))
+    assert came is not None and came.rescued is None
+    assert came.sentences[-1].endswith(
+        "not replace+greedy. replace+greedy is better in recall (0.400, replace 0.100, real data 0.910)."
+    )
 
 
 def test_precision_above_that_of_real_data_is_explained_and_not_praised(told, tmp_path: Path) -> None:

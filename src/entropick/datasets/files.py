@@ -94,12 +94,15 @@ class ImageFolder(Dataset):
     Parameters
     ----------
     path
-        The folder, file or pattern. Its images must have one size, and be all grey or all RGB unless `mode` says
-        otherwise.
+        The folder, file or pattern. Its images must have one size unless `resize` brings them to one, and be all grey
+        or all RGB unless `mode` says otherwise.
     reference
         A second one with held-out images; None holds out images of the first.
     mode
         ``"as-is"``, or ``"grey"`` or ``"rgb"`` to convert 8-bit images on reading.
+    resize
+        Pixels of a side: the shorter side of each image is scaled to so many, then the square in the middle is taken.
+        None takes images as they are.
     n_images, n_reference, bit_depth
         As in `ArrayFile`.
     """
@@ -108,6 +111,7 @@ class ImageFolder(Dataset):
     path: str
     reference: str | None = None
     mode: str = "as-is"
+    resize: int | None = None
     n_images: int | None = None
     n_reference: int | None = None
     bit_depth: int | None = None
@@ -116,6 +120,8 @@ class ImageFolder(Dataset):
         """Raise InputError if a folder or file is missing or holds no image."""
         super().check()
         check_choice(self.mode, ("as-is", "grey", "rgb"), name="mode")
+        if self.resize is not None:
+            check_count(self.resize, name="resize")
         check_bit_depth(self.bit_depth)
         _check_counts(self.n_images, self.n_reference)
         _check_paths(self.path, self.reference)
@@ -126,7 +132,7 @@ class ImageFolder(Dataset):
         """Decode all images."""
         self.check()
         found, *held_out = map(open_images, _paths(self.path, self.reference))
-        read = partial(read_images, mode=self.mode, bit_depth=self.bit_depth)
+        read = partial(read_images, mode=self.mode, side=self.resize, bit_depth=self.bit_depth)
         images = read(found.files, work=work or Work())
         reference = read(held_out[0].files) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}

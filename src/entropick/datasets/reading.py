@@ -263,17 +263,14 @@ def read_image(
     """
     with _opened(file) as image:
         turn = _turn(image)
-        if side is not None and mode != "as-is":
+        if side is not None:
             image.draft(None, (_DRAFTED * side, _DRAFTED * side))
         image.load()
         if image.mode in _DEEP and bit_depth is not None:
             image = _eight_bits(image, bit_depth)
-        if side is not None and mode != "as-is" and image.mode in _CONVERTED:
-            return np.asarray(_square(_shown(image, _MODES[mode], turn), side), np.uint8)
-        if mode != "as-is" and image.mode in _CONVERTED:
-            return np.asarray(_shown(image, _MODES[mode], turn), np.uint8)
-        if image.mode in _MODES.values():
-            return np.asarray(_shown(image, image.mode, turn), np.uint8)
+        if (mode != "as-is" and image.mode in _CONVERTED) or image.mode in _MODES.values():
+            shown = _shown(image, image.mode if mode == "as-is" else _MODES[mode], turn)
+            return np.asarray(shown if side is None else _square(shown, side), np.uint8)
         advice = "; mode='rgb' or mode='grey' converts it" if image.mode in _CONVERTED else "; bring it to 8 bits first"
         advice = _SCALES if image.mode in _DEEP else advice
         raise InputError(f"expected 8-bit grey or RGB, got Pillow mode {image.mode!r}{advice}")
@@ -358,9 +355,14 @@ def _turn(image: Any) -> Any:
 
 
 def read_images(
-    files: Sequence[ImageFile], *, mode: str = "as-is", work: Work | None = None, bit_depth: int | None = None
+    files: Sequence[ImageFile],
+    *,
+    mode: str = "as-is",
+    side: int | None = None,
+    work: Work | None = None,
+    bit_depth: int | None = None,
 ) -> Images:
-    """Decode image files of one size into uint8 ``(n, h, w, c)``.
+    """Decode image files of one size, or brought to one (`read_image`), into uint8 ``(n, h, w, c)``.
 
     Raises
     ------
@@ -371,7 +373,7 @@ def read_images(
     work = work or Work()
     decoded: list[NDArray[np.uint8]] = []
     problems: list[str] = []
-    read = functools.partial(_image_or_reason, mode=mode, bit_depth=bit_depth)
+    read = functools.partial(_image_or_reason, mode=mode, side=side, bit_depth=bit_depth)
     for number, (file, image) in enumerate(zip(files, ahead(read, files), strict=True), start=1):
         if isinstance(image, str):
             problems.append(f"{file}: {image}")
@@ -385,13 +387,22 @@ def read_images(
     if odd := [f"{file}: {shape}" for file, shape in zip(files, shapes, strict=True) if shape != usual]:
         raise InputError(
             _listing(f"expected images of one size and kind; {n_usual} have shape {usual}, these differ", odd)
+            + f"\n{_advice(shapes)}"
         )
     return check_images(np.stack(decoded))
 
 
-def _image_or_reason(file: ImageFile, *, mode: str, bit_depth: int | None) -> NDArray[np.uint8] | str:
+def _advice(shapes: Sequence[tuple[int, ...]]) -> str:
+    """What brings images of these shapes to one size and kind."""
+    sizes, kinds = ({shape[:2] for shape in shapes}, {len(shape) for shape in shapes})
+    settings = ["resize to a number of pixels"] if len(sizes) > 1 else []
+    settings += ["mode to 'grey' or 'rgb'"] if len(kinds) > 1 else []
+    return f"Set the dataset's {' and its '.join(settings)}, or leave the odd ones out."
+
+
+def _image_or_reason(file: ImageFile, *, mode: str, side: int | None, bit_depth: int | None) -> NDArray[np.uint8] | str:
     try:
-        return read_image(file, mode=mode, bit_depth=bit_depth)
+        return read_image(file, mode=mode, side=side, bit_depth=bit_depth)
     except InputError as error:
         return str(error)
 

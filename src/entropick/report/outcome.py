@@ -164,7 +164,7 @@ def outcome(table: Table) -> Outcome | None:
     if rescued is not None:
         title += f"; {rescued.name} {_beside(states[rescued.name])}"
     sentences = [_told(table, collapsed, states), *([_told(table, rescued, states)] if rescued else [])]
-    sentences.append(_price(table, rescued, collapsed) if rescued else _unrescued(arms, collapsed))
+    sentences.append(_price(table, rescued, collapsed) if rescued else _unrescued(table, arms, collapsed, states))
     return Outcome(collapsed, rescued, title, tuple(sentence for sentence in sentences if sentence))
 
 
@@ -204,11 +204,19 @@ def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
 
 def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:
     """What the rescued arm lacks of real data all the same, and what is worse in it than in the collapsed one."""
+    worse, better = _compared(table, rescued, collapsed)
+    if worse:
+        return f"The price: {rescued.name} is worse in {words.listed(worse)}."
+    return f"{rescued.name} is better in {words.listed(better[:2])} as well." if better else ""
+
+
+def _compared(table: Table, arm: ArmRecord, collapsed: ArmRecord) -> tuple[list[str], list[str]]:
+    """In what an arm's images are worse, and in what better, than those of the collapsed one."""
     worse, better = list[str](), list[str]()
     for name in ("frechet_distance", "precision", "recall", "coverage"):
         key = f"{name}/{table.space}"
         known = words.words(key)
-        ours, theirs = (table.over_seeds(arm, arm.last or 0, key) for arm in (rescued, collapsed))
+        ours, theirs = (table.over_seeds(of, of.last or 0, key) for of in (arm, collapsed))
         if ours and theirs and ours.mean != theirs.mean:
             real = table.real(key)
             values = [number(ours.mean, 3), f"{collapsed.name} {number(theirs.mean, 3)}"]
@@ -219,13 +227,17 @@ def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:
             is_merit = not (name == "precision" and real and theirs.mean > real.mean)
             if is_better or is_merit:
                 (better if is_better else worse).append(text)
-    if worse:
-        return f"The price: {rescued.name} is worse in {words.listed(worse)}."
-    return f"{rescued.name} is better in {words.listed(better[:2])} as well." if better else ""
+    return worse, better
 
 
-def _unrescued(arms: list[ArmRecord], collapsed: ArmRecord) -> str:
-    others = [arm.name for arm in arms if arm.method not in CONTROLS and arm is not collapsed]
+def _unrescued(table: Table, arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, State]) -> str:
+    others = [arm for arm in arms if arm.method not in CONTROLS and arm is not collapsed]
+    if not others:
+        return ""
+    best = max(others, key=lambda arm: states[arm.name].nearness)
+    _, better = _compared(table, best, collapsed)
+    but = f" {best.name} is better in {words.listed(better)}." if better else ""
     return (
-        f"No selection brings the images clearly nearer to the real data: not {words.listed(others)}." if others else ""
+        "In variance, spacing and novelty together no selection keeps the images clearly nearer to the real data: not "
+        f"{words.listed([arm.name for arm in others])}.{but}"
     )
