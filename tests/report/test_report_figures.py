@@ -15,7 +15,7 @@ from entropick.errors import InputError, RunError
 from entropick.page.document import FILE_INK, PAGE_INK
 from entropick.report import StudyRecord, read_study, write_figures, write_page
 from entropick.report.figure import Figure, Look, draw, style_at
-from entropick.report.table import tabulate
+from entropick.report.table import Table, tabulate
 
 ENTROPY = "knn_entropy-pixels"
 
@@ -132,6 +132,17 @@ def test_a_file_with_early_warnings_keeps_its_legend(tmp_path: Path) -> None:
     marks = [layer["mark"] for layer in figure.file_spec(FILE_INK)["layer"]]
     drawn = [mark for mark in marks if mark.get("strokeDash") == [2, 4] or mark.get("strokeCap") == "round"]
     assert len(drawn) == 2 and all(mark["clip"] for mark in drawn)
+
+
+def test_a_file_with_real_data_of_its_own_for_each_arm_keeps_its_legend(tmp_path: Path, monkeypatch) -> None:
+    # As where each arm has a split of its own: none of them speaks for all.
+    monkeypatch.setattr(Table, "real", lambda self, key: None)
+    arms = {name: {"paradigm": {"kind": "replace"}, "n_iterations": 3} for name in ("replace", "replace+random")}
+    write_study(tmp_path, "t", arms, seeds=(0, 1))
+    layers = _drawn(read_study(tmp_path), for_file=True)["generalization_score-pixels"].file_spec(FILE_INK)["layer"]
+    colors = [layer["encoding"].get("color", {}) for layer in layers]
+    assert [layer["mark"]["type"] for layer, color in zip(layers, colors, strict=True) if color].count("rule") == 1
+    assert all(color.get("legend") for color in colors if color.get("field") == "label")
 
 
 def test_lines_are_means_over_seeds_and_break_where_a_number_is_missing(study: Path) -> None:

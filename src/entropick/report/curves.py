@@ -199,6 +199,7 @@ class _Drawing:
 
     def panel(self, family: str) -> AnyChart:
         look, own = self.look, [row for row in self.rows if row["panel"] == family]
+        # Whether the drawing has one: a layer that declines it would take it from all.
         legend = look.for_file and family == look.families[-1]
         measured = max(row["iteration"] for row in self.rows)
         ends = [int(one.found.high) + 1 for one in self.warned if one.found.high is not None]
@@ -208,7 +209,7 @@ class _Drawing:
         base = alt.Chart(data(own)).encode(x=x, color=look.color(legend=legend), opacity=faded(1.0))
         points = base.mark_point(filled=True, size=50)
         layers = [
-            *self._real_rule(family),
+            *self._real_rule(family, legend=legend),
             *self._warning_layers(family, x, y, legend=legend),
             *_band(base, own),
             base.mark_line(strokeWidth=2).encode(y=y),
@@ -220,8 +221,7 @@ class _Drawing:
     def _warning_layers(self, family: str, x: alt.X, y: alt.Y, *, legend: bool) -> list[alt.Chart]:
         """The way from the last measured novelty down to copying, and the interval in which it gets there.
 
-        As far as the axis goes. `legend` says whether the drawing has one: a layer that declines it would take it from
-        all.
+        As far as the axis goes.
         """
         ways: Rows = []
         spans: Rows = []
@@ -243,7 +243,7 @@ class _Drawing:
             span.encode(x=x, x2="until:Q", y=y, color=color, opacity=faded(0.6), tooltip=tooltip),
         ]
 
-    def _real_rule(self, family: str) -> list[alt.Chart]:
+    def _real_rule(self, family: str, *, legend: bool) -> list[alt.Chart]:
         own = [row for row in self.real if row["panel"] in ("", family)]
         if not own:
             return []
@@ -251,7 +251,7 @@ class _Drawing:
         tooltip = [alt.Tooltip("mean:Q", title="real data", format=".4~g")]
         if own[0]["label"]:
             tooltip = [alt.Tooltip("label:N", title="arm"), *tooltip]
-            return [rule.encode(y="mean:Q", color=self.look.color(legend=False), tooltip=tooltip)]
+            return [rule.encode(y="mean:Q", color=self.look.color(legend=legend), tooltip=tooltip)]
         return [rule.encode(y="mean:Q", tooltip=tooltip)]
 
     def _real_label(self) -> list[alt.Chart]:
