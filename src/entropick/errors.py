@@ -161,10 +161,10 @@ def memory_error(error: BaseException) -> MemoryExhausted | None:
     """
     if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         what = "the GPU is out of memory"
-        advice = "A smaller batch_size, width or sampling_chunk, or fewer --workers on one GPU, take less"
+        advice = "A smaller batch_size, width or sampling_chunk, or fewer workers (--workers) on one GPU, take less"
     elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
         what = "out of memory"
-        advice = "Fewer or smaller images, an encoder's space instead of pixels, or fewer --workers take less"
+        advice = "Fewer or smaller images, an encoder's space instead of pixels, or fewer workers (--workers) take less"
     else:
         return None
     reason = " ".join(str(error).partition(". GPU")[0].split())

@@ -250,7 +250,11 @@ def test_one_name_is_a_name_and_not_its_letters(place):
     ("options", "message"),
     [
         ({"quotas": "a=0.5"}, "quotas: expected a mapping of names of sources to shares, got 'a=0.5'"),
-        ({"quotas": {"a": 2}}, "quota of a: expected a share from 0 to 1, got 2"),
+        ({"quotas": {"a": 2}}, "quotas (--quota) of a: expected a share from 0 to 1, got 2"),
+        (
+            {"quotas": {"a": 0.7, "b": 0.7}},
+            "quotas (--quota): expected shares that add up to at most 1, got 1.4. Lower",
+        ),
         ({"given": [3]}, "given: expected text, or several of it in a list, got 3"),
         ({"columns": 3}, "columns: expected text, or several of it in a list, got 3"),
     ],
@@ -258,6 +262,34 @@ def test_one_name_is_a_name_and_not_its_letters(place):
 def test_options_of_another_kind_are_refused(options, message):
     with pytest.raises(InputError, match=re.escape(message)):
         ep.select({"a": X, "b": X + 1}, 3, **options)
+
+
+def test_what_is_left_out_counts_for_quotas_too():
+    rows = X[:4].copy()
+    rows[0] = np.nan
+    message = (
+        "quotas (--quota): a=1 of 4 asks for 4 rows, but a has 3 that are usable and kept. Lower the share, or --n"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        ep.select({"a": rows, "b": X}, 4, quotas={"a": 1.0}, skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (
+            lambda: ep.score(training=X, generated=X),
+            "Give another --generated (generated=), or --allow-same (allow_same=",
+        ),
+        (lambda: ep.select(np.where(X[3, 1] == X, np.nan, X), 3), "or give --skip-bad (skip_bad=True)"),
+        (lambda: ep.select({"a": DIGITS, "b": DIGITS[:, 1:]}, 3), "Give --resize N (resize=N), which brings all to"),
+        (lambda: ep.score(training=X, generated=X[:9] + 1, metrics=["recall"]), "--reference (reference=)"),
+    ],
+)
+def test_advice_speaks_python_beside_the_command_line(call, advice):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert advice in str(caught.value)
 
 
 def test_a_set_that_is_none_is_named():

@@ -61,7 +61,7 @@ MISTAKES = {
     "run tiny.toml --out x --set =3": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got '=3'",
     "run tiny.toml --out x --set n_images": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99",
     "run tiny.toml --out x --set loop.n_iteration=3": "there is no 'n_iteration'; known are",
-    "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected tuple[str, ...], got 'recall'",
+    "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected a list of texts, got 'recall'",
     "run tiny.toml --out x --set loop.selector=gredy": "there is no kind 'gredy'; known are random, greedy",
     "run tiny.toml --out x --steps 5": "there is no 'steps'; known are bandwidth",
     "run tiny.toml --out x --data gone.npz": "there is no 'path'; known are split_seed, n_images, n_reference",

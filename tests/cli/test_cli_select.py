@@ -389,7 +389,30 @@ def test_unreadable_images_are_all_named(cli, place):
     ended = cli("select", "real=real", "--n", "10", "--out", "out")
     assert ended.code == 2 and ended.err.count("entropick: error:") == 1
     assert all(f"{name}.png: " in ended.err for name in ("text", "torn", "wide", "deep", "z00", "z14"))
-    assert "--skip-bad" in ended.err and not (place / "out").exists()
+    told = "19 images cannot be used. Give --resize N (resize=N), which brings all to one size; or mend or remove them"
+    assert told in ended.err and "--skip-bad (skip_bad=True)" in ended.err and not (place / "out").exists()
+
+
+def test_where_sizes_are_not_the_trouble_no_resize_is_advised(cli, place):
+    (place / "real" / "text.png").write_text("no image")
+    ended = cli("select", "real=real", "--n", "10", "--out", "out")
+    assert "1 image cannot be used. Mend or remove it, or give --skip-bad" in ended.err and "--resize" not in ended.err
+    assert cli("select", "real=real", "--n", "10", "--out", "out", "--resize", "4").code == 2
+
+
+def test_a_row_of_embeddings_is_at_fault_and_not_its_image(cli, place):
+    rows = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    rows[7, 1] = np.nan
+    np.save("emb.npy", rows)
+    image = sorted((place / "real").rglob("*.png"))[7].relative_to(place)
+    line = ["select", "real=real", "--n", "10", "--features", "emb.npy", "--out", "out"]
+    ended = cli(*line)
+    assert "1 row of the embeddings cannot be used. Extract it again, or give --skip-bad" in ended.err
+    told = "its row in emb.npy: expected finite float32 values, got nan in row 7, column 1"
+    assert f"{image}: {told}" in " ".join(ended.err.split())
+    rows[7], rows[8] = 1, 0
+    np.save("emb.npy", rows)
+    assert "its row in emb.npy: expected a direction (--normalize" in cli(*line, "--normalize").err
 
 
 def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
@@ -417,7 +440,9 @@ def test_colour_and_grey_files_are_compared_in_colour(cli, place, dear_pixels):
 def test_colour_is_not_dropped_for_a_grey_array(cli, place):
     Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(place / "real" / "colour.png")
     ended = cli("select", "real=real", "made=made.npy", "--n", "10", "--out", "out")
-    expected = "expected images of one shape, but real has mostly 8x8 pixels in colour, made has (8, 8, 1)"
+    expected = (
+        "expected images of one shape, but real has mostly 8x8 pixels in colour, made has (8, 8, 1). Bring them to grey"
+    )
     assert ended.code == 2 and expected in ended.err and not (place / "out").exists()
 
 
@@ -498,7 +523,10 @@ MISTAKES = {
     "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
     "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",
     "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "of the trusted source a, got 3.",
-    "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
+    "select a=real --n 5 --quota b=0.5 --out out": "quotas (--quota): expected the name of a source (a), got 'b'",
+    "select a=few.npy b=short.npy --n 5 --quota a=0.9 --out out": "a=0.9 of 5 asks for 4 rows, but a has 3. Lower the",
+    "select a=real --n 5 --quota a=0.6 --quota a/b=0.6 --out out": "expected the name of a source (a), got 'a/b'",
+    "select a=real b=made.npy --n 5 --quota a=0.6 --quota b=0.6 --out out": "(--quota): expected shares that add up to",
     "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=1.5 --out out": "with a share from 0 to 1, for instance real=0.5, got 'a=1.5'",

@@ -136,7 +136,12 @@ def test_rows_that_are_no_numbers_are_all_named_or_skipped(place, kind):
         Choice(**parts).run(Path("out"))
     assert all(
         text in str(caught.value)
-        for text in (f"3 {'images' if kind == 'file' else 'rows'} cannot", "row 3, column 1", "inf in row 11", "row 15")
+        for text in (
+            "3 rows of the embeddings" if kind == "file" else "3 rows cannot",
+            "row 3, column 1",
+            "inf in row 11",
+            "row 15",
+        )
     )
     told = Choice(**parts, skip_bad=True).run(Path("out"))
     assert [bad["row"] for bad in told["skipped"]] == [3, 11, 15]

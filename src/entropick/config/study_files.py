@@ -229,11 +229,15 @@ def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str
             _override(table, key.split("."), value, f"{prefix}{cut(key)}")
         return
     known: dict[str, None] = {}
-    for name, table in tables.items():
-        given = table.get(section, NONE)
-        kind = given.get("kind") if isinstance(given, dict) else given
-        if kind in (NONE, None):
-            continue
+    found = {name: table.get(section) for name, table in tables.items()}
+    kinds = {name: of.get("kind") if isinstance(of, dict) else of for name, of in found.items()}
+    kinds = {name: kind for name, kind in kinds.items() if kind not in (NONE, None)}
+    if not kinds:
+        raise ConfigError(
+            f"{prefix}{cut(key)}: there is no {section} of which it is a parameter. Give one in the study file."
+        )
+    for name, kind in kinds.items():
+        table = tables[name]
         names = component_class(section, kind, f"{name}: {section}").parameter_names()
         known.update(dict.fromkeys(names))
         if parameter in names:

@@ -23,7 +23,7 @@ _ADVICE = (
     'Where there is a network, run\n  python -c "from torch_fidelity.feature_extractor_inceptionv3 import '
     "FeatureExtractorInceptionV3 as F; F('inception', ['2048'])\"\n"
     f"which puts {_FILE} into torch's cache. For another machine bring that file over, and give it as "
-    '--features \'{kind = "inception", path = "FILE"}\'.'
+    '--features \'{kind = "inception", path = "FILE"}\' (features={"kind": "inception", "path": "FILE"}).'
 )
 
 

@@ -135,7 +135,7 @@ class Score(FilesCommand):
             missing = [role for role in MEASURES[name].roles if role not in self._roles]
             if "reference" in missing:
                 raise InputError(
-                    f"metrics: {name} needs the role reference: give held-out real images with --reference."
+                    f"metrics: {name} needs the role reference: give held-out real images as --reference (reference=)."
                 )
             if missing:
                 raise InputError(
@@ -195,7 +195,7 @@ class Score(FilesCommand):
     def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
         """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
         if self.left_out:
-            say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
+            say(f"left out without --reference (reference=), held-out real images: {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
         widths = {space.name: space.width(self.sources, found.shape) for space in contents.spaces}

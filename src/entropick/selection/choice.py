@@ -21,10 +21,10 @@ from entropick.run.directory import Outcome, Run
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
-from entropick.selection.stages import LEFT, check_trusted, choose, present
+from entropick.selection.stages import LEFT, QUOTA, check_owed, check_trusted, choose, present
 from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Rule, Selector
-from entropick.selectors.quotas import BALANCED
+from entropick.selectors.quotas import BALANCED, ROUNDING
 from entropick.selectors.workers import dealt
 from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
 from entropick.sources.cost import (
@@ -132,6 +132,7 @@ class Choice(FilesCommand):
             raise InputError(
                 f"n: expected at most {n}, as many as there are candidates, got {self.selector.n_samples}."
             )
+        check_owed(self.sources, self._rule(), [len(source) for source in self.sources])
 
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
@@ -192,14 +193,16 @@ class Choice(FilesCommand):
             yield rows
 
     def _rule(self) -> Selector:
-        minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
+        minimum = {source_number(self.sources, name, role=QUOTA): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
     def _check_quotas(self) -> None:
         for name, share in self.quotas.items():
-            source_number(self.sources, name, role="quota")
-            if check_real(share, name=f"quota of {name}", minimum=0.0) > 1:
-                raise InputError(f"quota of {name}: expected a share from 0 to 1, got {share}.")
+            source_number(self.sources, name, role=QUOTA)
+            if check_real(share, name=f"{QUOTA} of {name}", minimum=0.0) > 1:
+                raise InputError(f"{QUOTA} of {name}: expected a share from 0 to 1, got {share}.")
+        if (total := sum(self.quotas.values())) > 1 + ROUNDING:
+            raise InputError(f"{QUOTA}: expected shares that add up to at most 1, got {total:g}. Lower them.")
 
     def _check_given(self) -> None:
         for name in self.given:

@@ -150,7 +150,7 @@ class FilesCommand(ABC):
             if source.kind == "folder" and Path(os.path.realpath(source.path)) in (real, *real.parents):
                 raise InputError(
                     f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
-                    f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                    f"({readable(str(source.path))}), whose images would change by it. Give another --out (out=)."
                 )
         with storage_errors(out):
             if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
@@ -163,7 +163,7 @@ class FilesCommand(ABC):
         if (out / self.result).exists() and not (out / LEDGER).exists():
             raise InputError(
                 f"out: {out} holds a {self.product} of an entropick that kept no {LEDGER}; its files are as good "
-                "as they were, but nothing can be added to them. Give another --out."
+                "as they were, but nothing can be added to them. Give another --out (out=)."
             )
 
     def _holds(self, out: Path, config: Mapping[str, Any]) -> bool:
