@@ -136,6 +136,15 @@ def cut(text: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things, one or many.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def is_of_disk(error: BaseException | None) -> bool:
     """Whether the disk, the network or the system failed, and not the file: the next time all may be well.
 

@@ -17,6 +17,12 @@ def place(tmp_path, monkeypatch, study_file):
     """A directory to err in: a study file, a regular file, an empty directory."""
     (tmp_path / "file").write_text("not a directory")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "alone.toml").write_text('extends = "gone.toml"')
+    (tmp_path / "misspelled.toml").write_text('extend = "digits"')
+    folder = 'n_images = 9\n[loop]\ngenerator = "kde"\n[loop.dataset]\nkind = "image-folder"\npath = "images"\n'
+    (tmp_path / "folder.toml").write_text(f'{folder}reference = "gone"\n[arms.one]\n')
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "images" / "0.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -30,6 +36,14 @@ MISTAKES = {
     "run digit": "there is no preset 'digit'; known are copies, digits, paper-cifar10, paper-ffhq, paper-mnist, smoke",
     "run empty": "there is no preset 'empty'",
     "run gone.toml": "gone.toml: expected a study file, but there is none",
+    "run alone.toml": "expected a study file, which alone.toml extends, but there is none. Copy it there",
+    "run misspelled.toml": "there is no 'extend'; known are name, ",
+    "run misspelled.toml --quiet": "Did you mean 'extends'?",
+    "run tiny.toml --out x --set extends=smoke": "extends: expected in a study file, got it as an override.",
+    "run tiny.toml --out x --set loop.guard.k=3": "guard.k: there is no guard of which it is a",
+    "run paper-mnist --plan": "Give --data PATH (path=PATH).",
+    "run paper-mnist --plan --data a.npy --set loop.dataset.reference=b.npy": "a.npy: expected a file of images",
+    "run folder.toml --out x": "Give --set loop.dataset.reference=PATH (reference=PATH).",
     "run file": "A study file's name ends in .toml",
     "run tiny.toml --out file": "--out: expected a directory, but file is a file",
     "run tiny.toml --out file/below/it": "file is a file",

@@ -238,7 +238,7 @@ def test_what_is_given_is_not_chosen_again(cli, place):
     assert ended.code == 2 and "copy: expected folders of image files, but 'made' is one file" in ended.err
     ended = cli(*line, "--seed", "3")
     assert ended.code == 0, ended.err
-    assert "given: 60 rows of real are picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
+    assert "given: 60 rows of real, picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
     X = np.concatenate([DIGITS[:60:2], DIGITS[1:60:2], np.load("made.npy")]).reshape(105, -1).astype(np.float32)
     expected = Greedy(n_samples=72, initial=np.arange(60), random_state=3).fit(X)
     rows = [(row["source"], int(row["row"])) for row in manifest() if row["given"] == "False"]
@@ -295,7 +295,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     assert cli(*line).code == 0
     before = hashes(place / "out")
     monkeypatch.setattr(stages, "appraise", None)
-    assert "chosen before" in cli(*line).out
+    assert "out is complete already; nothing was computed." in cli(*line).out
     ended = cli(*line, "--seed", "5")
     assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err
     Image.fromarray(DIGITS[99]).save(place / "real" / "new.png")
@@ -490,7 +490,7 @@ MISTAKES = {
     "select a=gone --n 5 --out out": "a: expected a folder or a file at gone, but there is none",
     "select a=empty --n 5 --out out": "empty: expected image files",
     "select a=notes.txt --n 5 --out out": "expected a folder of images, or a .npy, .npz or .parquet file",
-    "select a=text.npy --n 5 --out out": "text.npy: expected a NumPy file without pickles",
+    "select a=text.npy --n 5 --out out": "text.npy: expected a NumPy file, as numpy.save writes it, but it is not one.",
     "select a=text.parquet --n 5 --out out": "text.parquet: expected a parquet file",
     "select a=ragged.parquet --n 2 --out out": "lists of one length in column 'e', got lengths [1, 2]",
     "select a=holes.parquet --n 2 --out out": "no missing values, but column 'e'",

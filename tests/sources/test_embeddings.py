@@ -64,7 +64,7 @@ def test_names_of_nothing_and_names_that_are_there_twice_are_listed(place):
     names = [*NAMES[:18], "birds/0.png", NAMES[0]]
     space = embedded(names, np.arange(20))
     assert set(space.problems[0]) == {0, 18, 19}
-    assert space.notes[0].endswith("1 rows are of no image, or of several: birds/0.png.")
+    assert space.notes[0].endswith("1 row of no image, or of several: birds/0.png.")
     with pytest.raises(InputError, match=r"names of the images in X\.parquet, but 'x1' and all others"):
         embedded([f"x{number}" for number in range(20)], ORDER)
 

@@ -112,9 +112,7 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     for verdict in scoring.judge(result):
         console.print(f"{verdict.space}: {verdict.headline}", soft_wrap=True)
     for condition in result["conditions"]:
-        found = ", ".join(f"{key} {_number(value)}" for key, value in condition["found"].items())
-        word = {True: "failed", False: "passed", None: "undecided"}[condition["holds"]]
-        console.print(f"{word}: fails if {condition['condition']}; found {found}")
+        console.print(": ".join(scoring.condition_in_words(condition)), soft_wrap=True)
     console.print(f"page: {out / scoring.PAGE}")
 
 

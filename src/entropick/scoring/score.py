@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from entropick import __version__
 from entropick.arrays import check_count
-from entropick.errors import InputError, shown
+from entropick.errors import InputError, counted, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
 from entropick.processes.actors import share_of_memory
@@ -83,7 +83,7 @@ class Score(FilesCommand):
         What random numbers depend on.
     """
 
-    product, done, result = "score", "scored", "score.json"
+    product, result = "score", "score.json"
     marks = ("sources", "spaces", "metrics")
 
     spaces: Sequence[Space]
@@ -230,6 +230,16 @@ class Score(FilesCommand):
         check_affordable(replace(cost, seconds=0.0) if alone else cost)
 
 
+def condition_in_words(judged: Mapping[str, Any]) -> tuple[str, str]:
+    """How a condition ended ("passed", "failed", "undecided"), and by what, as `Condition.judge` has it."""
+    word = {True: "failed", False: "passed", None: "undecided"}[judged["holds"]]
+    found = [
+        f"{key} is {'no finite number' if of is None else words.number(of)}" for key, of in judged["found"].items()
+    ]
+    condition = Condition.parse(judged["condition"])
+    return word, f"{', '.join(found)}; the condition is {condition.comparison}{condition.bound:g}"
+
+
 def _stage(space: Space) -> str:
     return f"measure {space.name}"
 
@@ -252,7 +262,7 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
     seed = given["seed"] if given["intervals"] else None
     measured = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
     if measured.n_shared and not given["allow_same"]:
-        say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
+        say(f"reference: {counted(measured.n_shared, 'image')} in the training set as well, left out.")
     given["contents"].check_unchanged_rows()
     table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"

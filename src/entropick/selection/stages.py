@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers, some_rows
-from entropick.errors import DuplicateWarning, InputError
+from entropick.errors import DuplicateWarning, InputError, counted
 from entropick.random_stream import RandomStream
 from entropick.run.directory import Outcome
 from entropick.run.files import readable_json
@@ -87,7 +87,7 @@ def choose(
         guard.fit(candidates.X, candidates.source, work=work.part("guard"))
         aside = guard.set_aside_[~is_given[guard.set_aside_]]
         guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
-        say(f"guard: {len(aside):,} rows are set aside, {n - len(aside):,} kept.")
+        say(f"guard: {counted(len(aside), 'row')} set aside, {n - len(aside):,} kept.")
     kept = np.setdiff1d(np.arange(n), aside)
     X = candidates.X if len(kept) == n else some_rows(candidates.X, kept)
     check_trusted(sources, [rule] if guard is None else [guard, rule], candidates.source[kept])

@@ -41,12 +41,11 @@ class FilesCommand(ABC):
     """A command that goes from sources into a folder of its own, such as `Choice` and `Score`.
 
     The folder is a run directory. What is in it follows from the sources alone, so what is missing or damaged is made
-    again. A subclass says what it makes (`product`, "selection", which is then `done`, "chosen"), in which file the
-    `result` is, by which `marks`, keys of ``config.json``, it knows its own folders, and what the methods below say.
+    again. A subclass says what it makes (`product`, "selection"), in which file the `result` is, by which `marks`, keys
+    of ``config.json``, it knows its own folders, and what the methods below say.
     """
 
     product: ClassVar[str]
-    done: ClassVar[str]
     result: ClassVar[str]
     marks: ClassVar[tuple[str, ...]]
 
@@ -116,7 +115,7 @@ class FilesCommand(ABC):
         contents, found = Contents.of(self.sources, self.compared, work), None
         config = self.describe(contents)
         if self._holds(out, config):
-            say(f"{self.done} before: {out} is complete.")
+            say(f"{out} is complete already; nothing was computed.")
         else:
             for note in contents.notes():
                 say(note)

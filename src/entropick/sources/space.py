@@ -12,7 +12,7 @@ import numpy as np
 
 from entropick import arrays, features
 from entropick.datasets.listing import is_pattern, list_path
-from entropick.errors import InputError, shown
+from entropick.errors import InputError, counted, shown
 from entropick.features.cache import check_encoder
 from entropick.sources.embeddings import Embeddings, open_embeddings
 from entropick.sources.rounding import Rounded, as_features, directions
@@ -182,7 +182,7 @@ class Space:
             )
         if strays:
             listed = ", ".join(map(on_one_line, strays[:_LISTED])) + (", …" if len(strays) > _LISTED else "")
-            notes += (f"{self.place}: {len(strays):,} rows are of no image, or of several: {listed}.",)
+            notes += (f"{self.place}: {counted(len(strays), 'row')} of no image, or of several: {listed}.",)
         given_rows, problems = iter(rows), []
         for source in sources:
             problems.append(dict[int, str]())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.datasets import reading
 from entropick.datasets.reading import Head, ImageFile
-from entropick.errors import InputError
+from entropick.errors import InputError, counted
 from entropick.processes.ahead import ahead
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
@@ -168,7 +168,7 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     # Of a large pool a million rows may be bad, and for one reason; each image is a file to be mended.
     lines = listing(sources, problems, most=_ROWS_LISTED if are_rows else None)
     what, them = "row" if are_rows else "image", "it" if n == 1 else "them"
-    told = f"{n:,} {what}{'' if n == 1 else 's'}{' of the embeddings' if are_embeddings else ''}"
+    told = counted(n, what) + (" of the embeddings" if are_embeddings else "")
     remedy = f"Extract {them} again" if are_embeddings else f"Mend or remove {them}"
     if any(reason.endswith(_ODD_SIZE) for reason in reasons):
         remedy = f"Give {_RESIZED}; or mend or remove {them}"
