@@ -407,7 +407,7 @@ def test_a_row_of_embeddings_is_at_fault_and_not_its_image(cli, place):
     image = sorted((place / "real").rglob("*.png"))[7].relative_to(place)
     line = ["select", "real=real", "--n", "10", "--features", "emb.npy", "--out", "out"]
     ended = cli(*line)
-    assert "1 row of the embeddings cannot be used. Extract it again, or give --skip-bad" in ended.err
+    assert "1 row of emb.npy cannot be used. Extract it again, or give --skip-bad" in ended.err
     told = "its row in emb.npy: expected finite float32 values, got nan in row 7, column 1"
     assert f"{image}: {told}" in " ".join(ended.err.split())
     rows[7], rows[8] = 1, 0

@@ -137,7 +137,7 @@ def test_rows_that_are_no_numbers_are_all_named_or_skipped(place, kind):
     assert all(
         text in str(caught.value)
         for text in (
-            "3 rows of the embeddings" if kind == "file" else "3 rows cannot",
+            "3 rows of holes.parquet cannot" if kind == "file" else "3 rows cannot",
             "row 3, column 1",
             "inf in row 11",
             "row 15",

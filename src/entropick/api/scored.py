@@ -13,8 +13,8 @@ from entropick import notebook
 from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, spaces_of
 from entropick.errors import InputError
-from entropick.page.words import DASH, length_unit, number
-from entropick.scoring import PAGE, Condition, Score, Verdict, condition_in_words, judge, meaning
+from entropick.page.words import DASH, condition_in_words, length_unit, number
+from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
 from entropick.sources import Say, sources_of, texts
 
 

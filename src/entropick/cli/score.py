@@ -16,6 +16,7 @@ from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import parse_value
 from entropick.errors import InputError, shown
+from entropick.page.words import condition_in_words
 from entropick.sources import open_sources
 
 EXIT_FAILED = 1
@@ -112,7 +113,7 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     for verdict in scoring.judge(result):
         console.print(f"{verdict.space}: {verdict.headline}", soft_wrap=True)
     for condition in result["conditions"]:
-        console.print(": ".join(scoring.condition_in_words(condition)), soft_wrap=True)
+        console.print(": ".join(condition_in_words(condition)), soft_wrap=True)
     console.print(f"page: {out / scoring.PAGE}")
 
 

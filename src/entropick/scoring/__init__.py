@@ -4,8 +4,8 @@
 `verdict.py` says it in words and whether it counts as failed, `page.py` puts it on one page.
 """
 
-from entropick.scoring.score import PAGE, Score, condition_in_words
+from entropick.scoring.score import PAGE, Score
 from entropick.scoring.verdict import Condition, Verdict, judge, meaning
 from entropick.sources import Space
 
-__all__ = ["PAGE", "Condition", "Score", "Space", "Verdict", "condition_in_words", "judge", "meaning"]
+__all__ = ["PAGE", "Condition", "Score", "Space", "Verdict", "judge", "meaning"]

@@ -11,8 +11,7 @@ import altair as alt
 
 from entropick.page import words
 from entropick.page.document import PAGE_INK, render, specification
-from entropick.page.words import number, percent
-from entropick.scoring.score import condition_in_words
+from entropick.page.words import condition_in_words, number, percent
 from entropick.scoring.verdict import Chance, judge, meaning, notes
 from entropick.sources import Picture, Source, picture
 

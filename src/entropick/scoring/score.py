@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -228,16 +228,6 @@ class Score(FilesCommand):
                 check_searchers(share_of_memory(workers), workers, max(sizes.values()))
         # How fast a cluster is, is not known here.
         check_affordable(replace(cost, seconds=0.0) if alone else cost)
-
-
-def condition_in_words(judged: Mapping[str, Any]) -> tuple[str, str]:
-    """How a condition ended ("passed", "failed", "undecided"), and by what, as `Condition.judge` has it."""
-    word = {True: "failed", False: "passed", None: "undecided"}[judged["holds"]]
-    found = [
-        f"{key} is {'no finite number' if of is None else words.number(of)}" for key, of in judged["found"].items()
-    ]
-    condition = Condition.parse(judged["condition"])
-    return word, f"{', '.join(found)}; the condition is {condition.comparison}{condition.bound:g}"
 
 
 def _stage(space: Space) -> str:

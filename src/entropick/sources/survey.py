@@ -168,7 +168,10 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     # Of a large pool a million rows may be bad, and for one reason; each image is a file to be mended.
     lines = listing(sources, problems, most=_ROWS_LISTED if are_rows else None)
     what, them = "row" if are_rows else "image", "it" if n == 1 else "them"
-    told = counted(n, what) + (" of the embeddings" if are_embeddings else "")
+    told = counted(n, what)
+    if are_embeddings:
+        files = {reason.removeprefix(IN_ROW).partition(": ")[0] for reason in reasons}
+        told += f" of {on_one_line(' and '.join(sorted(files)))}"
     remedy = f"Extract {them} again" if are_embeddings else f"Mend or remove {them}"
     if any(reason.endswith(_ODD_SIZE) for reason in reasons):
         remedy = f"Give {_RESIZED}; or mend or remove {them}"
