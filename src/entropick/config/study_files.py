@@ -236,7 +236,7 @@ def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str
         return
     known: dict[str, None] = {}
     found = {name: table.get(section) for name, table in tables.items()}
-    kinds = {name: of.get("kind") if isinstance(of, dict) else of for name, of in found.items()}
+    kinds: dict[str, Any] = {name: of.get("kind") if isinstance(of, dict) else of for name, of in found.items()}
     kinds = {name: kind for name, kind in kinds.items() if kind not in (NONE, None)}
     if not kinds:
         raise ConfigError(

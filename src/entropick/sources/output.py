@@ -195,9 +195,8 @@ def _tell(sources: Sequence[Source], spaces: Sequence[Space], found: Survey, say
     for name, side in sides.items() if len(set(sides.values())) > 1 else [("", found.side)]:
         if side is not None:
             where = f" in {name}" if name else ""
-            say(
-                f"images are compared{where} at {side} x {side}: shorter side so long, then the centre (--resize N, resize=N)."
-            )
+            cut = "shorter side so long, then the centre (--resize N, resize=N)"
+            say(f"images are compared{where} at {side} x {side}: {cut}.")
     for source, n_deep in zip(sources, found.n_deep, strict=False):
         if n_deep:
             scaled = "the upper 8 are"
