@@ -84,7 +84,7 @@ def test_a_component_without_a_kind_is_described_by_its_class():
 
 @pytest.mark.parametrize("extra", ["", "timm"])
 def test_a_package_that_is_not_installed_is_named_with_what_installs_it(extra):
-    install = r"entropick\[timm\]" if extra else "entropick"
+    install = r"\.\[timm\]" if extra else r"\."
     with pytest.raises(MissingDependency, match=f"here: expected .* gone, but it is not .*pip install '{install}'"):
         require("gone.part", wanted_by="here", extra=extra)
 
@@ -92,7 +92,10 @@ def test_a_package_that_is_not_installed_is_named_with_what_installs_it(extra):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("import gone", r"cannot be imported \(No module named 'gone'\). Run: pip install 'entropick\[timm\]'"),
+        (
+            "import gone",
+            r"cannot be imported \(No module named 'gone'\). In a checkout of entropick run: pip install '\.\[timm\]'",
+        ),
         ("raise RuntimeError('operator torchvision::nms does not exist')", "torchvision that was built for the inst"),
     ],
 )

@@ -1,11 +1,15 @@
 """What the docs name is there: files of the repository in backticks, and what links lead to."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 import entropick
+from entropick.config.components import BUILT_IN
+from entropick.loop.loop import Loop
+from entropick.metrics.suite import LOOP_MEASURES, REGISTRY
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,6 +54,23 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("#"):
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("section", BUILT_IN)
+def test_all_kinds_and_what_is_taken_without_one_are_told(section):
+    page = (ROOT / "docs" / "study-files.md").read_text(encoding="utf-8")
+    told = re.search(rf"(?m)^\| `{section}` \| (`.*) \|$", page)[1]
+    kinds = {kind for kind in BUILT_IN[section] if f"`{kind}`" not in told and f"`{kind}-small`" not in told}
+    assert not kinds, section
+    default = next(field for field in dataclasses.fields(Loop) if field.name == section)
+    made = None if default.default_factory is dataclasses.MISSING else default.default_factory().kind
+    assert made is None or re.search(rf'(?m)^\| `{section}` \| .* \| `"{made}"` \|$', page)
+
+
+def test_measures_that_are_left_out_unless_asked_for_are_told():
+    page = (ROOT / "docs" / "study-files.md").read_text(encoding="utf-8")
+    row = re.search(r"(?m)^\| `metrics` \| .* but (.*) \|$", page)[1]
+    assert set(re.findall("`([a-z_]+)`", row)) == {*REGISTRY.built_in} - {*LOOP_MEASURES}
 
 
 def test_the_version_is_the_same_wherever_it_must_be_told():

@@ -131,7 +131,7 @@ def require(package: str, *, wanted_by: str, extra: str = "") -> ModuleType:
     except Exception as error:
         name = package.partition(".")[0]
         came = f"it cannot be imported ({error})" if importlib.util.find_spec(name) else "it is not installed"
-        advice = f"Run: pip install 'entropick{f'[{extra}]' if extra else ''}'"
+        advice = f"In a checkout of entropick run: pip install '.{f'[{extra}]' if extra else ''}'"
         if "torchvision" in str(error):
             advice = "Install the torchvision that was built for the installed torch, or remove it if nothing needs it."
         raise MissingDependency(f"{wanted_by}: expected the package {name}, but {came}. {advice}") from error

@@ -136,6 +136,15 @@ def cut(text: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things, one or many.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def is_of_disk(error: BaseException | None) -> bool:
     """Whether the disk, the network or the system failed, and not the file: the next time all may be well.
 
@@ -161,10 +170,10 @@ def memory_error(error: BaseException) -> MemoryExhausted | None:
     """
     if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         what = "the GPU is out of memory"
-        advice = "A smaller batch_size, width or sampling_chunk, or fewer --workers on one GPU, take less"
+        advice = "A smaller batch_size, width or sampling_chunk, or fewer workers (--workers) on one GPU, take less"
     elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
         what = "out of memory"
-        advice = "Fewer or smaller images, an encoder's space instead of pixels, or fewer --workers take less"
+        advice = "Fewer or smaller images, an encoder's space instead of pixels, or fewer workers (--workers) take less"
     else:
         return None
     reason = " ".join(str(error).partition(". GPU")[0].split())

@@ -48,7 +48,9 @@ def test_the_same_as_the_command(place):
     # With the same folder it reads what the command has left.
     lines = []
     again = ep.select({"real": "real", "made": "made.npy"}, 12, seed=3, out="out", say=lines.append)
-    assert (again.indices == found.indices).all() and any("chosen before" in line for line in lines)
+    assert (again.indices == found.indices).all() and any(
+        "out is complete already; nothing was computed." in line for line in lines
+    )
 
 
 def test_without_a_folder_nothing_is_left(place):
@@ -250,7 +252,11 @@ def test_one_name_is_a_name_and_not_its_letters(place):
     ("options", "message"),
     [
         ({"quotas": "a=0.5"}, "quotas: expected a mapping of names of sources to shares, got 'a=0.5'"),
-        ({"quotas": {"a": 2}}, "quota of a: expected a share from 0 to 1, got 2"),
+        ({"quotas": {"a": 2}}, "quotas (--quota) of a: expected a share from 0 to 1, got 2"),
+        (
+            {"quotas": {"a": 0.7, "b": 0.7}},
+            "quotas (--quota): expected shares that add up to at most 1, got 1.4. Lower",
+        ),
         ({"given": [3]}, "given: expected text, or several of it in a list, got 3"),
         ({"columns": 3}, "columns: expected text, or several of it in a list, got 3"),
     ],
@@ -258,6 +264,34 @@ def test_one_name_is_a_name_and_not_its_letters(place):
 def test_options_of_another_kind_are_refused(options, message):
     with pytest.raises(InputError, match=re.escape(message)):
         ep.select({"a": X, "b": X + 1}, 3, **options)
+
+
+def test_what_is_left_out_counts_for_quotas_too():
+    rows = X[:4].copy()
+    rows[0] = np.nan
+    message = (
+        "quotas (--quota): a=1 of 4 asks for 4 rows, but a has 3 that are usable and kept. Lower the share, or --n"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        ep.select({"a": rows, "b": X}, 4, quotas={"a": 1.0}, skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (
+            lambda: ep.score(training=X, generated=X),
+            "Give another --generated (generated=), or --allow-same (allow_same=",
+        ),
+        (lambda: ep.select(np.where(X[3, 1] == X, np.nan, X), 3), "or give --skip-bad (skip_bad=True)"),
+        (lambda: ep.select({"a": DIGITS, "b": DIGITS[:, 1:]}, 3), "Give --resize N (resize=N), which brings all to"),
+        (lambda: ep.score(training=X, generated=X[:9] + 1, metrics=["recall"]), "--reference (reference=)"),
+    ],
+)
+def test_advice_speaks_python_beside_the_command_line(call, advice):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert advice in str(caught.value)
 
 
 def test_a_set_that_is_none_is_named():
@@ -285,7 +319,7 @@ def test_a_file_whose_end_is_missing_is_found_where_rows_are_missing(place):
 
 def test_images_beside_folders_of_classes_are_told(place):
     Image.fromarray(DIGITS[0]).save(place / "real" / "loose.png")
-    with pytest.raises(InputError, match=r"real \(real\) lacks that of 1 rows \(loose\.png\)"):
+    with pytest.raises(InputError, match=r"real \(real\) lacks that of 1 row \(loose\.png\)"):
         ep.select({"real": "real"}, 5, balance=True)
 
 

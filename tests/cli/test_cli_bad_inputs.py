@@ -221,7 +221,10 @@ def columns_of_text():
 def weights_of_an_encoder():
     Path("weights").mkdir()
     Path("weights/config.json").write_text("{}")
-    return "a=good --features weights", 'weights holds an encoder (config.json). To compare by it: \'{kind = "encoder"'
+    return (
+        "a=good --features weights",
+        'weights holds an encoder (config.json). To compare by it: --features \'{kind = "encoder"',
+    )
 
 
 def given_of_no_source():

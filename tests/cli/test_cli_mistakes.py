@@ -17,6 +17,12 @@ def place(tmp_path, monkeypatch, study_file):
     """A directory to err in: a study file, a regular file, an empty directory."""
     (tmp_path / "file").write_text("not a directory")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "alone.toml").write_text('extends = "gone.toml"')
+    (tmp_path / "misspelled.toml").write_text('extend = "digits"')
+    folder = 'n_images = 9\n[loop]\ngenerator = "kde"\n[loop.dataset]\nkind = "image-folder"\npath = "images"\n'
+    (tmp_path / "folder.toml").write_text(f'{folder}reference = "gone"\n[arms.one]\n')
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "images" / "0.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -30,6 +36,14 @@ MISTAKES = {
     "run digit": "there is no preset 'digit'; known are copies, digits, paper-cifar10, paper-ffhq, paper-mnist, smoke",
     "run empty": "there is no preset 'empty'",
     "run gone.toml": "gone.toml: expected a study file, but there is none",
+    "run alone.toml": "expected a study file, which alone.toml extends, but there is none. Copy it there",
+    "run misspelled.toml": "there is no 'extend'; known are name, ",
+    "run misspelled.toml --quiet": "Did you mean 'extends'?",
+    "run tiny.toml --out x --set extends=smoke": "extends: expected in a study file, got it as an override.",
+    "run tiny.toml --out x --set loop.guard.k=3": "guard.k: there is no guard of which it is a",
+    "run paper-mnist --plan": "Give --data PATH (path=PATH).",
+    "run paper-mnist --plan --data a.npy --set loop.dataset.reference=b.npy": "a.npy: expected a file of images",
+    "run folder.toml --out x": "Give --set loop.dataset.reference=PATH (reference=PATH).",
     "run file": "A study file's name ends in .toml",
     "run tiny.toml --out file": "--out: expected a directory, but file is a file",
     "run tiny.toml --out file/below/it": "file is a file",
@@ -61,20 +75,25 @@ MISTAKES = {
     "run tiny.toml --out x --set =3": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99, got '=3'",
     "run tiny.toml --out x --set n_images": "--set: expected KEY=VALUE, for instance loop.generator.ema=0.99",
     "run tiny.toml --out x --set loop.n_iteration=3": "there is no 'n_iteration'; known are",
-    "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected tuple[str, ...], got 'recall'",
+    "run tiny.toml --out x --set loop.metrics=recall": "metrics: expected a list of texts, got 'recall'",
     "run tiny.toml --out x --set loop.selector=gredy": "there is no kind 'gredy'; known are random, greedy",
     "run tiny.toml --out x --steps 5": "there is no 'steps'; known are bandwidth",
     "run tiny.toml --out x --data gone.npz": "there is no 'path'; known are split_seed, n_images, n_reference",
     "run tiny.toml --out x --set loop.dataset.kind=array-file --set loop.dataset.path=a.npy": "a.npy: expected",
     "run smoke --out x --device gpu": "device: expected a usable torch device or 'auto', got 'gpu'",
-    "run tiny.toml --out x --images many": "--images",
-    "run tiny.toml --out x --images 1.5": "--images",
-    "run tiny.toml --out x --images None": "--images",
-    "run tiny.toml --out x --seeds a": "--seeds",
+    "run tiny.toml --out x --images many": "--images: expected a whole number, got 'many'.",
+    "run tiny.toml --out x --images 1.5": "--images: expected a whole number, got '1.5'.",
+    "run tiny.toml --out x --images None": "--images: expected a whole number, got 'None'.",
+    "run tiny.toml --out x --seeds 1 a": "--seeds: expected whole numbers, got 'a'.",
+    "run tiny.toml --out x --seeds a": "For full helptext, see entropick run --help",
+    "run tiny.toml --out x --checkpoint-seconds much": "--checkpoint-seconds: expected a number, got 'much'.",
     "run tiny.toml --out x --colour red": "Unrecognized options: --colour, red",
     "run tiny.toml --out": "--out",
     "run tiny.toml another.toml": "Unrecognized options: another.toml",
-    "walk": f"Available subcommands: {', '.join(COMMANDS)}",
+    "walk": f"command: there is no 'walk'; known are {', '.join(COMMANDS)}.",
+    "selct a=b --n 5": "Did you mean 'select'?",
+    "select a=b --n abc --out x": "Error parsing --n: expected a whole number, got 'abc'.",
+    "select a=b --n abc --out y": "For full helptext, see entropick select --help",
     "--walk": "--walk",
     "": f"Expected one of {{{', '.join(COMMANDS)}}}",
     "status": "DIR",

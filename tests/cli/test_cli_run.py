@@ -46,7 +46,7 @@ def test_repeating_a_finished_command_computes_nothing(cli, finished, study_file
     before = ledgers(finished)
     page = (finished / "report.html").stat().st_mtime_ns
     ended = cli("run", study_file, "--out", finished, "--workers", 1)
-    assert ended.code == 0 and "finished before: nothing was computed." in ended.out
+    assert ended.code == 0 and "is complete already; nothing was computed." in ended.out
     assert not re.search("iteration .*select", ended.out)
     assert ledgers(finished) == before and (finished / "report.html").stat().st_mtime_ns == page
 

@@ -238,7 +238,7 @@ def test_what_is_given_is_not_chosen_again(cli, place):
     assert ended.code == 2 and "copy: expected folders of image files, but 'made' is one file" in ended.err
     ended = cli(*line, "--seed", "3")
     assert ended.code == 0, ended.err
-    assert "given: 60 rows of real are picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
+    assert "given: 60 rows of real, picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
     X = np.concatenate([DIGITS[:60:2], DIGITS[1:60:2], np.load("made.npy")]).reshape(105, -1).astype(np.float32)
     expected = Greedy(n_samples=72, initial=np.arange(60), random_state=3).fit(X)
     rows = [(row["source"], int(row["row"])) for row in manifest() if row["given"] == "False"]
@@ -295,7 +295,7 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(cli, place, 
     assert cli(*line).code == 0
     before = hashes(place / "out")
     monkeypatch.setattr(stages, "appraise", None)
-    assert "chosen before" in cli(*line).out
+    assert "out is complete already; nothing was computed." in cli(*line).out
     ended = cli(*line, "--seed", "5")
     assert ended.code == 2 and "selector.random_state: was 0, now 5" in ended.err
     Image.fromarray(DIGITS[99]).save(place / "real" / "new.png")
@@ -389,7 +389,30 @@ def test_unreadable_images_are_all_named(cli, place):
     ended = cli("select", "real=real", "--n", "10", "--out", "out")
     assert ended.code == 2 and ended.err.count("entropick: error:") == 1
     assert all(f"{name}.png: " in ended.err for name in ("text", "torn", "wide", "deep", "z00", "z14"))
-    assert "--skip-bad" in ended.err and not (place / "out").exists()
+    told = "19 images cannot be used. Give --resize N (resize=N), which brings all to one size; or mend or remove them"
+    assert told in ended.err and "--skip-bad (skip_bad=True)" in ended.err and not (place / "out").exists()
+
+
+def test_where_sizes_are_not_the_trouble_no_resize_is_advised(cli, place):
+    (place / "real" / "text.png").write_text("no image")
+    ended = cli("select", "real=real", "--n", "10", "--out", "out")
+    assert "1 image cannot be used. Mend or remove it, or give --skip-bad" in ended.err and "--resize" not in ended.err
+    assert cli("select", "real=real", "--n", "10", "--out", "out", "--resize", "4").code == 2
+
+
+def test_a_row_of_embeddings_is_at_fault_and_not_its_image(cli, place):
+    rows = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    rows[7, 1] = np.nan
+    np.save("emb.npy", rows)
+    image = sorted((place / "real").rglob("*.png"))[7].relative_to(place)
+    line = ["select", "real=real", "--n", "10", "--features", "emb.npy", "--out", "out"]
+    ended = cli(*line)
+    assert "1 row of emb.npy cannot be used. Extract it again, or give --skip-bad" in ended.err
+    told = "its row in emb.npy: expected finite float32 values, got nan in row 7, column 1"
+    assert f"{image}: {told}" in " ".join(ended.err.split())
+    rows[7], rows[8] = 1, 0
+    np.save("emb.npy", rows)
+    assert "its row in emb.npy: expected a direction (--normalize" in cli(*line, "--normalize").err
 
 
 def test_bad_images_can_be_skipped_and_are_recorded(cli, place):
@@ -417,7 +440,9 @@ def test_colour_and_grey_files_are_compared_in_colour(cli, place, dear_pixels):
 def test_colour_is_not_dropped_for_a_grey_array(cli, place):
     Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(place / "real" / "colour.png")
     ended = cli("select", "real=real", "made=made.npy", "--n", "10", "--out", "out")
-    expected = "expected images of one shape, but real has mostly 8x8 pixels in colour, made has (8, 8, 1)"
+    expected = (
+        "expected images of one shape, but real has mostly 8x8 pixels in colour, made has (8, 8, 1). Bring them to grey"
+    )
     assert ended.code == 2 and expected in ended.err and not (place / "out").exists()
 
 
@@ -465,7 +490,7 @@ MISTAKES = {
     "select a=gone --n 5 --out out": "a: expected a folder or a file at gone, but there is none",
     "select a=empty --n 5 --out out": "empty: expected image files",
     "select a=notes.txt --n 5 --out out": "expected a folder of images, or a .npy, .npz or .parquet file",
-    "select a=text.npy --n 5 --out out": "text.npy: expected a NumPy file without pickles",
+    "select a=text.npy --n 5 --out out": "text.npy: expected a NumPy file, as numpy.save writes it, but it is not one.",
     "select a=text.parquet --n 5 --out out": "text.parquet: expected a parquet file",
     "select a=ragged.parquet --n 2 --out out": "lists of one length in column 'e', got lengths [1, 2]",
     "select a=holes.parquet --n 2 --out out": "no missing values, but column 'e'",
@@ -498,7 +523,10 @@ MISTAKES = {
     "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
     "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",
     "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "of the trusted source a, got 3.",
-    "select a=real --n 5 --quota b=0.5 --out out": "quota: expected the name of a source (a), got 'b'",
+    "select a=real --n 5 --quota b=0.5 --out out": "quotas (--quota): expected the name of a source (a), got 'b'",
+    "select a=few.npy b=short.npy --n 5 --quota a=0.9 --out out": "a=0.9 of 5 asks for 4 rows, but a has 3. Lower the",
+    "select a=real --n 5 --quota a=0.6 --quota a/b=0.6 --out out": "expected the name of a source (a), got 'a/b'",
+    "select a=real b=made.npy --n 5 --quota a=0.6 --quota b=0.6 --out out": "(--quota): expected shares that add up to",
     "select a=real --n 5 --quota a --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=1.5 --out out": "with a share from 0 to 1, for instance real=0.5, got 'a=1.5'",

@@ -90,7 +90,7 @@ def test_a_classifier_with_its_lessons(cli, place):
         ("classifier", "learns from labelled images. Say which"),
         ("encoder", "needs model"),
         ("dinov3", "known are pixels, dinov2, inception, encoder, classifier, dinov2-small"),
-        ('{kind = "dinov2", size = 3}', "expected str, got 3"),
+        ('{kind = "dinov2", size = 3}', "expected text, got 3"),
     ],
 )
 def test_what_is_missing_is_said_in_one_message(cli, place, space, message):

@@ -48,9 +48,9 @@ MISTAKES = {
     ("greedy", "generator.steps=3"): "--set: there is no 'generator'; known are selector, guard, features",
     ("greedy", "selector.decay=0.5"): "--set selector: there is no 'decay'; known are n_samples, initial",
     ("threshold-decay", "selector.decai=0.5"): "Did you mean 'decay'?",
-    ("threshold-decay", "selector.decay=fast"): "decay: expected float, got 'fast'",
+    ("threshold-decay", "selector.decay=fast"): "decay: expected a number, got 'fast'",
     ("threshold-decay", "selector.decay=2"): "decay: expected",
-    ("greedy", "guard.k=3"): "--set guard: there is no 'k'; known are none",
+    ("greedy", "guard.k=3"): "--set guard.k: there is no guard. Give --guard NAME.",
     ("greedy", "features.size=base"): "--set features: there is no 'size'; known are none",
 }
 
@@ -69,7 +69,12 @@ def test_a_parameter_of_a_short_name(cli, place):
 
 def test_a_file_of_embeddings_has_no_parameters(cli, place):
     ended = cli(*LINE, "--features", "embeddings.npy", *sets("features.size=base"))
-    assert ended.code == 2 and "--set features: there is no 'size'; known are none" in ended.err
+    assert ended.code == 2 and "--set features.size: embeddings have no parameters. Leave it out, or" in ended.err
+
+
+def test_without_a_guard_it_has_no_parameters(cli, place):
+    ended = cli(*LINE, *sets("guard.k=3"))
+    assert ended.code == 2 and "--set guard.k: there is no guard. Give --guard NAME." in ended.err
 
 
 def test_another_guard_by_its_kind(cli, place):
@@ -88,6 +93,6 @@ def test_what_a_flag_gives_is_not_set_beside_it(cli, place, text):
 
 def test_a_wrong_parameter_is_named_as_it_was_set(cli, place):
     ended = cli(*LINE, "--guard", "real", *sets("guard.k=many"))
-    assert ended.code == 2 and "error: guard.k: expected int, got 'many'" in " ".join(ended.err.split())
+    assert ended.code == 2 and "error: guard.k: expected a whole number, got 'many'" in " ".join(ended.err.split())
     ended = cli(*LINE, "--method", "threshold-decay", *sets("selector.decay=fast"))
-    assert ended.code == 2 and "error: selector.decay: expected float, got 'fast'" in " ".join(ended.err.split())
+    assert ended.code == 2 and "error: selector.decay: expected a number, got 'fast'" in " ".join(ended.err.split())

@@ -62,7 +62,7 @@ def test_folder_named_like_a_file(tmp_path):
 def test_not_a_numpy_file(tmp_path, suffix, content):
     path = tmp_path / f"text.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"text\.{suffix}: expected .*NumPy file without pickles"):
+    with pytest.raises(InputError, match=rf"text\.{suffix}: expected a NumPy file"):
         ArrayFile(path=str(path)).load()
 
 
@@ -79,7 +79,7 @@ def test_pickles_are_refused(tmp_path, suffix):
         np.save(path, images, allow_pickle=True)
     else:
         np.savez(path, images=images, allow_pickle=True)
-    with pytest.raises(InputError, match="without pickles"):
+    with pytest.raises(InputError, match=r"without pickles, but it holds Python objects\. Save an array of numbers\.$"):
         ArrayFile(path=str(path)).load()
 
 
@@ -113,17 +113,19 @@ def test_wrong_labels(tmp_path, labels):
 
 @pytest.mark.parametrize("n_images", [20, 21])
 def test_nothing_left_for_the_reference(array_file, n_images):
-    with pytest.raises(InputError, match=f"n_images: {n_images} were asked for, but there are 20 images, some of"):
+    with pytest.raises(
+        InputError, match=rf"n_images: {n_images} were asked for, but .*images\.npz has 20 images, some of.*Lower n_im"
+    ):
         ArrayFile(path=str(array_file), n_images=n_images).load()
 
 
 def test_a_single_image_cannot_be_split(tmp_path):
-    with pytest.raises(InputError, match="there are 1 images"):
+    with pytest.raises(InputError, match=r"a\.npz has 1 image, some"):
         save(tmp_path / "a.npz", images=some_images(1)).load()
 
 
 def test_more_reference_than_there_is(array_file):
-    with pytest.raises(InputError, match="n_reference: 5 were asked for, but there are 4"):
+    with pytest.raises(InputError, match=r"n_reference: 5 were asked for, but .*images\.npz leaves 4"):
         ArrayFile(path=str(array_file), n_reference=5).load()
 
 

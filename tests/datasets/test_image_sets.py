@@ -124,7 +124,7 @@ def test_another_column_of_images(tmp_path):
     path = write_table(tmp_path / "a.parquet", mask=mask, caption=["x"] * 12)
     found = open_images(path)
     np.testing.assert_array_equal(read_images(found.files), IMAGES)
-    assert found.notes == (f"{path}: columns that are not used: mask, caption; --columns says otherwise.",)
+    assert found.notes == (f"{path}: columns that are not used: mask, caption; --columns (columns=) says otherwise.",)
     np.testing.assert_array_equal(read_images(open_images(path, ["mask"]).files), IMAGES[:, ::-1])
 
 

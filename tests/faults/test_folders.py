@@ -40,7 +40,7 @@ def test_a_finished_run_on_a_read_only_disk_is_no_error_and_its_page_goes_elsewh
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     # Root may write anywhere, and a read-only mount needs root: os.access says what it would say on one.
     monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == out and mode & os.W_OK))
-    assert main(command) == 0 and "finished before" in capsys.readouterr().out
+    assert main(command) == 0 and "complete already" in capsys.readouterr().out
     assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "report.html").read_text() == (out / "report.html").read_text()
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before

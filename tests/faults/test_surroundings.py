@@ -245,7 +245,7 @@ def test_user_65534_with_a_home_that_cannot_be_written():
         code = NOBODY.format(faults=str(Path(__file__).parent), study=STUDY.replace("ns = 2", "ns = 1"))
         done = run_python("-c", code, cwd=place, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "finished before: nothing was computed" in done.stdout
+    assert "is complete already; nothing was computed" in done.stdout
     assert "entropick: error: could not write" in done.stdout and "Permission denied" in done.stdout
 
 

@@ -67,7 +67,7 @@ def test_a_changed_config_is_refused_with_a_diff_of_what_changed_only(tmp_path):
         "  generator.steps: was 10, now 20",
         "  selector: was None, now absent",
         "  selector.kind: was absent, now 'greedy'",
-        "Repeat the command with the old settings, or give another --out.",
+        "Repeat the command with the old settings, or give another folder (--out, out=).",
     ]
     assert json.loads((tmp_path / "config.json").read_text()) == NESTED
 

@@ -140,7 +140,7 @@ def test_those_that_cannot_be_used_are_skipped(place: Path) -> None:
 def test_the_same_again_does_nothing_and_without_it_is_another(place: Path) -> None:
     result = choice(SELECTORS[0]).run(place / "out")
     said: list[str] = []
-    assert choice(SELECTORS[0]).run(place / "out", say=said.append) == result and "chosen before" in said[0]
+    assert choice(SELECTORS[0]).run(place / "out", say=said.append) == result and "complete already" in said[0]
     assert json.loads((place / "out" / "selection.json").read_text())["config"]["given"] == ["labelled"]
     with pytest.raises(Exception, match="given: was"):
         Choice(sources=choice(SELECTORS[0]).sources, selector=SELECTORS[0]).run(place / "out")

@@ -64,7 +64,7 @@ def test_names_of_nothing_and_names_that_are_there_twice_are_listed(place):
     names = [*NAMES[:18], "birds/0.png", NAMES[0]]
     space = embedded(names, np.arange(20))
     assert set(space.problems[0]) == {0, 18, 19}
-    assert space.notes[0].endswith("1 rows are of no image, or of several: birds/0.png.")
+    assert space.notes[0].endswith("1 row of no image, or of several: birds/0.png.")
     with pytest.raises(InputError, match=r"names of the images in X\.parquet, but 'x1' and all others"):
         embedded([f"x{number}" for number in range(20)], ORDER)
 
@@ -136,7 +136,12 @@ def test_rows_that_are_no_numbers_are_all_named_or_skipped(place, kind):
         Choice(**parts).run(Path("out"))
     assert all(
         text in str(caught.value)
-        for text in (f"3 {'images' if kind == 'file' else 'rows'} cannot", "row 3, column 1", "inf in row 11", "row 15")
+        for text in (
+            "3 rows of holes.parquet cannot" if kind == "file" else "3 rows cannot",
+            "row 3, column 1",
+            "inf in row 11",
+            "row 15",
+        )
     )
     told = Choice(**parts, skip_bad=True).run(Path("out"))
     assert [bad["row"] for bad in told["skipped"]] == [3, 11, 15]

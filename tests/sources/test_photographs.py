@@ -98,7 +98,7 @@ def test_a_size_that_one_space_needs_is_not_that_of_another(pool, tmp_path):
         tmp_path / "out", say=said.append
     )
     assert [line for line in said if "compared" in line] == [
-        "images are compared in pixels at 32 x 32: shorter side so long, then the centre (--resize)."
+        "images are compared in pixels at 32 x 32: shorter side so long, then the centre (--resize N, resize=N)."
     ]
     assert len(set(Means.extracted)) > 20
 

@@ -202,4 +202,8 @@ def test_a_tracker_that_is_not_installed_is_said_at_once(place):
         [sys.executable, "-c", blocked, "run", "tiny.toml", "--out", "run", "--log", "tensorboard"],
         cwd=place, env={**os.environ, "PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2 and "pip install 'entropick[track]'" in done.stderr and not (place / "run").exists()
+    assert (
+        done.returncode == 2
+        and "In a checkout of entropick run: pip install '.[track]'" in done.stderr
+        and not (place / "run").exists()
+    )

@@ -106,9 +106,10 @@ def space_of(
     if is_path(given):
         file = expanded(given)
         if (file / "config.json").is_file():
-            table = f'{{kind = "encoder", model = "{file}"}}'
+            table = {"kind": "encoder", "model": str(file)}
             raise InputError(
-                f"{where}: expected embeddings, but {file} holds an encoder (config.json). To compare by it: '{table}'."
+                f"{where}: expected embeddings, but {file} holds an encoder (config.json). To compare by it: "
+                f'--features \'{{kind = "encoder", model = "{file}"}}\' (features={table}).'
             )
         name = readable(base_of(file).stem) or "embeddings"
         return Space(name, file=file, columns=tuple(columns), resize=resize, normalize=normalize)

@@ -13,7 +13,7 @@ from entropick import notebook
 from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, spaces_of
 from entropick.errors import InputError
-from entropick.page.words import DASH, length_unit, number
+from entropick.page.words import DASH, condition_in_words, length_unit, number
 from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
 from entropick.sources import Say, sources_of, texts
 
@@ -81,8 +81,7 @@ class Scored:
                 self._histogram(verdict.space),
             ]
         for condition in self.summary["conditions"]:
-            word = {True: "failed", False: "passed", None: "undecided"}[condition["holds"]]
-            parts.append(notebook.paragraph(f"{word}: fails if {condition['condition']}"))
+            parts.append(notebook.paragraph(": ".join(condition_in_words(condition))))
         sizes = ", ".join(f"{of['used']:,} {role}" for role, of in self.summary["sizes"].items())
         return notebook.block(f"Score of {sizes} images or rows", *parts)
 

@@ -77,7 +77,7 @@ def eight_bits(values: NDArray[Any], bit_depth: int, *, name: str) -> NDArray[np
         if low < 0 or high > top:
             raise InputError(
                 f"{name}: expected values of {bit_depth} bits, 0 to {top:,}, got {low:,} to {high:,}. Say how many "
-                "bits they have (--bit-depth)."
+                "bits they have (--bit-depth N, bit_depth=N)."
             )
         scaled[place] = np.rint(one * (255 / top))
     return scaled

@@ -16,20 +16,23 @@ import os
 import sys
 import tempfile
 import traceback
+import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry
 
 from entropick import __version__
 from entropick.cli.completion import Completion
-from entropick.cli.flags import Ended
+from entropick.cli.flags import Ended, numbers
 from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
 from entropick.cli.select import Select
 from entropick.cli.terminal import harmless, steady_output
+from entropick.component import check_known
 from entropick.errors import BudgetSpent, ConfigError, EntropickError, ProcessLost, cut, memory_error, storage_error
 from entropick.processes.ranks import Ranks, joined
 from entropick.processes.spread import plain_warning
@@ -170,14 +173,25 @@ def _draws(command: Any) -> bool:
 def _parsed(arguments: Sequence[str]) -> Any:
     """The command that the arguments ask for; SystemExit once it is said what is wrong with them, or help is given."""
 
+    registry = ConstructorRegistry()
+    registry.primitive_rule(numbers)
+    commands = {of.__metadata__[0].name: of.__origin__ for of in typing.get_args(Command)}
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    if name:
+        check_known(name, tuple(commands), "command")
+
     def parsed(arguments: Sequence[str]) -> Any:
+        # A command by itself: what is said of it then names its own help.
         return tyro.cli(
-            Command,
-            prog="entropick",
-            description="Self-consuming loops of generative models, measured and resumable.\n\n"
+            commands.get(name, Command),
+            prog=f"entropick {name}".rstrip(),
+            description=None
+            if name
+            else "Self-consuming loops of generative models, measured and resumable.\n\n"
             "entropick --version prints the version; entropick COMMAND --help says what a command takes.",
-            args=arguments,
+            args=arguments[1:] if name else arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+            registry=registry,
         )
 
     with _colours_as_asked():

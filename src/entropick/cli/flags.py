@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import types
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
+from entropick.config.components import in_words
 from entropick.datasets.listing import expanded
 from entropick.errors import ConfigError, cut, shown
 from entropick.processes.hardware import limited_memory
@@ -39,6 +43,33 @@ def assignments(texts: Sequence[str], *, example: str) -> list[tuple[str, Any]]:
 def says(default: str, *, metavar: str | None = None) -> Any:
     """A flag whose help says what happens without it, where the field itself only holds None."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A rule for tyro: how a flag with a number, or with several whole ones, is read, and what is said of others."""
+    is_union = typing.get_origin(info.type) in (typing.Union, types.UnionType)
+    kinds = [of for of in (typing.get_args(info.type) if is_union else (info.type,)) if of is not type(None)]
+    several = kinds == [tuple[int, ...]]
+    one: Any = int if several else next(iter(kinds), None)
+    if len(kinds) > 1 or one not in (int, float):
+        return None
+
+    def read(texts: list[str]) -> Any:
+        found = []
+        for text in texts:
+            try:
+                found.append(one(text))
+            except ValueError:
+                raise ValueError(f"expected {in_words(one, several=several)}, got {shown(text)}.") from None
+        return tuple(found) if several else found[0]
+
+    return PrimitiveConstructorSpec(
+        nargs="*" if several else 1,
+        metavar=one.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: value is None or isinstance(value, tuple if several else one),
+        str_from_instance=lambda value: list(map(str, value)) if isinstance(value, tuple) else [str(value)],
+    )
 
 
 def default_directory(name: str) -> Path:

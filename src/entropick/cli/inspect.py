@@ -14,7 +14,7 @@ from entropick.cli.display import study_log
 from entropick.cli.flags import Ended, OutputFlags, check_directory, says
 from entropick.cli.terminal import print_columns
 from entropick.config import build
-from entropick.errors import ConfigError, shown
+from entropick.errors import ConfigError, counted, shown
 from entropick.run import (
     LEDGER,
     STUDY,
@@ -82,13 +82,16 @@ class Verify(OutputFlags):
             if self.repair:
                 repair_run(verification)
                 if verification.is_run:
-                    console.print(f"{verification.folder}: kept {verification.n_intact} intact ledger lines.")
+                    console.print(
+                        f"{verification.folder}: kept {counted(verification.n_intact, 'intact ledger line')}."
+                    )
         for verification in found:
             if verification.unfinished:
                 console.print(f"{verification.folder}: {verification.unfinished}")
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
         verdict = _verdict(len(damaged), repaired=self.repair)
-        console.print(f"{sum(v.is_run for v in found)} runs, {n_entries} ledger lines, {n_files} files: {verdict}")
+        counts = {"run": sum(v.is_run for v in found), "ledger line": n_entries, "file": n_files}
+        console.print(f"{', '.join(counted(n, noun) for noun, n in counts.items())}: {verdict}")
         summary = {
             "folder": str(self.folder),
             "verdict": verdict,
@@ -233,7 +236,7 @@ def _grid(folder: Path) -> tuple[list[list[str]], str]:
         cells = [" ".join(states[Place(arm, size, seed)]) for seed in seeds]
         lines.append([arm, *([str(size)] if has_sizes else []), *cells])
     counts = Counter(state for _, state in states.values())
-    return lines, f"{len(states)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}"
+    return lines, f"{counted(len(states), 'run')}: {', '.join(f'{count} {state}' for state, count in counts.items())}"
 
 
 def _cost_lines(folder: Path) -> list[list[str]]:

@@ -28,7 +28,7 @@ from entropick.cli.flags import (
 )
 from entropick.cli.terminal import print_columns
 from entropick.config import load_study
-from entropick.errors import ConfigError
+from entropick.errors import ConfigError, counted
 from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.hardware import usable_cores
@@ -131,7 +131,7 @@ class Run(OutputFlags):
             _print_plan(plans, console)
             if self.plan:
                 at_once = _at_once(study, workers, ranks)
-                console.print(f"{len(study.arm_runs()):,} runs, {at_once}.", highlight=False)
+                console.print(f"{counted(len(study.arm_runs()), 'run')}, {at_once}.", highlight=False)
                 return Ended({"study": study.name, "plan": [dataclasses.asdict(plan) for plan in plans]})
         console.print(f"study {study.name!r}: {_size(study)}, {_at_once(study, workers, ranks)}, in {out}")
         log = study_log(out, self.log, study.name)
@@ -165,7 +165,7 @@ class Run(OutputFlags):
     def _finish(self, out: Path, computed: int, console: Console) -> dict[str, Any]:
         page = out / "report.html"
         if not computed:
-            console.print("finished before: nothing was computed.")
+            console.print(f"{out} is complete already; nothing was computed.", soft_wrap=True)
         # What draws the page takes seconds to import: not for a page that is up to date.
         if computed or not _is_up_to_date(page, out):
             from entropick import report
@@ -218,7 +218,7 @@ def _size(study: Study) -> str:
     n_iterations = max(loop.n_iterations for loop in study.arms.values())
     counts = [(len(study.arms), "arm"), (len(study.sizes), "size"), (len(study.seeds), "seed")]
     counts += [(n_iterations, "iteration")]
-    return " x ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts if count)
+    return " x ".join(counted(count, noun) for count, noun in counts if count)
 
 
 def _print_plan(plans: Sequence[ArmPlan], console: Console) -> None:

@@ -16,6 +16,7 @@ from entropick.cli.flags import Ended, FilesFlags, all_of, says
 from entropick.cli.terminal import print_columns
 from entropick.config import parse_value
 from entropick.errors import InputError, shown
+from entropick.page.words import condition_in_words
 from entropick.sources import open_sources
 
 EXIT_FAILED = 1
@@ -112,9 +113,7 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
     for verdict in scoring.judge(result):
         console.print(f"{verdict.space}: {verdict.headline}", soft_wrap=True)
     for condition in result["conditions"]:
-        found = ", ".join(f"{key} {_number(value)}" for key, value in condition["found"].items())
-        word = {True: "failed", False: "passed", None: "undecided"}[condition["holds"]]
-        console.print(f"{word}: fails if {condition['condition']}; found {found}")
+        console.print(": ".join(condition_in_words(condition)), soft_wrap=True)
     console.print(f"page: {out / scoring.PAGE}")
 
 

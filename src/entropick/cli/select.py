@@ -103,6 +103,8 @@ class Select(FilesFlags):
                 raise ConfigError(f"--set: expected {section}.PARAMETER=VALUE, got {shown(key)} without a parameter.")
             if key in _FLAGS:
                 raise ConfigError(f"--set: expected a parameter that no flag gives, got {key!r}. Use {_FLAGS[key]}.")
+            if section not in parts:
+                raise ConfigError(f"--set {key}: {_WITHOUT[section]}")
             set_parameter({"--set": parts}, key, value, prefix="--set ")
         encoder, guard = (
             _built(section, parts[section], flag=f"--{section}") if section in parts else None
@@ -156,6 +158,11 @@ _FLAGS = {
     "selector.trusted": "--trusted",
     "selector.eps": "--approximate",
     "guard.trusted": "--guard",
+}
+# What is said of parameters of a part that there is not.
+_WITHOUT = {
+    "guard": "there is no guard. Give --guard NAME.",
+    "features": "embeddings have no parameters. Leave it out, or give --features NAME.",
 }
 
 

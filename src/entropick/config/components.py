@@ -148,8 +148,7 @@ def expanded(text: str, where: str) -> str:
 def expect(value: Any, kind: type, where: str) -> Any:
     """`value` if it is of this kind, else a ConfigError."""
     if not isinstance(value, kind):
-        names: dict[Any, str] = {dict: "a table", list: "a list", str: "text"}
-        raise ConfigError(f"{where}: expected {names[kind]}, got {shown(value)}.")
+        raise ConfigError(f"{where}: expected {in_words(kind)}, got {shown(value)}.")
     return value
 
 
@@ -160,7 +159,7 @@ def conform(value: Any, hint: Any, where: str) -> Any:
         matched, converted = _match(value, option)
         if matched:
             return converted
-    raise ConfigError(f"{where}: expected {_name(hint)}, got {shown(value)}.")
+    raise ConfigError(f"{where}: expected {in_words(hint)}, got {shown(value)}.")
 
 
 def _match(value: Any, option: Any) -> tuple[bool, Any]:
@@ -179,5 +178,28 @@ def _match(value: Any, option: Any) -> tuple[bool, Any]:
     return origin not in (tuple, type(None)), value
 
 
-def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+# Types as their users know them: one value, and several in a list.
+_WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("true or false", "values true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "texts"),
+    list: ("a list", "lists"),
+    dict: ("a table", "tables"),
+}
+
+
+def in_words(hint: Any, *, several: bool = False) -> str:
+    """What a parameter is annotated with, as a user is told of it.
+
+    >>> in_words(int | typing.Literal["auto"] | None), in_words(tuple[str, ...])
+    ('a whole number or "auto"', 'a list of texts')
+    """
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return " or ".join(in_words(of, several=several) for of in inner if of is not type(None))
+    if kind is typing.Literal:
+        return " or ".join(f'"{of}"' if isinstance(of, str) else str(of) for of in inner)
+    if kind is tuple:
+        return f"{'lists' if several else 'a list'} of {in_words(inner[0], several=True)}"
+    return _WORDS[kind][several] if kind in _WORDS else getattr(kind, "__name__", str(kind))

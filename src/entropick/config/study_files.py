@@ -29,6 +29,7 @@ from entropick.loop.study import Study
 
 _SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_seconds")
 _STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")
+_EXTENDS = "extends"
 # A chain of files that build on each other, before it is taken for a circle.
 _MOST_EXTENDED = 10
 _LOOP_NUMBERS = (
@@ -87,29 +88,32 @@ def _read_whole(source: str) -> Table:
     table = _read(source)
     own, place = {"name": Path(source).stem, "title": "", "description": ""}, source
     for _ in range(_MOST_EXTENDED):
-        if "extends" not in table:
+        if _EXTENDS not in table:
             return table
-        base = expect(table.pop("extends"), str, f"{place}: extends")
+        base = expect(table.pop(_EXTENDS), str, f"{place}: {_EXTENDS}")
         place = str(Path(place).parent / base) if base.endswith(".toml") else base
-        under = _read(place)
+        under = _read(place, extended_by=source)
         loop = _merge(expect(under.get("loop", {}), dict, "loop"), expect(table.get("loop", {}), dict, "loop"))
         table = {**under, **own, **table, "loop": loop}
     raise ConfigError(f"{source}: expected at most {_MOST_EXTENDED} files that extend each other. Is there a circle?")
 
 
-def _read(source: str) -> Table:
+def _read(source: str, *, extended_by: str = "") -> Table:
+    wanted = f", which {cut(extended_by)} extends," if extended_by else ""
     preset = files("entropick") / "presets" / f"{source}.toml"
     if not source.endswith(".toml"):
         if source not in presets():
             known = ", ".join(presets())
             raise ConfigError(
-                f"there is no preset {shown(source)}; known are {known}. A study file's name ends in .toml."
+                f"there is no preset {shown(source)}{wanted.removesuffix(',')}; known are {known}. A study file's name "
+                "ends in .toml."
             )
         return tomllib.loads(preset.read_text())
     path = Path(source)
     if not path.is_file():
         raise ConfigError(
-            f"{cut(source)}: expected a study file, but there is none. Presets are {', '.join(presets())}."
+            f"{cut(source)}: expected a study file{wanted or ','} but there is none. "
+            + ("Copy it there, too." if wanted else f"Presets are {', '.join(presets())}.")
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -121,7 +125,9 @@ def _read(source: str) -> Table:
 
 def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str) -> Study:
     for key in table:
-        check_known(key, _STUDY_KEYS, source)
+        check_known(key, (*_STUDY_KEYS, _EXTENDS), source)
+    if _EXTENDS in table:  # what a file extends is put under it before
+        raise ConfigError(f"{_EXTENDS}: expected in a study file, got it as an override. Write it into the file.")
     shared = expect(table.get("loop", {}), dict, "loop")
     arms = expect(table.get("arms", {}), dict, "arms")
     settings = _settings(table)
@@ -229,11 +235,15 @@ def set_parameter(tables: dict[str, Table], key: str, value: Any, *, prefix: str
             _override(table, key.split("."), value, f"{prefix}{cut(key)}")
         return
     known: dict[str, None] = {}
-    for name, table in tables.items():
-        given = table.get(section, NONE)
-        kind = given.get("kind") if isinstance(given, dict) else given
-        if kind in (NONE, None):
-            continue
+    found = {name: table.get(section) for name, table in tables.items()}
+    kinds: dict[str, Any] = {name: of.get("kind") if isinstance(of, dict) else of for name, of in found.items()}
+    kinds = {name: kind for name, kind in kinds.items() if kind not in (NONE, None)}
+    if not kinds:
+        raise ConfigError(
+            f"{prefix}{cut(key)}: there is no {section} of which it is a parameter. Give one in the study file."
+        )
+    for name, kind in kinds.items():
+        table = tables[name]
         names = component_class(section, kind, f"{name}: {section}").parameter_names()
         known.update(dict.fromkeys(names))
         if parameter in names:

@@ -16,6 +16,9 @@ from entropick.errors import InputError
 # Arrays of a split, as MedMNIST and Keras call them.
 _SPLIT = re.compile(r"([A-Za-z0-9]+)_images|x_([A-Za-z0-9]+)")
 
+# How a file of one array begins, and an archive of several.
+_MAGIC = (b"\x93NUMPY", b"PK")
+
 
 def map_array(path: Path, *, name: str = "") -> NDArray[Any]:
     """A memory map of a ``.npy`` file; InputError, in which the file has its `name`, if it cannot be read as such."""
@@ -109,6 +112,9 @@ def _loaded(path: Path, split: str = "", mmap_mode: Any = None, name: str = "") 
     try:
         # NumPy leaves a path open where it is a broken archive; a memory map needs the path.
         with open(path, "rb") as stream:
+            if not stream.read(len(_MAGIC[0])).startswith(_MAGIC):
+                raise InputError(f"{name or path}: expected a NumPy file, as numpy.save writes it, but it is not one.")
+            stream.seek(0)
             loaded = np.load(path if mmap_mode else stream, mmap_mode=mmap_mode, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
@@ -121,6 +127,7 @@ def _loaded(path: Path, split: str = "", mmap_mode: Any = None, name: str = "") 
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
-            f"{name or path}: expected a NumPy file without pickles, but it cannot be read ({error})."
-        ) from error
+        came = f"it cannot be read ({error})"
+        if any(word in str(error) for word in ("pickle", "Python objects")):
+            came = "it holds Python objects. Save an array of numbers"
+        raise InputError(f"{name or path}: expected a NumPy file without pickles, but {came}.") from error

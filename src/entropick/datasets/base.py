@@ -11,7 +11,7 @@ import numpy as np
 
 from entropick.arrays import Images, Integers, check_count, check_images
 from entropick.component import Component
-from entropick.errors import InputError, shown
+from entropick.errors import InputError, counted, shown
 from entropick.random_stream import RandomStream
 from entropick.work import Work
 
@@ -87,12 +87,13 @@ def split(
     reference: Images | None = None,
     n_reference: int | None = None,
     seed: int | Literal["seed"] = 0,
+    place: str = "the dataset",
 ) -> RealData:
     """Choose the real training images, the reference and the stock, always the same for the same arguments.
 
     All images are brought into one random order: the first `n_images` are the real data, so that fewer are a subset of
     more; the last `n_reference` are the reference, unless it is given; what lies between is the stock. Another `seed`
-    is another order; outside of a loop ``"seed"`` is 0.
+    is another order; outside of a loop ``"seed"`` is 0. `place` is where the images are, for messages.
 
     Raises
     ------
@@ -104,13 +105,17 @@ def split(
     n = len(images)
     n_real = n_images or (n if reference is not None else max(1, int(n * _DEFAULT_SHARE)))
     if n_real > n or (reference is None and n_real == n):
-        kept = "" if reference is not None else ", some of which must be left as the reference"
-        raise InputError(f"n_images: {n_real} were asked for, but there are {n} images{kept}.")
+        kept, advice = "", "Lower n_images (--images)"
+        if reference is None:
+            kept, advice = ", some of which must be left as the reference", f"{advice}, or give a reference of its own"
+        raise InputError(f"n_images: {n_real} were asked for, but {place} has {counted(n, 'image')}{kept}. {advice}.")
     order = RandomStream(0 if seed == BY_SEED else int(seed), stage="split").rng().permutation(n)
     n_left = n - n_real if reference is None else len(reference)
     n_held_out = n_reference or n_left
     if n_held_out > n_left:
-        raise InputError(f"n_reference: {n_held_out} were asked for, but there are {n_left} reference images.")
+        raise InputError(
+            f"n_reference: {n_held_out} were asked for, but {place} leaves {counted(n_left, 'image')} for it."
+        )
     n_used = n if reference is not None else n - n_held_out
     held_out = images[np.sort(order[n_used:])] if reference is None else reference[:n_held_out]
     if held_out.shape[1:] != images.shape[1:]:

@@ -60,11 +60,15 @@ class ArrayFile(Dataset):
         check_count(self.downscale, name="downscale")
         check_bit_depth(self.bit_depth)
         _check_paths(self.path, self.reference)
-        for path, _ in map(split_path, _paths(self.path, self.reference)):
+        for given in _paths(self.path, self.reference):
+            path, _ = split_path(given)
             if path.suffix not in (".npy", ".npz"):
                 raise InputError(f"{cut(path)}: expected a .npy or .npz file.")
             if not path.is_file():
-                raise InputError(f"{cut(path)}: expected a file of images, but there is none at {cut(path.resolve())}.")
+                raise InputError(
+                    f"{cut(path)}: expected a file of images, but there is none at {cut(path.resolve())}. "
+                    f"{_another(given, self.path)}"
+                )
 
     def load(self, *, work: Work | None = None) -> RealData:
         """Read the file or files."""
@@ -75,7 +79,7 @@ class ArrayFile(Dataset):
         images = _downscaled(images, self.downscale)
         reference = _downscaled(held_out[0][0], self.downscale) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
-        return split(images, labels, reference=reference, seed=self.split_seed, **counts)
+        return split(images, labels, reference=reference, seed=self.split_seed, place=self.path, **counts)
 
     def fingerprint(self) -> str:
         """Hash of the files' bytes."""
@@ -126,7 +130,10 @@ class ImageFolder(Dataset):
         _check_counts(self.n_images, self.n_reference)
         _check_paths(self.path, self.reference)
         for path in _paths(self.path, self.reference):
-            open_images(path)
+            try:
+                open_images(path)
+            except InputError as error:
+                raise error if path.exists() else InputError(f"{error} {_another(path, self.path)}") from None
 
     def load(self, *, work: Work | None = None) -> RealData:
         """Decode all images."""
@@ -136,7 +143,7 @@ class ImageFolder(Dataset):
         images = read(found.files, work=work or Work())
         reference = read(held_out[0].files) if held_out else None
         counts = {"n_images": self.n_images, "n_reference": self.n_reference}
-        return split(images, _numbers(found), reference=reference, seed=self.split_seed, **counts)
+        return split(images, _numbers(found), reference=reference, seed=self.split_seed, place=self.path, **counts)
 
     def fingerprint(self) -> str:
         """Hash of the files' paths and bytes, and of classes that are told elsewhere."""
@@ -181,6 +188,13 @@ def _check_paths(path: Any, reference: Any) -> None:
         is_optional = name == "reference" and value is None
         if not is_optional and (not isinstance(value, str | os.PathLike) or not str(value)):
             raise InputError(f"{name}: expected a path, got {shown(value)}.")
+
+
+def _another(path: Path, images: str) -> str:
+    """How to say where the file or folder is that is not where the dataset has it."""
+    name = "path" if path == expanded(images) else "reference"
+    flag = "--data PATH" if name == "path" else "--set loop.dataset.reference=PATH"
+    return f"Give {flag} ({name}=PATH)."
 
 
 def _paths(*paths: str | None) -> list[Path]:

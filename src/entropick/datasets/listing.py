@@ -302,7 +302,8 @@ def _of_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[
     notes = [*listing.notes()]
     if contents.unused:
         notes.append(
-            f"{listing.path}: columns that are not used: {_listed(contents.unused)}; --columns says otherwise."
+            f"{listing.path}: columns that are not used: {_listed(contents.unused)}; --columns (columns=) says "
+            "otherwise."
         )
     classes, said = _whole(contents.classes, listing.path)
     made = ImageSet(listing.path, contents.images, classes, contents.class_names, True, listing.passed_over)

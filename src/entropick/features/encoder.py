@@ -64,7 +64,7 @@ class DINOv2(VisionEncoder):
 
     This is ``last_hidden_state[:, 0]`` of the transformers model, which its ``pooler_output`` repeats. Images are
     prepared by the checkpoint's own processor with Pillow: the shorter side to 256, the centre 224 x 224, so that the
-    ends of a long image are not seen. Needs the package transformers: ``pip install 'entropick[dinov2]'``.
+    ends of a long image are not seen. Needs the package transformers: ``pip install '.[dinov2]'`` in a checkout.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _ADVICE = (
     'Where there is a network, run\n  python -c "from torch_fidelity.feature_extractor_inceptionv3 import '
     "FeatureExtractorInceptionV3 as F; F('inception', ['2048'])\"\n"
     f"which puts {_FILE} into torch's cache. For another machine bring that file over, and give it as "
-    '--features \'{kind = "inception", path = "FILE"}\'.'
+    '--features \'{kind = "inception", path = "FILE"}\' (features={"kind": "inception", "path": "FILE"}).'
 )
 
 
@@ -32,7 +32,7 @@ class Inception(NetworkFeatures):
     """The 2048 pooled features of the InceptionV3 that FID was defined with (Heusel et al. 2017, arXiv 1706.08500).
 
     Network, weights and the resize to 299 x 299 in TensorFlow's manner are those of the package torch-fidelity:
-    ``pip install 'entropick[fid]'``. A Frechet distance may be called FID in this space only, and only with the
+    ``pip install '.[fid]'`` in a checkout. A Frechet distance may be called FID in this space only, and only with the
     original weights: with others, `name` says so.
 
     Parameters

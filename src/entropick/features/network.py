@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import tomllib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,7 @@ class NetworkFeatures(Features, ABC):
                 listed = " and ".join(map(str, sorted(shapes)[:2]))
                 raise InputError(
                     f"{self.name}: expected a model that brings all images to one size, but they came as {listed}. "
-                    "Give images of one size, or --resize."
+                    "Give images of one size, or --resize N (resize=N)."
                 )
 
             def forward(batch: list[Any]) -> Any:
@@ -276,7 +277,7 @@ def find_checkpoint(who: str, *, repo: str, path: str | None, needed: tuple[str,
             f"{who}: its weights are needed, but {came}, and nothing is downloaded without being asked for. "
             f"Where there is a network, run\n  hf download {repo} {' '.join(needed)}\n"
             f"which fills the cache. For another machine add --local-dir FOLDER, and give that folder as "
-            f"--features '{by_path}'."
+            f"--features '{by_path}' (features={tomllib.loads(f'of = {by_path}')['of']})."
         )
     return Checkpoint(cached)
 

@@ -392,7 +392,7 @@ class Loop:
         if needed > (free := free_bytes(run.folder)):
             raise InputError(
                 f"{run.folder}: the images and models still to be made need {needed / 1e6:,.1f} MB, but "
-                f"{free / 1e6:,.1f} MB are free. Give an --out on a larger disk, or fewer iterations or images."
+                f"{free / 1e6:,.1f} MB are free. Give a folder (--out) on a larger disk, or fewer iterations or images."
             )
 
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:

@@ -98,7 +98,7 @@ def _check_unchanged(was: str, now: str) -> None:
     if was != now:
         raise RunChanged(
             f"the data changed:\n  dataset.fingerprint: was {was[:16]}…, now {now[:16]}…\n"
-            "Restore the images that the run began with, or give another --out."
+            "Restore the images that the run began with, or give another folder (--out)."
         )
 
 

@@ -276,11 +276,11 @@ class Study:
             if is_begun and before["threads"] != self.threads:
                 raise RunChanged(
                     f"{folder} was made with threads = {before['threads']}, now {self.threads}. Repeat the command "
-                    "with the old setting, or give another --out."
+                    "with the old setting, or give another folder (--out)."
                 )
             if is_begun and bool(before["sizes"]) != bool(self.sizes):
                 had, has = ("sizes", "none") if before["sizes"] else ("no sizes", "some")
-                raise RunChanged(f"{folder} was made with {had}, now there are {has}. Give another --out.")
+                raise RunChanged(f"{folder} was made with {had}, now there are {has}. Give another folder (--out).")
             described["arms"] = {**before["arms"], **described["arms"]}
             for name in ("seeds", "sizes"):
                 described[name] = list(dict.fromkeys([*before[name], *described[name]]))
@@ -295,13 +295,13 @@ def _check_folder(folder: Path) -> None:
     if others and not any((folder / name).exists() for name in (STUDY, "arms")):
         raise InputError(
             f"out: expected a new folder or one of an earlier study, but {folder} holds {others[0]} of something else. "
-            "Give another --out."
+            "Give another folder (--out)."
         )
     for place in (folder.absolute(), *folder.absolute().parents):
         if place.name == "arms" and (place.parent / STUDY).is_file():
             raise InputError(
                 f"out: expected a folder outside of other studies, but {folder} is among the arms of {place.parent}. "
-                "Give another --out."
+                "Give another folder (--out)."
             )
 
 

@@ -60,14 +60,15 @@ def _lock(folder: Path, wait_seconds: float) -> Iterator[None]:
             lock.acquire(timeout=max(wait_seconds, _LEAST_SECONDS))
         except Timeout:
             raise RunLocked(
-                f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another --out."
+                f"{folder} is in use by {_holder(folder)}. Wait until that ends, stop it, or give another folder "
+                "(--out, out=)."
             ) from None
         except OSError as error:
             if error.errno not in UNABLE:
                 raise
             raise RunError(
                 f"{folder}: expected a file system on which files can be locked, but: {error.strerror}. Without a lock "
-                "two processes could spoil each other's results. Give an --out on another file system."
+                "two processes could spoil each other's results. Give a folder (--out, out=) on another file system."
             ) from error
     try:
         with contextlib.suppress(OSError):
@@ -182,7 +183,7 @@ def check_config(
         lines = "\n".join(f"  {name}: {_difference(before, now, name)}" for name in refused)
         raise RunChanged(
             f"{folder} was made with another config:\n{lines}\n"
-            "Repeat the command with the old settings, or give another --out."
+            "Repeat the command with the old settings, or give another folder (--out, out=)."
         )
 
 

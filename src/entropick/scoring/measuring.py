@@ -101,7 +101,8 @@ def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool
             if sizes[role] < least:
                 raise InputError(
                     f"{role}: expected at least {least} usable rows for {name}"
-                    f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics."
+                    f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics "
+                    "(metrics=)."
                 )
 
 
@@ -111,8 +112,8 @@ def check_two_sets(sources: Sequence[Source], contents: Sequence[str]) -> None:
         if of_a == of_b:
             raise InputError(
                 f"{a.name} and {b.name}: expected two sets, but {readable(str(a.path))} and {readable(str(b.path))} "
-                f"have the same content, so the score would say nothing. Give another --{b.name}, or --allow-same if "
-                "this is meant."
+                f"have the same content, so the score would say nothing. Give another --{b.name} "
+                f"({b.name}=), or --allow-same (allow_same=True) if this is meant."
             )
 
 
@@ -164,7 +165,7 @@ def measure_space(
             if shared.all():
                 raise InputError(
                     f"reference: expected images that the generator was not trained on, but all {n_shared} are in the "
-                    "training set. Give held-out ones, or --allow-same if this is meant."
+                    "training set. Give held-out ones, or --allow-same (allow_same=True) if this is meant."
                 )
             roles = replace(roles, reference=some_rows(roles.reference, np.flatnonzero(~shared)))
             check_rows({name: len(getattr(roles, name)) for name in matrices}, metrics, halves=seed is not None)

@@ -11,7 +11,7 @@ import altair as alt
 
 from entropick.page import words
 from entropick.page.document import PAGE_INK, render, specification
-from entropick.page.words import number, percent
+from entropick.page.words import condition_in_words, number, percent
 from entropick.scoring.verdict import Chance, judge, meaning, notes
 from entropick.sources import Picture, Source, picture
 
@@ -52,6 +52,7 @@ def render_score(score: Mapping[str, Any], sources: Sequence[Source]) -> str:
         score=score,
         verdicts=verdicts,
         notes=notes(score),
+        conditions=[condition_in_words(of) for of in score["conditions"]],
         chances={name: Chance.of(score, name) for name, of in spaces.items() if of["near_copy_distance"] is not None},
         tiles=_tiles(score, verdicts[0].space),
         rows=_measure_rows(score),

@@ -10,7 +10,7 @@ from typing import Any
 
 from entropick import __version__
 from entropick.arrays import check_count
-from entropick.errors import InputError, shown
+from entropick.errors import InputError, counted, shown
 from entropick.metrics.suite import MEASURES, check_measures
 from entropick.page import words
 from entropick.processes.actors import share_of_memory
@@ -83,7 +83,7 @@ class Score(FilesCommand):
         What random numbers depend on.
     """
 
-    product, done, result = "score", "scored", "score.json"
+    product, result = "score", "score.json"
     marks = ("sources", "spaces", "metrics")
 
     spaces: Sequence[Space]
@@ -135,7 +135,7 @@ class Score(FilesCommand):
             missing = [role for role in MEASURES[name].roles if role not in self._roles]
             if "reference" in missing:
                 raise InputError(
-                    f"metrics: {name} needs the role reference: give held-out real images with --reference."
+                    f"metrics: {name} needs the role reference: give held-out real images as --reference (reference=)."
                 )
             if missing:
                 raise InputError(
@@ -195,7 +195,7 @@ class Score(FilesCommand):
     def foretell(self, contents: Contents, found: Survey, say: Say) -> None:
         """Say what is left out, how much is compared, and what that will take; InputError for too few rows."""
         if self.left_out:
-            say(f"left out without --reference (held-out real images): {', '.join(self.left_out)}.")
+            say(f"left out without --reference (reference=), held-out real images: {', '.join(self.left_out)}.")
         sizes = {s.name: len(s) - len(of) for s, of in zip(self.sources, found.problems, strict=True)}
         check_rows(sizes, self.measured, halves=self.with_intervals)
         widths = {space.name: space.width(self.sources, found.shape) for space in contents.spaces}
@@ -252,7 +252,7 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
     seed = given["seed"] if given["intervals"] else None
     measured = measure_space(matrices, given["metrics"], space.name, seed, work, allow_same=given["allow_same"])
     if measured.n_shared and not given["allow_same"]:
-        say(f"reference: {measured.n_shared:,} images are in the training set as well and are left out.")
+        say(f"reference: {counted(measured.n_shared, 'image')} in the training set as well, left out.")
     given["contents"].check_unchanged_rows()
     table = nearest_table(measured, sources, candidates)
     name = f"nearest-{words.slug(space.name)}.csv"

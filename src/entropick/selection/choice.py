@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import Features, check_real
-from entropick.errors import InputError
+from entropick.errors import InputError, counted
 from entropick.page.words import duration
 from entropick.processes import usable_device
 from entropick.processes.actors import share_of_memory
@@ -21,10 +21,10 @@ from entropick.run.directory import Outcome, Run
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
-from entropick.selection.stages import LEFT, check_trusted, choose, present
+from entropick.selection.stages import LEFT, QUOTA, check_owed, check_trusted, choose, present
 from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Rule, Selector
-from entropick.selectors.quotas import BALANCED
+from entropick.selectors.quotas import BALANCED, ROUNDING
 from entropick.selectors.workers import dealt
 from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
 from entropick.sources.cost import (
@@ -82,7 +82,7 @@ class Choice(FilesCommand):
         What the random control depends on.
     """
 
-    product, done, result = "selection", "chosen", "selection.json"
+    product, result = "selection", "selection.json"
     marks = ("sources", "selector", "guard")
 
     selector: Selector
@@ -132,6 +132,7 @@ class Choice(FilesCommand):
             raise InputError(
                 f"n: expected at most {n}, as many as there are candidates, got {self.selector.n_samples}."
             )
+        check_owed(self.sources, self._rule(), [len(source) for source in self.sources])
 
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""
@@ -186,20 +187,22 @@ class Choice(FilesCommand):
             check_workers(memory, sizes, X.shape[1], n)
             seconds = workers_seconds(speeds, sizes, n)
             at_most = "at most " if isinstance(self.selector, ApproximateGreedy) else ""
-            say(f"{len(sizes)} workers, measured side by side: {at_most}{duration(seconds)} for the choice.")
+            say(f"{counted(len(sizes), 'worker')}, measured side by side: {at_most}{duration(seconds)} for the choice.")
             if not at_most:
                 check_affordable(Forecast(seconds, 0))
             yield rows
 
     def _rule(self) -> Selector:
-        minimum = {source_number(self.sources, name, role="quota"): share for name, share in self.quotas.items()}
+        minimum = {source_number(self.sources, name, role=QUOTA): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
 
     def _check_quotas(self) -> None:
         for name, share in self.quotas.items():
-            source_number(self.sources, name, role="quota")
-            if check_real(share, name=f"quota of {name}", minimum=0.0) > 1:
-                raise InputError(f"quota of {name}: expected a share from 0 to 1, got {share}.")
+            source_number(self.sources, name, role=QUOTA)
+            if check_real(share, name=f"{QUOTA} of {name}", minimum=0.0) > 1:
+                raise InputError(f"{QUOTA} of {name}: expected a share from 0 to 1, got {share}.")
+        if (total := sum(self.quotas.values())) > 1 + ROUNDING:
+            raise InputError(f"{QUOTA}: expected shares that add up to at most 1, got {total:g}. Lower them.")
 
     def _check_given(self) -> None:
         for name in self.given:
@@ -225,7 +228,7 @@ class Choice(FilesCommand):
         unknown = [source for source in self.sources if source.classes is None and source.name not in self.given]
         if self.balance and unknown:
             loose = [file for file in unknown[0].files if isinstance(file, Path) and file.parent == unknown[0].path]
-            of_rows = f"lacks that of {len(loose):,} rows ({loose[0].name})" if loose else "has none"
+            of_rows = f"lacks that of {counted(len(loose), 'row')} ({loose[0].name})" if loose else "has none"
             raise InputError(
                 f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) {of_rows}. "
                 "Classes are the folders below a folder, the array 'labels' of an .npz file, the column 'label' of a "
@@ -248,7 +251,7 @@ class Choice(FilesCommand):
                 trusted += sum(len(self.sources[number]) for number in numbers)
                 say(f"{rule.kind} trusts {', '.join(self.sources[number].name for number in numbers)}.")
         if self.given:
-            say(f"given: {n_given:,} rows of {', '.join(self.given)} are picked already.")
+            say(f"given: {counted(n_given, 'row')} of {', '.join(self.given)}, picked already.")
         method = self.selector.kind
         cost = selection_forecast(n + n_given, width, wanted + n_given, method=method, n_trusted=trusted)
         if (held := contents.bytes_in_memory(contents.spaces[0])) is not None:
@@ -290,6 +293,6 @@ class Choice(FilesCommand):
             n_workers = min(workers, n)
             check_workers([share_of_memory(workers)] * n_workers, [largest] * n_workers, width, wanted)
         say(
-            f"engine: {workers:,} {'worker' if workers == 1 else 'workers'} with up to {largest:,} rows, {told}, "
+            f"engine: {counted(workers, 'worker')} with up to {counted(largest, 'row')}, {told}, "
             f"{worker_bytes(largest, width, wanted) / 2**30:.1f} GiB of memory for each at least."
         )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features, Floats, Integers, some_rows
-from entropick.errors import DuplicateWarning, InputError
+from entropick.errors import DuplicateWarning, InputError, counted
 from entropick.random_stream import RandomStream
 from entropick.run.directory import Outcome
 from entropick.run.files import readable_json
@@ -27,7 +27,7 @@ from entropick.selection.appraisal import appraise, random_control
 from entropick.selection.duplicates import find_duplicates
 from entropick.selection.overview import overview
 from entropick.selectors.base import Rule, Selector
-from entropick.selectors.quotas import even_shares, owed_rows
+from entropick.selectors.quotas import even_shares, owed_rows, rows_of_share
 from entropick.sources import (
     Candidates,
     Say,
@@ -41,6 +41,8 @@ from entropick.sources import (
 )
 from entropick.work import Work
 
+QUOTA = "quotas (--quota)"
+"""What messages about quotas begin with."""
 # What `choose` leaves to `present`.
 LEFT = {
     "picks": "select/picks.parquet",
@@ -48,6 +50,19 @@ LEFT = {
     "overview": "select/overview.json",
     "duplicates": "select/duplicates.parquet",
 }
+
+
+def check_owed(sources: Sequence[Source], rule: Selector, sizes: Sequence[int]) -> None:
+    """Refuse a quota of more rows than a source has, whose rows `sizes` count, by the names that users know."""
+    shares, n = rule.minimum if isinstance(rule.minimum, Mapping) else {}, rule.n_samples
+    for number, share in shares.items():
+        name, n_rows = sources[number].name, sizes[number]
+        left = "" if n_rows == len(sources[number]) else " that are usable and kept"
+        if (least := rows_of_share(share, n)) > n_rows:
+            raise InputError(
+                f"{QUOTA}: {name}={share:g} of {n:,} asks for {least:,} rows, but {name} has {n_rows:,}{left}. Lower "
+                "the share, or --n (n=)."
+            )
 
 
 def choose(
@@ -72,12 +87,13 @@ def choose(
         guard.fit(candidates.X, candidates.source, work=work.part("guard"))
         aside = guard.set_aside_[~is_given[guard.set_aside_]]
         guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
-        say(f"guard: {len(aside):,} rows are set aside, {n - len(aside):,} kept.")
+        say(f"guard: {counted(len(aside), 'row')} set aside, {n - len(aside):,} kept.")
     kept = np.setdiff1d(np.arange(n), aside)
     X = candidates.X if len(kept) == n else some_rows(candidates.X, kept)
     check_trusted(sources, [rule] if guard is None else [guard, rule], candidates.source[kept])
     if rule.n_samples > (n_free := len(kept) - np.count_nonzero(is_given)):
         raise InputError(f"n: expected at most the {n_free} rows that are usable and kept, got {rule.n_samples}.")
+    check_owed(sources, rule, np.bincount(candidates.source[kept], minlength=len(sources)).tolist())
     groups = _classes(sources, candidates, is_given)[0] if given["balance"] else candidates.source
     rule = _after(rule, np.flatnonzero(is_given[kept]), groups[kept])
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from entropick.errors import InputError, shown
 
 BALANCED = "balanced"
 # Shares that were written as decimals or quotients add up to 1, and to whole rows, up to this.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def check_minimum(minimum: Any) -> None:
@@ -23,8 +23,8 @@ def check_minimum(minimum: Any) -> None:
         raise InputError(f'minimum: expected a mapping of source to share, "balanced" or None, got {shown(minimum)}.')
     shares = _by_source(minimum)
     for source, share in shares.items():
-        check_real(share, name=f"minimum of source {source}", minimum=0.0, below=1 + _ROUNDING)
-    if sum(shares.values()) > 1 + _ROUNDING:
+        check_real(share, name=f"minimum of source {source}", minimum=0.0, below=1 + ROUNDING)
+    if sum(shares.values()) > 1 + ROUNDING:
         raise InputError(f"minimum: expected shares that add up to at most 1, got {sum(shares.values()):g}.")
 
 
@@ -37,6 +37,15 @@ def _by_source(minimum: Mapping[Any, float]) -> dict[int, float]:
     if len(shares) < len(minimum):
         raise InputError(f"minimum: expected every source once, got {list(minimum)}.")
     return shares
+
+
+def rows_of_share(share: float, n: int) -> int:
+    """How many whole rows a share of `n` is.
+
+    >>> rows_of_share(0.7, 10), rows_of_share(0.75, 10)
+    (7, 7)
+    """
+    return int(share * n + ROUNDING)
 
 
 def owed_rows(minimum: Mapping[Any, float] | str, sources: Integers, n: int) -> dict[int, int]:
@@ -57,7 +66,7 @@ def owed_rows(minimum: Mapping[Any, float] | str, sources: Integers, n: int) -> 
     values, sizes = np.unique(sources, return_counts=True)
     if isinstance(minimum, str):
         return dict(zip(values.tolist(), even_shares(sizes, n).tolist(), strict=True))
-    owed = {source: int(share * n + _ROUNDING) for source, share in _by_source(minimum).items()}
+    owed = {source: rows_of_share(share, n) for source, share in _by_source(minimum).items()}
     have = dict(zip(values.tolist(), sizes.tolist(), strict=True))
     for source, least in owed.items():
         if least > have.get(source, 0):

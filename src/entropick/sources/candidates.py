@@ -319,7 +319,7 @@ def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candida
         return replace(candidates, X=X)
     problems = tuple(dict(known) for known in candidates.problems)
     for number, row in zip(candidates.source[are_none].tolist(), candidates.row[are_none].tolist(), strict=True):
-        problems[number][row] = NO_DIRECTION.format(row=row)
+        problems[number][row] = NO_DIRECTION.format(row=f"row {row}")
     return _align(sources, [_chosen(X, ~are_none)], problems)
 
 

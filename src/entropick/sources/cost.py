@@ -138,8 +138,8 @@ def check_workers(memory: Sequence[int], sizes: Sequence[int], width: int, n_sam
             raise InputError(
                 f"engine: expected workers that can hold their rows, but worker {number} of {len(sizes)} needs at "
                 f"least {least / 2**30:,.1f} GiB for {n_rows:,} rows of {width:,} numbers and {n_samples:,} picks, and "
-                f"has {n_bytes / 2**30:,.1f}. Use machines with more memory (or a larger --memory), or more of them; "
-                "on one machine fewer workers, or none."
+                f"has {n_bytes / 2**30:,.1f}. Use machines with more memory (or a larger --memory, where "
+                "one was given), or more of them; on one machine fewer workers, or none."
             )
 
 
@@ -205,7 +205,7 @@ def check_searchers(memory: int, n_workers: int, n_rows: int) -> None:
         raise InputError(
             f"engine: expected at least {least / 2**30:,.1f} GiB for each of {n_workers:,} workers, which look for "
             f"neighbours among {n_rows:,} rows, got {memory / 2**30:,.1f}. Use machines with more memory (or a larger "
-            "--memory), or fewer workers, or none."
+            "--memory, where one was given), or fewer workers, or none."
         )
 
 
@@ -222,8 +222,8 @@ def check_affordable(cost: Forecast, *, memory: int | None = None) -> None:
     raise InputError(
         f"forecast: expected what fits into {memory / 2**30:.1f} GiB of memory and a day, got "
         f"{cost.bytes / 2**30:,.1f} GiB and {cost.seconds / 3600:,.1f} hours. Compare in a space with fewer columns "
-        "(--resize N, --features NAME, or embeddings), allow more memory (a larger --memory, where one was given), "
-        "give fewer images, or ask for less."
+        "(--resize N (resize=N), --features NAME (features=NAME), or embeddings), allow more memory (a larger "
+        "--memory, where one was given), give fewer images, or ask for less."
     )
 
 

@@ -41,12 +41,11 @@ class FilesCommand(ABC):
     """A command that goes from sources into a folder of its own, such as `Choice` and `Score`.
 
     The folder is a run directory. What is in it follows from the sources alone, so what is missing or damaged is made
-    again. A subclass says what it makes (`product`, "selection", which is then `done`, "chosen"), in which file the
-    `result` is, by which `marks`, keys of ``config.json``, it knows its own folders, and what the methods below say.
+    again. A subclass says what it makes (`product`, "selection"), in which file the `result` is, by which `marks`, keys
+    of ``config.json``, it knows its own folders, and what the methods below say.
     """
 
     product: ClassVar[str]
-    done: ClassVar[str]
     result: ClassVar[str]
     marks: ClassVar[tuple[str, ...]]
 
@@ -116,7 +115,7 @@ class FilesCommand(ABC):
         contents, found = Contents.of(self.sources, self.compared, work), None
         config = self.describe(contents)
         if self._holds(out, config):
-            say(f"{self.done} before: {out} is complete.")
+            say(f"{out} is complete already; nothing was computed.")
         else:
             for note in contents.notes():
                 say(note)
@@ -150,7 +149,7 @@ class FilesCommand(ABC):
             if source.kind == "folder" and Path(os.path.realpath(source.path)) in (real, *real.parents):
                 raise InputError(
                     f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
-                    f"({readable(str(source.path))}), whose images would change by it. Give another --out."
+                    f"({readable(str(source.path))}), whose images would change by it. Give another --out (out=)."
                 )
         with storage_errors(out):
             if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
@@ -163,7 +162,7 @@ class FilesCommand(ABC):
         if (out / self.result).exists() and not (out / LEDGER).exists():
             raise InputError(
                 f"out: {out} holds a {self.product} of an entropick that kept no {LEDGER}; its files are as good "
-                "as they were, but nothing can be added to them. Give another --out."
+                "as they were, but nothing can be added to them. Give another --out (out=)."
             )
 
     def _holds(self, out: Path, config: Mapping[str, Any]) -> bool:
@@ -196,7 +195,8 @@ def _tell(sources: Sequence[Source], spaces: Sequence[Space], found: Survey, say
     for name, side in sides.items() if len(set(sides.values())) > 1 else [("", found.side)]:
         if side is not None:
             where = f" in {name}" if name else ""
-            say(f"images are compared{where} at {side} x {side}: shorter side so long, then the centre (--resize).")
+            cut = "shorter side so long, then the centre (--resize N, resize=N)"
+            say(f"images are compared{where} at {side} x {side}: {cut}.")
     for source, n_deep in zip(sources, found.n_deep, strict=False):
         if n_deep:
             scaled = "the upper 8 are"

@@ -156,7 +156,7 @@ def about_lengths(place: str, X: Features, offset: Floats | None = None) -> tupl
         return ()
     return (
         f"{place}: rows have lengths from {least:.3g} to {most:.3g}. Where only their directions mean something "
-        "(cosine), give --normalize.",
+        "(cosine), give --normalize (normalize=True).",
     )
 
 

@@ -199,5 +199,5 @@ def _disk(place: str, n_bytes: int, scratch: Scratch, suffix: str = ".rows") -> 
     except OSError as error:
         raise InputError(
             f"{place}: expected room for {in_gigabytes(n_bytes)} of rows in {file.parent.parent}, because they do not "
-            f"fit into memory, but: {error.strerror or error}. Make room, or give --out elsewhere."
+            f"fit into memory, but: {error.strerror or error}. Make room, or give --out (out=) elsewhere."
         ) from error

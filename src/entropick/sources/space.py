@@ -12,17 +12,17 @@ import numpy as np
 
 from entropick import arrays, features
 from entropick.datasets.listing import is_pattern, list_path
-from entropick.errors import InputError, shown
+from entropick.errors import InputError, counted, shown
 from entropick.features.cache import check_encoder
 from entropick.sources.embeddings import Embeddings, open_embeddings
 from entropick.sources.rounding import Rounded, as_features, directions
 from entropick.sources.source import Source, on_one_line, readable
-from entropick.sources.survey import Survey, listing, survey, undecodable, usable
+from entropick.sources.survey import IN_ROW, Survey, listing, survey, undecodable, usable
 from entropick.work import Work
 
 # Names that are told at most.
 _LISTED = 10
-NO_DIRECTION = "expected a direction (--normalize), got none in row {row}: all its features are 0"
+NO_DIRECTION = "expected a direction (--normalize, normalize=True), got none in {row}: all its features are 0"
 """Why a row without length cannot be brought to length 1."""
 # Images that are looked for by decoding all: so many, or one in so many.
 _FEW = 50
@@ -111,6 +111,9 @@ class Space:
         found = open_embeddings(self.file, self.columns) if self.file is not None else self.memory
         assert found is not None
         (rounded,) = as_features({self.place: found})
+        # An image is as good as it was: it is its row that cannot be used.
+        odd = {row: f"{IN_ROW}{self.place}: {reason}" for row, reason in rounded.problems.items()}
+        rounded = rounded._replace(problems=odd)
         notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
         if found.names is not None and all(source.kind == "folder" for source in sources):
@@ -128,7 +131,10 @@ class Space:
             parts = [(self.embedded, self.offset)]
         X, are_none = directions(parts)
         problems = _by_source(dict.fromkeys(np.flatnonzero(are_none).tolist(), NO_DIRECTION), sources)
-        problems = tuple({row: why.format(row=row) for row, why in of.items()} for of in problems)
+        where = f"{IN_ROW}{self.place}: " if self.are_given else ""
+        problems = tuple(
+            {row: where + why.format(row="it" if where else f"row {row}") for row, why in of.items()} for of in problems
+        )
         known = self.problems or [source.problems for source in sources]
         return replace(
             self, embedded=X, offset=None, problems=tuple(a | dict(b) for a, b in zip(problems, known, strict=True))
@@ -176,13 +182,13 @@ class Space:
             )
         if strays:
             listed = ", ".join(map(on_one_line, strays[:_LISTED])) + (", …" if len(strays) > _LISTED else "")
-            notes += (f"{self.place}: {len(strays):,} rows are of no image, or of several: {listed}.",)
+            notes += (f"{self.place}: {counted(len(strays), 'row')} of no image, or of several: {listed}.",)
         given_rows, problems = iter(rows), []
         for source in sources:
             problems.append(dict[int, str]())
             for number, row in zip(range(len(source)), given_rows, strict=False):
                 if row is None:
-                    problems[-1][number] = f"expected one row with its name in {self.place}, got none or several"
+                    problems[-1][number] = f"{IN_ROW}{self.place}: expected one with its name, got none or several"
                 elif row in bad:
                     problems[-1][number] = bad[row]
         order = np.array([0 if row is None else row for row in rows])
@@ -270,4 +276,6 @@ class _Index:
 def unused_columns(place: str, columns: Sequence[str]) -> tuple[str, ...]:
     """A line that names the columns of a table that are no features, if there are any."""
     listed = ", ".join(columns[:_LISTED]) + (", …" if len(columns) > _LISTED else "")
-    return (f"{place}: columns that are no features: {listed}; --columns says otherwise.",) if columns else ()
+    return (
+        (f"{place}: columns that are no features: {listed}; --columns (columns=) says otherwise.",) if columns else ()
+    )

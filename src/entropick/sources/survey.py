@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.datasets import reading
 from entropick.datasets.reading import Head, ImageFile
-from entropick.errors import InputError
+from entropick.errors import InputError, counted
 from entropick.processes.ahead import ahead
 from entropick.sources.source import Source, on_one_line, readable
 from entropick.work import Work
@@ -25,6 +25,12 @@ _USUAL, _MOST_PIXELS, _SIDE = 0.9, 1 << 20, 32
 
 # Rows of embeddings that are named at most.
 _ROWS_LISTED = 100
+
+# Ends of reasons that have a remedy of their own, and how those begin that speak of a row of embeddings.
+_ODD_SIZE = "as most others have"
+_RESIZED = "--resize N (resize=N), which brings all to one size"
+IN_ROW = "its row in "
+"""What reasons begin with, before the file, that an image has because of its embedding."""
 
 LISTED = 10
 """Reasons that are told at most where not one row is left."""
@@ -106,7 +112,7 @@ def survey(sources: Sequence[Source], *, one_size: bool, work: Work, resize: int
     for of, known in zip(heads, problems, strict=True):
         for row, (size, *_) in of.items():
             if size != shape[:2]:
-                known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} as most others have"
+                known[row] = f"has {size[1]}x{size[0]} pixels, expected {shape[1]}x{shape[0]} {_ODD_SIZE}"
     return Survey(shape, problems, None, n_frames, n_deep)
 
 
@@ -156,12 +162,20 @@ def check_problems(sources: Sequence[Source], problems: Problems, *, skip_bad: b
     """Raise InputError that names all images or rows that cannot be used, unless they are to be skipped."""
     if skip_bad or not any(problems):
         return
-    are_rows, n = sources[0].kind == "embeddings", sum(map(len, problems))
+    reasons = [reason for of in problems for reason in of.values()]
+    are_embeddings = all(reason.startswith(IN_ROW) for reason in reasons)
+    are_rows, n = are_embeddings or sources[0].kind == "embeddings", len(reasons)
     # Of a large pool a million rows may be bad, and for one reason; each image is a file to be mended.
     lines = listing(sources, problems, most=_ROWS_LISTED if are_rows else None)
     what, them = "row" if are_rows else "image", "it" if n == 1 else "them"
-    told = f"{n:,} {what}{'' if n == 1 else 's'}"
-    raise InputError("\n  ".join([f"{told} cannot be used. Mend or remove {them}, or give --skip-bad:", *lines]))
+    told = counted(n, what)
+    if are_embeddings:
+        files = {reason.removeprefix(IN_ROW).partition(": ")[0] for reason in reasons}
+        told += f" of {on_one_line(' and '.join(sorted(files)))}"
+    remedy = f"Extract {them} again" if are_embeddings else f"Mend or remove {them}"
+    if any(reason.endswith(_ODD_SIZE) for reason in reasons):
+        remedy = f"Give {_RESIZED}; or mend or remove {them}"
+    raise InputError("\n  ".join([f"{told} cannot be used. {remedy}, or give --skip-bad (skip_bad=True):", *lines]))
 
 
 def passed_over(sources: Sequence[Source], found: Survey) -> dict[str, dict[str, int]]:
@@ -225,9 +239,9 @@ def _one_shape(sources: Sequence[Source], usable: Sequence[Sequence[Head]], prob
         listed = ", ".join(
             f"{source.name} has {_described(source, of)}" for source, of in zip(sources, usable, strict=True)
         )
-        raise InputError(
-            f"sources: expected images of one shape, but {listed}. Make them alike, give --resize, or embeddings."
-        )
+        are_mixed = loses_colour or len({shape[-1] for shape in arrays_shapes}) > 1
+        advice = "Bring them to grey, or all to colour" if are_mixed else f"Give {_RESIZED}"
+        raise InputError(f"sources: expected images of one shape, but {listed}. {advice}, or give embeddings.")
     return arrays_shapes[0] if arrays_shapes else (*usual[0], 1 if all_grey else 3)
 
 
