@@ -106,7 +106,7 @@ def test_a_condition_sets_the_exit_code(cli, place, generated, condition, code):
     ended = cli(*line, "--metrics", "generalization_score", "--out", "out", "--fail-if", condition)
     assert ended.code == code, ended.err
     name, comparison, bound = re.split("(?:/pixels)? ?([<>]=?) ?", condition)
-    said = rf"{'failed' if code else 'passed'}: {name}/pixels is \S+; the condition is {comparison}{bound}\n"
+    said = rf"{'failed' if code else 'passed'}: {name}/pixels is \S+ \(fails if {comparison}{bound}\)\n"
     assert re.search(said, ended.out)
     assert told()["conditions"][0]["holds"] is bool(code)
 
@@ -116,7 +116,7 @@ def test_one_condition_of_several_is_enough_however_they_are_given(cli, place):
     for number, flags in enumerate((["--fail-if", weak, strong], ["--fail-if", strong, "--fail-if", weak])):
         ended = cli(*LINE[:-1], f"out{number}", *flags)
         assert ended.code == 1 and "passed: generalization_score_ratio/pixels is " in ended.out
-        assert "failed: near_copy_rate/pixels is 1; the condition is >0.5" in ended.out
+        assert "failed: near_copy_rate/pixels is 1 (fails if >0.5)" in ended.out
 
 
 def test_a_condition_on_no_number_cannot_be_decided(cli, place):
@@ -128,7 +128,7 @@ def test_a_condition_on_no_number_cannot_be_decided(cli, place):
     line.append("--allow-same")
     ended = cli(*line, "--fail-if", "generalization_score_ratio<0.8")
     assert ended.code == 2 and "cannot be decided" in ended.err
-    assert "undecided: generalization_score_ratio/pixels is no finite number; the condition is <0.8" in ended.out
+    assert "undecided: generalization_score_ratio/pixels is no finite number (fails if <0.8)" in ended.out
     assert told()["values"]["generalization_score_ratio/pixels"] is None
     assert told()["conditions"][0]["holds"] is None
     assert "200 reference images are in the training set" in (place / "out" / "score.html").read_text()
@@ -198,7 +198,7 @@ def test_other_conditions_judge_the_same_score_again(cli, place, monkeypatch):
     assert cli(*LINE).code == 0
     monkeypatch.setattr(score, "measure_space", None)
     assert cli(*LINE, "--fail-if", "recall<2").code == 1
-    assert "the condition is &lt;2" in (place / "out" / "score.html").read_text()
+    assert "(fails if &lt;2)" in (place / "out" / "score.html").read_text()
     assert cli(*LINE, "--fail-if", "recall<0").code == 0
     assert cli(*LINE).code == 0 and told()["conditions"] == []
 

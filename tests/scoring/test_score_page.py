@@ -49,8 +49,8 @@ def test_it_says_what_was_found(page: Path) -> None:
     headline = r"It copies in part: 3\d(\.\d)?\u00a0% of the generated images are near copies\."
     assert re.search(rf"<h1[^>]*>{headline}</h1>", text)
     words = page.read_text()
-    assert re.search(r"<strong>Failed\.</strong> near_copy_rate/pixels is [^;]+; the condition is &gt;0\.2\.", words)
-    assert re.search(r"<strong>Passed\.</strong> recall/pixels is \S+; the condition is &lt;0\.1\.", words)
+    assert re.search(r"<strong>Failed\.</strong> near_copy_rate/pixels is [^(]+ \(fails if &gt;0\.2\)\.", words)
+    assert re.search(r"<strong>Passed\.</strong> recall/pixels is \S+ \(fails if &lt;0\.1\)\.", words)
 
 
 opened = partial(headless.opened, until="data-drawn")

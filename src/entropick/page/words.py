@@ -42,12 +42,12 @@ def condition_in_words(judged: Mapping[str, Any]) -> tuple[str, str]:
 
     >>> found = {"recall/pixels": 0.25}
     >>> condition_in_words({"condition": "recall <= 0.5", "holds": True, "found": found})
-    ('failed', 'recall/pixels is 0.2500; the condition is <=0.5')
+    ('failed', 'recall/pixels is 0.2500 (fails if <=0.5)')
     """
     word = {True: "failed", False: "passed", None: "undecided"}[judged["holds"]]
     found = [f"{key} is {'no finite number' if of is None else number(of)}" for key, of in judged["found"].items()]
     bound = "".join(re.findall(r"[<>].*", judged["condition"])).replace(" ", "")
-    return word, f"{', '.join(found)}; the condition is {bound}"
+    return word, f"{', '.join(found)} (fails if {bound})"
 
 
 def name_with_space(key: str) -> str:
