@@ -287,6 +287,10 @@ MISTAKES = {
     "[arms]\none = 'greedy'": r"one.*: expected a table, got 'greedy'",
     "[arms.one]": r"arm 'one': needs a dataset\. Give it under \[loop\] or \[arms\.one\]",
     "[loop]\ndataset = 'digits'\n[arms.one]": r"arm 'one': needs a generator",
+    "[loop]\ndataset = 'digits'\ngenerator = 'kde'\n[arms.'replace+greedy']": (
+        r"arm 'replace\+greedy': is named after a paradigm, but none is given, so its pool would accumulate\. Give "
+        r'paradigm = "replace" under'
+    ),
     "[loop]\ndataset = 'array-file'\ngenerator = 'kde'\n[arms.one]": r"dataset: kind 'array-file' needs path",
     BASE + "n_iterations = { a = 1 }": r"n_iterations: expected a whole number, got \{'a': 1\}",
     loop_with("n_iterations = 3")

@@ -26,6 +26,7 @@ from entropick.config.components import (
 from entropick.errors import ConfigError, cut, shown
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
+from entropick.paradigms import Accumulate
 
 _SETTINGS = ("title", "description", "seeds", "sizes", "threads", "checkpoint_seconds")
 _STUDY_KEYS = ("name", *_SETTINGS, "n_images", "loop", "arms")
@@ -171,6 +172,12 @@ def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
     numbers = {key: conform(table[key], hints[key], f"{where}: {key}") for key in _LOOP_NUMBERS if key in table}
     if missing := [section for section in ("dataset", "generator") if section not in parts]:
         raise ConfigError(f"{where}: needs a {missing[0]}. Give it under [loop] or [arms.{arm}].")
+    named = arm.partition("+")[0]
+    if "paradigm" not in parts and named in BUILT_IN["paradigm"] and named != Accumulate.kind:
+        raise ConfigError(
+            f"{where}: is named after a paradigm, but none is given, so its pool would {Accumulate.kind}. Give "
+            f'paradigm = "{named}" under [loop] or [arms."{arm}"], or another name.'
+        )
     return Loop(**parts, **numbers)
 
 
