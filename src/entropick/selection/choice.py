@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from entropick.arrays import Features, check_real
+from entropick.arrays import Features, check_count, check_real
 from entropick.errors import InputError, counted
 from entropick.page.words import duration
 from entropick.processes import usable_device
@@ -102,6 +102,9 @@ class Choice(FilesCommand):
     def check(self) -> None:
         """Raise InputError for what is known to be wrong before anything is read."""
         self.space.check(self.sources)
+        # By the names that these have for a user, before the rule tells of them by its own.
+        check_count(self.selector.n_samples, name="n")
+        check_count(self.seed, name="seed", minimum=0)
         self._check_quotas()
         self._check_given()
         self._check_classes()
