@@ -176,4 +176,4 @@ def test_entropy_stands_beside_the_logarithm_of_the_variance(sized: Path) -> Non
 def test_a_missing_early_warning_is_explained(study: Path) -> None:
     text = " ".join(findings(read_table(study)))
     assert "No early warning: replace: the copying level was reached at iteration 3" in text
-    assert "accumulate-greedy: 3 iterations are measured; a warning needs at least 4" in text
+    assert "accumulate-greedy: 3 iterations measured; a warning needs at least 4" in text

@@ -41,7 +41,7 @@ def told(**changed: Any) -> dict[str, Any]:
         ({"ratio": 0.7}, "near", "closer to the training set"),
         ({"ratio": 2.0}, "far", "are they realistic?"),
         ({"ratio": None}, "open", "nothing to judge by"),
-        ({"ratio": None, "near_copy_distance": None}, "open", "give --reference"),
+        ({"ratio": None, "near_copy_distance": None}, "open", "give held-out ones (--reference, reference=)"),
         ({"ratio": None, "near_copy_distance": None, "n_exact_copies": 300}, "some", "30 % of the generated images"),
     ],
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from entropick.arrays import check_real
-from entropick.errors import InputError
+from entropick.errors import InputError, counted
 
 _LEAST_POINTS = 4
 # A line through n iterations says little about what lies this many times their span beyond them.
@@ -208,7 +208,7 @@ def arrival(iterations: ArrayLike, scores: ArrayLike, *, level: float, confidenc
         return Arrival(reason=f"the copying level was reached at iteration {x[np.argmax(reached)]:g}")
     line = _Line.through(x, np.log(y), confidence)
     if line is None:
-        return Arrival(reason=f"{len(x)} iterations are measured; a warning needs at least {_LEAST_POINTS}")
+        return Arrival(reason=f"{counted(len(x), 'iteration')} measured; a warning needs at least {_LEAST_POINTS}")
     if not line.falls:
         return Arrival(reason="the score does not fall significantly")
     if _bends(x, np.log(y), confidence):

@@ -43,7 +43,8 @@ def import_ray() -> Any:
         import ray
     except ImportError:
         raise InputError(
-            "engine: expected the package ray, which is not installed: pip install 'entropick[ray]'."
+            "engine: expected the package ray, which is not installed. In a checkout of entropick run: pip install "
+            "'.[ray]'"
         ) from None
     return ray
 
