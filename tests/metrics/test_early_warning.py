@@ -80,8 +80,8 @@ def test_flat_ledgers_are_left_alone():
 @pytest.mark.parametrize(
     ("scores", "reason"),
     [
-        ([], "0 iterations are measured; a warning needs at least 4"),
-        ([0.9, 0.8, 0.7], "3 iterations are measured; a warning needs at least 4"),
+        ([], "0 iterations measured; a warning needs at least 4"),
+        ([0.9, 0.8, 0.7], "3 iterations measured; a warning needs at least 4"),
         ([0.9, 0.9, 0.9, 0.9, 0.9], "the score does not fall significantly"),
         ([0.5, 0.6, 0.7, 0.8, 0.9], "the score does not fall significantly"),
         ([0.9, 0.5, 0.25, 0.4, 0.15], "the copying level was reached at iteration 5"),

@@ -121,7 +121,8 @@ def _without_reference(n_exact: int, n: int) -> tuple[str, str, str]:
     if n_exact:
         level = "copies" if n_exact > _MOSTLY * n else "some"
         return level, "copies", f"{percent(n_exact / n)} of the generated images are exact copies of training images."
-    return "open", "no reference", "No exact copies. Whether images are near copies is open: give held-out ones (--reference, reference=)."
+    headline = "No exact copies. Whether images are near copies is open: give held-out ones (--reference, reference=)."
+    return "open", "no reference", headline
 
 
 def _with_reference(ratio: float | None, n_near: int, n_exact: int, chance: Chance) -> tuple[str, str, str]:
