@@ -229,7 +229,7 @@ def an_address_that_is_none():
 
 
 def ray_that_is_not_there():
-    return "pool=pool --engine ray", "engine: expected the package ray, which is not installed: pip install"
+    return "pool=pool --engine ray", "engine: expected the package ray, which is not installed. In a checkout"
 
 
 def shared_memory_that_is_small():

@@ -308,7 +308,7 @@ def test_a_missing_package_is_named_with_its_extra(folder, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingDependency, match=r"expected the package timm.*pip install 'entropick\[timm\]'"):
+    with pytest.raises(MissingDependency, match=r"expected the package timm.*pip install '\.\[timm\]'"):
         Encoder(model=str(folder / "timm")).check()
 
 

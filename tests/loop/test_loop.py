@@ -200,7 +200,7 @@ def test_a_pool_too_small_in_any_iteration_is_found_before_the_first_training(tm
 def test_a_disk_too_small_for_what_is_still_to_come_is_found_before_the_first_training(tmp_path, images, monkeypatch):
     needed = 3 * N_GENERATED * 16
     monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: needed - 1)
-    with pytest.raises(InputError, match=r"are free\. Give an --out on a larger disk"):
+    with pytest.raises(InputError, match=r"are free\. Give a folder \(--out\) on a larger disk"):
         make_loop(images).run(tmp_path / "run")
     monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: needed)
     make_loop(images).run(tmp_path / "run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,7 +71,6 @@ class Sampling:
         self._at_once = 1
         self._probed_last: Chunks | None = None
         self._probed_as: Execution | None = None
-        self._launched: dict[Execution, Probe] = {}
 
     def run(self, n_images: int, work: Work, classes: Integers | None = None) -> Images:
         """uint8 ``(n_images, h, w, c)``; `classes` are the class numbers asked for, one per image.
@@ -149,8 +148,8 @@ class Sampling:
 
         def seconds() -> float:
             if self._probed_last is None:
-                # Its trial was that of a graph's kernels, or there was none.
-                probe(self._probed_as or self.passage.execution)
+                # The study has chosen a way that needs no trial.
+                probe(self.passage.execution)
             chunk = self._probed_last
             assert chunk is not None
             return seconds_of(chunk.advance if isinstance(chunk, CapturedChunks) else chunk.predicted, self._device)
@@ -226,14 +225,14 @@ class Sampling:
         best = best if known else int(work.choose(question, str(best)))
         if self._at_once != best:
             # What is used is what was built last.
-            self._at_once, self._launched = best, {}
+            self._at_once = best
             probe(self.passage.execution)
         self._take_up(1)
 
     def _passes_at_once(self, at_once: int, probe: Callable[[Execution], Probe]) -> bool:
         """Whether so many chunks at once, whose kernels may be others, are computed as one is."""
         execution, what = self.passage.execution, f"sampling, {at_once} chunks at once"
-        self._at_once, self._launched = at_once, {}
+        self._at_once = at_once
         passage = pass_gate((execution,), probe, what=what, before={}, work=Work())
         if execution.is_plain:
             probe(execution)
@@ -257,20 +256,17 @@ class Sampling:
 
         Where a graph is wanted, also where two steps lead, noise included, and what would be drawn next.
         """
-        launched, self._launched = self._launched, {}
         # A graph keeps its memory, and there may be none for two.
         self._graph, self._probed_last, self._probed_as = None, None, execution
-        if execution in launched:
-            return launched[execution]
         chunk = self._new_chunks(self._predict_as(execution))
         classes = self._untold(is_conditional)
         if not execution.captured:
             self._probed_last = chunk
             return self._tried(chunk, classes)
         # The same kernels one by one: what the graph is measured against, while they are there.
-        self._launched = {execution.uncaptured(): self._tried(chunk, classes)}
+        one_by_one = self._tried(chunk, classes)
         self._probed_last = CapturedChunks(chunk, classes)
-        return self._tried(self._probed_last, classes)
+        return replace(self._tried(self._probed_last, classes), one_by_one=one_by_one)
 
     def _tried(self, chunk: Chunks, classes: Tensor | None) -> Probe:
         half = chunk.n_steps // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -92,7 +92,6 @@ class Training:
         self._part = slice(0, settings.batch_size)
         self._probed_last: Step | None = None
         self._probed_as = ways[0]
-        self._launched: dict[Execution, Probe] = {}
 
     def run(self, work: Work) -> None:
         """Take all steps that are left, saving checkpoints when `work` says they are due.
@@ -161,30 +160,24 @@ class Training:
 
     def _probe(self, execution: Execution) -> Probe:
         """A trial of this way, on a copy: whatever comes of it, the training has not begun."""
-        launched, self._launched = self._launched, {}
         # A graph keeps its memory, and there may be none for two.
         self._probed_last, self._probed_as = None, execution
-        if execution in launched:
-            return launched[execution]
         step = self._new_step(copy.deepcopy(self.network), execution)
         if not execution.captured:
             self._probed_last = step
             return self._tried(step)
         before = copy.deepcopy(step.state())
         # The same kernels one by one: what the graph is measured against, while they are there.
-        self._launched = {execution.uncaptured(): self._tried(step)}
+        one_by_one = self._tried(step)
         step.restore(*before)
         step.capture()
         found = self._tried(step)
         step.restore(*before)
         self._probed_last = step
-        return found
+        return replace(found, one_by_one=one_by_one)
 
     def _seconds(self) -> float:
         """What a step takes that is computed as the last one that was probed."""
-        if self._probed_last is None:
-            # Its trial was that of a graph's kernels.
-            self._probe(self._probed_as)
         step, rows = self._probed_last, torch.zeros(self.settings.batch_size, dtype=torch.int64)
         assert step is not None
         before = copy.deepcopy(step.state())
