@@ -628,7 +628,7 @@ def tests(setting: Setting) -> None:
             last = line
             if found := _ENDED.match(line):
                 ended[found[2]] = ended.get(found[2], 0) + 1
-                if sum(ended.values()) % 25 == 0:
+                if sum(ended.values()) % 100 == 0:
                     tell("tests so far", str(ended), seconds=time.perf_counter() - started)
             if line.startswith(("FAILED", "ERROR")) or (found and found[2] in ("FAILED", "ERROR")):
                 tell("failed", line[:300])
