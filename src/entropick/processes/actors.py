@@ -9,6 +9,7 @@ be repeated, and answer sensibly after a loss. Here are those of this machine; `
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing as mp
 import signal
 import threading
@@ -81,7 +82,7 @@ class ThisMachine:
         import torch
 
         n, gpus = len(recipes), torch.cuda.device_count()
-        shares = Shares(max(1, self._cores // n), share_of_memory(n), gpus, 1 / max(1, -(-n // max(1, gpus))))
+        shares = Shares(max(1, self._cores // n), share_of_memory(n), gpus, 1 / math.ceil(n / max(1, gpus)))
         actors = _Local(make, recipes, shares)
         try:
             yield actors
