@@ -201,6 +201,10 @@ def differences(page: str, studies: Kept) -> Iterator[str]:
         head = "" if not line.startswith("|") else head or line
         if head in heads and line not in rows:
             yield f"docs/results.md:{number}: no study has this row: {line}"
+    rest = _ELSEWHERE.sub("", _MARKED.sub("", page))
+    for number, line in enumerate(rest.splitlines(), start=1):
+        if "<!--" in line or "-->" in line:
+            yield f"docs/results.md:{number}: a comment stands behind no number, or is not closed once: {line[:200]}"
     tables = {name: table for name, table, _, _ in studies}
     for match in _MARKED.finditer(page):
         where = f"docs/results.md:{page.count(chr(10), 0, match.start()) + 1}"

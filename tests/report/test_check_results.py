@@ -131,6 +131,14 @@ def test_a_source_that_leads_nowhere_is_named(check, studies, source, said):
     assert said in found
 
 
+@pytest.mark.parametrize(
+    "text", ["many<!-- paper --> rows", "76<!-- paper --> minutes --> min", "7 <!-- paper -->", "7<!-- open"]
+)
+def test_a_comment_that_belongs_to_no_number_is_found(check, studies, text):
+    (found,) = check.differences(f"so\n{text}", studies)
+    assert found.startswith("docs/results.md:2: a comment stands behind no number, or is not closed once")
+
+
 def test_a_changed_row_and_a_stale_table_are_found(check, studies):
     name, table, now, written = studies[0]
     lines = now.splitlines()
