@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from entropick.metrics import spacing_ratio
+from entropick.metrics.memorization import generalization_score
 from entropick.metrics.near_copies import Copying
 from entropick.scoring import judge, meaning
 
@@ -88,6 +90,18 @@ def test_contraction_is_told_beside_copying(kept: float, words: str) -> None:
     score["values"] |= {"variance_ratio/s": kept}
     assert any(words in sentence for sentence in judge(score)[0].sentences)
     assert words.rpartition(": ")[2] in meaning(score, "variance_ratio", "s")
+
+
+def test_the_distance_is_told_in_units_of_the_spacing_too() -> None:
+    rng = np.random.default_rng(0)
+    sets = {role: rng.normal(size=(n, 3)) for role, n in (("training", 60), ("generated", 40), ("reference", 50))}
+    of = {role: spacing_ratio(generated=sets[role], training=sets["training"]) for role in ("generated", "reference")}
+    scores = [generalization_score(generated=sets[role], training=sets["training"]) for role in of]
+    score = told(ratio=scores[0] / scores[1])
+    score["values"] |= {"spacing_ratio/s": of["generated"]}
+    said = f"generated images are {of['generated']:.2f} away from it, fresh real ones {of['reference']:.2f}."
+    assert any(sentence.endswith(said) for sentence in judge(score)[0].sentences)
+    assert not any("spacing" in sentence for sentence in judge(told())[0].sentences)
 
 
 @pytest.mark.parametrize("n_reference", [10, 24, 100, 450])

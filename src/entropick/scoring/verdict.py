@@ -149,6 +149,11 @@ def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> lis
             f"On average a generated image is {ratio:.2f} times as far from its nearest training image as a "
             f"fresh real image is (1 is as new as fresh data, 0 is a copy)."
         )
+        if ratio and (spaced := score["values"].get(f"spacing_ratio/{space}")) is not None:
+            lines.append(
+                f"In units of the training set's spacing (the mean distance of its images to the nearest other one) "
+                f"generated images are {spaced:.2f} away from it, fresh real ones {spaced / ratio:.2f}."
+            )
     if summary["near_copy_distance"] is not None:
         chance = Chance.of(score, space)
         lines.append(
