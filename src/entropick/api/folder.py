@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from entropick.arrays import check_real
 from entropick.datasets.listing import expanded
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.run.folder import working_in
 from entropick.sources import FilesCommand, Say
 from entropick.sources.scratch import spilled_into
@@ -27,6 +28,9 @@ def with_rows_in_files(function: Callable[Given, Result]) -> Callable[Given, Res
     @functools.wraps(function)
     def call(*args: Given.args, **named: Given.kwargs) -> Result:
         out: Any = named.get("out")
+        for name in ("out", "work"):
+            if not isinstance(given := named.get(name), str | os.PathLike | None):
+                raise InputError(f"{name}: expected the path of a folder, or None, got {shown(given)}.")
         with contextlib.ExitStack() as stack:
             if out is not None:
                 stack.enter_context(working_in(expanded(out)))
@@ -48,6 +52,8 @@ def call(
     """Run a command, and `read` what it left in its folder, given that and its result."""
     if out is None and budget_seconds is not None and work is None:
         raise InputError("budget_seconds: expected out= or work=, where what was finished is kept, got neither.")
+    if budget_seconds is not None:
+        budget_seconds = check_real(budget_seconds, name="budget_seconds", minimum=0)
     shared = None if work is None else expanded(work)
     if out is not None:
         folder = expanded(out)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entropick.arrays import check_real, package_of
+from entropick.arrays import check_count, check_flag, check_real, package_of
 from entropick.config import build, component_class, is_known
 from entropick.datasets.listing import expanded
 from entropick.datasets.reading import base_of
@@ -63,6 +63,8 @@ def guard_table(sources: Sequence[Source], trusted: str, *, where: str) -> dict[
 
 def guard_of(sources: Sequence[Source], given: str | Guard | None) -> Guard | None:
     """A guard, by the name of the source to trust."""
+    if not isinstance(given, str | Guard | None):
+        raise InputError(f"guard: expected the name of a source to trust, or a Guard, got {shown(given)}.")
     if not isinstance(given, str):
         return given
     made: Guard = build("guard", guard_table(sources, given, where="guard"), where="guard")
@@ -73,6 +75,8 @@ def engine_of(engine: str | None, workers: int | None, *, prefix: str = "") -> e
     """The engine of this name; None for this process. `prefix` is ``--`` where they were flags."""
     if engine is None and workers is not None:
         raise InputError(f"{prefix}workers: expected an engine whose workers they are, got none. Give {prefix}engine.")
+    if not isinstance(engine, str | None):
+        raise InputError(f"{prefix}engine: expected processes[:N], ray[:ADDRESS] or None, got {shown(engine)}.")
     return None if engine is None else engines.engine(engine, workers)
 
 
@@ -101,6 +105,8 @@ def space_of(
 ) -> Space:
     """Where sources are compared: by an encoder or its name or table, a path of embeddings, embeddings in memory, or,
     where nothing is given, in pixels or as the embeddings that they are."""
+    resize = None if resize is None else check_count(resize, name="resize")
+    normalize = check_flag(normalize, name="normalize")
     if given is None and sources[0].kind == "embeddings":
         return Space("embeddings", resize=resize, normalize=normalize)
     if is_path(given):

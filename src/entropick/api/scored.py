@@ -12,6 +12,8 @@ from typing import Any
 from entropick import notebook
 from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, spaces_of
+from entropick.arrays import check_count, check_flag
+from entropick.datasets.listing import expanded
 from entropick.errors import InputError
 from entropick.page.words import DASH, condition_in_words, length_unit, number
 from entropick.scoring import PAGE, Condition, Score, Verdict, judge, meaning
@@ -63,8 +65,9 @@ class Scored:
 
     def write_page(self, path: str | os.PathLike[str]) -> Path:
         """Write the page into a file of its own, and return where."""
-        Path(path).write_text(self.page, encoding="utf-8")
-        return Path(path)
+        file = expanded(path)
+        file.write_text(self.page, encoding="utf-8")
+        return file
 
     def __repr__(self) -> str:
         return f"Scored({'; '.join(f'{verdict.space}: {verdict.headline}' for verdict in self.verdicts)})"
@@ -176,11 +179,11 @@ def score(
         spaces=spaces_of(features, opened, columns=columns, resize=resize, normalize=normalize),
         metrics=None if metrics is None else texts(metrics, name="metrics"),
         conditions=tuple(Condition.parse(text) for text in texts(fail_if, name="fail_if")),
-        allow_same=allow_same,
-        skip_bad=skip_bad,
-        with_intervals=interval,
+        allow_same=check_flag(allow_same, name="allow_same"),
+        skip_bad=check_flag(skip_bad, name="skip_bad"),
+        with_intervals=check_flag(interval, name="interval"),
         engine=engine_of(engine, workers),
-        seed=seed,
+        seed=check_count(seed, name="seed", minimum=0),
     )
 
     def read(folder: Path, summary: dict[str, Any]) -> Scored:

@@ -6,21 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from entropick import notebook
 from entropick.api.folder import call, with_rows_in_files
 from entropick.api.parts import engine_of, guard_of, selector_table, space_of
-from entropick.arrays import Integers
+from entropick.arrays import Integers, check_choice, check_count, check_flag
 from entropick.component import check_known
 from entropick.config import component_class
+from entropick.datasets.listing import expanded
 from entropick.errors import InputError, shown
 from entropick.page.words import length_unit
 from entropick.run.files import read_content
 from entropick.selection import Choice
-from entropick.selection.output import MANIFEST, PAGE, SHEET
+from entropick.selection.output import MANIFEST, PAGE, SHEET, Files
 from entropick.selectors.base import Guard, Selector
 from entropick.sources import Say, Source, source_number, sources_of, texts
 
@@ -82,8 +83,9 @@ class Selected:
 
     def write_page(self, path: str | os.PathLike[str]) -> Path:
         """Write the page into a file of its own, and return where."""
-        Path(path).write_text(self.page, encoding="utf-8")
-        return Path(path)
+        file = expanded(path)
+        file.write_text(self.page, encoding="utf-8")
+        return file
 
     def _repr_html_(self) -> str:
         measures = {"entropy (nats)": "knn_entropy", "covering radius": "covering_radius"}
@@ -135,7 +137,7 @@ def select(
     device: str = "auto",
     engine: str | None = None,
     workers: int | None = None,
-    files: Literal["none", "link", "copy"] = "none",
+    files: Files = "none",
     out: str | os.PathLike[str] | None = None,
     work: str | os.PathLike[str] | None = None,
     budget_seconds: float | None = None,
@@ -221,6 +223,8 @@ def select(
     [0, 2, 3]
     """
     columns = texts(columns, name="columns")
+    seed = check_count(seed, name="seed", minimum=0)
+    files = cast(Files, check_choice(files, get_args(Files), name="files"))
     if not isinstance(quotas, Mapping | None):
         raise InputError(f"quotas: expected a mapping of names of sources to shares, got {shown(quotas)}.")
     opened = sources_of(sources, labels=labels, columns=columns, bit_depth=bit_depth)
@@ -230,11 +234,11 @@ def select(
         space=space_of(features, opened, columns=columns, resize=resize, normalize=normalize),
         guard=guard_of(opened, guard),
         quotas=dict(quotas or {}),
-        balance=balance,
+        balance=check_flag(balance, name="balance"),
         given=texts(given, name="given"),
         files=files,
         engine=engine_of(engine, workers),
-        skip_bad=skip_bad,
+        skip_bad=check_flag(skip_bad, name="skip_bad"),
         seed=seed,
     )
     if files in ("link", "copy") and out is None:
@@ -264,6 +268,12 @@ def _selector(
     approximate: float | None,
     parameters: Mapping[str, Any],
 ) -> Selector:
+    if isinstance(random := parameters.get("random_state"), np.random.Generator):
+        raise InputError(
+            f"random_state: expected a whole number, by which the choice can be told and repeated, got {shown(random)}."
+        )
+    if "n_samples" in parameters:
+        raise InputError(f"n_samples: expected n alone, got {n} and {shown(parameters['n_samples'])}. Leave it out.")
     if isinstance(method, Selector):
         if approximate is not None:
             raise InputError(

@@ -12,6 +12,7 @@ from typing import Any
 
 from entropick.datasets.reading import PackedImage, suffix_of
 from entropick.datasets.tables import CLASS_NAMES, TableFile, cell
+from entropick.datasets.texts import class_text
 from entropick.errors import InputError, shown
 
 # Columns of plain bytes that are images, where nothing else says so, and the order in which one of several is taken.
@@ -117,7 +118,7 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
         named = zip(_file_names(paths, suffix), paths, strict=True)
         images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(named)]
         if label is not None:
-            classes += [_class(value, names) for value in table.column(label)]
+            classes += [class_text(value, names) for value in table.column(label)]
     known = None if label is None or not any(name is not None for name in classes) else tuple(classes)
     unused = tuple(name for name in tables[0].schema.names if name not in (column, label))
     return TableContents(tuple(images), known, names, unused)
@@ -159,17 +160,13 @@ def _class_column(schema: Any) -> tuple[str | None, tuple[str, ...] | None]:
     usable = [f.name for f in schema if _is_text(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
     named = [name for name in CLASS_NAMES if name in usable]
     column = named[0] if named else declared[0] if len(declared) == 1 else None
-    names = features.get(column, {}).get("names") if column is not None else None
-    return column, tuple(map(str, names)) if isinstance(names, list) and names else None
+    return column, None if column is None else class_names(schema, column)
 
 
-def _class(value: Any, names: Sequence[str] | None) -> str | None:
-    """A class as text; -1 stands for none where classes have names."""
-    if value is None or names is None or not isinstance(value, int):
-        return None if value is None else str(value)
-    if value < 0:
-        return None
-    return names[value] if value < len(names) else str(value)
+def class_names(schema: Any, column: str) -> tuple[str, ...] | None:
+    """The names of the classes in a column, in the order of their numbers, where the data set has them."""
+    names = _features(schema).get(column, {}).get("names")
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:

@@ -305,7 +305,7 @@ def _of_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequence[
             f"{listing.path}: columns that are not used: {_listed(contents.unused)}; --columns (columns=) says "
             "otherwise."
         )
-    classes, said = _whole(contents.classes, listing.path)
+    classes, said = known_classes(contents.classes, listing.path)
     made = ImageSet(listing.path, contents.images, classes, contents.class_names, True, listing.passed_over)
     return replace(made, notes=(*notes, *said))
 
@@ -332,7 +332,7 @@ def _of_tars(listing: Listing) -> ImageSet:
         parts = [PurePosixPath(file.name).parts for file in images]
         classes = None if any(len(of) == 1 for of in parts) else tuple(of[0] for of in parts)
         return ImageSet(listing.path, tuple(images), classes, passed_over=counted, notes=tuple(notes))
-    classes, said = _whole(told, listing.path)
+    classes, said = known_classes(told, listing.path)
     return ImageSet(listing.path, tuple(images), classes, None, True, counted, (*notes, *said))
 
 
@@ -360,7 +360,7 @@ def _of_folder(listing: Listing) -> ImageSet:
     if not described:
         made = ImageSet(listing.path, listing.images, by_folder, passed_over=counted)
         return replace(made, notes=tuple(notes))
-    classes, said = _whole([described.get(file) for file in listing.images], listing.path)
+    classes, said = known_classes([described.get(file) for file in listing.images], listing.path)
     return ImageSet(listing.path, listing.images, classes, None, True, counted, (*notes, *said))
 
 
@@ -394,7 +394,7 @@ def _described(file: Path) -> Iterator[Mapping[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _whole(classes: Sequence[str | None] | None, path: Path) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+def known_classes(classes: Sequence[str | None] | None, path: Path) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Classes that are known of all images, or none, and then why."""
     if classes is None:
         return None, ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from operator import eq
 from typing import Any, Self, overload
@@ -36,16 +37,14 @@ class Texts(Sequence[str | None]):
         self._ends = np.cumsum([len(of) for of in self._chunks])
 
     @classmethod
-    def coded(cls, arrays: Sequence[Any]) -> Self:
-        """The same for a column in which few values differ; text is that of Python."""
+    def coded(cls, arrays: Sequence[Any], names: Sequence[str] | None = None) -> Self:
+        """The same for a column of classes, of which few differ; see `class_text`."""
         import pyarrow as pa
 
         chunks = []
         for array in arrays:
             of = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-            texts = pa.array(
-                [None if value is None else str(value) for value in of.dictionary.to_pylist()], pa.large_string()
-            )
+            texts = pa.array([class_text(value, names) for value in of.dictionary.to_pylist()], pa.large_string())
             chunks.append(pa.DictionaryArray.from_arrays(of.indices.cast(pa.int32()), texts))
         return cls(chunks)
 
@@ -132,6 +131,33 @@ def numbered(texts: Sequence[str | None]) -> tuple[NDArray[np.int64], list[str]]
     names = sorted({text for text in texts if text is not None})
     numbers = {name: number for number, name in enumerate(names)}
     return np.array([-1 if text is None else numbers[text] for text in texts], np.int64), names
+
+
+def text_hash(texts: Sequence[str | None]) -> str:
+    """sha256 (hexadecimal) of texts in their order, of which some may be missing.
+
+    Examples
+    --------
+    >>> text_hash(["ab", None]) == text_hash(["a", "b"]), text_hash(["ab", None]) == text_hash(("ab", None))
+    (False, True)
+    """
+    hashed = hashlib.sha256()
+    for text in texts:
+        content = b"" if text is None else text.encode("utf-8", "surrogateescape")
+        # Its length first, so that no two rows can be read as one.
+        hashed.update((-1 if text is None else len(content)).to_bytes(8, "little", signed=True) + content)
+    return hashed.hexdigest()
+
+
+def class_text(value: Any, names: Sequence[str] | None) -> str | None:
+    """A class as text, None for none: -1 stands for that where classes have names."""
+    if value is None or value != value:  # as a missing number of pandas is
+        return None
+    if names is None or not isinstance(value, int):
+        return str(value)
+    if value < 0:
+        return None
+    return names[value] if value < len(names) else str(value)
 
 
 def as_text(array: Any) -> Any:

@@ -375,6 +375,8 @@ def _above(values: Floats, limit: float, width: int) -> tuple[Integers, float]:
 
 def square_within(distance: float) -> float:
     """The largest float whose root is at most `distance`: comparing squares with it is comparing distances."""
+    # Of a narrower float there is no next one here.
+    distance = float(distance)
     square = distance * distance
     while math.sqrt(square) > distance:
         square = math.nextafter(square, 0.0)

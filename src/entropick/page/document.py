@@ -30,6 +30,8 @@ FILE_INK = "#222222"
 WIDTH, HEIGHT = 360, 220
 
 _HERE = "entropick.page"
+# Templates that pages of other rooms take from here.
+_SHARED = ("frame.html.j2", "left_out.html.j2")
 # Per cent signs of sentences; what else is matched here is left as it is: elements that are no sentences, and tags.
 _PERCENT = re.compile(r"<(title|script|style|code|pre)\b.*?</\1>|<[^>]*>|(?<=\d) %", re.DOTALL)
 # Transparent pixels between the images of a sheet.
@@ -59,7 +61,7 @@ def render(package: str, *, specs: Sequence[dict[str, Any]], **content: Any) -> 
     if resources.files(package).joinpath("page.js").is_file():
         scripts.append(_asset(package, "page.js"))
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: _asset(_HERE if name == "frame.html.j2" else package, name)),
+        loader=jinja2.FunctionLoader(lambda name: _asset(_HERE if name in _SHARED else package, name)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

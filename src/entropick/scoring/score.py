@@ -243,7 +243,8 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
         check_differing(name, of.X, space.name)
     problems_of = [of.problems[0] for of in candidates.values()]
     check_problems(sources, problems_of, skip_bad=given["skip_bad"])
-    check_rows({name: len(of) for name, of in candidates.items()}, given["metrics"], halves=given["intervals"])
+    sizes = {name: len(of) for name, of in candidates.items()}
+    check_rows(sizes, given["metrics"], halves=given["intervals"])
     matrices = {name: of.X for name, of in candidates.items()}
     if not given["allow_same"]:
         # Files renamed, put into an array or another order have other hashes.
@@ -261,7 +262,7 @@ def _measure(given: Given, work: Work, *, found: Survey | None, cache: Path, say
     values = {
         "values": measured.values,
         "intervals": measured.intervals,
-        "space": {space.name: {**measured.summary(), "nearest_file": name, "nearest": shown}},
+        "space": {space.name: {**measured.summary(), "used": sizes, "nearest_file": name, "nearest": shown}},
         "skipped": skipped(sources, problems_of),
         "passed_over": passed_over(sources, found),
         "converted": converted(sources, found),
@@ -274,7 +275,7 @@ def _judge(given: Given, work: Work) -> Outcome:
     from entropick.scoring.page import render_score
 
     measured, sources = given["measured"], given["contents"].sources
-    # An image that one space cannot use is skipped in all.
+    # An image that one space cannot use may be used in others, which say how many they have used.
     gone = {(bad["source"], bad["row"]): bad for of in measured for bad in of["skipped"]}
     n_gone = Counter(source for source, _ in gone)
     keys = [f"{name}/{space}" for of in measured for space in of["space"] for name in given["config"]["metrics"]]

@@ -69,7 +69,9 @@ class Chance:
     @classmethod
     def of(cls, score: Mapping[str, Any], space: str) -> Self:
         """That of a space which has a reference."""
-        summary, used = score["spaces"][space], score["sizes"]["reference"]["used"]
+        summary = score["spaces"][space]
+        # An older release took all spaces to use the same images.
+        used = summary.get("used", {}).get("reference", score["sizes"]["reference"]["used"])
         shared = 0 if score["config"]["allow_same"] else summary["n_reference_in_training"]
         return cls(summary["n_generated"], used - shared)
 
@@ -200,6 +202,10 @@ def notes(score: Mapping[str, Any]) -> list[str]:
     """What to know before the numbers are compared with others."""
     used = {role: of["used"] for role, of in score["sizes"].items()}
     lines = []
+    for space, of in score["spaces"].items():
+        if more := {role: n for role, n in of.get("used", used).items() if n != used[role]}:
+            told = ", ".join(f"{n:,} {role} images" for role, n in more.items())
+            lines.append(f"In {space} {told} could be used; another space could not use all of these.")
     if score["left_out"]:
         lines.append(f"Left out without a reference: {_listed(score['left_out'])}.")
     measured = dict.fromkeys(key.partition("/")[0] for key in score["values"])

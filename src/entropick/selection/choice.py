@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entropick.arrays import Features, check_count, check_real
-from entropick.errors import InputError, counted
+from entropick.errors import InputError, counted, shown
 from entropick.page.words import duration
 from entropick.processes import usable_device
 from entropick.processes.actors import share_of_memory
@@ -21,7 +21,7 @@ from entropick.run.directory import Outcome, Run
 from entropick.run.inputs import Given, Inputs
 from entropick.run.ledger import Entry
 from entropick.selection import output
-from entropick.selection.stages import LEFT, QUOTA, check_owed, check_trusted, choose, present
+from entropick.selection.stages import LEFT, QUOTA, check_owed, check_rows_of_rule, check_trusted, choose, present
 from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED, ROUNDING
@@ -105,6 +105,11 @@ class Choice(FilesCommand):
         # By the names that these have for a user, before the rule tells of them by its own.
         check_count(self.selector.n_samples, name="n")
         check_count(self.seed, name="seed", minimum=0)
+        if self.selector.minimum is not None:
+            raise InputError(
+                f"minimum: expected none, got {shown(self.selector.minimum)}. Give shares of sources by their names "
+                "(quotas=, --quota), or let all classes have equally many places (balance=True, --balance)."
+            )
         self._check_quotas()
         self._check_given()
         self._check_classes()
@@ -136,6 +141,7 @@ class Choice(FilesCommand):
                 f"n: expected at most {n}, as many as there are candidates, got {self.selector.n_samples}."
             )
         check_owed(self.sources, self._rule(), [len(source) for source in self.sources])
+        check_rows_of_rule(self.sources, self.selector)
 
     def describe(self, contents: Contents) -> dict[str, Any]:
         """The choice as plain data: equal for equal results."""

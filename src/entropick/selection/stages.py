@@ -82,10 +82,14 @@ def choose(
     check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
     n, names = len(candidates), [source.name for source in sources]
     is_given = np.isin(candidates.source, [names.index(name) for name in given["given"]])
+    initial = _initial(sources, candidates, rule)
     aside, guarding = np.empty(0, np.int64), None
     if guard is not None:
         guard.fit(candidates.X, candidates.source, work=work.part("guard"))
-        aside = guard.set_aside_[~is_given[guard.set_aside_]]
+        # What is picked already is nobody's to set aside.
+        is_picked = is_given.copy()
+        is_picked[initial] = True
+        aside = guard.set_aside_[~is_picked[guard.set_aside_]]
         guarding = {**guard.summary(), "n_set_aside": len(aside), "n_kept": n - len(aside)}
         say(f"guard: {counted(len(aside), 'row')} set aside, {n - len(aside):,} kept.")
     kept = np.setdiff1d(np.arange(n), aside)
@@ -95,6 +99,7 @@ def choose(
         raise InputError(f"n: expected at most the {n_free} rows that are usable and kept, got {rule.n_samples}.")
     check_owed(sources, rule, np.bincount(candidates.source[kept], minlength=len(sources)).tolist())
     groups = _classes(sources, candidates, is_given)[0] if given["balance"] else candidates.source
+    rule = _of_rows(rule, sources, candidates, kept, np.searchsorted(kept, initial))
     rule = _after(rule, np.flatnonzero(is_given[kept]), groups[kept])
     with warnings.catch_warnings():
         # The result says how many are distinct.
@@ -181,6 +186,59 @@ def present(given: Given, work: Work, *, out: Path, result: str, say: Say) -> Ou
 
 def _columns(table: Mapping[str, Any]) -> list[list[Any]]:
     return [column.tolist() for column in table.values()]
+
+
+def check_rows_of_rule(sources: Sequence[Source], rule: Selector) -> None:
+    """Refuse rows that are picked already and that no source has, and values of more or fewer rows than there are."""
+    n, rows = sum(map(len, sources)), _rows_of(rule)
+    if len(rows) and (rows.min() < 0 or rows.max() >= n):
+        raise InputError(
+            f"initial: expected rows from 0 to {n - 1}, counted through all sources, got {rows.min()} to {rows.max()}."
+        )
+    for name, values in _by_row(rule).items():
+        if len(values) != n:
+            raise InputError(
+                f"{name}: expected a number for each of the {n} rows of all sources, in their order, got {len(values)}."
+            )
+
+
+def _initial(sources: Sequence[Source], candidates: Candidates, rule: Selector) -> Integers:
+    """The places among the candidates of the rows that are picked already; InputError for one that is none of them."""
+    rows = _rows_of(rule)
+    if not len(rows):
+        return rows
+    numbers = candidates.numbers(sources)
+    is_there = np.isin(rows, numbers)
+    if not is_there.all():
+        row = int(rows[~is_there][0])
+        raise InputError(f"initial: expected rows that can be used, but row {row} was skipped. Leave it out.")
+    return np.searchsorted(numbers, rows).astype(np.int64)
+
+
+def _rows_of(rule: Selector) -> Integers:
+    """The rows that a rule begins with."""
+    return np.asarray([] if rule.initial is None else rule.initial, np.int64)
+
+
+def _of_rows(
+    rule: Selector, sources: Sequence[Source], candidates: Candidates, kept: Integers, initial: Integers
+) -> Selector:
+    """The rule for the candidates that are `kept`: what it was told of all rows is told of these, and `initial` are the
+    places of those that are picked already."""
+    by_row = _by_row(rule)
+    numbers = candidates.numbers(sources)[kept] if by_row else kept
+    changed: dict[str, Any] = {name: np.asarray(values)[numbers] for name, values in by_row.items()}
+    if len(initial):
+        changed["initial"] = initial
+    return dataclasses.replace(rule, **changed) if changed else rule
+
+
+def _by_row(rule: Selector) -> dict[str, Any]:
+    """The parameters of a rule that have a value for each row."""
+    params = rule.get_params()
+    return {
+        name: params[name] for name in rule.by_row if params[name] is not None and not isinstance(params[name], str)
+    }
 
 
 def _after(rule: Selector, first: Integers, groups: Integers) -> Selector:

@@ -111,7 +111,7 @@ class ApproximateGreedy(Greedy):
         proxies, apart = np.arange(n), np.zeros(n)
         if n > SAMPLED * self.n_samples:
             sample = np.sort(np.random.default_rng(0).choice(n, SAMPLED * self.n_samples, replace=False))
-            limit = square_within(self.eps * self._least_radius(X, sample, work.part("sample")))
+            limit = square_within(float(self.eps) * self._least_radius(X, sample, work.part("sample")))
             _find_proxies(X, sample, limit, groups, proxies, apart, work)
         return {"is_core": proxies == np.arange(n), "proxies": proxies, "apart": apart}
 

@@ -145,6 +145,8 @@ class Selector(Rule):
     """Whether `_select` leaves the work to the shards of a pool that is dealt, see `entropick.selectors.dealt`."""
     asks: ClassVar[tuple[str, ...]] = ()
     """Which columns beside X and y `_of_all` is given, None where there is none: "labels", "losses"."""
+    by_row: ClassVar[tuple[str, ...]] = ()
+    """Which parameters may have a value for each row of X."""
 
     n_samples: int
     initial: ArrayLike | None = None

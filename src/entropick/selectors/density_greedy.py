@@ -93,5 +93,5 @@ class DensityGreedy(Greedy):
 
     def _of_all(self, X: Features, sources: Integers, work: Work) -> dict[str, Floats]:
         close = closeness(self, X, sources, self.k, work, quantile=self.quantile, device=self.device)
-        weights: Floats = np.maximum(close ** (2 * self.power), _SMALLEST)
+        weights: Floats = np.maximum(close ** (2 * float(self.power)), _SMALLEST)
         return {"weights": weights}

@@ -108,6 +108,7 @@ class Gist(Selector):
     device: str = "auto"
 
     kind: ClassVar[str] = "gist"
+    by_row: ClassVar[tuple[str, ...]] = ("utility",)
     reads_blocks: ClassVar[bool] = True
 
     @property
@@ -185,8 +186,9 @@ class Gist(Selector):
         """From what no set of as many rows is above down to what hardly counts, and 0."""
         if reach == 0:
             return [0.0]
-        n_steps = math.ceil(math.log(4 / self.epsilon) / math.log1p(self.epsilon))
-        return [*(2 * reach / (1 + self.epsilon) ** step for step in range(n_steps + 1)), 0.0]
+        epsilon = float(self.epsilon)
+        n_steps = math.ceil(math.log(4 / epsilon) / math.log1p(epsilon))
+        return [*(2 * reach / (1 + epsilon) ** step for step in range(n_steps + 1)), 0.0]
 
     def _independent(
         self, X: Features, order: Integers, n_first: int, threshold: float, work: Work
@@ -204,4 +206,4 @@ class Gist(Selector):
     def _value(self, found: Selection, utility: Floats, n_first: int, reach: float) -> float:
         """What is maximized."""
         smallest = float(found.distances[n_first:].min())
-        return float(utility[found.rows].mean()) + (self.diversity * smallest / reach if reach else 0.0)
+        return float(utility[found.rows].mean()) + (float(self.diversity) * smallest / reach if reach else 0.0)

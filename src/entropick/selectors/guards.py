@@ -94,8 +94,8 @@ class OutlierGuard(Guard):
         is_trusted, distances = spacing(X, sources, self.trusts, self.k, work)
         self.judge_trusted(is_trusted, distances)
         among = distances[is_trusted]
-        rank = min(math.ceil((len(among) + 1) * self.quantile), len(among))
-        threshold = self.factor * float(np.sort(among)[rank - 1])
+        rank = min(math.ceil((len(among) + 1) * float(self.quantile)), len(among))
+        threshold = float(self.factor) * float(np.sort(among)[rank - 1])
         if threshold == 0:
             raise InputError(
                 f"trusted: expected different rows, but nearly all have {self.k} copies, so that any other row would "

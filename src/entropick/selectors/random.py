@@ -64,7 +64,10 @@ class Random(Ordered):
         if not isinstance(self.stratify, bool | np.bool_):
             raise InputError(f"stratify: expected True or False, got {shown(self.stratify)}.")
         if self.stratify and (len(self._initial()) or self.minimum):
-            raise InputError('stratify: expected no initial and no minimum beside it. Use minimum="balanced" instead.')
+            raise InputError(
+                'stratify: expected no initial and no minimum beside it. Use minimum="balanced" instead, or of sources '
+                "of a selection shares (quotas=, --quota)."
+            )
 
     def _select(self, X: Features, sources: Integers, initial: Integers, work: Work) -> Selection:
         rows = first_in(np.random.default_rng(self.random_state).permutation(len(X)), initial)

@@ -110,7 +110,7 @@ class ThresholdDecay(Selector):
         passes, begin, used = (state.get(key, 0) for key in ("passes", "next", "used"))
         farthest = math.inf
         while shards.missing and farthest:
-            threshold, before = start * self.decay**passes, len(shards.numbers)
+            threshold, before = start * float(self.decay) ** passes, len(shards.numbers)
             for after in scan(shards, square_within(threshold), begin):
                 used = passes if len(shards.numbers) > before else used
                 work.progress(len(shards.numbers), self.n_samples, f"threshold {threshold:g}")
@@ -118,7 +118,7 @@ class ThresholdDecay(Selector):
                     work.save(name, shards.picks(), {"passes": passes, "next": after, "used": used})
             farthest = math.sqrt(shards.largest())
             passes, begin = max(passes + 1, self._passes_below(start, farthest)), 0
-        facts = {"covering_radius": shards.radius(), "threshold": start * self.decay**used}
+        facts = {"covering_radius": shards.radius(), "threshold": start * float(self.decay) ** used}
         numbers, distances = shards.filled()
         return Selection(order[numbers], distances, facts)
 

@@ -50,6 +50,12 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.X)
 
+    def numbers(self, sources: Sequence[Source]) -> Integers:
+        """The number (n,) of each row, counted through all `sources`; ascending."""
+        starts = np.cumsum([0, *map(len, sources)])
+        numbers: Integers = starts[self.source] + self.row
+        return numbers
+
     def class_numbers(self, sources: Sequence[Source], rows: Integers) -> tuple[Integers, list[str]]:
         """The number of the class of each of some `rows`, (m,), -1 where it is not known; all these classes, sorted."""
         found, names = np.full(len(rows), -1, np.int64), list[str]()

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
+from entropick.datasets.image_tables import class_names
 from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
-from entropick.datasets.texts import Texts, as_text
+from entropick.datasets.texts import Texts, as_text, class_text
 from entropick.errors import InputError, cut, shown
 from entropick.sources.scratch import Room, copied
 
@@ -166,16 +167,23 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_classes(tables: Sequence[TableFile]) -> Sequence[str] | None:
-    """The column ``label`` of tables as text, None if they have none; InputError if a value is missing."""
+    """The column ``label`` of tables as text, by the names that a data set has for its classes; None if they have no
+    such column, InputError if a value is missing."""
     if not any(CLASSES in table.schema.names for table in tables):
         return None
     found: list[Any] = []
     for table in tables:
         batches = list(table.batches([CLASSES])) if CLASSES in table.schema.names else []
-        if (not batches and table.n_rows) or any(batch.column(0).null_count for batch in batches):
+        names = class_names(table.schema, CLASSES)
+        if (not batches and table.n_rows) or any(_lacks_class(batch.column(0), names) for batch in batches):
             raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
         found += [batch.column(0) for batch in batches]
-    return cast(Sequence[str], Texts.coded(found))
+    return cast(Sequence[str], Texts.coded(found, class_names(tables[0].schema, CLASSES)))
+
+
+def _lacks_class(column: Any, names: Sequence[str] | None) -> bool:
+    """Whether a value of a column of classes is missing; see `class_text`."""
+    return any(class_text(value, names) is None for value in column.unique().to_pylist())
 
 
 def embeddings_of(table: TableFile, columns: Sequence[str] = ()) -> Embeddings:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from entropick.arrays import as_array, check_bit_depth, check_images, package_of
 from entropick.datasets.array_files import array_of_images
-from entropick.datasets.listing import ImageSet, path_or_address
+from entropick.datasets.listing import ImageSet, known_classes, path_or_address
 from entropick.datasets.tables import TableFile
-from entropick.errors import InputError, shown
+from entropick.datasets.texts import class_text, text_hash
+from entropick.errors import InputError, counted, shown
 from entropick.run.files import fingerprint
-from entropick.sources.embeddings import Embeddings, embeddings_of, read_classes, without_repeats
+from entropick.sources.embeddings import CLASSES, Embeddings, embeddings_of, read_classes, without_repeats
 from entropick.sources.pictures import pictures_of
 from entropick.sources.source import Source, alike, is_name, open_source
 
@@ -48,7 +49,7 @@ def sources_of(
     name
         What a single thing is called.
     labels
-        The class of each row, for the thing, or by the same names.
+        The class of each row, for the thing, or by the same names; none of them missing.
     columns
         Of tables and frames, the columns that are features; none leaves out what cannot be one.
     bit_depth
@@ -74,8 +75,7 @@ def sources_of(
             f"labels: expected a mapping with names among {', '.join(named)}, got {type(labels).__name__}."
         )
     return tuple(
-        replace(source, classes=_classes(source, of_names[source.name])) if source.name in of_names else source
-        for source in alike(opened)
+        _labelled(source, of_names[source.name]) if source.name in of_names else source for source in alike(opened)
     )
 
 
@@ -101,10 +101,10 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     _check_list(name, value)
     place = Path(f"{name} (in memory)")
     if (pictures := pictures_of(value, place, name)) is not None:
-        classes = _classes_beside(value)
+        classes, notes = known_classes(_classes_beside(value), place)
         found = ImageSet(place, pictures, classes, are_told=classes is not None)
         source = Source(name, place, "folder", files=pictures, classes=classes, images=found, in_memory=True)
-        return replace(source, bit_depth=check_bit_depth(bit_depth))
+        return replace(source, notes=notes, bit_depth=check_bit_depth(bit_depth))
     embeddings, told_classes = _embeddings(value, place, columns)
     if embeddings is not None:
         embeddings = without_repeats(embeddings, place)
@@ -158,9 +158,11 @@ def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embe
     """Embeddings, uncopied where they are a matrix, and the class of each row, as far as they say; None for others."""
     if (table := _table(value)) is not None:
         opened = TableFile.of(table, place)
-        found = embeddings_of(opened, columns)
-        digest = fingerprint({"content": _digest(found.matrix), "columns": list(columns)})
-        return replace(found, digest=digest), read_classes([opened])
+        found, classes = embeddings_of(opened, columns), read_classes([opened])
+        texts = {**found.called, **({} if classes is None else {CLASSES: classes})}
+        content = {"content": _digest(found.matrix), "columns": list(columns)}
+        content |= {"texts": {column: text_hash(of) for column, of in texts.items()}} if texts else {}
+        return replace(found, digest=fingerprint(content)), classes
     array = as_array(value, place.name)
     if array.ndim == 2 and array.dtype.kind in "fiub":
         return Embeddings((array,), digest=_digest(array)), None
@@ -186,19 +188,31 @@ def _table(value: Any) -> Any:
     return None
 
 
-def _classes_beside(value: Any) -> tuple[str, ...] | None:
-    """The column ``label`` of a data set of images, by the names of its classes."""
-    if package_of(value) != "datasets" or "label" not in getattr(value, "features", {}):
+def _classes_beside(value: Any) -> tuple[str | None, ...] | None:
+    """The column ``label`` of a data set of images, by the names of its classes, None where it has none."""
+    if package_of(value) != "datasets" or CLASSES not in getattr(value, "features", {}):
         return None
-    numbers, names = list(value.with_format(None)["label"]), getattr(value.features["label"], "names", None)
-    return tuple(str(number) if names is None or number is None else names[number] for number in numbers)
+    names = getattr(value.features[CLASSES], "names", None)
+    return tuple(class_text(number, names) for number in value.with_format(None)[CLASSES])
 
 
-def _classes(source: Source, labels: Any) -> tuple[str, ...]:
-    found = as_array(labels, f"labels of {source.name}")
+def _labelled(source: Source, labels: Any) -> Source:
+    """The source with the classes that a caller has told beside it."""
+    # NumPy would write what is missing among texts as text.
+    is_plain = isinstance(labels, list | tuple) and package_of(labels) == "builtins"
+    found = as_array(np.array(labels, object) if is_plain else labels, f"labels of {source.name}")
     if found.shape != (len(source),):
         raise InputError(f"labels of {source.name}: expected {len(source)}, one per row, got shape {found.shape}.")
-    return tuple(map(str, found.tolist()))
+    # What is missing is no value that equals itself, or none at all.
+    missing = [row for row, of in enumerate(found.tolist()) if of is None or of != of or str(of) == "<NA>"]
+    if missing:
+        raise InputError(
+            f"labels of {source.name}: expected the class of every row, got {shown(found.tolist()[missing[0]])} in "
+            f"{counted(len(missing), 'row')} (row {missing[0]}, for instance). Give these a class of their own, or "
+            "leave them out."
+        )
+    classes = tuple(map(str, found.tolist()))
+    return replace(source, classes=classes, labels=text_hash(classes))
 
 
 def _digest(array: NDArray[Any]) -> str:

@@ -7,12 +7,13 @@ import io
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from entropick.datasets.listing import words_of
+from entropick.datasets.listing import is_pattern, words_of
+from entropick.datasets.remote import RemotePath
 from entropick.errors import InputError, StorageError
 from entropick.page.document import data_uri
 from entropick.run.directory import Run
@@ -123,7 +124,7 @@ class FilesCommand(ABC):
             _tell(self.sources, self.compared, found, say)
             check_files(self.sources, found, skip_bad=self.skip_bad, work=work)
             self.foretell(contents, found, say)
-        self._clear_the_way(out, config)
+        self._clear_the_way(out, config, say)
         with Run.open(
             out,
             config,
@@ -145,11 +146,11 @@ class FilesCommand(ABC):
         # What is written into a source would be one of its images the next time. realpath minds no loop of links,
         # which is refused where the folder is made.
         real = Path(os.path.realpath(out))
-        for source in self.sources:
-            if source.kind == "folder" and Path(os.path.realpath(source.path)) in (real, *real.parents):
+        for name, folder in self._folders_read():
+            if Path(os.path.realpath(folder)) in (real, *real.parents):
                 raise InputError(
-                    f"out: expected a folder outside of the sources, but {readable(str(out))} is in {source.name} "
-                    f"({readable(str(source.path))}), whose images would change by it. Give another --out (out=)."
+                    f"out: expected a folder outside of what is read, but {readable(str(out))} is in {name} "
+                    f"({readable(str(folder))}), whose content would change by it. Give another --out (out=)."
                 )
         with storage_errors(out):
             if not out.is_dir() or not any(path.name[0] != "." for path in out.iterdir()):
@@ -165,6 +166,17 @@ class FilesCommand(ABC):
                 "as they were, but nothing can be added to them. Give another --out (out=)."
             )
 
+    def _folders_read(self) -> Iterator[tuple[str, Path]]:
+        """The folders of this machine that are looked through for images and embeddings, and for what."""
+        read = [(source.name, source.path) for source in self.sources if not source.in_memory]
+        read += [("features", space.file) for space in self.compared if space.file is not None]
+        for name, path in read:
+            folder = path
+            if is_pattern(path) and "**" in path.parts:
+                folder = Path(*path.parts[: path.parts.index("**")])
+            if not isinstance(path, RemotePath) and folder.is_dir():
+                yield name, folder
+
     def _holds(self, out: Path, config: Mapping[str, Any]) -> bool:
         """Whether all stages are finished and whole; RunChanged, with a diff, for a result of another config."""
         check_config(out, config, done=self.result)
@@ -172,13 +184,14 @@ class FilesCommand(ABC):
             return False
         return set(config["stages"]) <= {entry.stage for entry in Ledger(out)}
 
-    def _clear_the_way(self, out: Path, config: Mapping[str, Any]) -> None:
+    def _clear_the_way(self, out: Path, config: Mapping[str, Any], say: Say) -> None:
         """Cut what is damaged off the ledger; where there is no result yet, another config begins anew."""
         # Again: another process may have finished here while this one looked at its images.
         check_config(out, config, done=self.result)
         if not (out / LEDGER).exists():
             return
         if not (out / self.result).exists() and read_json(out / CONFIG) != config:
+            say(f"{out} holds a part of a {self.product} with other settings: it goes, and this one begins anew.")
             with locked(out):
                 Seal(out).promise_ledger(0)
                 (out / LEDGER).unlink()

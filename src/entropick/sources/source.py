@@ -78,7 +78,9 @@ class Source:
     in_memory
         Whether it is in memory, and `path` only words for that.
     digest
-        Of an array that is, the hash of its content; "" for anything else.
+        Of an array that is, the hash of its content, with what its rows are called; "" for anything else.
+    labels
+        The hash of classes that were told beside the source, in memory; "" where there are none.
     data
         The files of an array, and how many rows each has.
     names, ids
@@ -108,6 +110,7 @@ class Source:
     offset: Floats | None = field(default=None, repr=False)
     in_memory: bool = False
     digest: str = ""
+    labels: str = ""
     data: Mapping[Path, int] = field(default_factory=dict, repr=False)
     names: Sequence[str | None] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
@@ -197,6 +200,8 @@ class Source:
             asked["columns"] = list(self.columns)
         if self.bit_depth is not None:
             asked["bit_depth"] = self.bit_depth
+        if self.labels:
+            asked["labels"] = self.labels
         return fingerprint({"content": content, **asked}) if asked else content
 
     def _content_hash(self, images: Sequence[bytes | None]) -> str:

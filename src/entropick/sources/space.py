@@ -116,7 +116,14 @@ class Space:
         rounded = rounded._replace(problems=odd)
         notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
-        if found.names is not None and all(source.kind == "folder" for source in sources):
+        arrays_of_images = [source.name for source in sources if source.kind != "folder"]
+        if found.names is not None and arrays_of_images and len(arrays_of_images) < len(sources):
+            raise InputError(
+                f"features: expected rows in the order of the sources, or image files to join their names to, but the "
+                f"rows of {self.place} have names, and the images of {arrays_of_images[0]} are in an array and have "
+                "none. Leave the column of names out if the rows are in order, or give all images as files."
+            )
+        if found.names is not None and not arrays_of_images:
             opened = opened._joined(rounded, found.names, sources)
         elif len(rounded.X) != sum(map(len, sources)):
             opened = opened._without_unreadable(rounded, sources)
