@@ -42,3 +42,12 @@ def test_who_shares_a_gpu_is_said(gpus, workers, said, monkeypatch, capsys):
     monkeypatch.setattr("entropick.cli.run.plan_study", lambda study: [])
     assert main(["run", "smoke", "--plan", "--workers", str(workers)]) == 0
     assert capsys.readouterr().out.endswith(f" runs, {said}\n")
+
+
+def test_a_number_of_images_that_an_arm_overrules_is_refused(tmp_path, capsys):
+    study = tmp_path / "s.toml"
+    arm = '[arms."a"]\ndataset = { n_images = 128 }'
+    study.write_text(f'n_images = 128\n[loop]\ndataset = "digits"\ngenerator = "kde"\n{arm}\n[arms.b]\n')
+    assert main(["run", str(study), "--plan", "--images", "64"]) == 2
+    assert "expected arms without dataset.n_images of their own, but arm 'a' has 128" in capsys.readouterr().err
+    assert main(["run", str(study), "--plan", "--images", "64", "--arms", "b"]) == 0

@@ -273,6 +273,8 @@ MISTAKES = {
     loop_with('evaluation = "pixels"'): r"evaluation: expected a list, got 'pixels'",
     loop_with('evaluation = ["pixel"]'): r"evaluation: there is no kind 'pixel'; .*Did you mean 'pixels'",
     loop_with("pool_factor = 2"): r"pool_factor multiplies the study's n_images",
+    "n_images = 9\n"
+    + loop_with("pool_factor = 2\nn_generated = 9"): r"expected pool_factor or n_generated, got 2 and 9",
     "n_images = 9\n" + loop_with("pool_factor = 0"): r"pool_factor: expected a whole number of at least 1, got 0",
     "n_images = 9\n" + loop_with("selector = 3"): r"selector: expected a table, got 3",
     "n_images = '9'\n" + BASE: r"n_images: expected a whole number of at least 1, got '9'",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop, write_images
 
-from entropick import FixedRealShare, FreshData, Replace
-from entropick.errors import InputError, RunChanged
+from entropick import FixedRealShare, FreshData, Replace, Study
+from entropick.errors import DuplicateWarning, InputError, RunChanged
 from entropick.features.pixels import Pixels
+from entropick.loop.plan import plan_study
 from entropick.run import History
 from entropick.selectors import Greedy, Random
 from entropick.selectors.guards import OutlierGuard
@@ -118,6 +119,50 @@ def test_the_guard_trusts_real_images_that_are_not_in_the_pool(tmp_path, grey):
     history = planted(grey, paradigm=Replace(), guard=OutlierGuard(k=2)).run(tmp_path)
     chosen = history.load(2, "selection.parquet")
     assert set(chosen["source"].tolist()) == {1} and history.find(2, "select").values["n_garbage"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::entropick.errors.TrustWarning")
+def test_without_a_selector_a_guard_keeps_garbage_out_all_the_same(tmp_path, grey):
+    loop = make_loop(grey, garbage_share=0.1, guard=OutlierGuard(k=2))
+    history = loop.run(tmp_path)
+    for n in (1, 2, 3):
+        told, chosen = history.find(n, "select").values, history.load(n, "selection.parquet")
+        aside = told["selection"]["guard_set_aside"]
+        assert told["n_garbage"] == 0 and told["n_selected"] == len(chosen["row"]) == told["n_pool"] - aside
+        assert aside >= 5 * (n - 1)
+
+
+def test_a_reference_of_real_images_is_refused_and_few_of_them_are_told(tmp_path, images):
+    with np.load(images) as whole:
+        kept = whole["images"]
+    np.savez(tmp_path / "real.npz", images=kept[:40])
+    loop = make_loop(tmp_path / "real.npz", n_iterations=1)
+    np.savez(tmp_path / "reference.npz", images=np.concatenate([kept[40:], kept[3:4]]))
+    loop.dataset.reference = str(tmp_path / "reference.npz")
+    with pytest.raises(InputError, match=r"other images than the real ones, but 1 of 21 are among the real images"):
+        loop.run(tmp_path / "a")
+    fresh = np.random.default_rng(1).integers(0, 256, (120, 4, 4, 1), np.uint8)
+    np.savez(tmp_path / "reference.npz", images=np.concatenate([fresh, kept[3:4]]))
+    with pytest.warns(DuplicateWarning, match=r"reference: 1 of 121 are among the real images"):
+        loop.run(tmp_path / "b")
+
+
+def test_fresh_images_are_in_proportion_to_the_size(images):
+    loop = fresh_loop(images).at_size(20)
+    assert (loop.paradigm.n_fresh, loop.n_generated, loop.dataset.n_images) == (2, 25, 20)
+    with pytest.raises(InputError, match=r"the paradigm's n_fresh = 4 for 40 real images is no whole number for 25"):
+        fresh_loop(images, n_generated=None).at_size(25)
+
+
+def test_a_plan_counts_sizes_fresh_and_planted_images(images):
+    arms = {"fresh": fresh_loop(images, garbage_share=0.1)}
+    (plan,) = plan_study(Study(name="plan", arms=arms, seeds=(0, 1), sizes=(20, 40)))
+    # At 40 in the third iteration: 40 real, 8 fresh, two generations of 50 with 5 planted images each.
+    assert plan.n_training == 40 + 8 + 2 * 55
+    assert plan.n_generated == 2 * 3 * (25 + 50)
+    too_many = make_loop(images, selector=Greedy(n_samples=41))
+    with pytest.raises(InputError, match=r"arm 'a': selector: n_samples = 41, but the pool of iteration 1 has 40"):
+        plan_study(Study(name="plan", arms={"a": too_many}))
 
 
 def test_a_guard_that_leaves_too_little_gives_the_least_extreme_back(tmp_path, images):

@@ -50,7 +50,8 @@ STAYS = "stays about as wide and as new as real data"
         ({KEPT: 0.95, SPACED: 0.2}, "copies"),
         ({KEPT: 0.95, SPACED: 0.5}, "draws near to copies"),
         ({KEPT: 0.3, SPACED: 0.2}, "contracts to 30 % of the real variance and copies"),
-        ({KEPT: 0.9, SPACED: 0.9}, STAYS),
+        ({KEPT: 0.9, SPACED: 0.9, NOVELTY: 0.8}, STAYS),
+        ({KEPT: 0.9, SPACED: 0.9, NOVELTY: 0.24}, "keeps its width and 0.24 of the novelty of fresh images"),
         ({NOVELTY: 2.4, "precision/pixels": 0.0, KEPT: 2.0, SPACED: 3.0}, "ends in noise"),
         ({NOVELTY: 2.4, "precision/pixels": 0.9, KEPT: 0.9, SPACED: 0.9}, STAYS),
         ({KEPT: 1.6, SPACED: 1.1}, "spreads to 160 % of the real variance, without copying"),
@@ -78,7 +79,7 @@ def test_near_copies_are_told_beside_those_of_fresh_images(told, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("near", "fate"),
-    [(0.5, "makes mostly near copies"), (0.4, "draws near to copies"), (0.018, "stays about as wide and as new")],
+    [(0.5, "makes mostly near copies"), (0.4, "draws near to copies"), (0.018, "keeps its width and 0.")],
 )
 def test_a_wide_spacing_alone_makes_no_copies(near, fate, told, monkeypatch: pytest.MonkeyPatch) -> None:
     as_made, fresh = made_up_study.baseline, {"near_copy_rate/pixels": 0.009}
@@ -90,9 +91,51 @@ def test_a_wide_spacing_alone_makes_no_copies(near, fate, told, monkeypatch: pyt
     assert any("chosen for distance is spaced wide" in text for text in figure.caption)
 
 
+@pytest.mark.parametrize(
+    ("near", "kept", "fate"),
+    [
+        (0.9, 0.9, "makes mostly near copies"),
+        (0.4, 0.9, "copies in part"),
+        (0.001, 0.9, "stays about as wide and as new as real data"),
+        # Images of a set that shrinks are near to each other by that alone.
+        (0.9, 0.3, "contracts to 30 % of the real variance, without copying"),
+    ],
+)
+def test_near_copies_of_a_set_that_has_closed_up_are_copies(near, kept, fate, told) -> None:
+    table = told({"replace": {KEPT: kept, SPACED: 1.0, NOVELTY: 0.9, "near_copy_rate/pixels": near}})
+    assert state(table, table.study.arms[0], 3).fate == fate
+
+
+def test_arms_are_compared_at_the_last_iteration_that_both_have(monkeypatch, tmp_path: Path) -> None:
+    as_made = made_up_study.metrics
+
+    def measured(arm: int, seed: float, n: int) -> dict[str, float | None]:
+        ends = [{KEPT: 0.3, NOVELTY: 0.5}, {KEPT: 0.9, NOVELTY: 0.9}][arm]
+        return as_made(0, 0, n) | ends | {SPACED: 0.95, "frechet_distance/pixels": [2.0 * n, 5.0][arm]}
+
+    monkeypatch.setattr(made_up_study, "metrics", measured)
+    arms = {name: {"n_iterations": 3} for name in ("replace", "replace+greedy")}
+    write_study(tmp_path, "t", arms, seeds=(0,), stop={"replace+greedy": 3})
+    came = outcome(read_table(tmp_path))
+    assert came is not None and came.rescued is not None
+    # In the third iteration, which greedy has not reached, the other has 6.
+    assert came.sentences[-1].startswith("The price: replace+greedy is worse in Fréchet distance (5, replace 4, ")
+    assert came.sentences[-1].endswith(", at iteration 2).")
+
+
 def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:
     table = told({"replace": {NOVELTY: 2.4, "precision/pixels": 0.0, "generalization_score/pixels": 5.0}})
     assert any("its images are noise at the end, so no rise of a score is good" in text for text in findings(table))
+
+
+def test_a_selector_that_took_its_whole_pool_is_told(monkeypatch, tmp_path: Path) -> None:
+    as_made = made_up_study.selection
+    monkeypatch.setattr(made_up_study, "selection", lambda arm, n: as_made(arm, n) | {"n_pool": 96 if arm else 96 * n})
+    selector = {"kind": "greedy"}
+    arms = {name: {"n_iterations": 3, "selector": selector} for name in ("replace+random", "replace+greedy")}
+    write_study(tmp_path, "t", arms, seeds=(0,))
+    (told,) = [text for text in findings(read_table(tmp_path)) if "took its whole pool" in text]
+    assert told.startswith("replace+greedy: the selector took its whole pool in every iteration")
 
 
 def test_what_reads_the_same_has_neither_risen_nor_fallen(told) -> None:

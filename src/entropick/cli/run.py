@@ -28,7 +28,7 @@ from entropick.cli.flags import (
 )
 from entropick.cli.terminal import print_columns
 from entropick.config import load_study
-from entropick.errors import ConfigError, counted
+from entropick.errors import ConfigError, counted, shown
 from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.hardware import usable_cores
@@ -120,6 +120,7 @@ class Run(OutputFlags):
                 raise ConfigError(f"--{flag.replace('_', '-')}: expected at least one value after it, got none.")
         study = load_study(self.study, self._overrides(), arms=self.arms or ())
         study.check()
+        self._check_images(study)
         out = self.out or default_directory(study.name)
         check_directory(out, flag="--out")
         console = self.console()
@@ -154,6 +155,16 @@ class Run(OutputFlags):
         if self.open and console.is_terminal and _has_display():
             webbrowser.open(Path(summary["page"]).resolve().as_uri())
         return Ended({"study": study.name, "out": str(out), **summary, "seconds": round(seconds, 1)})
+
+    def _check_images(self, study: Study) -> None:
+        """Refuse a number of images that an arm overrules by one of its own."""
+        for name, loop in study.arms.items():
+            own = getattr(loop.dataset, "n_images", None)
+            if self.images is not None and own != self.images:
+                raise ConfigError(
+                    f"--images: expected arms without dataset.n_images of their own, but arm {shown(name)} has {own}. "
+                    f"Give --set arms.{name}.dataset.n_images={self.images} and what goes with it, or leave it out."
+                )
 
     def _n_workers(self, study: Study, ranks: Ranks) -> int:
         if self.workers is not None:
@@ -237,8 +248,9 @@ def _print_plan(plans: Sequence[ArmPlan], console: Console) -> None:
     ]
     print_columns([["plan", "training set", "generated", "steps", "PFLOP", "time", "disk"], *lines], console)
     console.print(
-        "Sizes at the last iteration; all iterations and seeds; operations at most. Time: a few steps measured now, on "
-        "one arm at a time; what arms share is computed once, so the whole takes less.",
+        "The training set of the last iteration; all else over all iterations, sizes and seeds; operations at most. "
+        "Time: a few steps measured now, on one arm at a time; what arms share is computed once, so the whole takes "
+        "less.",
         soft_wrap=True,
         highlight=False,
     )

@@ -184,6 +184,11 @@ def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
 def _fill_in(table: Table, n_images: int, where: str) -> None:
     """``n_images`` of the study sizes the real data, the selections and, times ``pool_factor``, what is generated."""
     factor = check_count(table.pop("pool_factor", 1), name=f"{where}: pool_factor")
+    if factor > 1 and "n_generated" in table:
+        raise ConfigError(
+            f"{where}: expected pool_factor or n_generated, got {factor} and {shown(table['n_generated'])}. Leave one "
+            "out."
+        )
     table.setdefault("n_generated", factor * n_images)
     for section, name in (("dataset", "n_images"), ("selector", "n_samples")):
         value = table.get(section)

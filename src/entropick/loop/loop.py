@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
-from entropick.errors import InputError, shown
+from entropick.errors import DuplicateWarning, InputError, shown
 from entropick.features.base import Features
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
+from entropick.metrics.near_copies import FALSE_ALARMS
 from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 # More are a slip of the finger: what an iteration's pool holds is looked at for each before the first begins.
 _MOST_ITERATIONS = 10_000
-_MIN_ROWS = 8
 
 
 @dataclass(kw_only=True)
@@ -333,8 +334,11 @@ class Loop:
             selector = dataclasses.replace(selector, n_samples=n_samples)
         if n_generated is not None:
             n_generated = _in_proportion(n_generated, size, base, "n_generated")
-        dataset = dataclasses.replace(self.dataset).set_params(n_images=size)
-        return dataclasses.replace(self, dataset=dataset, selector=selector, n_generated=n_generated)
+        dataset, paradigm = dataclasses.replace(self.dataset).set_params(n_images=size), self.paradigm
+        if (n_fresh := getattr(paradigm, "n_fresh", None)) is not None:
+            scaled = _in_proportion(n_fresh, size, base, "the paradigm's n_fresh")
+            paradigm = dataclasses.replace(paradigm).set_params(n_fresh=scaled)
+        return dataclasses.replace(self, dataset=dataset, paradigm=paradigm, selector=selector, n_generated=n_generated)
 
     def _check_data(self, run: Run, real: RealData, values: dict[str, Any]) -> None:
         """Raise InputError for what only the images show."""
@@ -347,7 +351,25 @@ class Loop:
                 "conditional = false."
             )
         self._check_classes(real)
+        self._check_held_out(real)
         self._check_sizes(run, values)
+
+    def _check_held_out(self, real: RealData) -> None:
+        """The reference says how near fresh images are to the real ones: it must not be made of these.
+
+        Where more of them are than may be near copies, the border of near copies is at distance 0.
+        """
+        known = {image.tobytes() for image in real.images}
+        n_same = sum(image.tobytes() in known for image in real.reference)
+        if not n_same:
+            return
+        told = f"{n_same:,} of {len(real.reference):,} are among the real images as well, pixel for pixel"
+        if n_same > FALSE_ALARMS * len(real.reference):
+            raise InputError(
+                f"dataset: expected a reference of other images than the real ones, but {told}. Give another one, or "
+                "leave repeated images out of the data."
+            )
+        warnings.warn(f"reference: {told}: what is said of near copies counts them as new.", DuplicateWarning, 2)
 
     def _check_classes(self, real: RealData) -> None:
         """The classes that are trusted, or measured, are those of real images that have labels."""
@@ -375,15 +397,15 @@ class Loop:
     def _check_sizes(self, run: Run, values: dict[str, Any]) -> None:
         """Everything that can be known before the first training: sizes, shapes and disk space."""
         n_generated = self.n_generated or values["n_real"]
-        if min(values["n_real"], values["n_reference"], n_generated) < _MIN_ROWS:
+        n_real, n_reference, least = values["n_real"], values["n_reference"], stages.MIN_ROWS
+        if min(n_real, n_reference, n_generated) < least:
             raise InputError(
-                f"dataset: expected at least {_MIN_ROWS} real, {_MIN_ROWS} reference and {_MIN_ROWS} generated images, "
-                f"got {values['n_real']}, {values['n_reference']} and {n_generated} (n_generated)."
+                f"dataset: expected at least {least} real, {least} reference and {least} generated images, got "
+                f"{n_real}, {n_reference} and {n_generated} (n_generated)."
             )
         height, width, channels = values["image_shape"]
         self.generator.check_fits((height, width, channels))
-        for n in range(1, self.n_iterations + 1):
-            self._check_pool(n, values["n_real"], n_generated, values.get("n_stock", 0))
+        self.check_pools(values["n_real"], values.get("n_stock", 0))
         self._check_pool_memory(values, n_generated)
         n_missing = sum(run.ledger.find(n, "sample") is None for n in range(1, self.n_iterations + 1))
         # Each probe's weights are kept, and sampled from without its images being kept.
@@ -395,10 +417,22 @@ class Loop:
                 f"{free / 1e6:,.1f} MB are free. Give a folder (--out) on a larger disk, or fewer iterations or images."
             )
 
+    def check_pools(self, n_real: int, n_stock: int) -> None:
+        """Raise InputError unless the pool of each iteration has what is taken from it, given the real images that the
+        loop begins with, and those in stock."""
+        for n in range(1, self.n_iterations + 1):
+            self._check_pool(n, n_real, self.n_generated or n_real, n_stock)
+
+    def pool_size(self, n: int, n_real: int, n_generated: int) -> int:
+        """How many images the pool of an iteration has, fresh and planted ones among them."""
+        generation = n_generated + round(self.garbage_share * n_generated)
+        of_sources = sum(generation if source else n_real for source in self.paradigm.sources(n))
+        return of_sources + len(self.paradigm.fresh(n))
+
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
         """The images of the last pool, which are in memory at once, fit into it."""
         n, memory = self.n_iterations, usable_memory()
-        n_images = sum(n_generated if source else values["n_real"] for source in self.paradigm.sources(n))
+        n_images = self.pool_size(n, values["n_real"], n_generated)
         if (needed := n_images * math.prod(values["image_shape"])) > memory:
             raise InputError(
                 f"n_iterations, n_generated: expected pools that fit into the {in_gigabytes(memory)} of memory here, "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from entropick.errors import InputError, shown
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
 
@@ -18,12 +20,12 @@ _BYTES_PER_WEIGHT = 4
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm over all its iterations and seeds, as if it shared nothing with other arms.
+    """One arm over all its iterations, sizes and seeds, as if it shared nothing with other arms.
 
     Attributes
     ----------
     n_training
-        Images of the last iteration's training set.
+        Images of the last iteration's training set, at the largest size.
     n_generated
         Images generated in all.
     n_steps, flops, seconds
@@ -47,19 +49,42 @@ class ArmPlan:
 
 
 def plan_study(study: Study) -> list[ArmPlan]:
-    """The plan of every arm. Loads the images, and measures a few steps of each generator."""
+    """The plan of every arm. Loads the images, and measures a few steps of each generator.
+
+    Raises
+    ------
+    InputError
+        Where a run would find its pools too small.
+    """
     measured: dict[str, Cost | None] = {}
-    return [_plan_arm(name, loop, len(study.seeds), measured) for name, loop in study.arms.items()]
+    plans = []
+    for name, loop in study.arms.items():
+        try:
+            sized = [loop.at_size(size) for size in study.sizes or (None,)]
+            plans.append(_in_all(name, [_plan_loop(one, len(study.seeds), measured) for one in sized]))
+        except InputError as error:
+            raise type(error)(f"arm {shown(name)}: {error}") from None
+    return plans
 
 
-def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> ArmPlan:
-    real = loop.dataset.load().images
+def _in_all(name: str, of_sizes: Sequence[ArmPlan]) -> ArmPlan:
+    """An arm at all of its sizes; the training set is the largest."""
+    summed: dict[str, Any] = {}
+    for field in dataclasses.fields(ArmPlan)[2:]:
+        found = [getattr(plan, field.name) for plan in of_sizes]
+        summed[field.name] = None if None in found else sum(found)
+    return ArmPlan(name, max(plan.n_training for plan in of_sizes), **summed)
+
+
+def _plan_loop(loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> ArmPlan:
+    data = loop.dataset.load()
+    real = data.images
     n_generated, image_bytes = loop.n_generated or len(real), int(real[0].nbytes)
+    loop.check_pools(len(real), 0 if data.stock is None else len(data.stock))
     if loop.selector is not None:
         sizes = [loop.selector.n_samples]
     else:
-        of_sources = [loop.paradigm.sources(n) for n in range(1, loop.n_iterations + 1)]
-        sizes = [sum(n_generated if source else len(real) for source in sources) for sources in of_sources]
+        sizes = [loop.pool_size(n, len(real), n_generated) for n in range(1, loop.n_iterations + 1)]
     n_runs = n_seeds * loop.n_iterations
     # A probe is a sample of as many images as there are real ones; only examples of it are kept.
     n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, len(real))
@@ -69,7 +94,7 @@ def _plan_arm(name: str, loop: Loop, n_seeds: int, measured: dict[str, Cost | No
     if key not in measured:
         measured[key] = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_sampled)
     cost = measured[key]
-    plan = ArmPlan(name, sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
+    plan = ArmPlan("", sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
     if cost is None:
         return plan
     return dataclasses.replace(

@@ -42,6 +42,8 @@ PROBE = "probe-"
 # The source of real images that are not to be trusted.
 _UNTRUSTED = -1
 _N_EXAMPLES = 64
+MIN_ROWS = 8
+"""As many images as a training set, a generation and a reference have at least."""
 _N_PAIRS = 24
 
 # -- iteration 0: the real data ---------------------------------------------------------------------------------------
@@ -282,7 +284,8 @@ def _pool(given: Given) -> Pool:
 def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
     """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
     if given["selector"] is None:
-        return np.arange(len(pool)), np.full(len(pool), np.inf), {}
+        rows, guarding = _behind_guard(pool, kept, given, work, n_samples=MIN_ROWS)
+        return rows, np.full(len(rows), np.inf), guarding
     selector: Selector = dataclasses.replace(given["selector"])
     if "random_state" in selector.parameter_names():
         selector.set_params(random_state=RandomStream(given["seed"], given.iteration, "select").rng())
@@ -293,19 +296,26 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         sources = np.minimum(sources, 1)
         selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
     X = pool.features(given["space"], kept, work)
-    rows = np.arange(len(pool))
-    guarding: dict[str, Any] = {}
-    if given["guard"] is not None:
-        real = None
-        if "real" in given:
-            apart = _real(given)
-            labels = given.load("real_labels") if "real_labels" in given else apart.labels
-            real = apart.features(given["space"], kept, work), of_trusted(apart.source, labels)
-        rows, guarding = _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, n_samples)
+    rows, guarding = _behind_guard(pool, kept, given, work, n_samples=n_samples)
     columns = _columns(pool.take(rows), selector, given, work) if selector.asks else {}
     selector.fit(X[rows], sources[rows], work=work, **columns)
     trusting = {"unlike_share": getattr(selector, "unlike_share_", None)} if selector.trusts else {}
     return rows[selector.indices_], selector.distances_, {**selector.summary(), **trusting, **guarding}
+
+
+def _behind_guard(
+    pool: Pool, kept: FeatureCache, given: Given, work: Work, *, n_samples: int
+) -> tuple[Integers, dict[str, Any]]:
+    """Pool rows that the guard lets through, at least `n_samples`, and what it did; all where there is no guard."""
+    if given["guard"] is None:
+        return np.arange(len(pool)), {}
+    of_trusted, real = _known_to_the_trusted(given), None
+    if "real" in given:
+        apart = _real(given)
+        labels = given.load("real_labels") if "real_labels" in given else apart.labels
+        real = apart.features(given["space"], kept, work), of_trusted(apart.source, labels)
+    X = pool.features(given["space"], kept, work)
+    return _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, n_samples)
 
 
 def _columns(pool: Pool, selector: Selector, given: Given, work: Work) -> dict[str, NDArray[Any]]:

@@ -43,6 +43,7 @@ def findings(table: Table) -> list[str]:
         *_against(largest),
         *_beyond(largest),
         _most_real(largest),
+        _without_choice(largest),
         _garbage(largest),
         _relation(table),
         *_warning(largest),
@@ -161,15 +162,33 @@ def _beyond(table: Table) -> list[str]:
 
 
 def _most_real(table: Table) -> str:
-    """Which arm kept most real images, beside an equal share of all sources."""
+    """Which arm kept most real images, beside their share of its pool."""
     shares = [(table.real_share(arm, arm.last) or 0.0, arm, arm.last) for arm in table.study.arms if arm.last]
     share, arm, last = max(shares, key=lambda found: found[0], default=(0.0, None, 1))
     if arm is None or share == 0:
         return ""
+    kept = f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}"
+    pools = [run.values(last, "select").get("pool_shares") for run in arm.runs]
+    of_pool = [shares.get("0", 0.0) for shares in pools if shares]
+    return f"{kept}, {words.percent(sum(of_pool) / len(of_pool))} of its pool." if of_pool else f"{kept}."
+
+
+def _without_choice(table: Table) -> str:
+    """Which arms have a selector that had nothing to choose: it took its whole pool each time."""
+    idle = [arm.name for arm in table.study.arms if arm.config.get("selector") and _takes_all(arm)]
+    if not idle:
+        return ""
     return (
-        f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}, "
-        f"where an equal share of all sources would be {words.percent(1 / last)}."
+        f"{words.listed(idle)}: the selector took its whole pool in every iteration, so it chose nothing. More images "
+        "to choose from: pool_factor, or n_generated."
     )
+
+
+def _takes_all(arm: ArmRecord) -> bool:
+    """Whether training sets were as large as their pools, in all of at least two iterations."""
+    found = [run.values(n, "select") for run in arm.runs for n in arm.selected]
+    sizes = {(of.get("n_pool"), of.get("n_selected")) for of in found if of}
+    return len(arm.selected) > 1 and bool(sizes) and all(pool == taken for pool, taken in sizes)
 
 
 def _garbage(table: Table) -> str:

@@ -72,10 +72,17 @@ class State:
             falls = "falls to" if self.novelty < LITTLE else "stays at"
             return f"{falls} {self.novelty:.2f} of the novelty of fresh images"
         also = [word for word in (self._copying, "makes images unlike real ones" if self.is_unlike else "") if word]
-        if LITTLE <= self.kept <= 1 / LITTLE:
-            return ", and ".join(also) or "stays about as wide and as new as real data"
+        if self._is_as_wide:
+            is_new = self.novelty is None or self.novelty >= LITTLE
+            closer = f"keeps its width and {self.novelty or 0:.2f} of the novelty of fresh images"
+            return ", and ".join(also) or ("stays about as wide and as new as real data" if is_new else closer)
         way = f"{'contracts' if self.kept < LITTLE else 'spreads'} to {percent(self.kept, 2)} of the real variance"
         return f"{way} and {' and '.join(also)}" if also else f"{way}, without copying"
+
+    @property
+    def _is_as_wide(self) -> bool:
+        """Whether its images are about as wide as the real data."""
+        return self.kept is not None and LITTLE <= self.kept <= 1 / LITTLE
 
     @property
     def _copying(self) -> str:
@@ -83,11 +90,15 @@ class State:
         if self.copies:
             return "copies"
         near, by_chance = self.near_copies, self.by_chance
-        if self.spaced is None or self.spaced >= LITTLE:
+        is_close = self.spaced is not None and self.spaced < LITTLE
+        # Images of a set that shrinks are near to each other by that alone, and so to what they were trained on.
+        if self.spaced is None or not (is_close or self._is_as_wide):
             return ""
         if near is None or by_chance is None:
-            return "draws near to copies"
-        return "" if near <= by_chance else "makes mostly near copies" if near >= _MOST else "draws near to copies"
+            return "draws near to copies" if is_close else ""
+        if near <= by_chance:
+            return ""
+        return "makes mostly near copies" if near >= _MOST else "draws near to copies" if is_close else "copies in part"
 
 
 @dataclass(frozen=True)
@@ -213,21 +224,30 @@ def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:
 def _compared(table: Table, arm: ArmRecord, collapsed: ArmRecord) -> tuple[list[str], list[str]]:
     """In what an arm's images are worse, and in what better, than those of the collapsed one."""
     worse, better = list[str](), list[str]()
+    n = min(arm.last or 0, collapsed.last or 0)
+    when = f", at iteration {n}" if arm.last != collapsed.last else ""
     for name in ("frechet_distance", "precision", "recall", "coverage"):
         key = f"{name}/{table.space}"
         known = words.words(key)
-        ours, theirs = (table.over_seeds(of, of.last or 0, key) for of in (arm, collapsed))
+        if "generated" in known.moves_with and _n_generated(arm, n) != _n_generated(collapsed, n):
+            continue
+        ours, theirs = (table.over_seeds(of, n, key) for of in (arm, collapsed))
         if ours and theirs and ours.mean != theirs.mean:
             real = table.real(key)
             values = [number(ours.mean, 3), f"{collapsed.name} {number(theirs.mean, 3)}"]
             values += [f"real data {number(real.mean, 3)}"] if real else []
-            text = f"{words.in_sentence(known.label)} ({', '.join(values)})"
+            text = f"{words.in_sentence(known.label)} ({', '.join(values)}{when})"
             is_better = (ours.mean - theirs.mean) * known.better > 0
             # Precision above the real data's own is no merit that could be lost.
             is_merit = not (name == "precision" and real and theirs.mean > real.mean)
             if is_better or is_merit:
                 (better if is_better else worse).append(text)
     return worse, better
+
+
+def _n_generated(arm: ArmRecord, n: int) -> set[int | None]:
+    """How many images were measured at an iteration, in the runs of an arm."""
+    return {run.values(n, "measure").get("n_generated") for run in arm.runs}
 
 
 def _unrescued(table: Table, arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, State]) -> str:

@@ -57,7 +57,7 @@ def _real_shares(table: Table, look: Look) -> Figure | None:
         cells.append((name, *(percent(shares[name, n]) if (name, n) in shares else "" for n in iterations)))
     caption = (
         "Dotted, on top of the lines: 1/n, what real data would get if all n sources had an equal share. A random "
-        "control lies on it.",
+        "choice lies on it where each generation is as large as the real data, and below it where pools are larger.",
     )
     title = "Share of real images in the training set"
     return Figure("real-shares", title, caption, tuple(panels), tuple(cells), section="sources", size=table.size)
