@@ -227,7 +227,9 @@ class Study:
                 "Leave it out, or start the command without torchrun."
             )
         folder = Path(folder)
-        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+        deadline = None
+        if budget_seconds is not None:
+            deadline = time.monotonic() + check_real(budget_seconds, name="budget_seconds")
         others = [self._reusable(Path(other)) for other in reuse]
         if not os.access(folder, os.W_OK) and all(_is_finished(folder / run.path, run.loop) for run in self.arm_runs()):
             # Nothing is to be written, so a read-only disk is no hindrance.
