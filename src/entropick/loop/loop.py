@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
-from entropick.errors import InputError, shown
+from entropick.errors import EntropickWarning, InputError, shown
 from entropick.features.base import Features
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
@@ -25,7 +26,7 @@ from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
-from entropick.run import Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
+from entropick.run import STUDY, Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
 from entropick.selectors.quotas import least_rows
 
@@ -139,7 +140,10 @@ class Loop:
         ProcessLost
             One of the ranks has ended; the same call goes on.
         """
+        _check_folder(Path(folder))
         if (begun := self.as_begun(begun_with(Path(folder)))) is not self:
+            newer = {*self.metrics} - {*begun.metrics}
+            warnings.warn(f"{goes_on_without(folder, newer)} another folder.", EntropickWarning, stacklevel=2)
             return begun.run(
                 folder, pace=pace, observer=observer, shared=shared, wait_seconds=wait_seconds, ranks=ranks
             )
@@ -502,6 +506,23 @@ class Loop:
                 wanted = "Generator" if name == "generator" else kind.__name__
                 raise InputError(f"{name}: expected a {wanted}, got {shown(component)}.")
         return {name: component for name, (component, _) in named.items()}
+
+
+def goes_on_without(folder: str | Path, newer: Iterable[str]) -> str:
+    """That a folder goes on without measures that came since it was begun; what gives these is to follow."""
+    return (
+        f"{folder} goes on with the measures that it began with, without {', '.join(sorted(newer))}. To have these as "
+        "well:"
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse the folder of a study, whose runs lie in folders of their own."""
+    if (folder / STUDY).exists():
+        raise InputError(
+            f"folder: expected a new folder or one of an earlier run, but {folder} holds {STUDY} of a study. Give "
+            "another folder."
+        )
 
 
 def _check_pace(pace: Any) -> None:
