@@ -406,15 +406,16 @@ def sample(run: Run, n: int, loop: Loop, model: Entry, n_images: int, real: Entr
     """Sample G_n, images of the shape of the real ones."""
     files = {"weights": (model, "model.safetensors"), "state": (model, "model.json")}
     settings = {"generator": loop.generator, "n_images": n_images, "seed": loop.seed}
-    shape = tuple(real.values["image_shape"])
-    return run.stage(n, "sample", Inputs(settings=settings, files=files), functools.partial(_sample, shape))
+    check = functools.partial(_check_shape, loop.generator, tuple(real.values["image_shape"]))
+    return run.stage(n, "sample", Inputs(settings=settings, files=files), functools.partial(_sample, check))
 
 
-def _sample(shape: tuple[int, ...], given: Given, work: Work) -> Outcome:
+def _sample(check: Callable[[Images], None], given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
-    images = _sampled(generator, weights, state, n_images, shape, stream, work)
+    images = _sampled(generator, weights, state, n_images, stream, work)
+    check(images)
     files: dict[str, Any] = {"generated.npy": images}
     if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
         name = f"generator {generator.called}: its sample_labels"
@@ -447,7 +448,8 @@ def _probe(kept: FeatureCache, given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
-    images = _sampled(generator, weights, state, n_images, given.load("real").shape[1:], stream, work)
+    images = _sampled(generator, weights, state, n_images, stream, work)
+    _check_shape(generator, given.load("real").shape[1:], images)
     outcome = _compare(kept, given, work, Pool.of(images, source=given.iteration))
     files = {_probe_file(given["step"], name): content for name, content in outcome.files.items()}
     return Outcome(files, {"step": given["step"], **outcome.values, **_told(generator, "sampling_values")})
@@ -462,7 +464,6 @@ def _sampled(
     weights: dict[str, NDArray[Any]],
     state: State,
     n: int,
-    shape: tuple[int, ...],
     stream: RandomStream,
     work: Work,
 ) -> Images:
@@ -472,12 +473,15 @@ def _sampled(
     images = check_images(found, name=f"{who}: what it sampled")
     if len(images) != n:
         raise InputError(f"{who}: expected {n} sampled images, got {len(images)}. Mend its `sample`.")
+    return images
+
+
+def _check_shape(generator: Generator, shape: tuple[int, ...], images: Images) -> None:
     if images.shape[1:] != shape:
         raise InputError(
-            f"{who}: expected sampled images of shape {shape}, as those that it learned, got {images.shape[1:]}. Mend "
-            "its `sample`."
+            f"generator {generator.called}: expected sampled images of shape {shape}, as those that it learned, got "
+            f"{images.shape[1:]}. Mend its `sample`."
         )
-    return images
 
 
 def _restored_sample(
