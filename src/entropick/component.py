@@ -33,6 +33,11 @@ class Component:
         """The names that the constructor takes, in order."""
         return tuple(f.name for f in dataclasses.fields(cls) if f.init)  # type: ignore[arg-type]
 
+    @property
+    def called(self) -> str:
+        """What messages call it: its kind, or its class where that has no kind of its own."""
+        return shown(vars(type(self)).get("kind") or type(self).__name__)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters by name, as stored (`deep` is there for scikit-learn; components do not nest)."""
         return {name: getattr(self, name) for name in self.parameter_names()}

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
 
 from entropick.arrays import check_choice, check_count, check_real
 from entropick.component import Component
+from entropick.errors import InputError, shown
 
 
 @dataclass(kw_only=True)
@@ -30,6 +34,47 @@ class Paradigm(Component, ABC):
     def n_real(self, iteration: int, n_samples: int) -> int | None:
         """How many of the selector's `n_samples` must be real; None leaves that to the selector."""
         return None
+
+    def checked_sources(self, iteration: int) -> list[int]:
+        """`sources` as a loop takes them: whole numbers in a list; InputError unless they are as the contract says."""
+        came = self.sources(iteration)
+        wanted = f"different earlier iterations in ascending order, from 0 to {iteration - 1}"
+        numbers = came.tolist() if isinstance(came, np.ndarray) else came
+        if not isinstance(numbers, list | tuple | range) or not all(_is_whole(number) for number in numbers):
+            self._refuse("sources", iteration, wanted, came)
+        found = [int(number) for number in numbers]
+        is_ascending = all(first < second for first, second in pairwise(found))
+        if not found or not is_ascending or found[0] < 0 or found[-1] >= iteration:
+            self._refuse("sources", iteration, wanted, came)
+        return found
+
+    def checked_fresh(self, iteration: int) -> range:
+        """`fresh` as a loop takes it; InputError unless it is as the contract says."""
+        came = self.fresh(iteration)
+        is_run = isinstance(came, range) and came.step == 1 and came.start >= 0
+        if not is_run or (iteration == 1 and len(came)):
+            wanted = "no rows" if iteration == 1 else "consecutive rows of the stock, range(first, end)"
+            self._refuse("fresh", iteration, wanted, came)
+        return came
+
+    def checked_n_real(self, iteration: int, n_samples: int) -> int | None:
+        """`n_real` as a loop takes it; InputError unless it is as the contract says."""
+        came = self.n_real(iteration, n_samples)
+        if came is None:
+            return None
+        if not _is_whole(came) or not 0 <= came <= n_samples:
+            self._refuse("n_real", iteration, f"None, or a whole number from 0 to {n_samples}", came)
+        return int(came)
+
+    def _refuse(self, function: str, iteration: int, wanted: str, came: Any) -> NoReturn:
+        raise InputError(
+            f"paradigm {self.called}: expected {wanted} as `{function}` of iteration {iteration}, got {shown(came)}. "
+            f"Mend its `{function}`."
+        )
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 @dataclass(kw_only=True)

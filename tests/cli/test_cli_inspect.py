@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -124,6 +125,34 @@ def test_a_report_of_several_studies_has_a_folder_of_figures_for_each(cli, finis
     assert ended.code == 0
     assert sorted(folder.name for folder in (tmp_path / "figures").iterdir()) == ["finished", "other"]
     assert (other / "report.html").is_file()
+
+
+def test_studies_of_equal_names_do_not_overwrite_each_others_pages(cli, finished, tmp_path):
+    other = shutil.copytree(finished, tmp_path / "elsewhere" / finished.name)
+    flags = ("--out", tmp_path / "pages", "--figures", tmp_path / "figures", "--format", "svg")
+    ended = cli("report", finished, other, *flags, "--json")
+    names = [finished.name, f"{finished.name}-2"]
+    assert json.loads(ended.out)["pages"] == [str(tmp_path / "pages" / name / "report.html") for name in names]
+    for place in ("pages", "figures"):
+        assert sorted(folder.name for folder in (tmp_path / place).iterdir()) == names
+
+
+def test_report_has_a_table_of_all_numbers(cli, finished, tmp_path):
+    table = tmp_path / "numbers.csv"
+    ended = cli("report", finished, "--table", table)
+    head, *lines = table.read_text().splitlines()
+    assert ended.code == 0 and f"{len(lines):,} rows in {table}" in ended.out
+    assert head == '"arm","family","method","size","seed","iteration","part","space","measure","value"'
+    assert any(line.startswith('"replace","replace","vanilla",,0,2,"metrics","pixels","recall",') for line in lines)
+    told = json.loads(cli("report", finished, finished, "--table", tmp_path / "both.parquet", "--json").out)
+    assert told["table"] == str(tmp_path / "both.parquet") and (tmp_path / "both.parquet").is_file()
+
+
+def test_a_table_of_another_kind_is_refused_before_anything_is_written(cli, finished, tmp_path):
+    (finished / "report.html").unlink()
+    ended = cli("report", finished, "--table", tmp_path / "numbers.xlsx")
+    assert ended.code == 2 and "--table: expected a file that ends in .csv or .parquet, got" in ended.err
+    assert not (finished / "report.html").exists()
 
 
 @pytest.mark.parametrize("damage", ["other numbers", "cut short", "missing"])

@@ -211,6 +211,21 @@ def test_an_override_of_all_loops_reaches_what_an_arm_sets_itself(load):
     assert study.arms["two"].selector == Greedy(n_samples=9) and study.arms["three"].selector is None
 
 
+def test_an_override_of_all_loops_has_a_parameter_in_an_arm_that_was_chosen(load):
+    text = BASE + '[arms.two]\ngenerator = { kind = "ddpm", steps = 9 }\n'
+    assert load(text, [("loop.generator.steps", 5)]).arms["two"].generator.steps == 5
+    assert load(text, [("loop.generator.steps", 5)], arms=("two",)).arms["two"].generator.steps == 5
+    with pytest.raises(ConfigError, match=r"loop\.generator: there is no 'steps'; known are bandwidth"):
+        load(text, [("loop.generator.steps", 5)], arms=("one",))
+
+
+def test_parameters_of_no_selector_want_a_kind(load):
+    text = BASE.replace("[loop]", '[loop]\nselector = "none"') + "[arms.two]\nselector = { n_samples = 8 }\n"
+    expected = "arm 'two': selector: expected a kind that has 'n_samples', but the selector is \"none\"\\. Give a kind"
+    with pytest.raises(ConfigError, match=expected):
+        load(text)
+
+
 def test_arms_can_be_chosen(load):
     study = load(BASE + "[arms.two]\n[arms.three]\n", arms=("three", "one"))
     assert list(study.arms) == ["three", "one"]

@@ -125,7 +125,10 @@ def test_a_single_image_cannot_be_split(tmp_path):
 
 
 def test_more_reference_than_there_is(array_file):
-    with pytest.raises(InputError, match=r"n_reference: 5 were asked for, but .*images\.npz leaves 4"):
+    expected = (
+        r"n_reference: 5 were asked for, but .*leaves 4 images for it\. Lower n_reference, or n_images \(--images\)"
+    )
+    with pytest.raises(InputError, match=expected):
         ArrayFile(path=str(array_file), n_reference=5).load()
 
 

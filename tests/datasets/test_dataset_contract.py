@@ -2,14 +2,18 @@
 
 import inspect
 import shutil
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from entropick import config, datasets
-from entropick.datasets import RealData
+from entropick.datasets import Dataset, RealData
+from entropick.datasets.base import load_checked
 from entropick.errors import InputError
+from entropick.work import Work
 
 # Kind -> parameters of a small one; "FILE" and "FOLDER" stand for the fixtures.
 EXAMPLES = {
@@ -151,3 +155,46 @@ def test_a_split_by_seed_is_that_of_the_loops_seed(dataset):
 def test_unusable_split_seeds(dataset, split_seed):
     with pytest.raises(InputError, match="split_seed: expected a whole number"):
         dataset.set_params(split_seed=split_seed).check()
+
+
+@dataclass(kw_only=True)
+class Given(Dataset):
+    """Has what it is given."""
+
+    real: Any = None
+
+    def load(self, *, work=None):
+        return self.real
+
+    def fingerprint(self):
+        return "f" * 64
+
+
+IMAGES = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8, 1)
+
+
+def test_images_of_a_dataset_of_others_are_made_regular():
+    flat = RealData(IMAGES[..., 0], [0, 1, 2, 3], IMAGES[..., 0], IMAGES[:0])
+    loaded = load_checked(Given(real=flat), Work())
+    assert (loaded.images == IMAGES).all() and (loaded.reference == IMAGES).all()
+    assert loaded.labels.dtype == np.int64 and len(loaded.stock) == 0
+
+
+@pytest.mark.parametrize(
+    ("real", "expected"),
+    [
+        (IMAGES, "expected RealData from its `load`"),
+        (RealData(IMAGES, None, None), "expected held-out images as the reference, got None"),
+        (RealData(IMAGES.tolist(), None, IMAGES), "images: expected uint8"),
+        (RealData(IMAGES, [0], IMAGES), "labels: expected 4 integers"),
+        (
+            RealData(IMAGES, None, IMAGES[:, :4]),
+            r"a reference of the shape of its images, \(8, 8, 1\), got \(4, 8, 1\)",
+        ),
+        (RealData(IMAGES, None, IMAGES, IMAGES[:, :4]), "a stock of the shape of its images"),
+        (RealData(IMAGES / 255, None, IMAGES), "images: expected uint8"),
+    ],
+)
+def test_a_dataset_of_others_is_held_to_its_contract(real, expected):
+    with pytest.raises(InputError, match=f"dataset 'Given'.*{expected}"):
+        load_checked(Given(real=real), Work())

@@ -102,6 +102,7 @@ class Sampling(KDE):
             "few": lambda: images[:-1],
             "flat": lambda: images.reshape(len(images), -1),
             "none": lambda: None,
+            "large": lambda: np.zeros((len(images), 9, 9, 1), np.uint8),
         }[self.what]()
 
 
@@ -112,12 +113,63 @@ class Sampling(KDE):
         ("few", "generator 'sampling': expected 24 sampled images, got 23"),
         ("flat", "what it sampled: expected shape"),
         ("none", "what it sampled: expected"),
+        ("large", r"generator 'sampling': expected sampled images of shape \(8, 8, 1\), .* got \(9, 9, 1\)"),
     ],
 )
 def test_images_of_a_generator_of_others_are_looked_at_before_they_are_kept(tmp_path, what, expected):
     with pytest.raises(InputError, match=expected):
         loop(generator=Sampling(what=what)).run(tmp_path)
     assert stages(tmp_path)[-1] == "train" and not list(tmp_path.glob("iteration-001/generated.npy"))
+
+
+def test_a_generator_of_others_that_was_mended_goes_on_in_the_same_folder(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="expected sampled images of shape"):
+        loop(generator=Sampling(what="large")).run(tmp_path)
+    monkeypatch.setattr(Sampling, "sample", KDE.sample)
+    assert loop(generator=Sampling(what="large")).run(tmp_path).is_finished
+
+
+@dataclass(kw_only=True)
+class Writing(KDE):
+    """Writes down what it is told, in one place."""
+
+    what: str = ""
+
+    def training_values(self):
+        return {"final_loss": math.nan} if self.what == "training_values" else super().training_values()
+
+    def sampling_values(self):
+        return [] if self.what == "sampling_values" else super().sampling_values()
+
+    def state(self):
+        arrays, state = super().state()
+        told = {"scalar": np.float32(0.5), "nan": math.nan, "object": object()}
+        return (list(arrays), state) if self.what == "arrays" else (arrays, {**state, "more": told.get(self.what)})
+
+    def restore(self, arrays, state):
+        restored = super().restore(arrays, state)
+        return None if self.what == "restore" else restored
+
+
+@pytest.mark.parametrize(
+    ("what", "expected", "last"),
+    [
+        ("training_values", "final_loss: expected finite numbers, .* from its `training_values`, got nan", "select"),
+        ("sampling_values", r"expected values by name from its `sampling_values`, got \[\]", "train"),
+        ("nan", "expected finite numbers, .* from its `state`", "select"),
+        ("object", "expected finite numbers, .* from its `state`", "select"),
+        ("arrays", r"expected \(arrays by name, numbers\) from its `state`", "select"),
+        ("restore", "expected the generator itself from its `restore`, got None", "train"),
+    ],
+)
+def test_what_a_generator_of_others_writes_down_is_looked_at_before_it_is_kept(tmp_path, what, expected, last):
+    with pytest.raises(InputError, match=f"generator 'Writing': {expected}"):
+        loop(generator=Writing(what=what)).run(tmp_path)
+    assert stages(tmp_path)[-1] == last
+
+
+def test_a_number_of_numpy_in_a_state_is_a_number(tmp_path):
+    assert loop(generator=Writing(what="scalar")).run(tmp_path).load(1, "model.json")["more"] == 0.5
 
 
 @pytest.mark.parametrize("value", NON_FINITE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fresh_python import SRC
-from tiny import ONE_ARM
+from tiny import ONE_ARM, TWO_ARMS
 
 from entropick.cli import main
 
@@ -160,6 +161,29 @@ def test_what_it_raises_at_work_is_told_in_one_line_and_the_run_can_go_on_with_a
     said = capsys.readouterr().err
     assert expected in said and said.count("\n") == 1
     assert main(["run", "tiny.toml", "--out", "out", "--workers", "1"]) in (0, 2)
+
+
+BESIDE = TWO_ARMS + '[arms.bad]\ngenerator = "broken"\n'
+
+
+def test_where_one_arm_fails_the_page_of_the_others_is_written_and_named(installed, capsys):
+    points = installed / "entropick_test-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().partition("[entropick.figures]")[0])
+    Path("three.toml").write_text(BESIDE)
+    assert main(["run", "three.toml", "--out", "out", "--workers", "1", "--json"]) == 2
+    out, err = capsys.readouterr()
+    page = Path("out/report.html")
+    assert "1 of 3 arm runs failed; the others are done" in err and f"What is done is on the page: {page}" in err
+    told = json.loads(out)
+    assert (told["study"], told["out"], told["page"], told["exit_code"]) == ("tiny", "out", str(page), 2)
+    assert "arms/bad/seed-0: RuntimeError" in told["error"] and "two" in page.read_text()
+
+
+def test_a_page_that_cannot_be_drawn_does_not_hide_what_failed(installed, capsys):
+    Path("three.toml").write_text(BESIDE)
+    assert main(["run", "three.toml", "--out", "out", "--workers", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 3 arm runs failed" in said and "page" not in said
 
 
 def test_rows_that_a_selector_makes_up_are_refused(installed, capsys):

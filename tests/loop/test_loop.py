@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -25,13 +26,14 @@ from loop_parts import (
 )
 
 from entropick import Pool
-from entropick.errors import InputError, RunChanged
+from entropick.errors import InputError, RunChanged, TrustWarning
 from entropick.features import Pixels
 from entropick.metrics import copying, early_warning, generalization_score
 from entropick.metrics.suite import LOOP_MEASURES, MEASURES
 from entropick.random_stream import RandomStream
-from entropick.run import History, verify_run
+from entropick.run import History, Pace, verify_run
 from entropick.selectors import Greedy, Random
+from entropick.selectors.guards import OutlierGuard
 
 _STAGES = ["select", "train", "sample", "measure"]
 _RANDOM = {**{name: selector for name, selector in SELECTORS.items() if name != "none"}}
@@ -305,3 +307,40 @@ def test_the_components_of_a_loop_are_never_fitted_or_changed(tmp_path, images):
     before = {name: vars(part).copy() for name, part in vars(loop).items() if hasattr(part, "get_params")}
     loop.run(tmp_path / "run")
     assert {name: vars(getattr(loop, name)) for name in before} == before
+
+
+NUMBERS = {
+    "seed": np.int64(3),
+    "n_generated": np.int64(48),
+    "n_iterations": np.int32(2),
+    "garbage_share": np.float32(0.5),
+    "trusted_classes": tuple(np.array([1, 2])),
+    "by_class": np.bool_(True),
+    "probe_steps": tuple(np.array([2])),
+}
+
+
+def test_numbers_of_numpy_are_those_of_python(tmp_path, images):
+    settings = {"guard": OutlierGuard(k=1), "selector": Random(n_samples=np.int64(30)), "generator": tiny_ddpm(steps=3)}
+    of_python = {name: value.tolist() if hasattr(value, "tolist") else (1, 2) for name, value in NUMBERS.items()}
+    of_python["probe_steps"] = (2,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrustWarning)
+        found = make_loop(images, **settings, **NUMBERS).run(tmp_path / "numpy")
+        expected = make_loop(images, **settings, **of_python).run(tmp_path / "python")
+    assert found.seal == expected.seal and found.is_finished
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"wait_seconds": "10m"}, "wait_seconds: expected a number"),
+        ({"pace": 60}, "pace: expected a Pace"),
+        ({"pace": Pace("1m")}, "checkpoint_seconds: expected a number"),
+        ({"pace": Pace(deadline="10m")}, "deadline: expected a number"),
+    ],
+)
+def test_times_are_numbers(tmp_path, images, settings, expected):
+    with pytest.raises(InputError, match=expected):
+        make_loop(images).run(tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()

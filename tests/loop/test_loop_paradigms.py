@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, entries, make_loop, write_images
+from loop_parts import N_GENERATED, N_REAL, N_SELECTED, SELECTORS, born, entries, make_loop, write_images
 
 from entropick import FixedRealShare, FreshData, Replace, Study
 from entropick.errors import DuplicateWarning, InputError, RunChanged
@@ -171,6 +171,123 @@ def test_a_guard_that_leaves_too_little_gives_the_least_extreme_back(tmp_path, i
     told = loop.run(tmp_path).find(2, "select").values["selection"]
     assert told["guard_returned"] > 0
     assert told["guard_set_aside"] - told["guard_returned"] == N_GENERATED - N_SELECTED
+
+
+STRICT = OutlierGuard(k=1, quantile=0.01, factor=1.0)
+
+
+def test_a_guard_gives_back_what_a_fixed_share_owes_the_least_extreme_first(tmp_path, images):
+    """The real images alone would be enough for the number of samples, but not for the share of generated ones."""
+    settings = {"paradigm": FixedRealShare(share=0.25, keep="newest"), "selector": Random(n_samples=N_SELECTED)}
+    history = make_loop(images, guard=STRICT, n_iterations=2, **settings).run(tmp_path)
+    values, chosen = history.find(2, "select").values, history.load(2, "selection.parquet")
+    assert values["shares"] == {"0": 0.25, "1": 0.75}
+    guarding = values["selection"]
+    n_owed = N_SELECTED - N_SELECTED // 4
+    n_free = N_GENERATED - guarding["guard_set_aside"]
+    assert guarding["guard_returned"] == n_owed - n_free > 0
+    # As many generated images as are owed are left, so they are those nearest to a real one.
+    real, generated = (born(history, n).reshape(-1, 16).astype(float) for n in (0, 1))
+    nearest = np.sqrt(((generated[:, None] - real[None]) ** 2).sum(axis=2)).min(axis=1)
+    assert sorted(chosen["row"][chosen["source"] == 1]) == sorted(np.argsort(nearest)[:n_owed])
+
+
+def test_a_guard_never_sets_aside_what_a_selection_begins_with(tmp_path, images):
+    selector = Greedy(n_samples=N_SELECTED, initial=(5, 30, 20))
+    loop = make_loop(images, paradigm=Replace(), selector=selector, guard=STRICT, n_iterations=2)
+    chosen = loop.run(tmp_path).load(2, "selection.parquet")["pool_row"]
+    assert chosen[:3].tolist() == [5, 30, 20]
+    assert len(set(chosen.tolist())) == N_SELECTED
+
+
+OWED = {
+    "a source that the pool has no more": (
+        {"paradigm": Replace(), "selector": Greedy(n_samples=N_SELECTED, minimum={0: 0.5})},
+        "at least 16 rows of source 0, but the pool of iteration 2 has 0",
+    ),
+    "a source that is yet to come": (
+        {"selector": Greedy(n_samples=N_SELECTED, minimum={0: 0.5, 1: 0.25})},
+        "at least 8 rows of source 1, but the pool of iteration 1 has 0",
+    ),
+    "rows that there are not": (
+        {"selector": Greedy(n_samples=N_SELECTED, initial=(0, N_REAL))},
+        r"that of iteration 1 has rows 0 to 39, got 0 to 40\. Name rows that every pool has",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OWED)
+def test_what_a_selector_owes_or_begins_with_is_looked_for_in_every_pool_before_the_first_stage(tmp_path, images, case):
+    settings, expected = OWED[case]
+    with pytest.raises(InputError, match=expected):
+        make_loop(images, **settings).run(tmp_path / "run")
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
+def test_rows_of_another_source_that_leave_no_place_for_those_that_are_owed(tmp_path, images):
+    # Fresh real images lie last in a pool: in iteration 2 rows 36 to 39 are generated ones.
+    selector = Greedy(n_samples=8, initial=(36, 37, 38, 39), minimum={0: 0.75})
+    loop = fresh_loop(images, selector=selector, n_generated=40, n_iterations=2)
+    loop.paradigm = FreshData(n_fresh=8, keep="newest")
+    with pytest.raises(InputError, match=r"expected places for 6 owed rows .* in iteration 2 the 4 rows of initial"):
+        loop.run(tmp_path / "run")
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
+@dataclass(kw_only=True)
+class Told(Replace):
+    """Says what it is told."""
+
+    what: ClassVar[dict] = {}
+
+    def sources(self, iteration):
+        return self.what["sources"](iteration) if "sources" in self.what else super().sources(iteration)
+
+    def fresh(self, iteration):
+        return self.what["fresh"](iteration) if "fresh" in self.what else super().fresh(iteration)
+
+    def n_real(self, iteration, n_samples):
+        return self.what["n_real"](iteration) if "n_real" in self.what else super().n_real(iteration, n_samples)
+
+
+@pytest.mark.parametrize("made", [range, np.arange, lambda n: tuple(range(n))])
+def test_sources_of_others_may_be_any_whole_numbers_in_a_row(tmp_path, images, monkeypatch, made):
+    monkeypatch.setattr(Told, "what", {"sources": made})
+    found = make_loop(images, paradigm=Told(), n_iterations=2).run(tmp_path / "own")
+    usual = make_loop(images, n_iterations=2).run(tmp_path / "usual")
+    assert found.metrics == usual.metrics
+
+
+WRONG = {
+    "itself": ("sources", lambda n: [0, n]),
+    "later": ("sources", lambda n: [n]),
+    "before the first": ("sources", lambda n: [-1]),
+    "nothing": ("sources", lambda n: None),
+    "none": ("sources", lambda n: []),
+    "twice": ("sources", lambda n: [0, 0]),
+    "fractions": ("sources", lambda n: [0.0]),
+    "backwards": ("sources", lambda n: list(range(n))[::-1] if n > 1 else [0]),
+    "every second row": ("fresh", lambda n: range(0, 4 * (n - 1), 2)),
+    "a list of rows": ("fresh", lambda n: [0, 1]),
+    "fresh ones at once": ("fresh", lambda n: range(4)),
+    "a share": ("n_real", lambda n: 0.5),
+    "more than all": ("n_real", lambda n: 1000),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_paradigm_of_others_is_held_to_its_contract_before_the_first_stage(tmp_path, images, monkeypatch, case):
+    name, function = WRONG[case]
+    monkeypatch.setattr(Told, "what", {name: function})
+    with pytest.raises(InputError, match=rf"paradigm 'Told': expected .* as `{name}` of iteration \d, got .* Mend"):
+        fresh_loop_of(Told(), images).run(tmp_path / "run")
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
+def fresh_loop_of(paradigm, images):
+    loop = fresh_loop(images, selector=Greedy(n_samples=8))
+    loop.paradigm = paradigm
+    return loop
 
 
 def test_maps_lie_on_the_real_datas_axes(tmp_path, images):

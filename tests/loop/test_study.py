@@ -7,12 +7,14 @@ import json
 import os
 from collections import Counter
 
+import numpy as np
 import pytest
 from loop_parts import SELECTORS, Failing, make_loop, tiny_ddpm
 
 from entropick import Accumulate, Replace, Study
 from entropick.errors import (
     BudgetSpent,
+    EntropickWarning,
     InputError,
     RunChanged,
     RunDamaged,
@@ -314,9 +316,16 @@ def test_a_study_of_an_earlier_version_goes_on_with_its_measures(tmp_path, image
     before = seals(tmp_path / "study")
     monkeypatch.undo()
     study = make_study(images, **arms)
-    assert study.run(tmp_path / "study") == 0 and seals(tmp_path / "study") == before
+    newest = loop_module.LOOP_MEASURES[-1]
+    said = rf"goes on with the measures that it began with, without {newest}\. To have these as well: another folder"
+    with pytest.warns(EntropickWarning, match=rf"{said} with reuse="):
+        assert study.run(tmp_path / "study") == 0
+    assert seals(tmp_path / "study") == before
+    with pytest.warns(EntropickWarning, match=rf"{said}\."):
+        study.arms["replace"].run(tmp_path / "study/arms/replace/seed-0")
     longer = dataclasses.replace(study, arms={"replace": dataclasses.replace(study.arms["replace"], n_iterations=3)})
-    assert longer.run(tmp_path / "study") == 4
+    with pytest.warns(EntropickWarning, match=said):
+        assert longer.run(tmp_path / "study") == 4
     assert History(tmp_path / "study/arms/replace/seed-0").metrics[2].keys() >= {f"{name}/pixels" for name in earlier}
     asked = dataclasses.replace(study.arms["replace"], metrics=("recall",))
     with pytest.raises(RunChanged, match=r"metrics: was .*, now"):
@@ -329,3 +338,25 @@ def test_a_new_directory_that_reuses_an_earlier_one_has_all_measures_and_trains_
     run = tmp_path / "new/arms/replace/seed-0"
     assert {stage for _, stage in shared(run)} >= {"data", "select", "train", "sample"}
     assert "spacing_ratio/pixels" in History(run).metrics[-1]
+
+
+def test_a_loop_does_not_run_in_the_folder_of_a_study(tmp_path, images):
+    make_study(images, replace={"metrics": ("recall",)}).run(tmp_path / "study")
+    before = seals(tmp_path / "study")
+    with pytest.raises(InputError, match=r"expected a new folder or one of an earlier run, but .* holds study\.json"):
+        make_loop(images).run(tmp_path / "study")
+    assert seals(tmp_path / "study") == before and not (tmp_path / "study" / "ledger.jsonl").exists()
+
+
+def test_seeds_of_numpy_are_seeds(tmp_path, images):
+    study = make_study(images, seeds=tuple(np.arange(2)), replace={"metrics": ("recall",), "n_generated": np.int64(48)})
+    study.threads = np.int64(1)
+    study.run(tmp_path / "numpy")
+    make_study(images, seeds=(0, 1), replace={"metrics": ("recall",), "n_generated": 48}).run(tmp_path / "python")
+    assert seals(tmp_path / "numpy") == seals(tmp_path / "python") and len(seals(tmp_path / "numpy")) == 2
+
+
+def test_a_budget_is_a_number_of_seconds(tmp_path, images):
+    with pytest.raises(InputError, match=r"budget_seconds: expected a number .*, got '10m'"):
+        make_study(images, replace={}).run(tmp_path / "study", budget_seconds="10m")
+    assert not (tmp_path / "study").exists()

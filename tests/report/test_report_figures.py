@@ -251,3 +251,18 @@ def test_nothing_measured_is_nothing_to_draw(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(json.dumps({"seeds": [0], "arms": {"a": {"n_iterations": 1}}}))
     with pytest.raises(RunError, match="nothing has been measured yet"):
         write_figures(tmp_path, tmp_path / "out")
+
+
+def test_arms_of_like_names_have_figures_of_their_own(tmp_path: Path) -> None:
+    names = ("x+y", "x-y", "x y", "X-Y")
+    write_study(tmp_path, "t", {name: {"n_iterations": 1} for name in names}, seeds=(0,))
+    study = read_study(tmp_path)
+    files = [figure.name for figure in draw(tabulate(study), Look(study, for_file=True))]
+    for kind in ("evolution", "transition"):
+        assert [name for name in files if name.startswith(kind)] == [
+            f"{kind}-x-y",
+            f"{kind}-x-y-2",
+            f"{kind}-x-y-3",
+            f"{kind}-X-Y-4",
+        ]
+    assert len(set(files)) == len(files)

@@ -220,3 +220,16 @@ def test_a_missing_early_warning_is_explained(study: Path) -> None:
     text = " ".join(findings(read_table(study)))
     assert "No early warning: replace: the copying level was reached at iteration 3" in text
     assert "accumulate-greedy: 3 iterations measured; a warning needs at least 4" in text
+
+
+def test_an_arm_without_any_of_the_numbers_is_told_without_them(tmp_path: Path, monkeypatch) -> None:
+    """As with metrics = ["precision", "recall"]."""
+    two = {"precision/pixels": 0.9, "recall/pixels": 0.8}
+    monkeypatch.setattr(made_up_study, "metrics", lambda *of: dict(two))
+    monkeypatch.setattr(made_up_study, "baseline", lambda *of: dict(two))
+    write_study(tmp_path, "t", {"replace": {"n_iterations": 3}}, seeds=(0,))
+    came = outcome(read_table(tmp_path))
+    assert came is not None
+    assert came.sentences[0] == (
+        "replace has no score beside fresh images; whether it contracts or copies, its ledgers do not tell."
+    )

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_study
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from made_up_study import metrics, write_study
 
+from entropick.errors import InputError
 from entropick.page.words import duration, in_order, name_with_space, number
-from entropick.report import read_study, read_table, summary_table
+from entropick.report import read_study, read_table, summary_table, write_table
 from entropick.report.table import tabulate
 
 SCORE = "generalization_score/pixels"
@@ -106,6 +110,52 @@ def test_keys_come_space_by_space_in_a_fixed_order(study: Path) -> None:
     mixed = {"recall/pixels", "my_own/pixels", "generalization_score/pixels", "recall/dino"}
     assert in_order(mixed) == ["recall/dino", "generalization_score/pixels", "recall/pixels", "my_own/pixels"]
     assert name_with_space("my_own/pixels") == "My own (pixels)"
+
+
+def test_the_first_space_of_an_evaluation_is_the_main_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_told, as_measured = made_up_study.told_of_real, made_up_study.metrics
+
+    def in_two(numbers):
+        return numbers | {key.replace("/pixels", "/aerial"): value for key, value in numbers.items()}
+
+    def told(seed):
+        of = as_told(seed)
+        return {**of, "metrics": in_two(of["metrics"]), "spread": {**of["spread"], "feature_space": first}}
+
+    monkeypatch.setattr(made_up_study, "told_of_real", told)
+    monkeypatch.setattr(made_up_study, "metrics", lambda *of: in_two(as_measured(*of)))
+    for first, second in (("pixels", "aerial"), ("aerial", "pixels")):
+        write_study(tmp_path / first, "t", {"replace": {"n_iterations": 1}}, seeds=(0,))
+        table = read_table(tmp_path / first)
+        assert table.space == first
+        assert list(dict.fromkeys(key.partition("/")[2] for key in table.measures)) == [first, second]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_all_numbers_are_a_file(study: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"numbers.{suffix}"
+    rows = read_table(study).rows
+    assert write_table([study], path) == len(rows)
+    found = pyarrow.csv.read_csv(path) if suffix == "csv" else pyarrow.parquet.read_table(path)
+    assert found.column_names == rows.column_names and len(found) == len(rows)
+    # Empty text and a missing number look alike in a CSV file.
+    assert [row["value"] for row in found.to_pylist()] == [row["value"] for row in rows.to_pylist()]
+    chosen = [row for row in found.to_pylist() if (row["arm"], row["seed"], row["iteration"]) == ("replace", 1, 2)]
+    (score,) = (row["value"] for row in chosen if (row["part"], row["measure"]) == ("metrics", "generalization_score"))
+    assert score == metrics(0, 1, 2)[SCORE]
+
+
+def test_numbers_of_several_studies_say_whose_they_are(study: Path, single_run: Path, tmp_path: Path) -> None:
+    n_rows = [len(read_table(folder).rows) for folder in (study, single_run)]
+    assert write_table([study, single_run], tmp_path / "both.parquet") == sum(n_rows)
+    names = pyarrow.parquet.read_table(tmp_path / "both.parquet")["study"].to_pylist()
+    assert names == [str(study)] * n_rows[0] + [str(single_run)] * n_rows[1]
+
+
+@pytest.mark.parametrize("folders", [0, 1])
+def test_a_table_has_a_kind_and_a_study(study: Path, tmp_path: Path, folders: int) -> None:
+    with pytest.raises(InputError, match=r"at least one folder, and a file that ends in \.csv or \.parquet, got"):
+        write_table([study] * folders, tmp_path / ("x.csv" if not folders else "x.xlsx"))
 
 
 @pytest.mark.parametrize(

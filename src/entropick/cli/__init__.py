@@ -26,7 +26,7 @@ from tyro.constructors import ConstructorRegistry
 
 from entropick import __version__
 from entropick.cli.completion import Completion
-from entropick.cli.flags import Ended, numbers
+from entropick.cli.flags import Ended, Failed, numbers
 from entropick.cli.inspect import Export, Report, Status, Verify
 from entropick.cli.run import Run
 from entropick.cli.score import Score
@@ -152,7 +152,8 @@ def _ended(arguments: Sequence[str], ranks: Ranks) -> Ended:
     except KeyboardInterrupt:
         return _early("interrupted. What was finished is kept; repeat the same command to go on.", "", EXIT_INTERRUPTED)
     except EntropickError as error:
-        return _early(str(error), "error: ", EXIT_MISTAKE)
+        more = error.summary if isinstance(error, Failed) else {}
+        return _early(str(error), "error: ", EXIT_MISTAKE, **more)
     except BrokenPipeError:
         raise
     except (MemoryError, RuntimeError) as error:
@@ -221,9 +222,9 @@ def _colours_as_asked() -> Iterator[None]:
         os.environ["TERM"] = before
 
 
-def _early(reason: str, kind: str, code: int) -> Ended:
+def _early(reason: str, kind: str, code: int, **summary: Any) -> Ended:
     print(f"entropick: {kind}{harmless(reason)}", file=sys.stderr)
-    return Ended({"error": reason}, code)
+    return Ended({"error": reason, **summary}, code)
 
 
 def _print_summary(arguments: Sequence[str], ended: Ended) -> None:

@@ -18,7 +18,7 @@ from entropick.cli.terminal import Bar, Terminal
 from entropick.config import parse_value
 from entropick.config.components import in_words
 from entropick.datasets.listing import expanded
-from entropick.errors import ConfigError, cut, shown
+from entropick.errors import ConfigError, EntropickError, cut, shown
 from entropick.processes.hardware import limited_memory
 from entropick.run.folder import working_in
 from entropick.sources import FilesCommand
@@ -137,6 +137,14 @@ class Ended:
 
     summary: dict[str, Any]
     code: int = 0
+
+
+class Failed(EntropickError):
+    """A command that has failed in part: what is to be told of the rest, as plain data."""
+
+    def __init__(self, reason: str, summary: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.summary = summary
 
 
 @dataclass(kw_only=True)

@@ -30,6 +30,9 @@ from entropick.run import (
     verify,
 )
 
+# What a table of numbers may be.
+_TABLES = (".csv", ".parquet")
+
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
@@ -115,6 +118,8 @@ class Report(OutputFlags):
     """A directory for the figures as single files; of several studies, a folder in it for each."""
     out: Annotated[Path | None, says("the study's directory", metavar="DIR")] = None
     """A directory for the page; of several studies, a folder in it for each."""
+    table: Annotated[Path | None, says("no table", metavar="FILE")] = None
+    """A .csv or .parquet file for all numbers, a row each; of several studies, with a column that says which."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
     """Their formats: svg, pdf, png."""
     log: tyro.conf.UseAppendAction[
@@ -130,6 +135,10 @@ class Report(OutputFlags):
             check_directory(self.figures, flag="--figures")
         if self.out is not None:
             check_directory(self.out, flag="--out")
+        if self.table is not None and self.table.suffix not in _TABLES:
+            raise ConfigError(
+                f"--table: expected a file that ends in {' or '.join(_TABLES)}, got {shown(str(self.table))}."
+            )
         if not self.folders:
             raise ConfigError("expected at least one run or study directory.")
         for folder in self.folders:
@@ -140,10 +149,12 @@ class Report(OutputFlags):
                 )
         logs = [study_log(folder, self.log, _title(folder)) for folder in self.folders]
         from entropick import report
+        from entropick.page.words import different
 
         console, pages, figures = self.console(), list[str](), list[str]()
-        for folder, log in zip(self.folders, logs, strict=True):
-            below = "" if len(self.folders) == 1 else folder.resolve().name
+        # Studies of equal names do not overwrite each other's files.
+        names = [""] if len(self.folders) == 1 else different([folder.resolve().name for folder in self.folders])
+        for folder, log, below in zip(self.folders, logs, names, strict=True):
             path = None if self.out is None else self.out / below / "report.html"
             pages.append(str(report.write_page(folder, path)))
             console.print(f"page: {pages[-1]}")
@@ -156,7 +167,12 @@ class Report(OutputFlags):
                 written = report.write_figures(folder, out, formats=self.format)
                 figures += map(str, written)
                 console.print(f"{len(written)} figure files in {out}")
-        return Ended({"pages": pages, "figures": figures})
+        told: dict[str, Any] = {"pages": pages, "figures": figures}
+        if self.table is not None:
+            n_rows = report.write_table(self.folders, self.table)
+            console.print(f"{counted(n_rows, 'row')} in {self.table}")
+            told |= {"table": str(self.table)}
+        return Ended(told)
 
 
 @dataclass(kw_only=True)

@@ -19,6 +19,7 @@ from entropick.arrays import check_count
 from entropick.cli.display import Display, LivePage, Logged, print_summary, study_log
 from entropick.cli.flags import (
     Ended,
+    Failed,
     OutputFlags,
     assignments,
     check_directory,
@@ -28,7 +29,8 @@ from entropick.cli.flags import (
 )
 from entropick.cli.terminal import print_columns
 from entropick.config import load_study
-from entropick.errors import ConfigError, counted, shown
+from entropick.errors import ConfigError, StudyFailed, counted, shown
+from entropick.loop.loop import goes_on_without
 from entropick.loop.plan import ArmPlan, plan_study
 from entropick.loop.study import Study, n_gpus
 from entropick.processes.hardware import usable_cores
@@ -136,15 +138,18 @@ class Run(OutputFlags):
                 return Ended({"study": study.name, "plan": [dataclasses.asdict(plan) for plan in plans]})
         console.print(f"study {study.name!r}: {_size(study)}, {_at_once(study, workers, ranks)}, in {out}")
         log = study_log(out, self.log, study.name)
-        with Display(study, console) as display, log:
-            computed = study.run(
-                out,
-                workers=workers,
-                budget_seconds=budget_seconds,
-                observer=Logged(log, LivePage(out, display)),
-                reuse=self.reuse or (),
-                ranks=ranks,
-            )
+        try:
+            with Display(study, console) as display, log:
+                computed = study.run(
+                    out,
+                    workers=workers,
+                    budget_seconds=budget_seconds,
+                    observer=Logged(log, LivePage(out, display)),
+                    reuse=self.reuse or (),
+                    ranks=ranks,
+                )
+        except StudyFailed as error:
+            raise _with_page(error, study, out) from error
         summary = self._finish(out, computed, console)
         for line in log.where():
             console.print(line)
@@ -191,6 +196,18 @@ class Run(OutputFlags):
         return of_flags + assignments(self.set, example="loop.generator.ema=0.99")
 
 
+def _with_page(error: StudyFailed, study: Study, out: Path) -> Failed:
+    """The error of some arms, and the page of what the others have done."""
+    from entropick import report
+
+    summary = {"study": study.name, "out": str(out)}
+    try:
+        page = report.write_page(out)
+    except Exception:  # which would hide what has failed before
+        return Failed(str(error), summary)
+    return Failed(f"{error}\nWhat is done is on the page: {page}", {**summary, "page": str(page)})
+
+
 def _has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
@@ -201,8 +218,7 @@ def _as_begun(study: Study, out: Path, console: Console) -> Study:
     newer = {name for arm, loop in study.arms.items() for name in {*loop.metrics} - {*begun.arms[arm].metrics}}
     if newer:
         console.print(
-            f"{out} goes on with the measures that it began with, without {', '.join(sorted(newer))}. To have these as "
-            f"well: another --out and --reuse {out}, which trains nothing again.",
+            f"{goes_on_without(out, newer)} another --out and --reuse {out}, which trains nothing again.",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -85,6 +85,12 @@ def build(section: str, value: Any, *, where: str) -> Any:
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
         raise ConfigError(f'{where}: expected a kind\'s name or a table with kind = "...", got {shown(value)}.')
+    if section in MAY_BE_NONE and table["kind"] == NONE and len(table) > 1:
+        given = ", ".join(shown(name) for name in table if name != "kind")
+        raise ConfigError(
+            f'{where}: expected a kind that has {given}, but the {section} is "none". Give a kind beside it, such as '
+            f'kind = "{next(iter(BUILT_IN[section]))}".'
+        )
     table = {**_SHORT.get(section, {}).get(table["kind"], {}), **table}
     cls = component_class(section, table["kind"], where)
     params = {name: value for name, value in table.items() if name != "kind"}

@@ -72,7 +72,7 @@ def load_study(source: str, overrides: Iterable[tuple[str, Any]] = (), *, arms: 
             of_loops.append((key.removeprefix("loop."), value))
         else:
             _override(table, _split_key(key, table), value, key)
-    study = _build_study(table, of_loops, source)
+    study = _build_study(table, of_loops, source, chosen=arms)
     if unknown := [name for name in arms if name not in study.arms]:
         raise ConfigError(
             f"arms: there is no {shown(unknown[0])} in {shown(source)}; it has {cut(', '.join(study.arms))}."
@@ -124,7 +124,8 @@ def _read(source: str, *, extended_by: str = "") -> Table:
         raise ConfigError(f"{source} is not TOML: {error}.") from error
 
 
-def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str) -> Study:
+def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str, *, chosen: Sequence[str]) -> Study:
+    """The study, whose `chosen` arms, or all where none is, are changed by `of_loops`."""
     for key in table:
         check_known(key, (*_STUDY_KEYS, _EXTENDS), source)
     if _EXTENDS in table:  # what a file extends is put under it before
@@ -136,8 +137,9 @@ def _build_study(table: Table, of_loops: Sequence[tuple[str, Any]], source: str)
     if n_images is not None:
         check_count(n_images, name="n_images")
     tables = {name: _merge(shared, expect(arm, dict, f"arms.{name}")) for name, arm in arms.items()}
-    for key, value in of_loops:
-        set_parameter({f"arm {shown(name)}": loop for name, loop in tables.items()}, key, value, prefix="loop.")
+    changed = {f"arm {shown(name)}": loop for name, loop in tables.items() if name in chosen or not chosen}
+    for key, value in of_loops if changed else ():
+        set_parameter(changed, key, value, prefix="loop.")
     loops = {name: _build_loop(loop, n_images, name) for name, loop in tables.items()}
     name = expect(table.get("name", Path(source).stem), str, "name")
     return Study(name=name, arms=loops, **settings)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from entropick.arrays import Images, Integers, check_count, check_images
+from entropick.arrays import Images, Integers, check_count, check_images, check_labels
 from entropick.component import Component
 from entropick.errors import InputError, counted, shown
 from entropick.random_stream import RandomStream
@@ -79,6 +79,30 @@ class Dataset(Component, ABC):
         """A hash (hexadecimal) of the content, cheaper than `load` where that can be."""
 
 
+def load_checked(dataset: Dataset, work: Work) -> RealData:
+    """Load the images of a dataset, whoever has written it, made regular; InputError unless they are `RealData`."""
+    loaded = dataset.load(work=work)
+    who = f"dataset {dataset.called}"
+    if not isinstance(loaded, RealData):
+        raise InputError(f"{who}: expected RealData from its `load`, got {shown(loaded)}. Mend its `load`.")
+    images = check_images(loaded.images, name=f"{who}: images")
+    labels = check_labels(loaded.labels, len(images), name=f"{who}: labels")
+    if loaded.reference is None:
+        raise InputError(f"{who}: expected held-out images as the reference, got None. Mend its `load`.")
+    reference = check_images(loaded.reference, name=f"{who}: reference")
+    stock = loaded.stock
+    if stock is not None and len(stock):
+        stock = check_images(stock, name=f"{who}: stock")
+    stock_labels = None if stock is None else check_labels(loaded.stock_labels, len(stock), name=f"{who}: stock_labels")
+    for name, others in (("reference", reference), ("stock", stock)):
+        if others is not None and len(others) and others.shape[1:] != images.shape[1:]:
+            raise InputError(
+                f"{who}: expected a {name} of the shape of its images, {images.shape[1:]}, got {others.shape[1:]}. "
+                "Mend its `load`."
+            )
+    return RealData(images, labels, reference, stock, stock_labels)
+
+
 def split(
     images: Images,
     labels: Integers | None,
@@ -113,8 +137,9 @@ def split(
     n_left = n - n_real if reference is None else len(reference)
     n_held_out = n_reference or n_left
     if n_held_out > n_left:
+        advice = "Lower n_reference, or n_images (--images)" if reference is None else "Lower n_reference"
         raise InputError(
-            f"n_reference: {n_held_out} were asked for, but {place} leaves {counted(n_left, 'image')} for it."
+            f"n_reference: {n_held_out} were asked for, but {place} leaves {counted(n_left, 'image')} for it. {advice}."
         )
     n_used = n if reference is not None else n - n_held_out
     held_out = images[np.sort(order[n_used:])] if reference is None else reference[:n_held_out]

@@ -6,15 +6,18 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
-from entropick.errors import DuplicateWarning, InputError, shown
+from entropick.errors import DuplicateWarning, EntropickWarning, InputError, shown
 from entropick.features.base import Features
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
@@ -24,8 +27,9 @@ from entropick.metrics.suite import LOOP_MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
-from entropick.run import Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
+from entropick.run import STUDY, Event, History, Observer, Pace, Run, begun_with, free_bytes, ignore
 from entropick.selectors.base import Guard, Selector
+from entropick.selectors.quotas import least_rows
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
@@ -136,11 +140,17 @@ class Loop:
         ProcessLost
             One of the ranks has ended; the same call goes on.
         """
+        _check_folder(Path(folder))
         if (begun := self.as_begun(begun_with(Path(folder)))) is not self:
+            newer = {*self.metrics} - {*begun.metrics}
+            warnings.warn(f"{goes_on_without(folder, newer)} another folder.", EntropickWarning, stacklevel=2)
             return begun.run(
                 folder, pace=pace, observer=observer, shared=shared, wait_seconds=wait_seconds, ranks=ranks
             )
         self.check()
+        check_real(wait_seconds, name="wait_seconds", minimum=0.0)
+        if pace is not None:
+            _check_pace(pace)
         self = self.at_seed(self.seed)
         open_run = Run.open(
             Path(folder),
@@ -161,12 +171,12 @@ class Loop:
             emitted = [real]
             model = None
             for n in range(1, self.n_iterations + 1):
-                stock = stages.stock(run, self, real) if self.paradigm.fresh(n) else None
+                stock = stages.stock(run, self, real) if self.paradigm.checked_fresh(n) else None
                 chosen = stages.select(run, n, self, emitted, stock, model, space, kept)
                 model = stages.train(run, n, self, chosen)
                 for step in self.probe_steps:
                     stages.probe(run, n, self, step, chosen, model, real, baseline, spaces, kept)
-                sampled = stages.sample(run, n, self, model, self.n_generated or real.values["n_real"])
+                sampled = stages.sample(run, n, self, model, self.n_generated or real.values["n_real"], real)
                 stages.measure(run, n, self, chosen, sampled, real, baseline, spaces, kept)
                 emitted.append(sampled)
                 observer(Event(n, "iteration", n, self.n_iterations, status="done"))
@@ -234,7 +244,7 @@ class Loop:
         if self.selector.trusts != (0,):
             came = ", ".join(map(str, self.selector.trusts))
             raise InputError(f"selector: {kind!r} expects trusted = 0, the real data, inside a loop, got {came}.")
-        if 0 not in self.paradigm.sources(last) and not self.paradigm.fresh(last):
+        if 0 not in self.paradigm.checked_sources(last) and not self.paradigm.checked_fresh(last):
             raise InputError(
                 f"selector: {kind!r} expects real images in every pool, but paradigm {self.paradigm.kind!r} keeps "
                 "none. Take a paradigm that does, or another selector."
@@ -256,13 +266,13 @@ class Loop:
                 "outlier-guard, got none. Leave trusted_classes out, or take one."
             )
         taken = [name for name in ("minimum", "stratify") if getattr(self.selector, name, None)]
-        if taken or self.paradigm.n_real(2, 2) is not None:
+        if taken or self.paradigm.checked_n_real(2, 2) is not None:
             came = f"a selector with {taken[0]}" if taken else f"paradigm {self.paradigm.kind!r}"
             raise InputError(f"trusted_classes: expected no shares of sources beside it, got {came}.")
 
     def _check_real_share(self) -> None:
         """A paradigm that fixes the share of real images does it through the selector's minimum."""
-        if self.paradigm.n_real(2, 2) is None:
+        if self.paradigm.checked_n_real(2, 2) is None:
             return
         taken = [name for name in ("minimum", "stratify", "initial") if getattr(self.selector, name, None)]
         if self.selector is None or taken:
@@ -426,8 +436,8 @@ class Loop:
     def pool_size(self, n: int, n_real: int, n_generated: int) -> int:
         """How many images the pool of an iteration has, fresh and planted ones among them."""
         generation = n_generated + round(self.garbage_share * n_generated)
-        of_sources = sum(generation if source else n_real for source in self.paradigm.sources(n))
-        return of_sources + len(self.paradigm.fresh(n))
+        of_sources = sum(generation if source else n_real for source in self.paradigm.checked_sources(n))
+        return of_sources + len(self.paradigm.checked_fresh(n))
 
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
         """The images of the last pool, which are in memory at once, fit into it."""
@@ -442,7 +452,7 @@ class Loop:
 
     def _check_pool(self, n: int, n_real: int, n_generated: int, n_stock: int) -> None:
         """The pool of iteration n has what the paradigm and the selector will take from it."""
-        sources, fresh, selector = self.paradigm.sources(n), self.paradigm.fresh(n), self.selector
+        sources, fresh, selector = self.paradigm.checked_sources(n), self.paradigm.checked_fresh(n), self.selector
         if fresh.stop > n_stock:
             raise InputError(
                 f"paradigm: iteration {n} takes {fresh.stop} fresh real images, but the dataset has {n_stock} beside "
@@ -462,13 +472,54 @@ class Loop:
                 f"selector: {selector.kind!r} expects at least {least} real images, but the pool of iteration {n} has "
                 f"{has['real']}. Raise the number of real images, or lower its k."
             )
-        wanted = self.paradigm.n_real(n, n_samples)
+        self._check_wanted_rows(n, [n_generated if source else n_real for source in sources], len(fresh))
+        wanted = self.paradigm.checked_n_real(n, n_samples)
         for kind, count in {} if wanted is None else {"real": wanted, "generated": n_samples - wanted}.items():
             if count > has[kind]:
                 raise InputError(
                     f"paradigm: {self.paradigm.kind!r} asks for {count} {kind} images among n_samples = {n_samples}, "
                     f"but the pool of iteration {n} has {has[kind]}. Lower n_samples, or change the share."
                 )
+
+    def _check_wanted_rows(self, n: int, sizes: Sequence[int], n_fresh: int) -> None:
+        """The pool of iteration n has the rows that the selector is told to begin with, and those that it owes; it has
+        so many images of each source, and fresh ones."""
+        assert self.selector is not None
+        rows, minimum, n_samples = self.selector.initial, self.selector.minimum, self.selector.n_samples
+        if rows is None and not minimum:
+            return
+        # Row by row as the pool is made: each generation before the garbage that is planted beside it.
+        sources = self.paradigm.checked_sources(n)
+        planted = [
+            size + round(self.garbage_share * size) if i else size for i, size in zip(sources, sizes, strict=True)
+        ]
+        parts = [*zip(sources, planted, strict=True), (0, n_fresh)]
+        has: Counter[int] = Counter()
+        for source, size in parts:
+            has[source] += size
+        initial = np.asarray([] if rows is None else rows).astype(np.int64)
+        if len(initial) and (initial.min() < 0 or initial.max() >= has.total()):
+            raise InputError(
+                f"selector: initial: expected rows of the pool, but that of iteration {n} has rows 0 to "
+                f"{has.total() - 1}, got {initial.min()} to {initial.max()}. Name rows that every pool has."
+            )
+        owed = least_rows(minimum, n_samples) if isinstance(minimum, Mapping) else {}
+        for source, least in owed.items():
+            if least > has[source]:
+                raise InputError(
+                    f"selector: minimum: expected at least {least} rows of source {source}, but the pool of iteration "
+                    f"{n} has {has[source]}. Name only sources that every pool has enough of, lower the share, or take "
+                    "another paradigm: fixed-real-share shares every training set after the first."
+                )
+        ends = np.cumsum([size for _, size in parts])
+        begun = Counter(parts[place][0] for place in np.searchsorted(ends, initial, side="right").tolist())
+        n_free = sum(max(count - owed.get(source, 0), 0) for source, count in begun.items())
+        if owed and n_free > n_samples - sum(owed.values()):
+            raise InputError(
+                f"selector: minimum: expected places for {sum(owed.values())} owed rows among n_samples = {n_samples}, "
+                f"but in iteration {n} the {len(initial)} rows of initial leave {n_samples - n_free}. Raise n_samples, "
+                "lower a share, or name fewer rows."
+            )
 
     def _components(self) -> dict[str, Component]:
         for name in ("evaluation", "metrics"):
@@ -488,6 +539,31 @@ class Loop:
                 wanted = "Generator" if name == "generator" else kind.__name__
                 raise InputError(f"{name}: expected a {wanted}, got {shown(component)}.")
         return {name: component for name, (component, _) in named.items()}
+
+
+def goes_on_without(folder: str | Path, newer: Iterable[str]) -> str:
+    """That a folder goes on without measures that came since it was begun; what gives these is to follow."""
+    return (
+        f"{folder} goes on with the measures that it began with, without {', '.join(sorted(newer))}. To have these as "
+        "well:"
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse the folder of a study, whose runs lie in folders of their own."""
+    if (folder / STUDY).exists():
+        raise InputError(
+            f"folder: expected a new folder or one of an earlier run, but {folder} holds {STUDY} of a study. Give "
+            "another folder."
+        )
+
+
+def _check_pace(pace: Any) -> None:
+    if not isinstance(pace, Pace):
+        raise InputError(f"pace: expected a Pace(checkpoint_seconds=..., deadline=...), got {shown(pace)}.")
+    check_real(pace.checkpoint_seconds, name="checkpoint_seconds")
+    if pace.deadline is not None:
+        check_real(pace.deadline, name="deadline")
 
 
 def _in_proportion(number: int, size: int, base: int, name: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropick.arrays import Features as FeatureMatrix
-from entropick.arrays import Images, Integers, check_images
+from entropick.arrays import Images, Integers, check_images, check_labels
 from entropick.datasets import RealData
-from entropick.errors import InputError, RunChanged
+from entropick.datasets.base import load_checked
+from entropick.errors import InputError, RunChanged, shown
 from entropick.features.base import Features, LearnedFeatures
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.loop.classes import by_class
@@ -31,7 +32,8 @@ from entropick.neighbors import nearest_neighbors
 from entropick.random_stream import RandomStream
 from entropick.run import Content, Entry, Given, Inputs, Outcome, Run, fingerprint
 from entropick.selectors.base import Guard, Selector
-from entropick.work import State, Work
+from entropick.selectors.quotas import least_rows
+from entropick.work import Arrays, State, Work
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
@@ -91,7 +93,7 @@ def _stock(given: Given, work: Work) -> Outcome:
 
 def _loaded(given: Given, work: Work) -> RealData:
     """The data set's images; RunChanged where they are not those of the declared fingerprint, or no longer."""
-    real: RealData = given["dataset"].load(work=work)
+    real = load_checked(given["dataset"], work)
     _check_unchanged(given["fingerprint"], given["dataset"].fingerprint())
     return real
 
@@ -197,7 +199,7 @@ def select(
 ) -> Chosen:
     """Choose D_n from the pool of iteration n; `emitted` are the entries of what each iteration before emitted, `model`
     that of the last training, None where there was none."""
-    sources, fresh = loop.paradigm.sources(n), loop.paradigm.fresh(n)
+    sources, fresh = loop.paradigm.checked_sources(n), loop.paradigm.checked_fresh(n)
     files: dict[str, tuple[Entry, str]] = {}
     for i in sources:
         name = "generated" if i else "real"
@@ -215,7 +217,7 @@ def select(
         # Rows of the stock, and the number of the first: after those that the loop began with.
         "fresh": [fresh.start, fresh.stop, emitted[0].values["n_real"] + fresh.start] if fresh else None,
         "selector": loop.selector,
-        "real_picks": loop.paradigm.n_real(n, loop.selector.n_samples) if loop.selector else None,
+        "real_picks": loop.paradigm.checked_n_real(n, loop.selector.n_samples) if loop.selector else None,
         "guard": loop.guard,
         "garbage_share": loop.garbage_share,
         "space": space,
@@ -284,7 +286,7 @@ def _pool(given: Given) -> Pool:
 def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
     """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
     if given["selector"] is None:
-        rows, guarding = _behind_guard(pool, kept, given, work, n_samples=MIN_ROWS)
+        rows, guarding = _behind_guard(pool, kept, given, work, None, pool.source)
         return rows, np.full(len(rows), np.inf), guarding
     selector: Selector = dataclasses.replace(given["selector"])
     if "random_state" in selector.parameter_names():
@@ -296,7 +298,9 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         sources = np.minimum(sources, 1)
         selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
     X = pool.features(given["space"], kept, work)
-    rows, guarding = _behind_guard(pool, kept, given, work, n_samples=n_samples)
+    rows, guarding = _behind_guard(pool, kept, given, work, selector, sources)
+    if selector.initial is not None:
+        selector.set_params(initial=np.searchsorted(rows, np.asarray(selector.initial, np.int64)))
     columns = _columns(pool.take(rows), selector, given, work) if selector.asks else {}
     selector.fit(X[rows], sources[rows], work=work, **columns)
     trusting = {"unlike_share": getattr(selector, "unlike_share_", None)} if selector.trusts else {}
@@ -304,9 +308,10 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
 
 
 def _behind_guard(
-    pool: Pool, kept: FeatureCache, given: Given, work: Work, *, n_samples: int
+    pool: Pool, kept: FeatureCache, given: Given, work: Work, selector: Selector | None, sources: Integers
 ) -> tuple[Integers, dict[str, Any]]:
-    """Pool rows that the guard lets through, at least `n_samples`, and what it did; all where there is no guard."""
+    """Pool rows that the guard lets through, enough for the selector, which looks at their `sources`, and what it did;
+    all rows where there is no guard."""
     if given["guard"] is None:
         return np.arange(len(pool)), {}
     of_trusted, real = _known_to_the_trusted(given), None
@@ -315,7 +320,7 @@ def _behind_guard(
         labels = given.load("real_labels") if "real_labels" in given else apart.labels
         real = apart.features(given["space"], kept, work), of_trusted(apart.source, labels)
     X = pool.features(given["space"], kept, work)
-    return _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, n_samples)
+    return _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, selector, sources)
 
 
 def _columns(pool: Pool, selector: Selector, given: Given, work: Work) -> dict[str, NDArray[Any]]:
@@ -340,24 +345,51 @@ def _known_to_the_trusted(given: Given) -> Callable[[Integers, Integers], Intege
 
 
 def _guarded(
-    guard: Guard, X: FeatureMatrix, sources: Integers, real: tuple[FeatureMatrix, Integers] | None, n_samples: int
+    guard: Guard,
+    X: FeatureMatrix,
+    trusted_of: Integers,
+    real: tuple[FeatureMatrix, Integers] | None,
+    selector: Selector | None,
+    sources: Integers,
 ) -> tuple[Integers, dict[str, Any]]:
-    """The rows that the guard lets through, at least `n_samples`, and what it did; `real` images that are not among
-    the rows, with their sources, are there to be trusted alone."""
+    """The rows that the guard lets through, enough for the selector, which looks at their `sources`, and what it did.
+
+    `trusted_of` is what the guard knows the rows by; `real` images that are not among the rows, with their sources, are
+    there to be trusted alone.
+    """
     n = len(X)
     if real is not None:
-        X, sources = np.concatenate([X, real[0]]), np.append(sources, real[1])
-    fitted = dataclasses.replace(guard).fit(X, sources)
+        X, trusted_of = np.concatenate([X, real[0]]), np.append(trusted_of, real[1])
+    fitted = dataclasses.replace(guard).fit(X, trusted_of)
     aside = fitted.set_aside_[fitted.set_aside_ < n]
     # A guard that leaves too little gives the least extreme back: what it says then stands in the ledger.
-    n_returned = max(n_samples - (n - len(aside)), 0)
+    returned = _given_back(aside[::-1], selector, sources)
     guarding: dict[str, Any] = {
         "guard_threshold": fitted.threshold_,
         "guard_set_aside": len(aside),
-        "guard_returned": n_returned,
+        "guard_returned": len(returned),
     }
     guarding["guard_unlike_share"] = getattr(fitted, "unlike_share_", None)
-    return np.setdiff1d(np.arange(n), aside[: len(aside) - n_returned]), guarding
+    return np.setdiff1d(np.arange(n), np.setdiff1d(aside, returned)), guarding
+
+
+def _given_back(aside: Integers, selector: Selector | None, sources: Integers) -> Integers:
+    """Which of the rows that were set `aside`, the least extreme first, a selector cannot do without: those it begins
+    with, what each source is owed, and `n_samples` in all; where there is none, as many as a training set has."""
+    initial, minimum, n_samples = (getattr(selector, name, None) for name in ("initial", "minimum", "n_samples"))
+    returned = np.isin(aside, [] if initial is None else initial)
+
+    def give_back(is_wanted: NDArray[np.bool_], n_wanted: int) -> None:
+        is_there = is_wanted.copy()
+        is_there[aside[~returned]] = False
+        candidates = np.flatnonzero(is_wanted[aside] & ~returned)
+        returned[candidates[: max(n_wanted - int(np.count_nonzero(is_there)), 0)]] = True
+
+    if isinstance(minimum, Mapping):
+        for source, least in least_rows(minimum, n_samples or 0).items():
+            give_back(sources == source, least)
+    give_back(np.ones(len(sources), bool), n_samples or MIN_ROWS)
+    return aside[returned]
 
 
 def train(run: Run, n: int, loop: Loop, chosen: Chosen) -> Entry:
@@ -376,28 +408,31 @@ def _train(given: Given, work: Work) -> Outcome:
     stream = RandomStream(given["seed"], given.iteration, "train")
     probes = {"probe_steps": given["probe_steps"]} if "probe_steps" in given else {}
     _caller(generator, work)(generator.fit, training.images, labels, stream=stream, **probes)
-    arrays, state = generator.state()
-    values = {"n_images": len(training), **generator.training_values()}
+    arrays, state = _state(generator)
+    values = {"n_images": len(training), **_told(generator, "training_values")}
     models = {_probe_file(step, "model.safetensors"): then for step, then in generator.probed().items()}
     return Outcome({"model.safetensors": arrays, "model.json": state, **models}, values)
 
 
-def sample(run: Run, n: int, loop: Loop, model: Entry, n_images: int) -> Entry:
-    """Sample G_n."""
+def sample(run: Run, n: int, loop: Loop, model: Entry, n_images: int, real: Entry) -> Entry:
+    """Sample G_n, images of the shape of the real ones."""
     files = {"weights": (model, "model.safetensors"), "state": (model, "model.json")}
     settings = {"generator": loop.generator, "n_images": n_images, "seed": loop.seed}
-    return run.stage(n, "sample", Inputs(settings=settings, files=files), _sample)
+    check = functools.partial(_check_shape, loop.generator, tuple(real.values["image_shape"]))
+    return run.stage(n, "sample", Inputs(settings=settings, files=files), functools.partial(_sample, check))
 
 
-def _sample(given: Given, work: Work) -> Outcome:
+def _sample(check: Callable[[Images], None], given: Given, work: Work) -> Outcome:
     generator: Generator = dataclasses.replace(given["generator"])
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
     images = _sampled(generator, weights, state, n_images, stream, work)
+    check(images)
     files: dict[str, Any] = {"generated.npy": images}
     if (labels := generator.sample_labels(n_images, stream=stream)) is not None:
-        files["generated_labels.npy"] = labels
-    return Outcome(files, {"n_images": len(images), **generator.sampling_values()})
+        name = f"generator {generator.called}: its sample_labels"
+        files["generated_labels.npy"] = check_labels(labels, n_images, name=name)
+    return Outcome(files, {"n_images": len(images), **_told(generator, "sampling_values")})
 
 
 def probe(
@@ -426,9 +461,10 @@ def _probe(kept: FeatureCache, given: Given, work: Work) -> Outcome:
     n_images, stream = given["n_images"], RandomStream(given["seed"], given.iteration, "sample")
     weights, state = given.load("weights"), given.load("state")
     images = _sampled(generator, weights, state, n_images, stream, work)
+    _check_shape(generator, given.load("real").shape[1:], images)
     outcome = _compare(kept, given, work, Pool.of(images, source=given.iteration))
     files = {_probe_file(given["step"], name): content for name, content in outcome.files.items()}
-    return Outcome(files, {"step": given["step"], **outcome.values, **generator.sampling_values()})
+    return Outcome(files, {"step": given["step"], **outcome.values, **_told(generator, "sampling_values")})
 
 
 def _probe_file(step: int, name: str) -> str:
@@ -436,21 +472,75 @@ def _probe_file(step: int, name: str) -> str:
 
 
 def _sampled(
-    generator: Generator, weights: dict[str, NDArray[Any]], state: State, n: int, stream: RandomStream, work: Work
+    generator: Generator,
+    weights: dict[str, NDArray[Any]],
+    state: State,
+    n: int,
+    stream: RandomStream,
+    work: Work,
 ) -> Images:
     """Images of a generator, whoever has written it; InputError for what are none: kept, they would end every run."""
     found = _caller(generator, work)(_restored_sample, generator, weights, state, n, stream)
-    who = f"generator {generator.kind or type(generator).__name__!r}"
+    who = f"generator {generator.called}"
     images = check_images(found, name=f"{who}: what it sampled")
     if len(images) != n:
         raise InputError(f"{who}: expected {n} sampled images, got {len(images)}. Mend its `sample`.")
     return images
 
 
+def _check_shape(generator: Generator, shape: tuple[int, ...], images: Images) -> None:
+    if images.shape[1:] != shape:
+        raise InputError(
+            f"generator {generator.called}: expected sampled images of shape {shape}, as those that it learned, got "
+            f"{images.shape[1:]}. Mend its `sample`."
+        )
+
+
 def _restored_sample(
     generator: Generator, weights: dict[str, NDArray[Any]], state: State, n: int, stream: RandomStream, work: Work
 ) -> Images:
-    return generator.restore(weights, state).sample(n, stream=stream, work=work)
+    restored: Any = generator.restore(weights, state)
+    if not callable(getattr(restored, "sample", None)):
+        raise InputError(
+            f"generator {generator.called}: expected the generator itself from its `restore`, got {shown(restored)}. "
+            "Mend its `restore`: return self."
+        )
+    images: Images = restored.sample(n, stream=stream, work=work)
+    return images
+
+
+def _state(generator: Generator) -> tuple[Arrays, State]:
+    """The fitted model of a generator, whoever has written it; InputError for what cannot be written down."""
+    who, came = f"generator {generator.called}", generator.state()
+    if not (isinstance(came, tuple) and len(came) == 2 and isinstance(came[0], Mapping)):
+        raise InputError(f"{who}: expected (arrays by name, numbers) from its `state`, got {shown(came)}. Mend it.")
+    arrays, state = came
+    for name, array in arrays.items():
+        if not isinstance(name, str) or not hasattr(array, "dtype") or np.asarray(array).dtype.kind in "OUS":
+            kind = f"{type(array).__name__} {shown(name)}"
+            raise InputError(f"{who}: expected arrays of numbers by name from its `state`, got {kind}. Mend it.")
+    _check_plain(state, who, "state")
+    return arrays, state
+
+
+def _told(generator: Generator, function: str) -> dict[str, Any]:
+    """What a function of a generator, whoever has written it, has for the ledger; InputError for what no line holds."""
+    who, told = f"generator {generator.called}", getattr(generator, function)()
+    if not isinstance(told, Mapping):
+        raise InputError(f"{who}: expected values by name from its `{function}`, got {shown(told)}. Mend it.")
+    for name, value in told.items():
+        _check_plain(value, f"{who}: {name}", function)
+    return dict(told)
+
+
+def _check_plain(value: Any, who: str, function: str) -> None:
+    try:
+        fingerprint(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{who}: expected finite numbers, text, lists and tables from its `{function}`, got {shown(value)} "
+            f"({error}). Mend its `{function}`; None stands for a number that there is not."
+        ) from None
 
 
 def _caller(generator: Generator, work: Work) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from entropick.arrays import check_count, check_real
 from entropick.errors import (
     BudgetSpent,
+    EntropickWarning,
     InputError,
     ProcessLost,
     RunChanged,
@@ -22,7 +24,7 @@ from entropick.errors import (
     memory_error,
     shown,
 )
-from entropick.loop.loop import Loop
+from entropick.loop.loop import Loop, goes_on_without
 from entropick.processes.hardware import limited_threads
 from entropick.processes.ranks import ALONE, Ranks
 from entropick.processes.spread import run_in_processes
@@ -217,6 +219,9 @@ class Study:
         """
         self.check()
         if (begun := self.as_begun(Path(folder))) is not self:
+            newer = {name for arm, loop in self.arms.items() for name in {*loop.metrics} - {*begun.arms[arm].metrics}}
+            advice = f'another folder with reuse=["{folder}"], which trains nothing again.'
+            warnings.warn(f"{goes_on_without(folder, newer)} {advice}", EntropickWarning, stacklevel=2)
             return begun.run(
                 folder, workers=workers, budget_seconds=budget_seconds, observer=observer, reuse=reuse, ranks=ranks
             )
@@ -227,7 +232,9 @@ class Study:
                 "Leave it out, or start the command without torchrun."
             )
         folder = Path(folder)
-        deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
+        deadline = None
+        if budget_seconds is not None:
+            deadline = time.monotonic() + check_real(budget_seconds, name="budget_seconds")
         others = [self._reusable(Path(other)) for other in reuse]
         if not os.access(folder, os.W_OK) and all(_is_finished(folder / run.path, run.loop) for run in self.arm_runs()):
             # Nothing is to be written, so a read-only disk is no hindrance.
@@ -240,13 +247,14 @@ class Study:
             for other in others:
                 Shared(folder / WORK).adopt(other)
             count = _StageCount(observer)
-            task = ArmTask(folder, self.threads, Pace(self.checkpoint_seconds, deadline), ranks)
+            threads = int(self.threads)
+            task = ArmTask(folder, threads, Pace(self.checkpoint_seconds, deadline), ranks)
             # Reading a finished arm is not worth starting a process.
             here = [run for run in self.arm_runs() if workers == 1 or _is_finished(folder / run.path, run.loop)]
             elsewhere = [run for run in self.arm_runs() if run not in here]
             problems = _run_here(here, task, count)
             gpus = n_gpus(self) if elsewhere else 0
-            problems += run_in_processes(elsewhere, task, count, workers=workers, threads=self.threads, gpus=gpus)
+            problems += run_in_processes(elsewhere, task, count, workers=workers, threads=threads, gpus=gpus)
             _promise_runs(folder)
             _raise(problems, n_runs=len(self.arm_runs()))
             Shared(folder / WORK).tidy()

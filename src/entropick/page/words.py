@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from typing import Any
 
 from entropick.errors import ConfigError
@@ -102,13 +103,13 @@ def in_sentence(label: str) -> str:
     return label if label.startswith("Fréchet") else label[:1].lower() + label[1:]
 
 
-def in_order(keys: set[str]) -> list[str]:
+def in_order(keys: set[str], first_space: str = "") -> list[str]:
     """Metric keys in the order of the registry, one feature space after the other, those of other packages last."""
     ranks = {name: rank for rank, name in enumerate(REGISTRY.built_in)}
 
-    def rank(key: str) -> tuple[str, int, str]:
+    def rank(key: str) -> tuple[bool, str, int, str]:
         metric, space = split_key(key)
-        return space, ranks.get(metric, len(ranks)), metric
+        return space != first_space, space, ranks.get(metric, len(ranks)), metric
 
     return sorted(keys, key=rank)
 
@@ -124,8 +125,13 @@ def signed(value: float | None) -> str:
 
 
 def percent(share: float, digits: int = 3) -> str:
-    """A share as per cent, with so many significant digits: "12.5 %"."""
-    return f"{100 * share:.{digits}g} %" if 100 * share < 10**digits else f"{100 * share:,.0f} %"
+    """A share as per cent, with so many significant digits: "12.5 %".
+
+    >>> percent(0.125), percent(0.997, 2), percent(0.99, 2), percent(-12.5, 2), percent(0.00001, 2)
+    ('12.5 %', '100 %', '99 %', '-1,250 %', '0.001 %')
+    """
+    rounded = f"{100 * share:.{digits}g}"
+    return f"{rounded} %" if abs(float(rounded)) < 10**digits else f"{100 * share:,.0f} %"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -166,3 +172,19 @@ def duration(seconds: float) -> str:
 def slug(name: str) -> str:
     """A name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "figure"
+
+
+def different(names: Sequence[str]) -> list[str]:
+    """Names of files beside one another: of equal ones, in capitals or not, the later ones get numbers.
+
+    >>> different(["a", "b", "A", "a-2", "a"])
+    ['a', 'b', 'A-2', 'a-2-2', 'a-3']
+    """
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        numbered = (f"{name}-{number}" for number in count(2))
+        free = next(free for free in chain([name], numbered) if free.lower() not in taken)
+        taken.add(free.lower())
+        found.append(free)
+    return found

@@ -10,7 +10,7 @@ in words. A figure is a function of the table: `figure.py` says what it gives an
 
 from entropick.report.page import write_figures, write_page
 from entropick.report.study import ArmRecord, RunRecord, StudyRecord, read_study
-from entropick.report.table import Table, read_table, summary_table
+from entropick.report.table import Table, read_table, summary_table, write_table
 
 __all__ = [
     "ArmRecord",
@@ -22,4 +22,5 @@ __all__ = [
     "summary_table",
     "write_figures",
     "write_page",
+    "write_table",
 ]

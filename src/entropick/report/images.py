@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Images
 from entropick.page.document import Sheet, picture, sprite_sheet
-from entropick.page.words import number, slug
+from entropick.page.words import different, number, slug
 from entropick.report.figure import Figure, Look, Panel, Rows, data
 from entropick.report.study import ArmRecord, RunRecord, StudyRecord
 from entropick.report.table import Table, finite
@@ -122,7 +122,9 @@ def image_figures(table: Table, look: Look) -> Iterator[Figure]:
     if look.for_file:
         for sized in table.by_size():
             runs = [(arm, arm.runs[0]) for arm in sized.study.arms if arm.runs and arm.runs[0].measured]
-            found = [figure for arm, run in runs for figure in (_evolution(arm, run), _transition(arm, run))]
+            files = different([slug(arm.name) for arm in table.study.arms])
+            names = dict(zip((arm.name for arm in table.study.arms), files, strict=True))
+            found = [draw(names[arm.name], arm, run) for arm, run in runs for draw in (_evolution, _transition)]
             yield from (figure for figure in [*found, _spread(runs)] if figure)
 
 
@@ -227,17 +229,17 @@ def _plane(run: RunRecord) -> str:
     )
 
 
-def _evolution(arm: ArmRecord, run: RunRecord) -> Figure | None:
+def _evolution(file: str, arm: ArmRecord, run: RunRecord) -> Figure | None:
     rows = [(n, _examples(run, n, _N_EXAMPLES)) for n in (0, *run.measured)]
     sheets = [
         (f"iteration {n}" if n else "real images", sprite_sheet(images, _N_EXAMPLES, "", scale=_PIXELS))
         for n, images in rows
         if images is not None
     ]
-    return _stacked(f"evolution-{slug(arm.name)}", f"Generated images, {arm.name}", sheets, run.size)
+    return _stacked(f"evolution-{file}", f"Generated images, {arm.name}", sheets, run.size)
 
 
-def _transition(arm: ArmRecord, run: RunRecord) -> Figure | None:
+def _transition(file: str, arm: ArmRecord, run: RunRecord) -> Figure | None:
     sheets = []
     for n in run.measured:
         if found := _pairs(run, n, _N_PAIRS):
@@ -247,7 +249,7 @@ def _transition(arm: ArmRecord, run: RunRecord) -> Figure | None:
             images = np.concatenate([both[:, 0], both[:, 1]])
             sheets.append((f"iteration {n}{mean}", sprite_sheet(images, len(both), "", scale=_PIXELS)))
     title = f"Generated images (upper row), their nearest training images (lower row), {arm.name}"
-    return _stacked(f"transition-{slug(arm.name)}", title, sheets, run.size)
+    return _stacked(f"transition-{file}", title, sheets, run.size)
 
 
 def _spread(runs: Sequence[tuple[ArmRecord, RunRecord]]) -> Figure | None:

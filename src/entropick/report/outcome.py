@@ -210,7 +210,8 @@ def _told(table: Table, arm: ArmRecord, states: dict[str, State]) -> str:
     if near and fresh:
         near_copies = f"{percent(near.mean, 2)} are near copies by the distances of real images"
         more += f"; {near_copies} (fresh ones: {percent(fresh.mean, 2)})"
-    return f"{arm.name} {found.fate}: after {n} iterations its images have {words.listed(parts)}{more}."
+    numbers = f": after {n} iterations its images have {words.listed(parts)}" if parts else ""
+    return f"{arm.name} {found.fate}{numbers}{more}."
 
 
 def _price(table: Table, rescued: ArmRecord, collapsed: ArmRecord) -> str:

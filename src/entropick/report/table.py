@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entropick.errors import InputError, counted, shown
 from entropick.page.words import in_order, split_key
 from entropick.report.derived import Derived, derive
 from entropick.report.study import STAGES, ArmRecord, RunRecord, StudyRecord, read_study
+from entropick.run.files import write_content
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,8 +113,11 @@ class Table:
 
     @cached_property
     def measures(self) -> list[str]:
-        """The keys ("recall/pixels") of all that was measured, in the order of the page."""
-        return in_order({key for (*_, part), found in self._of_runs.items() if part == "metrics" for key in found})
+        """The keys ("recall/pixels") of all that was measured, in the order of the page: those of the first feature
+        space that the study is evaluated in before those of the others."""
+        measured = (found for (*_, part), found in self._of_runs.items() if part == "metrics")
+        spaces = (run.values(0, "baseline").get("spread", {}).get("feature_space") for _, run in self.study.runs())
+        return in_order({key for found in measured for key in found}, next(filter(None, spaces), ""))
 
     @cached_property
     def space(self) -> str:
@@ -270,6 +276,50 @@ def summary_table(study_folder: Path) -> list[dict[str, Any]]:
     fixed = ["arm", "size", "seed", "iteration", "finished", *table.measures, "share_real"]
     extra = sorted({name for row in rows for name in row if name.startswith("selection/")})
     return [{name: row.get(name) for name in [*fixed, *extra]} for row in rows]
+
+
+def write_table(folders: Sequence[str | Path], path: str | Path) -> int:
+    """Write all numbers of studies or runs, a row each, as one file, and return how many rows there are.
+
+    The columns are those of `Table.rows`; where there are several folders, the column `study` before them says which
+    one, as it was given.
+
+    Parameters
+    ----------
+    folders
+        Study directories or single run directories, at least one.
+    path
+        A file that ends in ``.csv``, where what is missing is empty, or in ``.parquet``.
+
+    Raises
+    ------
+    InputError
+        The file would be of another kind, or there is no folder.
+    RunError
+        A folder is neither of a study nor of a run.
+    StorageError
+        The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
+    if not folders or (suffix := Path(path).suffix) not in writers:
+        raise InputError(
+            f"expected at least one folder, and a file that ends in {' or '.join(writers)}, got "
+            f"{counted(len(folders), 'folder')} and {shown(str(path))}."
+        )
+    tables = [read_table(Path(folder)).rows for folder in folders]
+    if len(folders) > 1:
+        named = zip(folders, tables, strict=True)
+        tables = [
+            rows.add_column(0, "study", pa.array([str(folder)] * len(rows), pa.string())) for folder, rows in named
+        ]
+    together, content = pa.concat_tables(tables), io.BytesIO()
+    writers[suffix](together, content)
+    write_content(Path(path), content.getvalue())
+    return len(together)
 
 
 def finite(value: Any) -> float | None:

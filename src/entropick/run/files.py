@@ -179,7 +179,9 @@ def hash_file(path: Path) -> FileRecord:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces, so that equal values are equal text; NaN and infinity are refused."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_of_numpy
+    )
     # Bytes of file names that are no UTF-8 are surrogates in Python, and escapes in JSON.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -212,7 +214,15 @@ def write_json(path: Path, value: Any) -> FileRecord:
 
 def readable_json(value: Any) -> bytes:
     """Indented JSON, for people."""
-    return (json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(value, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False, default=_of_numpy)
+    return f"{text}\n".encode()
+
+
+def _of_numpy(value: Any) -> Any:
+    """Numbers of NumPy as those of Python, which every key, ledger line and config then has."""
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "fiub":
+        return value.tolist()
+    raise TypeError(f"expected plain data, got {type(value).__name__}")
 
 
 def write_content(path: Path, content: Any) -> FileRecord:

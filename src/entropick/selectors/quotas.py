@@ -48,6 +48,15 @@ def rows_of_share(share: float, n: int) -> int:
     return int(share * n + ROUNDING)
 
 
+def least_rows(minimum: Mapping[Any, float], n: int) -> dict[int, int]:
+    """How many of `n` rows the share of each source is, however many rows it has.
+
+    >>> least_rows({0: 0.5, "1": 0.25}, 6)
+    {0: 3, 1: 1}
+    """
+    return {source: rows_of_share(share, n) for source, share in _by_source(minimum).items()}
+
+
 def owed_rows(minimum: Mapping[Any, float] | str, sources: Integers, n: int) -> dict[int, int]:
     """How many of `n` rows each source must get at least.
 
@@ -66,7 +75,7 @@ def owed_rows(minimum: Mapping[Any, float] | str, sources: Integers, n: int) -> 
     values, sizes = np.unique(sources, return_counts=True)
     if isinstance(minimum, str):
         return dict(zip(values.tolist(), even_shares(sizes, n).tolist(), strict=True))
-    owed = {source: rows_of_share(share, n) for source, share in _by_source(minimum).items()}
+    owed = least_rows(minimum, n)
     have = dict(zip(values.tolist(), sizes.tolist(), strict=True))
     for source, least in owed.items():
         if least > have.get(source, 0):
