@@ -191,10 +191,8 @@ def _columns(table: Mapping[str, Any]) -> list[list[Any]]:
 def check_rows_of_rule(sources: Sequence[Source], rule: Selector) -> None:
     """Refuse rows that are picked already and that no source has, and values of more or fewer rows than there are."""
     n, rows = sum(map(len, sources)), _rows_of(rule)
-    if len(rows) and (rows.min() < 0 or rows.max() >= n):
-        raise InputError(
-            f"initial: expected rows from 0 to {n - 1}, counted through all sources, got {rows.min()} to {rows.max()}."
-        )
+    if len(odd := rows[(rows < 0) | (rows >= n)]):
+        raise InputError(f"initial: expected rows from 0 to {n - 1}, counted through all sources, got {odd[0]}.")
     for name, values in _by_row(rule).items():
         if len(values) != n:
             raise InputError(
