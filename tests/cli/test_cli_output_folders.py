@@ -128,6 +128,14 @@ def test_conditions_judge_again_and_leave_what_was_measured(cli, place):
     assert judged[0] == measured and len(judged) == 2 and cli("verify", "out").code == 0
 
 
+def test_a_condition_on_a_measure_that_a_score_lacks_is_another_score(cli, place):
+    line = [*SCORE, "--metrics", "knn_entropy"]
+    assert cli(*line).code == 0
+    ended = cli(*line, "--fail-if", "generalization_score>0")
+    assert ended.code == 2 and "metrics" in ended.err and len(History("out").entries) == 2
+    assert cli(*line[:-3], "other", *line[-2:], "--fail-if", "generalization_score>0").code == 1
+
+
 def test_commands_share_what_they_extract(cli, place, monkeypatch, dear_pixels):
     assert cli(*SELECT, "--work", "kept").code == 0 and not Path("out/work").exists()
     monkeypatch.setattr(reading, "read_image", None)

@@ -253,7 +253,8 @@ def check_placeable(sources: Iterable[Source], files: Files) -> None:
     """Raise ValueError, which says why, if chosen files cannot be placed in a folder of their own."""
     for source in sources:
         if files != "none" and not source.files:
-            raise ValueError(f"folders of image files, but {source.name!r} is one file; the manifest names its rows.")
+            what = "in memory, in an array" if source.in_memory else "one file"
+            raise ValueError(f"folders of image files, but {source.name!r} is {what}; the manifest names its rows.")
         if files != "none" and source.name in (METADATA, CARD):
             raise ValueError(f"another name for the source {source.name!r}: {CHOSEN}/ has a file of that name.")
 
