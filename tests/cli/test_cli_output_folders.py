@@ -212,6 +212,9 @@ def test_a_folder_in_what_is_read_is_refused(cli, place, line):
         ended = cli(*words, "--out", out)
         assert ended.code == 2 and not Path(out).exists(), out
         assert "out: expected a folder outside of what is read" in " ".join(ended.err.split()), out
+    named = [line[0], *(part.replace("emb", "emb/**/[01].npy") for part in of_embeddings), *n]
+    # What is written there is nothing that the pattern finds.
+    assert cli(*named, "--out", "emb/out").code == 0
 
 
 def test_a_part_with_other_settings_is_said_to_begin_anew(cli, place, monkeypatch):

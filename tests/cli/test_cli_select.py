@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -548,7 +549,7 @@ MISTAKES = {
     "select a=made.npy --n 5 --balance --out out": "expected the class of every row, but a (made.npy) has none. "
     "Classes are the folders below a folder, what its metadata.csv or metadata.jsonl or the .json or .cls files in",
     "select a=real --n 5 --link --copy --out out": "--link and --copy: expected one of them",
-    "select a=made.npy --n 5 --copy --out out": "files='copy' (--copy): expected folders of image files, but 'a' is one",
+    "select a=made.npy --n 5 --copy --out out": "files='copy' (--copy): expected folders of image files, but 'a' is",
     "select a=real --n 5 --engine spark --out out": "engine: expected processes, processes:N, ray or ray:ADDRESS, got",
     "select a=real --n 5 --engine processes:0 --out out": "engine: expected a number of processes of at least 1",
     "select a=real --n 5 --engine ray --workers 0 --out out": "workers: expected a whole number of at least 1, got 0",
@@ -689,3 +690,31 @@ def test_copies_among_what_is_given_are_not_said_to_be_chosen(cli, tmp_path, mon
     np.save("new.npy", np.array([[1.0], [2.0], [9.0]], np.float32))
     ended = cli("select", "have=have.npy", "new=new.npy", "--given", "have", "--n", 2, "--out", "out")
     assert ended.code == 0 and "only 4 of the given and chosen rows are distinct" in ended.out
+
+
+def test_classes_of_which_all_that_were_kept_are_taken(cli, place):
+    images = np.random.default_rng(0).integers(100, 110, (40, 8, 8)).astype(np.uint8)
+    images[38:] = [[[0]], [[255]]]
+    np.savez("pool.npz", images=images, labels=np.repeat([0, 1], [35, 5]))
+    np.save("trusted.npy", np.random.default_rng(1).integers(100, 110, (30, 8, 8)).astype(np.uint8))
+    line = ["select", "trusted=trusted.npz", "pool=pool.npz", "--n", "12", "--balance", "--out", "out"]
+    np.savez("trusted.npz", images=np.load("trusted.npy"), labels=np.full(30, 2))
+    ended = cli(*line, "--guard", "trusted")
+    assert ended.code == 0, ended.err
+    assert result()["classes"]["1"] == {"candidates": 5, "set_aside": 2, "chosen": 3}
+    assert "all candidates of 1 that were kept are taken; the other classes share" in " ".join(ended.out.split())
+    assert re.search(r"class +candidates +set aside +chosen", ended.out)
+    page = Path("out/selection.html").read_text()
+    assert '<th scope="col">set aside</th>' in page
+    assert '<th scope="row">1</th><td>5</td><td>2</td><td>3</td>' in page
+    ended = cli(*line[:-1], "free")
+    assert "that were kept" not in ended.out
+    assert '>candidates</th><th scope="col">chosen</th>' in Path("free/selection.html").read_text()
+
+
+def test_a_link_is_the_file_itself(cli, place):
+    assert cli("select", "real=real", "--n", "5", "--link", "--out", "out").code == 0
+    linked = list(Path("out/selected/real").rglob("*.png"))
+    assert linked and all(file.stat().st_nlink == 2 for file in linked)
+    helped = " ".join(cli("select", "--help").out.replace("│", " ").split())
+    assert "an edit there edits the original" in helped

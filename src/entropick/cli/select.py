@@ -69,7 +69,7 @@ class Select(FilesFlags):
     balance: bool = False
     """All classes get equally many places, as far as they have rows: folders below a folder, labels of a file."""
     link: bool = False
-    """Link the chosen image files into DIR/selected; copied where that is not possible."""
+    """Link the chosen image files into DIR/selected (hard links: an edit there edits the original), or copy them."""
     copy: bool = False
     """Copy the chosen image files into DIR/selected, byte for byte."""
     set: tyro.conf.UseAppendAction[
@@ -110,7 +110,7 @@ class Select(FilesFlags):
             set_parameter({"--set": parts}, key, value, prefix="--set ")
             typed[section][parameter] = key
         selector, encoder, guard = (
-            _built(section, parts[section], flag=flag, typed=typed[section]) if section in parts else None
+            _built(section, parts.get(section), flag=flag, typed=typed[section])
             for section, flag in (("selector", "--method"), ("features", "--features"), ("guard", "--guard"))
         )
         return Choice(
@@ -183,7 +183,9 @@ _WITHOUT = {
 
 
 def _built(section: str, value: Any, *, flag: str, typed: Mapping[str, str]) -> Any:
-    """A component; what is wrong with its kind is said of the flag, of a parameter as it was `typed`."""
+    """A component, None for none; what is wrong with its kind is said of the flag, of a parameter as it was `typed`."""
+    if value is None:
+        return None
     kind = value.get("kind") if isinstance(value, dict) else value
     if isinstance(kind, str):
         component_class(section, kind, flag)
@@ -232,9 +234,12 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
         if counts:
             heading = [what, *(key.replace("_", " ") for key in next(iter(counts.values())))]
             print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
-    short = [name for name, of in (result["classes"] or {}).items() if of["candidates"] == of["chosen"]]
-    if short:
-        console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
+    classes = (result["classes"] or {}).items()
+    # An older release did not count what was set aside.
+    if short := [name for name, of in classes if of["candidates"] - of.get("set_aside", 0) == of["chosen"]]:
+        kept = " that were kept" if any(of.get("set_aside") for _, of in classes) else ""
+        told = f"all candidates of {', '.join(short)}{kept} are taken"
+        console.print(f"{told}; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
         of = "given and chosen" if result["n_given"] else "chosen"
         console.print(f"only {result['n_distinct']:,} of the {of} rows are distinct; the others are copies of them.")
