@@ -17,6 +17,7 @@ import entropick as ep
 from entropick.cli import main
 from entropick.errors import InputError, RunChanged
 from entropick.run import History
+from entropick.scoring.verdict import Chance, notes
 from entropick.selectors import Greedy
 
 DIGITS = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
@@ -337,3 +338,213 @@ def test_large_tables_come_into_files_until_it_returns(tmp_path, monkeypatch, ha
     assert f"a.parquet: its rows take much of memory and are read from 0.0 GB in {where}" in said[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", *["out"] * has_out]
     assert not has_out or not (tmp_path / "out" / ".rows").exists()
+
+
+LABELS, OTHERS = ["a", "b"] * 30, ["a"] * 50 + ["b"] * 10
+
+
+def frame(**columns):
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({f"f{place}": X[:, place] for place in range(4)} | columns)
+
+
+def with_labels(labels):
+    return {"sources": X, "labels": labels, "balance": True}
+
+
+def with_column(labels):
+    return {"sources": frame(label=labels), "balance": True}
+
+
+def with_ids(ids):
+    return {"sources": frame(id=[f"row {of}" for of in ids])}
+
+
+TOLD = {
+    "labels": (with_labels, LABELS, OTHERS),
+    "column": (with_column, LABELS, OTHERS),
+    "id": (with_ids, range(60), range(60, 120)),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_what_is_told_of_rows_in_memory_is_part_of_the_key(place, kind):
+    make, told, others = TOLD[kind]
+    ep.select(n=6, **make(told), out="one", work="shared")
+    ep.select(n=6, **make(told), out="one", work="shared")
+    with pytest.raises(RunChanged, match=r"sources\.pool\.content"):
+        ep.select(n=6, **make(others), out="one", work="shared")
+    found, fresh = (
+        ep.select(n=6, **make(others), out=out, work=work) for out, work in (("two", "shared"), (None,) * 2)
+    )
+    assert found.indices.tolist() == fresh.indices.tolist()
+    assert found.summary["classes"] == fresh.summary["classes"] and found.table.get("id") == fresh.table.get("id")
+
+
+def test_names_of_features_in_memory_are_part_of_the_key(place):
+    names = [f"class {row % 2}/{row:02d}.png" for row in range(30)]
+
+    def choose(order, **where):
+        return ep.select("real", 6, features=frame().head(30).assign(path=[names[row] for row in order]), **where)
+
+    choose(range(30), out="one", work="shared")
+    with pytest.raises(RunChanged, match=r"features"):
+        choose(range(29, -1, -1), out="one", work="shared")
+    found = choose(range(29, -1, -1), out="two", work="shared")
+    assert found.indices.tolist() == choose(range(29, -1, -1)).indices.tolist()
+    assert found.indices.tolist() != choose(range(30)).indices.tolist()
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan])
+def test_labels_that_are_missing_are_refused(missing):
+    for labels in ([missing, *LABELS[1:]], [missing, *range(59)]):
+        with pytest.raises(InputError, match=r"labels of pool: expected the class of every row, got .* in 1 row"):
+            ep.select(X, 4, labels=labels, balance=True)
+
+
+def test_a_missing_label_of_pandas_is_refused():
+    pandas = pytest.importorskip("pandas")
+    for kind in ("string", "Int64"):
+        labels = pandas.Series(["1", "2"] * 30).astype(kind)
+        labels[7] = pandas.NA
+        with pytest.raises(InputError, match="row 7, for instance"):
+            ep.select(X, 4, labels=labels, balance=True)
+
+
+def test_a_class_of_minus_one_is_none():
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["even", "odd"])
+    numbers = [-1, *(row % 2 for row in range(1, 20))]
+    pictures = {"picture": [Image.fromarray(image) for image in DIGITS[:20]], "label": numbers}
+    images = datasets.Dataset.from_dict(pictures, features=datasets.Features(picture=datasets.Image(), label=label))
+    with pytest.raises(InputError, match=r"balance: .*class"):
+        ep.select(images, 4, balance=True)
+    assert "class" not in ep.select(images, 4).table
+    kinds = datasets.Features(embedding=datasets.Sequence(datasets.Value("float32"), length=4), label=label)
+    rows = datasets.Dataset.from_dict({"embedding": X[:20].tolist(), "label": numbers}, features=kinds)
+    with pytest.raises(InputError, match="expected no missing values, but column 'label' has some"):
+        ep.select(rows, 4, balance=True)
+    rows = datasets.Dataset.from_dict({"embedding": X[:20].tolist(), "label": [0, 1] * 10}, features=kinds)
+    assert ep.select(rows, 4, balance=True).summary["classes"].keys() == {"even", "odd"}
+
+
+def test_names_beside_images_that_have_none_are_refused(place):
+    table = frame().head(50).assign(path=[f"class {row % 2}/{row:02d}.png" for row in range(50)])
+    with pytest.raises(InputError, match=r"rows of features .*have names, and the images of made are in an array"):
+        ep.select({"real": "real", "made": DIGITS[30:50]}, 6, features=table)
+
+
+def skipping(rows, row=0):
+    rows = rows.copy()
+    rows[row] = np.nan
+    return rows
+
+
+def test_rows_to_begin_with_are_counted_as_the_caller_counts_them():
+    own = Greedy(n_samples=1, initial=[7, 8])
+    found = ep.select(skipping(X), 9, method=own, skip_bad=True)
+    assert found.indices[:2].tolist() == [7, 8]
+    expected = Greedy(n_samples=9, initial=[6, 7]).fit(X[1:]).indices_ + 1
+    assert found.indices.tolist() == expected.tolist()
+    two = ep.select({"a": skipping(X), "b": X + 1}, 9, method=Greedy(n_samples=1, initial=[60]), skip_bad=True)
+    assert two.indices[0] == 60 and two.rows["b"][0] == 0
+    with pytest.raises(InputError, match="initial: expected rows that can be used, but row 0 was skipped"):
+        ep.select(skipping(X), 9, method="greedy", initial=[0, 5], skip_bad=True)
+    for odd in (60, -1):
+        with pytest.raises(InputError, match=f"initial: expected rows from 0 to 59, .* through all sources, got {odd}"):
+            ep.select(X, 9, initial=[5, odd])
+
+
+def test_a_guard_sets_nothing_aside_that_is_picked_already():
+    far = np.concatenate([skipping(X), np.full((2, 4), 1e3, np.float32)])
+    sources = {"real": far[:50], "more": far[50:]}
+    found = ep.select(sources, 5, guard="real", initial=[61, 7], skip_bad=True)
+    assert found.indices[:2].tolist() == [61, 7]
+    assert found.summary["guard"]["n_set_aside"] == 1 and 60 not in found.indices
+
+
+def test_utilities_are_of_the_rows_that_the_caller_counts():
+    utility = np.linspace(0, 1, 60)
+    expected = ep.select(X[1:], 6, method="gist", utility=utility[1:])
+    found = ep.select(skipping(X), 6, method="gist", utility=utility, skip_bad=True)
+    assert found.indices.tolist() == (expected.indices + 1).tolist()
+    far = np.concatenate([X, np.full((1, 4), 1e3, np.float32)])
+    guarded = ep.select({"a": far[60:], "b": X}, 6, method="gist", utility=[9, *utility], guard="b", trusted="b")
+    alone = ep.select({"a": X}, 6, method="gist", utility=utility)
+    assert (guarded.indices - 1).tolist() == alone.indices.tolist()
+    with pytest.raises(InputError, match="utility: expected a number for each of the 60 rows of all sources"):
+        ep.select(X, 6, method="gist", utility=utility[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"minimum": {0: 0.5}}, "minimum: expected none, got .* Give shares of sources by their names"),
+        ({"method": Greedy(n_samples=3, minimum={0: 0.5})}, "minimum: expected none, got"),
+        ({"n_samples": 4}, "n_samples: expected n alone, got 3 and 4. Leave it out"),
+        ({"random_state": np.random.default_rng(0)}, "random_state: expected a whole number"),
+        ({"guard": 3}, "guard: expected the name of a source to trust, or a Guard, got 3"),
+        ({"columns": "nosuch"}, "columns: expected a table whose columns are features or images, but there is none"),
+        ({"files": "link", "out": "o"}, r"files='link' .*folders of image files, but 'pool' is in memory, in an array"),
+        ({"given": ["pool", "pool"]}, "given: expected every source once, got 'pool' more than once"),
+        ({"balance": True}, r"balance: .*a frame or a data set; or give them .labels=."),
+        ({"guard": True}, "guard: expected the name of a source"),
+        ({"budget_seconds": "5", "work": "w"}, "budget_seconds: expected a number"),
+        ({"budget_seconds": -1, "work": "w"}, "budget_seconds: expected a number of at least 0"),
+        ({"out": 5}, "out: expected the path of a folder, or None, got 5"),
+        ({"work": ["w"]}, "work: expected the path of a folder, or None, got"),
+        ({"skip_bad": "yes"}, "skip_bad: expected true or false, got 'yes'"),
+        ({"normalize": 1}, "normalize: expected true or false, got 1"),
+        ({"balance": "yes"}, "balance: expected true or false, got 'yes'"),
+        ({"files": "move"}, "files: expected one of none, link, copy, got 'move'"),
+        ({"files": None}, "files: expected one of none, link, copy, got None"),
+        ({"engine": 3}, "engine: expected processes"),
+        ({"seed": 1.5}, "seed: expected a whole number of at least 0, got 1.5"),
+        ({"seed": "1"}, "seed: expected a whole number"),
+        ({"resize": 8.0}, "resize: expected a whole number"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_refused(place, options, message):
+    with pytest.raises(InputError, match=message):
+        ep.select(X, 3, **options)
+    assert sorted(path.name for path in place.iterdir()) == ["made.npy", "real"]
+
+
+@pytest.mark.parametrize("name", ["allow_same", "skip_bad", "normalize", "interval"])
+def test_flags_of_a_score_are_flags(name):
+    with pytest.raises(InputError, match=f"{name}: expected true or false, got 'no'"):
+        ep.score(training=X[:30], generated=X[30:], **{name: "no"})
+
+
+def test_scalars_of_numpy_are_numbers():
+    plain = ep.select(DIGITS[:30], 5, resize=4, seed=3, method="threshold-decay", decay=0.5)
+    of_numpy = ep.select(
+        DIGITS[:30],
+        np.int64(5),
+        resize=np.int32(4),
+        seed=np.uint8(3),
+        method="threshold-decay",
+        decay=np.float64(0.5),
+        balance=np.False_,
+    )
+    assert of_numpy.indices.tolist() == plain.indices.tolist()
+    assert of_numpy.summary["config"] == plain.summary["config"]
+
+
+def test_an_image_that_one_space_cannot_use_counts_in_another(place):
+    rows = np.random.default_rng(1).standard_normal((85, 4)).astype(np.float32)
+    np.save("all.npy", rows)
+    # Its head is whole, which is all that is looked at beforehand.
+    torn = place / "real/class 0/02.png"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    roles = {"training": DIGITS[50:85], "generated": "made.npy", "reference": "real"}
+    found = ep.score(**roles, features=["pixels", "all.npy"], skip_bad=True, metrics=["generalization_score_ratio"])
+    used = {space: of["used"] for space, of in found.summary["spaces"].items()}
+    assert used == {
+        "pixels": {"training": 35, "generated": 20, "reference": 29},
+        "all": {"training": 35, "generated": 20, "reference": 30},
+    }
+    assert [of["path"][-6:] for of in found.summary["skipped"]] == ["02.png"]
+    assert Chance.of(found.summary, "pixels").n_reference == 29 and Chance.of(found.summary, "all").n_reference == 30
+    line = "In all 30 reference images could be used; another space could not use all of these."
+    assert line in notes(found.summary) and line in found.page

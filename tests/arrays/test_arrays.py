@@ -40,6 +40,9 @@ def test_images(shape, expected):
         ("text", "dtype <U4"),
         (None, "dtype object"),
         ([], "float64"),
+        (np.zeros((4, 5)), r"\(4, 5\), dtype float64. Embeddings are a matrix \(n, d\): save it as a .npy file"),
+        (np.zeros(4, np.float32), r"\(4,\), dtype float32. Embeddings are a matrix"),
+        (np.zeros((4, 5, 6, 3), np.float32), r"float32. Convert them first, for instance \(x \* 255\)"),
     ],
 )
 def test_no_images(images, came):
@@ -109,7 +112,7 @@ def test_ragged_features():
 def test_values_that_are_not_finite_are_located(bad, row):
     X = np.zeros((70_000, 3))
     X[row, 2] = bad
-    shown = np.float32(bad) if abs(bad) != 1e300 else np.inf
+    shown = bad if abs(bad) != 1e300 else r"1e\+300 \(beyond float32\)"
     with pytest.raises(
         InputError, match=rf"finite float32 values, got {shown} in row {row}, column 2 of shape \(70000"
     ):

@@ -99,6 +99,9 @@ def test_verify_names_a_changed_file_and_repairs(cli, finished, study_file):
     ended = cli("verify", finished)
     assert ended.code == 2 and f"{damaged} is damaged: expected {len(content)} bytes" in ended.out
     assert "1 damaged" in ended.out.splitlines()[-1]
+    second = damaged.parent.parent / "iteration-001" / "generated.npy"
+    second.write_bytes(second.read_bytes()[:-1])
+    assert "files: 2 damaged" in cli("verify", finished).out.splitlines()[-1]
     assert cli("verify", finished, "--repair").code == 0
     assert cli("run", study_file, "--out", finished, "--workers", 1).code == 0
     assert cli("verify", finished).code == 0

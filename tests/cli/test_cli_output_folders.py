@@ -128,6 +128,14 @@ def test_conditions_judge_again_and_leave_what_was_measured(cli, place):
     assert judged[0] == measured and len(judged) == 2 and cli("verify", "out").code == 0
 
 
+def test_a_condition_on_a_measure_that_a_score_lacks_is_another_score(cli, place):
+    line = [*SCORE, "--metrics", "knn_entropy"]
+    assert cli(*line).code == 0
+    ended = cli(*line, "--fail-if", "generalization_score>0")
+    assert ended.code == 2 and "metrics" in ended.err and len(History("out").entries) == 2
+    assert cli(*line[:-3], "other", *line[-2:], "--fail-if", "generalization_score>0").code == 1
+
+
 def test_commands_share_what_they_extract(cli, place, monkeypatch, dear_pixels):
     assert cli(*SELECT, "--work", "kept").code == 0 and not Path("out/work").exists()
     monkeypatch.setattr(reading, "read_image", None)
@@ -182,3 +190,46 @@ def test_a_home_is_a_home_in_every_command(cli, place, study_file, monkeypatch):
     assert "expected a run with generator 'ddpm'" in ended.err
     assert sorted(path.name for path in (place / "home").iterdir()) == ["page", "study"]
     assert not Path("~").exists()
+
+
+@commands
+def test_a_folder_in_what_is_read_is_refused(cli, place, line):
+    Path("emb").mkdir()
+    rows = np.load("half.npy")
+    np.save("emb/0.npy", rows[:70])
+    np.save("emb/1.npy", rows[70:])
+    Path("sixty").mkdir()
+    np.save("sixty/0.npy", rows[:60])
+    of_embeddings = ["real=emb"] if line is SELECT else ["--training", "emb", "--generated", "half.npy", "--allow-same"]
+    n = ["--n", "9"] if line is SELECT else []
+    features = "sixty" if line is SELECT else "emb"
+    lines = {
+        "emb/out": [line[0], *of_embeddings, *n],
+        f"{features}/out": [*line[:-2], "--features", features],
+        "emb/below/out": [line[0], *(part.replace("emb", "emb/**/*.npy") for part in of_embeddings), *n],
+    }
+    for out, words in lines.items():
+        ended = cli(*words, "--out", out)
+        assert ended.code == 2 and not Path(out).exists(), out
+        assert "out: expected a folder outside of what is read" in " ".join(ended.err.split()), out
+    named = [line[0], *(part.replace("emb", "emb/**/[01].npy") for part in of_embeddings), *n]
+    # What is written there is nothing that the pattern finds.
+    assert cli(*named, "--out", "emb/out").code == 0
+
+
+def test_a_part_with_other_settings_is_said_to_begin_anew(cli, place, monkeypatch):
+    line = [*SCORE, "--features", "pixels", "half.npy"]
+    with monkeypatch.context() as patched:
+        measure_space = scoring_score.measure_space
+
+        def interrupted(*arguments, **options):
+            if arguments[2] == "half":
+                raise KeyboardInterrupt
+            return measure_space(*arguments, **options)
+
+        patched.setattr(scoring_score, "measure_space", interrupted)
+        assert cli(*line).code == 130
+    begun = "out holds a part of a score with other settings: it goes, and this one begins anew."
+    ended = cli(*line, "--seed", "3")
+    assert ended.code == 0 and begun in " ".join(ended.out.split())
+    assert cli("verify", "out").code == 0 and begun not in " ".join(cli(*line, "--seed", "3").out.split())

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -235,7 +236,7 @@ def test_sources_of_embeddings(cli, place):
 def test_what_is_given_is_not_chosen_again(cli, place):
     line = ["select", "real=real", "made=made.npy", "--n", "12", "--given", "real", "--out", "out"]
     ended = cli(*line, "--seed", "3", "--copy")
-    assert ended.code == 2 and "copy: expected folders of image files, but 'made' is one file" in ended.err
+    assert ended.code == 2 and "(--copy): expected folders of image files, but 'made' is one file" in ended.err
     ended = cli(*line, "--seed", "3")
     assert ended.code == 0, ended.err
     assert "given: 60 rows of real, picked already." in ended.out and "greedy: 12 of 45 rows" in ended.out
@@ -451,6 +452,8 @@ def bad_files(place):
     np.save("nan.npy", np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
     np.save("inf.npy", np.array([[0.0, np.inf], [1.0, 2.0]], np.float32))
     np.save("floats.npy", np.zeros((5, 8, 8)))
+    np.savez("rows.npz", np.zeros((60, 4)))
+    np.save("line.npy", np.zeros(60))
     np.save("colour.npy", np.zeros((5, 8, 8, 3), np.uint8))
     np.save("few.npy", np.ones((3, 4), np.float32))
     np.save("short.npy", np.zeros((7, 4), np.float32))
@@ -466,6 +469,7 @@ def bad_files(place):
     pq.write_table(pa.table({"x": [1.0, 2.0], "day": dates}), "dates.parquet")
     pq.write_table(pa.Table.from_arrays([pa.array([1.0, 2.0])] * 2, names=["x", "x"]), "twice.parquet")
     (place / "loop").symlink_to("loop")
+    (place / "nowhere").symlink_to("gone")
     (place / "empty").mkdir()
     (place / "mine").mkdir()
     (place / "mine" / "thesis.txt").write_text("years of work")
@@ -478,7 +482,13 @@ MISTAKES = {
     "select a=twice.parquet --n 1 --out out": "expected columns of different names, got x, x",
     f"select a={300 * 'x'} --n 5 --out out": "but: File name too long",
     "select a\x1b=real --n 5 --out out": "expected NAME=PATH",
-    "select a=real --n 5 --out real/out": "out: expected a folder outside of the sources, but real/out is in a (real)",
+    "select a=real --n 5 --out real/out": "out: expected a folder outside of what is read, but real/out is in a (real)",
+    "select a=real --n 5 --out nowhere": "nowhere: expected a directory or a path that is free, but it is a link that",
+    "select a=real --n 5 --columns nosuch --out out": "columns: expected a table whose columns are features or images",
+    "select a=made.npy --n 5 --columns nosuch --out out": "there is none among a and the features, got 'nosuch'.",
+    "select a=first.npy --n 5 --columns nosuch --out out": "there is none among a and the features, got 'nosuch'.",
+    "select a=real --n 5 --features short.npy --columns nosuch --out out": "columns: expected a table whose columns",
+    "select a=real b=made.npy --n 5 --given a --given a --out out": "given: expected every source once, got 'a' more",
     "select a=real --n 5 --out loop": "loop",
     f"select a=real --n 5 --features {'[' * 3000} --out out": "there is no kind",
     "select a=real --n 5 --features= --out out": "there is no kind ''",
@@ -498,6 +508,8 @@ MISTAKES = {
     "select a=nan.npy --n 1 --out out": "nan.npy: expected finite float32 values, got nan in row 0, column 1",
     "select a=inf.npy --n 1 --out out": "got inf in row 0, column 1",
     "select a=floats.npy --n 1 --out out": "expected uint8 values 0..255",
+    "select a=rows.npz --n 1 --out out": "got shape (60, 4), dtype float64. Embeddings are a matrix (n, d): save it as",
+    "select a=line.npy --n 1 --out out": "got shape (60,), dtype float64. Embeddings are a matrix (n, d): save it as",
     "select a=made.npy b=colour.npy --n 1 --out out": "expected images of one shape, but a has (8, 8, 1), b has",
     "select a=real b=first.npy --n 1 --out out": "a has folder, b has embeddings",
     "select a=short.npy b=wide.npy --n 1 --out out": "a has 4, b has 5",
@@ -506,12 +518,15 @@ MISTAKES = {
     "select a=real --n 61 --out out": "n: expected at most 60, as many as there are candidates, got 61",
     "select a=real --n 5 --seed -1 --out out": "seed: expected a whole number of at least 0, got -1",
     "select a=real --n 5 --method gready --out out": "there is no kind 'gready'",
-    "select a=real --n 5 --threshold 3 --out out": "there is no 'threshold'",
-    "select a=real --n 5 --method threshold-decay --threshold 0 --out out": "threshold",
-    "select a=real --n 5 --method threshold-decay --threshold -2 --out out": "threshold",
-    "select a=real --n 5 --method threshold-decay --threshold much --out out": "threshold",
-    "select a=real --n 5 --method threshold-decay --decay 1 --out out": "decay: expected a number between 0 and 1",
-    "select a=real --n 5 --method threshold-decay --decay -0.5 --out out": "decay",
+    "select a=real --n 5 --threshold 3 --out out": "--threshold: expected a method that has it (threshold-decay), got "
+    "'greedy'. Leave --threshold out, or give --method threshold-decay.",
+    "select a=real --n 5 --decay 0.5 --method random --out out": "--decay: expected a method that has it (threshold-",
+    "select a=real --n 5 --power 2 --out out": "--power: expected a method that has it (density-greedy), got 'greedy'",
+    "select a=real --n 5 --method threshold-decay --threshold 0 --out out": 'error: --threshold (or "auto"): expected',
+    "select a=real --n 5 --method threshold-decay --threshold -2 --out out": 'error: --threshold (or "auto"): ',
+    "select a=real --n 5 --method threshold-decay --threshold much --out out": "error: --threshold",
+    "select a=real --n 5 --method threshold-decay --decay 1 --out out": "--decay: expected a number between 0 and 1",
+    "select a=real --n 5 --method threshold-decay --decay -0.5 --out out": "error: --decay: expected",
     "select a=real --n 5 --features dino --out out": "there is no kind 'dino'",
     "select a=real --n 5 --features gone.npy --out out": "gone.npy",
     "select a=real --n 5 --features short.npy --out out": "expected 60 rows, one per image (a 60), got 7",
@@ -519,7 +534,7 @@ MISTAKES = {
     "select a=real --n 5 --guard b --out out": "guard: expected the name of a source (a), got 'b'",
     "select a=real --n 5 --method density-greedy --trusted b --out out": "--trusted: expected the name of a source (a)",
     "select a=real --n 5 --trusted a --out out": "there is no 'trusted'",
-    "select a=real --n 5 --method density-greedy --power -1 --out out": "power: expected a number of at least 0",
+    "select a=real --n 5 --method density-greedy --power -1 --out out": "--power: expected a number of at least 0",
     "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
     "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",
     "select a=few.npy b=first.npy --n 5 --method density-greedy --out out": "of the trusted source a, got 3.",
@@ -531,9 +546,10 @@ MISTAKES = {
     "select a=real --n 5 --quota a=lots --out out": "--quota: expected NAME=SHARE",
     "select a=real --n 5 --quota a=1.5 --out out": "with a share from 0 to 1, for instance real=0.5, got 'a=1.5'",
     "select a=real --n 5 --balance --quota a=0.5 --out out": "expected a balance of classes or quotas of sources",
-    "select a=made.npy --n 5 --balance --out out": "expected the class of every row, but a (made.npy) has none",
+    "select a=made.npy --n 5 --balance --out out": "expected the class of every row, but a (made.npy) has none. "
+    "Classes are the folders below a folder, what its metadata.csv or metadata.jsonl or the .json or .cls files in",
     "select a=real --n 5 --link --copy --out out": "--link and --copy: expected one of them",
-    "select a=made.npy --n 5 --copy --out out": "expected folders of image files, but 'a' is one file",
+    "select a=made.npy --n 5 --copy --out out": "files='copy' (--copy): expected folders of image files, but 'a' is",
     "select a=real --n 5 --engine spark --out out": "engine: expected processes, processes:N, ray or ray:ADDRESS, got",
     "select a=real --n 5 --engine processes:0 --out out": "engine: expected a number of processes of at least 1",
     "select a=real --n 5 --engine ray --workers 0 --out out": "workers: expected a whole number of at least 1, got 0",
@@ -674,3 +690,31 @@ def test_copies_among_what_is_given_are_not_said_to_be_chosen(cli, tmp_path, mon
     np.save("new.npy", np.array([[1.0], [2.0], [9.0]], np.float32))
     ended = cli("select", "have=have.npy", "new=new.npy", "--given", "have", "--n", 2, "--out", "out")
     assert ended.code == 0 and "only 4 of the given and chosen rows are distinct" in ended.out
+
+
+def test_classes_of_which_all_that_were_kept_are_taken(cli, place):
+    images = np.random.default_rng(0).integers(100, 110, (40, 8, 8)).astype(np.uint8)
+    images[38:] = [[[0]], [[255]]]
+    np.savez("pool.npz", images=images, labels=np.repeat([0, 1], [35, 5]))
+    np.save("trusted.npy", np.random.default_rng(1).integers(100, 110, (30, 8, 8)).astype(np.uint8))
+    line = ["select", "trusted=trusted.npz", "pool=pool.npz", "--n", "12", "--balance", "--out", "out"]
+    np.savez("trusted.npz", images=np.load("trusted.npy"), labels=np.full(30, 2))
+    ended = cli(*line, "--guard", "trusted")
+    assert ended.code == 0, ended.err
+    assert result()["classes"]["1"] == {"candidates": 5, "set_aside": 2, "chosen": 3}
+    assert "all candidates of 1 that were kept are taken; the other classes share" in " ".join(ended.out.split())
+    assert re.search(r"class +candidates +set aside +chosen", ended.out)
+    page = Path("out/selection.html").read_text()
+    assert '<th scope="col">set aside</th>' in page
+    assert '<th scope="row">1</th><td>5</td><td>2</td><td>3</td>' in page
+    ended = cli(*line[:-1], "free")
+    assert "that were kept" not in ended.out
+    assert '>candidates</th><th scope="col">chosen</th>' in Path("free/selection.html").read_text()
+
+
+def test_a_link_is_the_file_itself(cli, place):
+    assert cli("select", "real=real", "--n", "5", "--link", "--out", "out").code == 0
+    linked = list(Path("out/selected/real").rglob("*.png"))
+    assert linked and all(file.stat().st_nlink == 2 for file in linked)
+    helped = " ".join(cli("select", "--help").out.replace("│", " ").split())
+    assert "an edit there edits the original" in helped

@@ -27,29 +27,30 @@ def sets(*pairs):
 
 def test_parameters_reach_their_components(cli, place):
     line = [*LINE, "--method", "threshold-decay", "--guard", "made"]
-    own = sets("selector.threshold=300", "selector.decay = 0.5", "guard.k=3", "guard.quantile=0.9")
-    ended = cli(*line, *own)
+    ended = cli(*line, "--threshold", "300", "--decay", "0.5", *sets("guard.k=3", "guard.quantile=0.9"))
     assert ended.code == 0 and not ended.err
     config = json.loads((place / "out" / "selection.json").read_text())["config"]
     assert (config["selector"]["threshold"], config["selector"]["decay"]) == (300.0, 0.5)
     assert (config["guard"]["k"], config["guard"]["quantile"], config["guard"]["trusted"]) == (3, 0.9, 1)
 
 
-def test_what_is_set_wins_over_a_flag(cli, place):
+def test_what_is_set_stands_beside_flags(cli, place):
     line = [*LINE, "--method", "density-greedy", "--power", "3"]
-    assert cli(*line, *sets("selector.power=1.5")).code == 0
-    assert json.loads((place / "out" / "selection.json").read_text())["config"]["selector"]["power"] == 1.5
+    assert cli(*line, *sets("selector.k = 2")).code == 0
+    told = json.loads((place / "out" / "selection.json").read_text())["config"]["selector"]
+    assert (told["power"], told["k"]) == (3, 2)
 
 
 MISTAKES = {
-    ("threshold-decay", "selector.threshold"): "--set: expected KEY=VALUE, for instance selector.decay=0.9, got",
+    ("threshold-decay", "selector.threshold"): "--set: expected KEY=VALUE, for instance guard.k=3, got",
     ("greedy", "=3"): "--set: expected KEY=VALUE",
     ("greedy", "selector=random"): "--set: expected selector.PARAMETER=VALUE, got 'selector' without a parameter",
     ("greedy", "generator.steps=3"): "--set: there is no 'generator'; known are selector, guard, features",
-    ("greedy", "selector.decay=0.5"): "--set selector: there is no 'decay'; known are n_samples, initial",
-    ("threshold-decay", "selector.decai=0.5"): "Did you mean 'decay'?",
-    ("threshold-decay", "selector.decay=fast"): "decay: expected a number, got 'fast'",
-    ("threshold-decay", "selector.decay=2"): "decay: expected",
+    ("greedy", "selector.quantile=0.5"): "--set selector: there is no 'quantile'; known are n_samples, initial",
+    ("density-greedy", "selector.quantil=0.5"): "Did you mean 'quantile'?",
+    ("density-greedy", "selector.quantile=high"): "error: selector.quantile: expected a number, got 'high'",
+    ("density-greedy", "selector.quantile=2"): "error: selector.quantile: expected a number between 0 and 1",
+    ("density-greedy", "selector.k=0"): "error: selector.k: expected a whole number of at least 1, got 0",
     ("greedy", "guard.k=3"): "--set guard.k: there is no guard. Give --guard NAME.",
     ("greedy", "features.size=base"): "--set features: there is no 'size'; known are none",
 }
@@ -82,7 +83,14 @@ def test_another_guard_by_its_kind(cli, place):
     assert ended.code == 2 and "--guard: there is no kind 'no-such-guard'; known are outlier-guard" in ended.err
 
 
-FLAGS = {"selector.n_samples=3": "--n", "guard.trusted=1": "--guard", "selector.minimum=[1]": "--quota or --balance"}
+FLAGS = {
+    "selector.n_samples=3": "--n",
+    "guard.trusted=1": "--guard",
+    "selector.minimum=[1]": "--quota or --balance",
+    "selector.threshold=5": "--threshold",
+    "selector.decay=0.5": "--decay",
+    "selector.power=1": "--power",
+}
 
 
 @pytest.mark.parametrize("text", FLAGS)
@@ -94,5 +102,5 @@ def test_what_a_flag_gives_is_not_set_beside_it(cli, place, text):
 def test_a_wrong_parameter_is_named_as_it_was_set(cli, place):
     ended = cli(*LINE, "--guard", "real", *sets("guard.k=many"))
     assert ended.code == 2 and "error: guard.k: expected a whole number, got 'many'" in " ".join(ended.err.split())
-    ended = cli(*LINE, "--method", "threshold-decay", *sets("selector.decay=fast"))
-    assert ended.code == 2 and "error: selector.decay: expected a number, got 'fast'" in " ".join(ended.err.split())
+    ended = cli(*LINE, "--guard", "real", *sets("guard.k=0"))
+    assert ended.code == 2 and "error: guard.k: expected a whole number of at least 1" in " ".join(ended.err.split())

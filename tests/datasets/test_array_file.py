@@ -98,6 +98,7 @@ def test_no_array_named_images(tmp_path):
         (np.zeros((9, 6, 5, 4), np.uint8), r"\(9, 6, 5, 4\)"),
         (np.zeros((0, 6, 5), np.uint8), r"\(0, 6, 5, 1\)"),
         (np.uint8(3), r"\(\)"),
+        (np.zeros((9, 6)), r"\(9, 6\), dtype float64. Embeddings are a matrix"),
     ],
 )
 def test_wrong_images(tmp_path, images, came):

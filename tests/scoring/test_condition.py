@@ -34,6 +34,11 @@ def test_what_was_found_is_told() -> None:
     assert judged == {"condition": "recall<0.6", "holds": True, "found": {"recall/a": 0.5, "recall/b": 0.9}}
 
 
+def test_an_unknown_measure_is_said_of_the_condition() -> None:
+    with pytest.raises(InputError, match=r"fail-if: there is no 'recal'; known are .*Did you mean 'recall'"):
+        Condition.parse("recal<0.5")
+
+
 @pytest.mark.parametrize("text", ["", "recall", "recall<", "<0.5", "recall==0.5", "recall<0.5<1", "recall/<0.5", "1<2"])
 def test_another_form_is_refused_with_the_grammar(text: str) -> None:
     with pytest.raises(InputError, match="expected NAME<NUMBER or NAME/SPACE<NUMBER"):

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import headless
+import numpy as np
 import pytest
+from PIL import Image
 
+from entropick import score
 from entropick.scoring import PAGE
 
 
@@ -90,3 +93,24 @@ def test_it_prints_and_works_without_scripts(browser: Any, page: Path) -> None:
     tab.goto(page.as_uri())
     assert tab.locator("noscript").is_visible() and tab.locator(".gallery li").count() == 48
     context.close()
+
+
+def test_it_tells_what_was_passed_over_changed_and_skipped(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "made").mkdir()
+    for row in range(20):
+        Image.fromarray(rng.integers(0, 4096, (8, 8), np.uint16)).save(tmp_path / "made" / f"{row:02d}.png")
+    for row in range(120):
+        (tmp_path / "made" / f"torn {row:03d}.png").write_bytes(b"no image")
+    (tmp_path / "made" / "notes.txt").write_text("no image")
+    training = rng.integers(0, 256, (30, 8, 8), np.uint8)
+    found = score(training=training, generated=tmp_path / "made", bit_depth=12, skip_bad=True)
+    for heading, line in (
+        ("Passed over", r"1 × no image \(\.txt\)"),  # noqa: RUF001
+        ("Compared in other numbers", "20 × more than 8 bits per channel, brought to 8"),  # noqa: RUF001
+    ):
+        assert re.search(rf"<h3>{heading}</h3>\s*<ul[^>]*><li>generated: {line}</li>", found.page)
+    origin = found.page.partition("<h3>Skipped</h3>")[2]
+    assert origin.count("torn ") == 100 and "torn 099" in origin and "torn 100" not in origin
+    assert "The first 100 of 120; all are in <code>score.json</code>" in origin
+    assert len(found.summary["skipped"]) == 120

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -96,6 +97,12 @@ def test_no_list_of_files_where_there_are_none(place: Path) -> None:
     choose("made=made.npy")
     names = {path.name for path in Path("out").iterdir()}
     assert not names & {"order.csv", "fiftyone.csv", "filenames.txt", "metadata.jsonl", "selected"}
+    assert "order.csv" not in Path("out/selection.html").read_text()
+
+
+def test_the_page_names_the_order_of_files_where_there_is_one(place: Path) -> None:
+    choose("made=made.npy", "flat=flat")
+    assert "<code>order.csv</code>" in Path("out/selection.html").read_text()
 
 
 def test_names_of_files_one_per_line(place: Path) -> None:
@@ -103,6 +110,40 @@ def test_names_of_files_one_per_line(place: Path) -> None:
     choose("real=real", n=31)
     lines = Path("out/filenames.txt").read_text().splitlines()
     assert len(lines) == 31 and lines == [row["file_name"].replace("\n", "\\n") for row in table(MANIFEST)]
+
+
+def test_names_of_files_of_several_sources_can_be_told_apart(place: Path) -> None:
+    make(place / "other", range(40, 70), classes=False)
+    for row in range(30, 40):
+        (place / "other" / f"{row + 10}.png").rename(place / "other" / f"{row}.png")
+    choose("flat=flat", "other=other", n=30)
+    lines = Path("out/filenames.txt").read_text().splitlines()
+    assert lines == [f"{row['source']}/{row['file_name']}" for row in table("manifest.csv")]
+    assert len({*lines}) == 30 > len({line.partition("/")[2] for line in lines})
+
+
+def test_names_of_files_of_one_source_beside_others_stay_short(place: Path) -> None:
+    """What is given is in no list, and an array has no files."""
+    choose("flat=flat", "made=made.npy", "real=real", given=("real",), n=20)
+    chosen = [row for row in table("manifest.csv") if row["source"] == "flat"]
+    assert Path("out/filenames.txt").read_text().splitlines() == [row["file_name"] for row in chosen]
+
+
+def test_ids_are_listed_where_every_row_has_one(place: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 3))
+    columns = {f"x{column}": rows[:, column] for column in range(3)}
+    pq.write_table(pa.table({"key": [f"row {row}" for row in range(20)], **columns}), "named.parquet")
+    np.save("unnamed.npy", rows + 1)
+
+    def choose_rows(*sources: str) -> None:
+        shutil.rmtree("out", ignore_errors=True)
+        rule, space = Greedy(n_samples=9, random_state=0), Space("embeddings")
+        Choice(sources=open_sources(sources), selector=rule, space=space).run(Path("out"))
+
+    choose_rows("named=named.parquet")
+    assert Path("out/ids.txt").read_text().splitlines() == [row["name"] for row in table("manifest.csv")]
+    choose_rows("named=named.parquet", "unnamed=unnamed.npy")
+    assert not Path("out/ids.txt").exists() and {row["name"] for row in table("manifest.csv")} > {""}
 
 
 def test_fiftyone_reads_its_columns(place: Path) -> None:
@@ -181,7 +222,7 @@ def test_names_that_are_no_text_are_left_out_and_counted(place: Path) -> None:
     choose("real=real", n=31, files="copy")
     lines = Path("out/selected/metadata.jsonl").read_text().splitlines()
     assert len(lines) == 30 and all(json.loads(line)["file_name"].isascii() for line in lines)
-    assert "1 files whose names are no UTF-8" in Path("out/selected/README.md").read_text()
+    assert "1 file whose name is no UTF-8 is here, and not in" in Path("out/selected/README.md").read_text()
     found = verify(Path("out"))[0]
     assert not found.damages
     Path("out/selected/real/class 0", odd.name).write_text("spoilt")
@@ -210,5 +251,5 @@ def test_damage_among_the_chosen_files_is_named_and_mended(
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "README.md"])
 def test_a_source_in_the_way_of_a_table(place: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="copy: expected another name for the source"):
+    with pytest.raises(ValueError, match=r"\(--copy\): expected another name for the source"):
         choose(f"{name}=real", files="copy")

@@ -116,6 +116,16 @@ def test_every_row_is_kept_or_set_aside(guard, order):
     np.testing.assert_array_equal(X, before)
 
 
+def test_narrow_numbers_set_aside_the_same_rows():
+    X = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+    source = np.repeat([0, 1], 150)
+    found = [
+        OutlierGuard(quantile=kind(np.float32(0.9)), factor=kind(np.float32(1.1))).fit(X, source).set_aside_.tolist()
+        for kind in (np.float32, float)
+    ]
+    assert found[0] and found[0] == found[1]
+
+
 def test_says_what_it_trusts(guard):
     assert all(isinstance(number, int) for number in guard.trusts)
     assert (guard.least_trusted > 0) == bool(guard.trusts)

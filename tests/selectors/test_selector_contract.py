@@ -107,6 +107,33 @@ def test_same_seed_same_rows_other_seed_other_rows(make, X):
     assert rows[0] == rows[1] != rows[2]
 
 
+NARROW = {
+    "approximate-greedy": {"eps": 0.1},
+    "density-greedy": {"power": 1.3, "quantile": 0.9},
+    "gist": {"epsilon": 0.1, "diversity": 0.7},
+    "latent-space-filter": {"penalty": 0.3},
+    "threshold-decay": {"decay": 0.9, "threshold": 2.3},
+}
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_narrow_numbers_give_the_rows_of_the_same_wide_ones(kind, X):
+    narrow = {name: np.float32(value) for name, value in NARROW[kind].items()}
+    rows = [
+        component_class("selector", kind, "tests")(n_samples=30, random_state=0, **of).fit(X).indices_.tolist()
+        for of in (narrow, {name: float(value) for name, value in narrow.items()})
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_narrow_decay_ends_where_all_rows_are_taken(X):
+    make = component_class("selector", "threshold-decay", "tests")
+    copies, decay = np.concatenate([X, X]), np.float32(0.9)
+    with pytest.warns(DuplicateWarning):
+        rows = [make(n_samples=100, decay=of, random_state=0).fit(copies).indices_ for of in (decay, float(decay))]
+    np.testing.assert_array_equal(*rows)
+
+
 def test_a_generator_moves_on(make, X):
     rng = np.random.default_rng(0)
     first, second = (make(20, random_state=rng).fit(X).indices_.tolist() for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from entropick import select
 from entropick.errors import InputError
 from entropick.selection import Choice
 from entropick.selectors import Greedy
@@ -184,3 +186,26 @@ def test_unreadable_images_are_named_where_rows_are_too_few(tmp_path):
         InputError, match=r"expected 6 rows.*got 4(.|\n)*1 cannot be read:\n  .*2\.png: does not decode"
     ):
         opened_beside_unreadable_images(tmp_path / "a", 4)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_number_beyond_float32_is_named_as_it_came(normalize):
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    X[7, 1] = 1e300
+    told = "expected finite float32 values, got 1e+300 (beyond float32) in row 7, column 1"
+    with pytest.raises(InputError, match=re.escape(told)):
+        select(X, 4, normalize=normalize)
+    found = select({"a": X[:5], "b": X[5:]}, 4, normalize=normalize, skip_bad=True)
+    assert [of["reason"] for of in found.summary["skipped"]] == [told.replace("row 7", "row 2")]
+    with pytest.raises(InputError, match="30 rows cannot be used"):
+        select(np.random.default_rng(0).standard_normal((30, 3)) * 1e300, 4, normalize=normalize)
+
+
+def test_a_number_beyond_float32_in_one_of_several_files(tmp_path):
+    X = np.ones((6, 2))
+    X[4, 1] = -1e200
+    for part in range(2):
+        np.save(tmp_path / f"{part}.npy", X[3 * part : 3 * part + 3])
+    with pytest.raises(InputError, match=re.escape("got -1e+200 (beyond float32) in row 4, column 1")):
+        select(tmp_path, 2)

@@ -18,7 +18,15 @@ from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.processes import engine as engines
 from entropick.selectors.base import Guard
-from entropick.sources import EMBEDDING_FILES, Source, Space, embeddings_of_images, readable, source_number
+from entropick.sources import (
+    EMBEDDING_FILES,
+    Source,
+    Space,
+    check_columns,
+    embeddings_of_images,
+    readable,
+    source_number,
+)
 
 
 def selector_table(
@@ -94,17 +102,31 @@ def is_path(given: Any) -> bool:
     return not is_name and os.path.isdir(expanded(given))  # noqa: PTH112, what can be no path is none
 
 
-def space_of(
+def space_of(given: Any, sources: Sequence[Source], *, columns: Sequence[str] = (), **options: Any) -> Space:
+    """Where sources are compared: by an encoder or its name or table, a path of embeddings, embeddings in memory, or,
+    where nothing is given, in pixels or as the embeddings that they are."""
+    space = _space_of(given, sources, columns=columns, **options)
+    check_columns(columns, sources, [space])
+    return space
+
+
+def spaces_of(given: Any, sources: Sequence[Source], *, columns: Sequence[str] = (), **options: Any) -> list[Space]:
+    """As `space_of`, of one or of several in a list."""
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    spaces = [_space_of(one, sources, columns=columns, **options) for one in several or [None]]
+    check_columns(columns, sources, spaces)
+    return spaces
+
+
+def _space_of(
     given: Any,
     sources: Sequence[Source],
     *,
-    columns: Sequence[str] = (),
+    columns: Sequence[str],
     resize: int | None = None,
     normalize: bool = False,
     where: str = "features",
 ) -> Space:
-    """Where sources are compared: by an encoder or its name or table, a path of embeddings, embeddings in memory, or,
-    where nothing is given, in pixels or as the embeddings that they are."""
     resize = None if resize is None else check_count(resize, name="resize")
     normalize = check_flag(normalize, name="normalize")
     if given is None and sources[0].kind == "embeddings":
@@ -128,9 +150,3 @@ def space_of(
         return Space(encoder.name, encoder=encoder, resize=resize, normalize=normalize)
     memory = embeddings_of_images(given, tuple(columns))
     return Space("embeddings", memory=memory, columns=tuple(columns), resize=resize, normalize=normalize)
-
-
-def spaces_of(given: Any, sources: Sequence[Source], **options: Any) -> list[Space]:
-    """As `space_of`, of one or of several in a list."""
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    return [space_of(one, sources, **options) for one in several or [None]]

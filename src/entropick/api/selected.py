@@ -193,7 +193,8 @@ def select(
         "processes[:N]" or "ray[:ADDRESS]", and how many workers it has; None is this process. The rows chosen are the
         same. What starts processes has to be below ``if __name__ == "__main__":`` in a script.
     files
-        "link" or "copy" the chosen image files into ``out/selected``.
+        "link" or "copy" the chosen image files into ``out/selected``. Links are hard ones where that is possible: an
+        edit there edits the original.
     out
         A folder for all that the command writes; the same call goes on or reads what is there. None writes nothing:
         results are in memory, and whatever was needed on the way was in a temporary folder that is gone.

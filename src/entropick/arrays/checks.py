@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -34,6 +35,11 @@ def check_images(images: Any, *, name: str = "images") -> Images:
     array = as_array(images, name)
     if array.ndim == 4 and array.shape[-1] not in (1, 3) and array.shape[1] in (1, 3) and package_of(images) == "torch":
         array = np.moveaxis(array, 1, -1)
+    if array.dtype.kind == "f" and array.ndim not in (3, 4):
+        raise InputError(
+            f"{name}: expected images (n, h, w) or (n, h, w, c) of uint8 values 0..255, got shape {array.shape}, dtype "
+            f"{array.dtype}. Embeddings are a matrix (n, d): save it as a .npy file."
+        )
     if array.dtype != np.uint8:
         raise InputError(
             f"{name}: expected uint8 values 0..255, got dtype {array.dtype}. "
@@ -112,10 +118,11 @@ def check_features(X: ArrayLike, *, name: str = "X", finite: bool = True, on_dev
         )
     if 0 in array.shape:
         raise InputError(f"{name}: expected at least one row and one column, got shape {array.shape}.")
+    came = array
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
-    if finite and (odd := non_finite_rows(array, first=True, kind=kind)):
+    if finite and (odd := non_finite_rows(array, first=True, kind=kind, came=lambda *place: came[place])):
         raise InputError(
             f"{name}: {next(iter(odd.values()))} of shape {array.shape}. Remove or repair such rows first."
         )
@@ -151,10 +158,16 @@ def finite_kind(dtype: np.dtype[Any]) -> str:
     return "float16" if dtype.kind == "f" and dtype.itemsize == 2 else "float32"
 
 
-def non_finite_rows(array: Features, *, first: bool = False, kind: str = "float32") -> dict[int, str]:
+def non_finite_rows(
+    array: Features,
+    *,
+    first: bool = False,
+    kind: str = "float32",
+    came: Callable[[int, int], Any] | None = None,
+) -> dict[int, str]:
     """Rows of a matrix with values that are NaN or infinite -> which; with `first`, one is enough.
 
-    What came before it was made float32 is `kind`, see `finite_kind`.
+    What came before it was made float32 is `kind`, see `finite_kind`, and `came` tells the value in a row and column.
     """
     found: dict[int, str] = {}
     # A memory map may be larger than memory.
@@ -164,8 +177,9 @@ def non_finite_rows(array: Features, *, first: bool = False, kind: str = "float3
         is_finite = np.isfinite(block)
         for row in np.flatnonzero(~is_finite.all(axis=1)).tolist():
             column = int(np.argmin(is_finite[row]))
-            came = f"got {block[row][column]} in row {start + row}, column {column}"
-            found[start + row] = f"expected finite {kind} values, {came}"
+            value = block[row][column] if came is None else came(start + row, column)
+            told = f"{value} (beyond {kind})" if np.isfinite(value) else f"{value}"
+            found[start + row] = f"expected finite {kind} values, got {told} in row {start + row}, column {column}"
             if first:
                 return found
     return found

@@ -92,7 +92,7 @@ class Verify(OutputFlags):
             if verification.unfinished:
                 console.print(f"{verification.folder}: {verification.unfinished}")
         n_files, n_entries = sum(v.n_files for v in found), sum(v.n_entries for v in found)
-        verdict = _verdict(len(damaged), repaired=self.repair)
+        verdict = _verdict(sum(len(of.damages) for of in damaged), repaired=self.repair)
         counts = {"run": sum(v.is_run for v in found), "ledger line": n_entries, "file": n_files}
         console.print(f"{', '.join(counted(n, noun) for noun, n in counts.items())}: {verdict}")
         summary = {

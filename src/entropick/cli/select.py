@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from entropick.cli.flags import Ended, FilesFlags, assignments, says
 from entropick.cli.terminal import print_columns
 from entropick.component import check_known
 from entropick.config import build, component_class, parse_value, set_parameter
-from entropick.errors import ConfigError, shown
+from entropick.errors import ConfigError, InputError, shown
 from entropick.selection import Choice
 from entropick.selection.appraisal import core_set_in_words
 from entropick.sources import Source, open_sources
@@ -68,7 +69,7 @@ class Select(FilesFlags):
     balance: bool = False
     """All classes get equally many places, as far as they have rows: folders below a folder, labels of a file."""
     link: bool = False
-    """Link the chosen image files into DIR/selected; copied where that is not possible."""
+    """Link the chosen image files into DIR/selected (hard links: an edit there edits the original), or copy them."""
     copy: bool = False
     """Copy the chosen image files into DIR/selected, byte for byte."""
     set: tyro.conf.UseAppendAction[
@@ -96,7 +97,8 @@ class Select(FilesFlags):
             parts["features"] = "pixels" if compared is None else compared
         if self.guard is not None:
             parts["guard"] = guard_table(sources, self.guard, where="--guard")
-        for key, value in assignments(self.set, example="selector.decay=0.9"):
+        typed: dict[str, dict[str, str]] = {"selector": dict(_OWN_FLAGS), "guard": {}, "features": {}}
+        for key, value in assignments(self.set, example="guard.k=3"):
             section, _, parameter = key.partition(".")
             check_known(section, ("selector", "guard", "features"), "--set")
             if not parameter:
@@ -106,13 +108,14 @@ class Select(FilesFlags):
             if section not in parts:
                 raise ConfigError(f"--set {key}: {_WITHOUT[section]}")
             set_parameter({"--set": parts}, key, value, prefix="--set ")
-        encoder, guard = (
-            _built(section, parts[section], flag=f"--{section}") if section in parts else None
-            for section in ("features", "guard")
+            typed[section][parameter] = key
+        selector, encoder, guard = (
+            _built(section, parts.get(section), flag=flag, typed=typed[section])
+            for section, flag in (("selector", "--method"), ("features", "--features"), ("guard", "--guard"))
         )
         return Choice(
             sources=sources,
-            selector=_built("selector", parts["selector"], flag="--method"),
+            selector=selector,
             space=space_of(
                 encoder or compared,
                 sources,
@@ -142,9 +145,16 @@ class Select(FilesFlags):
             approximate=self.approximate,
             prefix="--",
         )
-        if self.threshold is not None:
-            table["threshold"] = parse_value(self.threshold)
-        table |= {name: value for name in ("decay", "power") if (value := getattr(self, name)) is not None}
+        known = component_class("selector", table["kind"], "--method").parameter_names()
+        for name, flag in _OWN_FLAGS.items():
+            if (value := getattr(self, name)) is None:
+                continue
+            if name not in known:
+                raise ConfigError(
+                    f"{flag}: expected a method that has it ({_FITS[name]}), got {shown(self.method)}. Leave {flag} "
+                    f"out, or give --method {_FITS[name]}."
+                )
+            table[name] = parse_value(value) if isinstance(value, str) else value
         return table
 
 
@@ -157,8 +167,14 @@ _FLAGS = {
     "selector.minimum": "--quota or --balance",
     "selector.trusted": "--trusted",
     "selector.eps": "--approximate",
+    "selector.threshold": "--threshold",
+    "selector.decay": "--decay",
+    "selector.power": "--power",
     "guard.trusted": "--guard",
 }
+# Parameters of some methods alone, by the names of their flags; and which of the package's own methods that is.
+_OWN_FLAGS = {name: f"--{name}" for name in ("threshold", "decay", "power")}
+_FITS = {"threshold": "threshold-decay", "decay": "threshold-decay", "power": "density-greedy"}
 # What is said of parameters of a part that there is not.
 _WITHOUT = {
     "guard": "there is no guard. Give --guard NAME.",
@@ -166,12 +182,31 @@ _WITHOUT = {
 }
 
 
-def _built(section: str, value: Any, *, flag: str) -> Any:
-    """A component; what is wrong with its kind is said of the flag, a parameter as in `--set`."""
+def _built(section: str, value: Any, *, flag: str, typed: Mapping[str, str]) -> Any:
+    """A component, None for none; what is wrong with its kind is said of the flag, of a parameter as it was `typed`."""
+    if value is None:
+        return None
     kind = value.get("kind") if isinstance(value, dict) else value
     if isinstance(kind, str):
         component_class(section, kind, flag)
-    return build(section, value, where=section if isinstance(kind, str) else flag)
+    try:
+        made = build(section, value, where=section if isinstance(kind, str) else flag)
+    except ConfigError as error:
+        raise _as_typed(error, section, typed) or error from error
+    try:
+        made.check()
+    except InputError as error:
+        # Whatever else is wrong is said where all names that users know are known.
+        if told := _as_typed(error, section, typed):
+            raise told from error
+    return made
+
+
+def _as_typed(error: InputError, section: str, typed: Mapping[str, str]) -> ConfigError | None:
+    """What is wrong with a parameter, said of what was typed for it; None if it is of no such one."""
+    text = str(error).removeprefix(f"{section}.")
+    name = re.split(r"\W", text, maxsplit=1)[0]
+    return ConfigError(f"{typed[name]}{text.removeprefix(name)}") if name in typed else None
 
 
 def _quotas(texts: Sequence[str]) -> dict[str, float]:
@@ -199,9 +234,12 @@ def _print_result(result: dict[str, Any], out: Path, console: Console) -> None:
         if counts:
             heading = [what, *(key.replace("_", " ") for key in next(iter(counts.values())))]
             print_columns([heading, *([name, *map(str, of.values())] for name, of in counts.items())], console)
-    short = [name for name, of in (result["classes"] or {}).items() if of["candidates"] == of["chosen"]]
-    if short:
-        console.print(f"all candidates of {', '.join(short)} are taken; the other classes share the remaining places.")
+    classes = (result["classes"] or {}).items()
+    # An older release did not count what was set aside.
+    if short := [name for name, of in classes if of["candidates"] - of.get("set_aside", 0) == of["chosen"]]:
+        kept = " that were kept" if any(of.get("set_aside") for _, of in classes) else ""
+        told = f"all candidates of {', '.join(short)}{kept} are taken"
+        console.print(f"{told}; the other classes share the remaining places.")
     if result["n_distinct"] < result["n_samples"]:
         of = "given and chosen" if result["n_given"] else "chosen"
         console.print(f"only {result['n_distinct']:,} of the {of} rows are distinct; the others are copies of them.")

@@ -50,11 +50,6 @@ class TarContents:
     passed_over: Mapping[str, int]
     has_end: bool = True
 
-    @property
-    def tells_classes(self) -> bool:
-        """Whether the file describes its images, however incompletely."""
-        return any(name is not None for name in self.classes)
-
 
 def read_tar(path: Path) -> TarContents:
     """Look through a tar file, of which only heads and descriptions are read.

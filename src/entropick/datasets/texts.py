@@ -149,9 +149,20 @@ def text_hash(texts: Sequence[str | None]) -> str:
     return hashed.hexdigest()
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, or what pandas has for it, which is not even comparable.
+
+    Examples
+    --------
+    >>> is_missing(None), is_missing(float("nan")), is_missing("nan")
+    (True, True, False)
+    """
+    return value is None or (str(value) in ("<NA>", "NaT") and not isinstance(value, str)) or bool(value != value)
+
+
 def class_text(value: Any, names: Sequence[str] | None) -> str | None:
     """A class as text, None for none: -1 stands for that where classes have names."""
-    if value is None or value != value:  # as a missing number of pandas is
+    if is_missing(value):
         return None
     if names is None or not isinstance(value, int):
         return str(value)

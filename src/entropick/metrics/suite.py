@@ -71,13 +71,13 @@ _SETS = {
 }
 
 
-def check_measures(names: Sequence[str]) -> None:
-    """Raise InputError if one of `names` is no measure, or is there twice."""
+def check_measures(names: Sequence[str], where: str = "metrics") -> None:
+    """Raise InputError, which begins with `where`, if one of `names` is no measure, or is there twice."""
     if twice := [name for name in names if list(names).count(name) > 1]:
-        raise InputError(f"metrics: expected each measure once, got {shown(twice[0])} more than once.")
+        raise InputError(f"{where}: expected each measure once, got {shown(twice[0])} more than once.")
     for name in names:
         if name not in MEASURES:
-            check_known(name, tuple(MEASURES), "metrics")
+            check_known(name, tuple(MEASURES), where)
 
 
 def check_roles(roles: Roles, names: Sequence[str]) -> None:

@@ -52,7 +52,8 @@ def locked(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 @contextlib.contextmanager
 def _lock(folder: Path, wait_seconds: float) -> Iterator[None]:
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise RunError(f"{folder}: expected a directory or a path that is free, but it is a file. Give another one.")
+        came = "it is a file" if folder.exists() else "it is a link that leads nowhere"
+        raise RunError(f"{folder}: expected a directory or a path that is free, but {came}. Give another one.")
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = file_lock(folder / _LOCK)

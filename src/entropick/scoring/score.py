@@ -146,7 +146,8 @@ class Score(FilesCommand):
             raise InputError(f"metrics: expected at least one of {', '.join(MEASURES)}.")
 
     def describe(self, contents: Contents) -> dict[str, Any]:
-        """The score as plain data: equal for equal values. Conditions judge values and are no part of it."""
+        """The score as plain data: equal for equal values. Conditions judge values and are no part of it; a measure
+        that only they name is."""
         if not self.allow_same:
             check_two_sets(self.sources, contents.hashes)
         return {

@@ -260,7 +260,7 @@ class Condition:
         form = _FORM.fullmatch(text)
         if form is None or (bound := _number(form[4])) is None:
             raise InputError(f"fail-if: expected {_GRAMMAR}, got {shown(text)}.")
-        check_measures([form[1]])
+        check_measures([form[1]], "fail-if")
         return cls(text, form[1], form[2], form[3], bound)
 
     def check(self, spaces: Sequence[str]) -> None:

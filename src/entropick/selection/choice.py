@@ -134,7 +134,7 @@ class Choice(FilesCommand):
         try:
             output.check_placeable([source for source in self.sources if source.name not in self.given], self.files)
         except ValueError as error:
-            raise InputError(f"{self.files}: expected {error}") from None
+            raise InputError(f"files={self.files!r} (--{self.files}): expected {error}") from None
         n = sum(len(source) for source in self.sources if source.name not in self.given)
         if self.selector.n_samples > n:
             raise InputError(
@@ -216,6 +216,8 @@ class Choice(FilesCommand):
     def _check_given(self) -> None:
         for name in self.given:
             source_number(self.sources, name, role="given")
+        if twice := [name for name in self.given if self.given.count(name) > 1]:
+            raise InputError(f"given: expected every source once, got {shown(twice[0])} more than once.")
         if self.given and len(self.selector.get_params()["initial"] or ()):
             raise InputError("given: expected sources whose rows are picked already, or initial of the selector.")
         if both := sorted({*self.given} & {*self.quotas}):
@@ -240,8 +242,9 @@ class Choice(FilesCommand):
             of_rows = f"lacks that of {counted(len(loose), 'row')} ({loose[0].name})" if loose else "has none"
             raise InputError(
                 f"balance: expected the class of every row, but {unknown[0].name} ({unknown[0].path}) {of_rows}. "
-                "Classes are the folders below a folder, the array 'labels' of an .npz file, the column 'label' of a "
-                "parquet file."
+                "Classes are the folders below a folder, what its metadata.csv or metadata.jsonl or the .json or .cls "
+                "files in a .tar say, the array 'labels' of an .npz file, the column 'label' of a parquet file, a "
+                "frame or a data set; or give them (labels=)."
             )
 
     def _rules(self) -> list[Rule]:

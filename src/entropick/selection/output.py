@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from entropick.datasets.reading import ImageFile
-from entropick.errors import StorageError
+from entropick.errors import StorageError, counted
 from entropick.run.files import FileRecord, hash_file, storage_errors
 from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
@@ -136,21 +136,22 @@ def sheets(chosen: Sequence[Row], aside: Sequence[Row] | None) -> dict[str, Any]
     return {name: _sheet(rows[:_N_PICTURES]) for name, rows in shown.items() if rows}
 
 
-def lists(chosen: Sequence[Row], *, placed: bool) -> dict[str, Any]:
-    """The chosen image files as other tools read them, by the names of their files; `docs/selection-folder.md`.
+def lists(chosen: Sequence[Row], sources: Sequence[Source], *, placed: bool) -> dict[str, Any]:
+    """The files chosen from `sources` as other tools read them, by the names of the lists; `docs/selection-folder.md`.
 
     Where the files are `placed`, a data set of Hugging Face is made of their folder; else its table tells where they
     lie. A name that is no UTF-8 cannot stand in some of these files and is left out there.
     """
-    # What is in memory has no file, unless one is placed.
-    files = [row for row in chosen if row.source.files and (placed or not row.source.in_memory)]
+    of_files = [source for source in sources if _are_files(source, placed=placed)]
+    files = [row for row in chosen if _are_files(row.source, placed=placed)]
     if not files:
         ids = [row.own_name for row in chosen]
-        return {IDS: "".join(f"{_one_line(name or '')}\n" for name in ids)} if any(ids) else {}
+        # A line without a name would stand for no row.
+        return {IDS: "".join(f"{_one_line(name)}\n" for name in ids if name)} if ids and all(ids) else {}
     named = [row for row in files if _is_utf8(row.path)]
     has_label = any(row.label is not None for row in files)
     on_disk = [row for row in named if not row.source.in_memory]
-    found: dict[str, Any] = {FILENAMES: "".join(f"{_line(row)}\n" for row in files)}
+    found: dict[str, Any] = {FILENAMES: "".join(f"{_line(row, of_many=len(of_files) > 1)}\n" for row in files)}
     if on_disk:
         columns: dict[str, list[Any]] = {
             "filepath": [row.path for row in on_disk],
@@ -205,7 +206,8 @@ def _card(rows: Sequence[Row], *, n_unnamed: int) -> str:
     for row in rows:
         counts[row.source.name] = counts.get(row.source.name, 0) + 1
     listed = "\n".join(f"- `{name.replace('`', '')}`: {count:,}" for name, count in counts.items())
-    unnamed = f"\n\n{n_unnamed:,} files whose names are no UTF-8 are here, and not in the table." if n_unnamed else ""
+    are = "whose name is no UTF-8 is" if n_unnamed == 1 else "whose names are no UTF-8 are"
+    unnamed = f"\n\n{counted(n_unnamed, 'file')} {are} here, and not in the table." if n_unnamed else ""
     return f"""---
 configs:
 - config_name: default
@@ -232,9 +234,14 @@ test or validation: then it makes splits of these and leaves the table out.
 """
 
 
-def _line(row: Row) -> str:
-    """The name of a row's file on a line of its own."""
-    return _one_line(row.file_name)
+def _are_files(source: Source, *, placed: bool) -> bool:
+    """Whether the images of a source are files: what is in memory has none, unless one is placed."""
+    return bool(source.files) and (placed or not source.in_memory)
+
+
+def _line(row: Row, *, of_many: bool) -> str:
+    """The name of a row's file on a line of its own, behind that of its source where there are several."""
+    return _one_line(f"{row.source.name}/{row.file_name}" if of_many else row.file_name)
 
 
 def _one_line(name: str) -> str:
@@ -253,7 +260,8 @@ def check_placeable(sources: Iterable[Source], files: Files) -> None:
     """Raise ValueError, which says why, if chosen files cannot be placed in a folder of their own."""
     for source in sources:
         if files != "none" and not source.files:
-            raise ValueError(f"folders of image files, but {source.name!r} is one file; the manifest names its rows.")
+            what = "in memory, in an array" if source.in_memory else "one file"
+            raise ValueError(f"folders of image files, but {source.name!r} is {what}; the manifest names its rows.")
         if files != "none" and source.name in (METADATA, CARD):
             raise ValueError(f"another name for the source {source.name!r}: {CHOSEN}/ has a file of that name.")
 

@@ -82,6 +82,7 @@ def render_selection(
         sizes=[len(of) for of in groups],
         rule=_rule(result["duplicates"]),
         has_pictures=sources[0].kind != "embeddings",
+        has_order=any(source.files and not source.in_memory for source in sources),
         facts=_facts(result),
         n_listed=_N_LISTED,
     )

@@ -123,7 +123,7 @@ def choose(
         "unlike_trusted": _unlike([rule] if guard is None else [guard, rule]),
         "duplicates": repeats.summary(),
         "sources": _counts(sources, candidates, fates, with_given=bool(given["given"])),
-        "classes": _class_counts(sources, candidates, is_given, fates["chosen"]) if given["balance"] else None,
+        "classes": _class_counts(sources, candidates, is_given, fates) if given["balance"] else None,
         "skipped": skipped(sources, candidates.problems),
         "passed_over": passed_over(sources, found),
         "converted": converted(sources, found),
@@ -170,7 +170,8 @@ def present(given: Given, work: Work, *, out: Path, result: str, say: Say) -> Ou
     files = output.manifests(picked, guarded, sources)
     if sources[0].kind != "embeddings":
         files |= output.sheets(chosen, guarded)
-    files |= output.lists(chosen, placed=config["files"] != "none")
+    free = [source for source in sources if source.name not in config["given"]]
+    files |= output.lists(chosen, free, placed=config["files"] != "none")
     repeats = [
         output.Repeat(output.Row(sources[source], row, 0, distance), group, keep)
         for source, row, distance, group, keep in zip(*_columns(given.load("duplicates")), strict=True)
@@ -191,10 +192,8 @@ def _columns(table: Mapping[str, Any]) -> list[list[Any]]:
 def check_rows_of_rule(sources: Sequence[Source], rule: Selector) -> None:
     """Refuse rows that are picked already and that no source has, and values of more or fewer rows than there are."""
     n, rows = sum(map(len, sources)), _rows_of(rule)
-    if len(rows) and (rows.min() < 0 or rows.max() >= n):
-        raise InputError(
-            f"initial: expected rows from 0 to {n - 1}, counted through all sources, got {rows.min()} to {rows.max()}."
-        )
+    if len(odd := rows[(rows < 0) | (rows >= n)]):
+        raise InputError(f"initial: expected rows from 0 to {n - 1}, counted through all sources, got {odd[0]}.")
     for name, values in _by_row(rule).items():
         if len(values) != n:
             raise InputError(
@@ -288,15 +287,13 @@ def _labels(sources: Sequence[Source], candidates: Candidates, kept: Integers, r
 
 
 def _class_counts(
-    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], chosen: Integers
+    sources: Sequence[Source], candidates: Candidates, is_given: NDArray[np.bool_], fates: Mapping[str, Integers]
 ) -> dict[str, dict[str, int]]:
-    """Of each class, how many candidates it has and how many were chosen."""
+    """Of each class, how many candidates it has, and how many of them were set aside and chosen."""
     numbers, names = _classes(sources, candidates, is_given)
-    n_candidates, n_chosen = (np.bincount(of, minlength=len(names)).tolist() for of in (numbers, numbers[chosen]))
-    return {
-        readable(name): {"candidates": n_candidates[number], "chosen": n_chosen[number]}
-        for number, name in enumerate(names)
-    }
+    rows = {"candidates": numbers, "set_aside": numbers[fates["set aside"]], "chosen": numbers[fates["chosen"]]}
+    columns = {key: np.bincount(of, minlength=len(names)).tolist() for key, of in rows.items()}
+    return {readable(name): {key: of[number] for key, of in columns.items()} for number, name in enumerate(names)}
 
 
 def check_trusted(sources: Sequence[Source], rules: Sequence[Rule], kept: Integers | None = None) -> None:

@@ -136,7 +136,7 @@ def closeness(
     """
     is_trusted, r = spacing(X, sources, rule.trusts, k, work, device=device)
     rule.judge_trusted(is_trusted, r)
-    typical = float(np.quantile(r[is_trusted], quantile))
+    typical = float(np.quantile(r[is_trusted], float(quantile)))
     if typical == 0:
         raise InputError(
             f"trusted: expected different rows, but a share of {quantile:g} or more have {k} copies, so that any other "

@@ -169,7 +169,7 @@ class LatentSpaceFilter(Ranked):
         from sklearn.preprocessing import StandardScaler
 
         scale = StandardScaler().fit(X[lessons].astype(np.float64))
-        model = LogisticRegression(C=1 / self.penalty, max_iter=_MOST_PASSES)
+        model = LogisticRegression(C=1 / float(self.penalty), max_iter=_MOST_PASSES)
         with warnings.catch_warnings():
             # A hair's breadth from the optimum the order of rows is what it will be.
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -12,7 +12,7 @@ from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
 from entropick.sources.memory import embeddings_of_images, sources_of, texts
 from entropick.sources.output import FilesCommand, Picture, Say, csv_text, encoded, fitted, picture, readable_columns
 from entropick.sources.source import Source, on_one_line, open_sources, readable, source_number
-from entropick.sources.space import Space
+from entropick.sources.space import Space, check_columns
 from entropick.sources.survey import Survey, check_problems, converted, passed_over, skipped
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "Space",
     "Survey",
+    "check_columns",
     "check_problems",
     "converted",
     "csv_text",

@@ -49,6 +49,8 @@ class Embeddings:
         What each row is the embedding of, by the files, and an id that it has beside that; None where they do not say.
     called
         Both by their columns.
+    columns
+        Of tables, the columns that were asked for.
     unused
         Other columns, which are no features.
     files
@@ -68,6 +70,7 @@ class Embeddings:
     digest: str = ""
     ids: Sequence[str | None] | None = None
     called: Mapping[str, Texts] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
     @property
     def matrix(self) -> NDArray[Any]:
@@ -84,6 +87,14 @@ class Embeddings:
         if self.digest:
             return self.digest
         return hash_content(list(self.files))
+
+    def value(self, row: int, column: int) -> Any:
+        """The number in a row and column, as it is in its file."""
+        for part in self.parts:
+            if row < len(part):
+                return part[row, column]
+            row -= len(part)
+        raise IndexError(row)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The rows in order, some 2^22 numbers at once, the same ones however they are spread over files."""
@@ -229,6 +240,7 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
         (*listing.notes(), *matrix.notes),
         ids=held.get(ids or ""),
         called=held,
+        columns=tuple(columns),
     )
 
 

@@ -17,7 +17,7 @@ from entropick.arrays import as_array, check_bit_depth, check_images, package_of
 from entropick.datasets.array_files import array_of_images
 from entropick.datasets.listing import ImageSet, known_classes, path_or_address
 from entropick.datasets.tables import TableFile
-from entropick.datasets.texts import class_text, text_hash
+from entropick.datasets.texts import class_text, is_missing, text_hash
 from entropick.errors import InputError, counted, shown
 from entropick.run.files import fingerprint
 from entropick.sources.embeddings import CLASSES, Embeddings, embeddings_of, read_classes, without_repeats
@@ -108,8 +108,9 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     embeddings, told_classes = _embeddings(value, place, columns)
     if embeddings is not None:
         embeddings = without_repeats(embeddings, place)
-        made = Source(name, place, "embeddings", classes=told_classes, raw=embeddings, columns=columns, in_memory=True)
+        made = Source(name, place, "embeddings", classes=told_classes, raw=embeddings, in_memory=True)
         named = replace(made, names=embeddings.names, ids=embeddings.ids, notes=embeddings.notes)
+        named = replace(named, columns=embeddings.columns)
         told = replace(named, unused=embeddings.unused, digest=embeddings.digest)
         return replace(told, bit_depth=check_bit_depth(bit_depth))
     array = as_array(value, name)
@@ -159,9 +160,10 @@ def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embe
     if (table := _table(value)) is not None:
         opened = TableFile.of(table, place)
         found, classes = embeddings_of(opened, columns), read_classes([opened])
-        texts = {**found.called, **({} if classes is None else {CLASSES: classes})}
-        content = {"content": _digest(found.matrix), "columns": list(columns)}
-        content |= {"texts": {column: text_hash(of) for column, of in texts.items()}} if texts else {}
+        called: dict[str, Sequence[str | None]] = {**found.called, **({} if classes is None else {CLASSES: classes})}
+        content: dict[str, Any] = {"content": _digest(found.matrix), "columns": list(columns)}
+        if called:
+            content["texts"] = {column: text_hash(of) for column, of in called.items()}
         return replace(found, digest=fingerprint(content)), classes
     array = as_array(value, place.name)
     if array.ndim == 2 and array.dtype.kind in "fiub":
@@ -203,8 +205,7 @@ def _labelled(source: Source, labels: Any) -> Source:
     found = as_array(np.array(labels, object) if is_plain else labels, f"labels of {source.name}")
     if found.shape != (len(source),):
         raise InputError(f"labels of {source.name}: expected {len(source)}, one per row, got shape {found.shape}.")
-    # What is missing is no value that equals itself, or none at all.
-    missing = [row for row, of in enumerate(found.tolist()) if of is None or of != of or str(of) == "<NA>"]
+    missing = [row for row, of in enumerate(found.tolist()) if is_missing(of)]
     if missing:
         raise InputError(
             f"labels of {source.name}: expected the class of every row, got {shown(found.tolist()[missing[0]])} in "

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,8 @@ _SMALL = 64
 Say = Callable[[str], None]
 # Between checkpoints.
 _SECONDS = 20.0
+# Names of files in folders of commands that a pattern for embeddings may find.
+_WRITTEN = ("manifest.parquet", "picks.parquet", "duplicates.parquet", "000000000.npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +175,7 @@ class FilesCommand(ABC):
         read += [("features", space.file) for space in self.compared if space.file is not None]
         for name, path in read:
             folder = path
-            if is_pattern(path) and "**" in path.parts:
+            if is_pattern(path) and "**" in path.parts and any(fnmatch(of, path.name) for of in _WRITTEN):
                 folder = Path(*path.parts[: path.parts.index("**")])
             if not isinstance(path, RemotePath) and folder.is_dir():
                 yield name, folder

@@ -72,7 +72,7 @@ def as_features(named: Mapping[str, Embeddings]) -> list[Rounded]:
         own = offset if offset is not None and len(of.shape) == 2 and of.shape[1] == len(offset) else None
         X, notes = _as_float32(of, own, name, large=large)
         kind = finite_kind(np.result_type(*of.parts))
-        made.append(Rounded(X, {**non_finite_rows(X, kind=kind), **of.problems}, own, notes))
+        made.append(Rounded(X, {**non_finite_rows(X, kind=kind, came=of.value), **of.problems}, own, notes))
     return made
 
 
@@ -171,7 +171,10 @@ def _directions(parts: Sequence[tuple[Features, Floats | None]]) -> Iterator[Flo
     for X, offset in parts:
         for block in _blocks(X, offset):
             lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
-            yield block / np.where(lengths == 0, 1.0, lengths)[:, None]
+            # Rows that are not finite are problems already.
+            with np.errstate(invalid="ignore"):
+                units = block / np.where(lengths == 0, 1.0, lengths)[:, None]
+            yield units
 
 
 def _as_float32(of: Embeddings, offset: Floats | None, name: str, *, large: bool) -> tuple[Features, tuple[str, ...]]:
@@ -205,14 +208,16 @@ def _offset(of: Embeddings) -> Floats | None:
 def _blurred_mean(blocks: Callable[[], Iterator[NDArray[Any]]], width: int) -> Floats | None:
     """The mean of each column that float32 would blur, 0 of the others; None where there is no such column."""
     n, total, largest = 0, np.zeros(width), np.zeros(width)
-    for finite in _finite(blocks()):
-        n += len(finite)
-        total += finite.sum(axis=0)
-        largest = np.maximum(largest, np.abs(finite).max(axis=0))
-    if not n:
-        return None
-    mean = total / n
-    spread = np.sqrt(sum(((finite - mean) ** 2).sum(axis=0) for finite in _finite(blocks())) / n)
+    # Of numbers whose squares are none there is no spread, and nothing is subtracted.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for finite in _finite(blocks()):
+            n += len(finite)
+            total += finite.sum(axis=0)
+            largest = np.maximum(largest, np.abs(finite).max(axis=0))
+        if not n:
+            return None
+        mean = total / n
+        spread = np.sqrt(sum(((finite - mean) ** 2).sum(axis=0) for finite in _finite(blocks())) / n)
     blurred = (largest * np.finfo(np.float32).eps > _BLUR * spread) & (spread > 1e-12 * largest)
     return np.where(blurred, mean, 0.0) if blurred.any() else None
 

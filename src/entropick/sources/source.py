@@ -343,7 +343,8 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
             raise InputError(f"{path}: expected embeddings at an address, got images. Copy them to this machine.")
         found = open_images(listing, columns)
         source = Source(name, path, "folder", files=found.files, classes=found.classes, passed_over=found.passed_over)
-        return replace(source, columns=columns, notes=found.notes, images=found)
+        asked = columns if listing.suffix in TABLE_FILES else ()
+        return replace(source, columns=asked, notes=found.notes, images=found)
     if listing.suffix == ".npz":
         return _archive(name, path, listing, bit_depth)
     if listing.suffix not in (".npy", *TABLE_FILES):
@@ -365,12 +366,11 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     raw = without_repeats(read_embeddings(listing, columns), path)
     classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
     source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, ids=raw.ids, raw=raw)
-    columns = columns if listing.suffix in TABLE_FILES else ()
     notes = raw.notes
     if isinstance(file, RemotePath):
         size = in_gigabytes(sum(n_bytes for n_bytes, _ in states.values()))
         notes += (f"{path}: rows are fetched from {len(states):,} files of {size}, known by their sizes and times.",)
-    told = replace(source, columns=columns, unused=raw.unused, passed_over=listing.passed_over, notes=notes)
+    told = replace(source, columns=raw.columns, unused=raw.unused, passed_over=listing.passed_over, notes=notes)
     return replace(told, states=states)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from entropick import arrays, features
 from entropick.datasets.listing import is_pattern, list_path
+from entropick.datasets.tables import TABLE_FILES
 from entropick.errors import InputError, counted, shown
 from entropick.features.cache import check_encoder
 from entropick.sources.embeddings import Embeddings, open_embeddings
@@ -93,6 +94,13 @@ class Space:
     def place(self) -> str:
         """Where these are, in words."""
         return "features (in memory)" if self.file is None else str(self.file)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the embeddings that are given are in tables."""
+        if self.memory is not None:
+            return bool(self.memory.columns)
+        return any(file.suffix in TABLE_FILES for file in self.files())
 
     def files(self) -> tuple[Path, ...]:
         """The files of embeddings, of which a pattern may name several; InputError if there is none."""
@@ -278,6 +286,16 @@ class _Index:
             if found := [hit for hit in hits if not start or len(parts) - start >= self._depths[hit]]:
                 return found
         return []
+
+
+def check_columns(columns: Sequence[str], sources: Sequence[Source], spaces: Sequence[Space]) -> None:
+    """Raise InputError for columns of features where no table has been opened that they could be of."""
+    if columns and not any(of.columns for of in sources) and not any(of.has_columns for of in spaces):
+        names = ", ".join(source.name for source in sources)
+        raise InputError(
+            f"columns: expected a table whose columns are features or images, but there is none among {names} and the "
+            f"features, got {shown(columns[0])}. Leave it out."
+        )
 
 
 def unused_columns(place: str, columns: Sequence[str]) -> tuple[str, ...]:
