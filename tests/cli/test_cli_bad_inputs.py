@@ -246,7 +246,10 @@ def archive_without_images():
 
 def archive_of_no_images():
     np.savez("bad.npz", images=X)
-    return "a=bad.npz", "bad.npz: images: expected uint8 values 0..255, got dtype float32"
+    return (
+        "a=bad.npz",
+        "bad.npz: images: expected images (n, h, w) or (n, h, w, c) of uint8 values 0..255, got shape (12, 4)",
+    )
 
 
 def empty_array():

@@ -137,14 +137,15 @@ def test_a_reference_of_real_images_is_refused_and_few_of_them_are_told(tmp_path
         kept = whole["images"]
     np.savez(tmp_path / "real.npz", images=kept[:40])
     loop = make_loop(tmp_path / "real.npz", n_iterations=1)
-    np.savez(tmp_path / "reference.npz", images=np.concatenate([kept[40:], kept[3:4]]))
     loop.dataset.reference = str(tmp_path / "reference.npz")
-    with pytest.raises(InputError, match=r"other images than the real ones, but 1 of 21 are among the real images"):
-        loop.run(tmp_path / "a")
     fresh = np.random.default_rng(1).integers(0, 256, (120, 4, 4, 1), np.uint8)
-    np.savez(tmp_path / "reference.npz", images=np.concatenate([fresh, kept[3:4]]))
-    with pytest.warns(DuplicateWarning, match=r"reference: 1 of 121 are among the real images"):
-        loop.run(tmp_path / "b")
+    for n_same, n, said in ((1, 120, "they count as new"), (3, 120, "only exact copies count as near ones")):
+        np.savez(tmp_path / "reference.npz", images=np.concatenate([fresh[: n - n_same], kept[:n_same]]))
+        with pytest.warns(DuplicateWarning, match=rf"reference: {n_same} of {n} are among .*, so that {said}"):
+            loop.run(tmp_path / f"of-{n_same}")
+    np.savez(tmp_path / "reference.npz", images=np.concatenate([fresh[:10], kept[:11]]))
+    with pytest.raises(InputError, match=r"other images than the real ones, but 11 of 21 are among the real images"):
+        loop.run(tmp_path / "none")
 
 
 def test_fresh_images_are_in_proportion_to_the_size(images):

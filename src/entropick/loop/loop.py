@@ -367,19 +367,18 @@ class Loop:
     def _check_held_out(self, real: RealData) -> None:
         """The reference says how near fresh images are to the real ones: it must not be made of these.
 
-        Where more of them are than may be near copies, the border of near copies is at distance 0.
+        Where more of them are than fresh images may be near copies, the border of near copies is at distance 0.
         """
         known = {image.tobytes() for image in real.images}
         n_same = sum(image.tobytes() in known for image in real.reference)
         if not n_same:
             return
-        told = f"{n_same:,} of {len(real.reference):,} are among the real images as well, pixel for pixel"
-        if n_same > FALSE_ALARMS * len(real.reference):
-            raise InputError(
-                f"dataset: expected a reference of other images than the real ones, but {told}. Give another one, or "
-                "leave repeated images out of the data."
-            )
-        warnings.warn(f"reference: {told}: what is said of near copies counts them as new.", DuplicateWarning, 2)
+        n = len(real.reference)
+        told = f"{n_same:,} of {n:,} are among the real images as well, pixel for pixel"
+        if n_same > n / 2:
+            raise InputError(f"dataset: expected a reference of other images than the real ones, but {told}.")
+        so = "only exact copies count as near ones" if n_same > FALSE_ALARMS * n else "they count as new"
+        warnings.warn(f"reference: {told}, so that {so}. Leave repeated images out.", DuplicateWarning, 2)
 
     def _check_classes(self, real: RealData) -> None:
         """The classes that are trusted, or measured, are those of real images that have labels."""
