@@ -201,6 +201,24 @@ def test_the_plane_has_a_path_per_arm_from_the_real_data_on(study: Path) -> None
     assert scales and all(scale["reverse"] and scale["domain"][0] == 0 for scale in scales)
 
 
+def test_each_feature_space_that_has_one_has_its_plane(monkeypatch, tmp_path: Path) -> None:
+    def also_in_others(made):
+        def measured(*place) -> dict[str, float | None]:
+            found = made(*place)
+            here = {f"{name}/encoder": found.get(f"{name}/pixels") for name in ("spacing_ratio", "variance_ratio_real")}
+            return found | here | {"precision/classifier": 0.9}
+
+        return measured
+
+    for name in ("metrics", "baseline"):
+        monkeypatch.setattr(made_up_study, name, also_in_others(getattr(made_up_study, name)))
+    write_study(tmp_path, "t", {"replace": {"n_iterations": 2}}, seeds=(0,))
+    table = read_table(tmp_path)
+    first, second = plane(table, Look(table.study))
+    assert (first.name, second.name) == ("plane", "plane-encoder")
+    assert second.title == "Contraction and copying (encoder)" and second.cells[1:] == first.cells[1:]
+
+
 def test_a_plane_that_cannot_be_drawn_says_why(study: Path) -> None:
     table = read_table(study)
     rows = table.rows.filter([name != "spacing_ratio" for name in table.rows["measure"].to_pylist()])

@@ -223,7 +223,8 @@ def test_the_overview_says_what_happened_and_what_beats_the_controls(sized_page:
     # The third arm falls more slowly than the first, in every seed alike.
     assert "replace: greedy and threshold-decay beside replace+random: worse in GS" in text
     assert (
-        "Most real images are kept by replace+random: 52 % of its training set at iteration 5, 52 % of its pool." in text
+        "Most real images are kept by replace+random: 52 % of its training set at iteration 5, 52 % of its pool."
+        in text
         and "The logarithm of the generalization score goes with entropy r = " in text
     )
 

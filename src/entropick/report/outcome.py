@@ -119,10 +119,12 @@ class Outcome:
     sentences: tuple[str, ...]
 
 
-def level(table: Table) -> float | None:
-    """The score over spacing at which the mean image is a near copy, in the overview's space; None where not known."""
-    real = table.real(f"{UPWARDS}/{table.space}")
-    ratios = [table.over_seeds(arm, 0, f"copying_ratio/{table.space}", "stages") for arm in table.study.arms]
+def level(table: Table, space: str = "") -> float | None:
+    """The score over spacing at which the mean image is a near copy, in a space, else that of the overview; None where
+    not known."""
+    space = space or table.space
+    real = table.real(f"{UPWARDS}/{space}")
+    ratios = [table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages") for arm in table.study.arms]
     ratio = next((spread for spread in ratios if spread), None)
     return ratio.mean * real.mean if ratio and real else None
 

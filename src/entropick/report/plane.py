@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import altair as alt
 
 from entropick.page.document import AnyChart
-from entropick.page.words import number
+from entropick.page.words import number, slug, split_key
 from entropick.report.figure import COLORS, Figure, Look, Panel, Rows, data, faded, highlight
 from entropick.report.intervals import CONTROLS
 from entropick.report.outcome import ACROSS, UPWARDS, level
@@ -28,17 +28,20 @@ _WIDE = (
 
 
 def plane(table: Table, look: Look) -> Iterator[Figure]:
-    """At each size the path of every arm; in the feature space of the overview."""
+    """At each size the path of every arm: in the feature space of the overview, and in the others that have one."""
+    others = [space for space in dict.fromkeys(split_key(key)[1] for key in table.measures) if space != table.space]
     for sized in table.by_size():
-        if (found := _plane(sized, look)) is not None:
-            yield found
+        for space in (table.space, *others):
+            found = _plane(sized, look, space)
+            if found is not None and (found.panels or space == table.space):
+                yield found
 
 
-def _plane(table: Table, look: Look) -> Figure | None:
+def _plane(table: Table, look: Look, space: str) -> Figure | None:
     arms = [arm for arm in table.study.arms if arm.iterations]
     if not arms:
         return None
-    keys = [f"{name}/{table.space}" for name in (ACROSS, UPWARDS)]
+    keys = [f"{name}/{space}" for name in (ACROSS, UPWARDS)]
     rows: Rows = []
     for arm in arms:
         for n in (0, *arm.iterations):
@@ -58,7 +61,7 @@ def _plane(table: Table, look: Look) -> Figure | None:
         "set that merely shrinks moves to the right alone; sharp copies move straight up. A loop that loses kinds of "
         "images and keeps its variance stays near the real data here: entropy and near copies tell that one.",
         *((_WIDE,) if any(arm.method not in CONTROLS for arm in arms) else ()),
-        *(("Dashed: above it the mean image is a near copy.",) if level(table) is not None else ()),
+        *(("Dashed: above it the mean image is a near copy.",) if level(table, space) is not None else ()),
         *how,
     )
     iterations = sorted({row["iteration"] for row in rows})
@@ -68,12 +71,13 @@ def _plane(table: Table, look: Look) -> Figure | None:
         for name, label in (("kept", "variance kept"), ("spaced", "score/spacing")):
             found = [at.get((arm.name, n)) for n in iterations]
             cells.append((arm.name, label, *(number(row[name] if row else None, 3) for row in found)))
-    panels = tuple(Panel(family, _chart(table, look, rows, family), _HEIGHT) for family in look.families)
-    title = f"{_TITLE} ({table.space})"
-    return Figure("plane", title, caption, panels, tuple(cells), size=table.size, is_large=True)
+    border = level(table, space)
+    panels = tuple(Panel(family, _chart(border, look, rows, family), _HEIGHT) for family in look.families)
+    name, title = "plane" if space == table.space else f"plane-{slug(space)}", f"{_TITLE} ({space})"
+    return Figure(name, title, caption, panels, tuple(cells), size=table.size, is_large=True)
 
 
-def _chart(table: Table, look: Look, rows: Rows, family: str) -> AnyChart:
+def _chart(border: float | None, look: Look, rows: Rows, family: str) -> AnyChart:
     own = [row for row in rows if row["panel"] == family]
     legend = look.for_file and family == look.families[-1]
     # Both axes end at the real data: less variance to the right, smaller distances upwards.
@@ -103,7 +107,7 @@ def _chart(table: Table, look: Look, rows: Rows, family: str) -> AnyChart:
     points = base.transform_filter("datum.iteration > 0").mark_point(filled=True, size=55)
     return alt.layer(
         *_corners(x, y, right, top),
-        *_level(table, y),
+        *_level(border, y),
         # Below the points, which tell their numbers.
         ends.encode(x=x, y=y, text="iteration:Q", opacity=faded(1.0)),
         base.mark_line(strokeWidth=1.8).encode(order="iteration:Q", detail="arm:N"),
@@ -133,8 +137,7 @@ def _corners(x: alt.X, y: alt.Y, right: float, top: float) -> list[alt.Chart]:
     return drawn
 
 
-def _level(table: Table, y: alt.Y) -> list[alt.Chart]:
-    at = level(table)
+def _level(at: float | None, y: alt.Y) -> list[alt.Chart]:
     if at is None:
         return []
     tooltip = [alt.Tooltip("spaced:Q", title="a near copy on average", format=".3~f")]
