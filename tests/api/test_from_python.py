@@ -54,6 +54,14 @@ def test_the_same_as_the_command(place):
     )
 
 
+def test_a_device_decides_about_no_row_so_that_another_one_reads_what_is_there(tmp_path) -> None:
+    X, said = np.random.default_rng(0).normal(size=(40, 3)), list[str]()
+    first = ep.select(X, 5, out=tmp_path / "out")
+    again = ep.select(X, 5, out=tmp_path / "out", device="cpu", say=said.append)
+    assert said[0].endswith("is complete already; nothing was computed.")
+    assert again.indices.tolist() == first.indices.tolist()
+
+
 def test_without_a_folder_nothing_is_left(place):
     before = sorted(path.name for path in place.iterdir())
     found = ep.select("real", 5)

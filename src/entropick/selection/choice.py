@@ -152,7 +152,7 @@ class Choice(FilesCommand):
             # Numbers of sources and of rows follow it.
             "order": list(named),
             "features": contents.spaces[0].identity(),
-            "selector": self._rule().describe(),
+            "selector": self._known_rule().describe(),
             "guard": None if self.guard is None else self.guard.describe(),
             "balance": self.balance,
             "given": list(self.given),
@@ -168,13 +168,14 @@ class Choice(FilesCommand):
         if run.ledger.find(0, _SELECT) is None:
             output.remove_written(run.folder)
         guard = None if self.guard is None else dataclasses.replace(self.guard)
-        settings = {"contents": contents, "space": contents.spaces[0], "rule": self._rule(), "guard": guard}
+        settings = {"contents": contents, "space": contents.spaces[0], "rule": self._known_rule(), "guard": guard}
         settings |= {name: config[name] for name in ("given", "balance", "skip_bad", "seed")}
         pool = partial(self._pool, folder=run.folder / "work", say=say)
 
         def compute(given: Given, work: Work) -> Outcome:
             with dealing(work, self.engine, run.folder / "work" / _ROWS) as dealt:
-                return choose(given, dealt, found=found, cache=run.work / "features", say=say, pool=pool)
+                cache, device = run.work / "features", self.selector.get_params().get("device")
+                return choose(given, dealt, found=found, cache=cache, say=say, pool=pool, device=device)
 
         chosen = run.stage(0, _SELECT, Inputs(settings=settings), compute)
         shown = {"contents": contents, "config": config, "bases": output.bases(self.sources)}
@@ -204,6 +205,11 @@ class Choice(FilesCommand):
     def _rule(self) -> Selector:
         minimum = {source_number(self.sources, name, role=QUOTA): share for name, share in self.quotas.items()}
         return dataclasses.replace(self.selector, minimum=BALANCED if self.balance else minimum or None)
+
+    def _known_rule(self) -> Selector:
+        """The rule as results are known by it: rows are the same wherever distances are computed."""
+        rule = self._rule()
+        return dataclasses.replace(rule).set_params(device="auto") if "device" in rule.get_params() else rule
 
     def _check_quotas(self) -> None:
         for name, share in self.quotas.items():

@@ -73,11 +73,14 @@ def choose(
     cache: Path,
     say: Say,
     pool: Callable[[Features], contextlib.AbstractContextManager[Any]],
+    device: str | None,
 ) -> Outcome:
-    """The stage that chooses: candidates, the guard, the choice, and what it tells."""
+    """The stage that chooses: candidates, the guard, the choice, and what it tells; on a `device`, if the rule has one,
+    which does not decide about any of it."""
     assert found is not None, "only a choice that is not finished is made"
     contents, guard, rule = (given[name] for name in ("contents", "guard", "rule"))
     sources, work = contents.sources, contents.watched(work)
+    rule = rule if device is None else dataclasses.replace(rule).set_params(device=device)
     candidates = contents.candidates(given["space"], found, cache, work, say).in_blocks()
     check_problems(sources, candidates.problems, skip_bad=given["skip_bad"])
     n, names = len(candidates), [source.name for source in sources]
