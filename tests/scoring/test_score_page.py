@@ -114,3 +114,5 @@ def test_it_tells_what_was_passed_over_changed_and_skipped(tmp_path: Path) -> No
     assert origin.count("torn ") == 100 and "torn 099" in origin and "torn 100" not in origin
     assert "The first 100 of 120; all are in <code>score.json</code>" in origin
     assert len(found.summary["skipped"]) == 120
+    # Long paths break their lines.
+    assert ".skipped { overflow-wrap: anywhere" in found.page

@@ -285,8 +285,10 @@ def _pool(given: Given) -> Pool:
 
 def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Integers, np.ndarray, dict[str, Any]]:
     """Pool rows in the order of picking, their distances at that moment, and the selector's summary."""
+    has_choice = given["selector"] is not None or given["guard"] is not None
+    X = pool.features(given["space"], kept, work) if has_choice else None
     if given["selector"] is None:
-        rows, guarding = _behind_guard(pool, kept, given, work, None, pool.source)
+        rows, guarding = _behind_guard(pool, X, kept, given, work, None, pool.source)
         return rows, np.full(len(rows), np.inf), guarding
     selector: Selector = dataclasses.replace(given["selector"])
     if "random_state" in selector.parameter_names():
@@ -297,8 +299,8 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
         # Two sources, real and generated, that are owed all there is to pick: how many of each is then fixed.
         sources = np.minimum(sources, 1)
         selector.set_params(minimum={0: n_real / n_samples, 1: (n_samples - n_real) / n_samples})
-    X = pool.features(given["space"], kept, work)
-    rows, guarding = _behind_guard(pool, kept, given, work, selector, sources)
+    assert X is not None, "a selector looks at features"
+    rows, guarding = _behind_guard(pool, X, kept, given, work, selector, sources)
     if selector.initial is not None:
         selector.set_params(initial=np.searchsorted(rows, np.asarray(selector.initial, np.int64)))
     columns = _columns(pool.take(rows), selector, given, work) if selector.asks else {}
@@ -308,18 +310,24 @@ def _pick(pool: Pool, kept: FeatureCache, given: Given, work: Work) -> tuple[Int
 
 
 def _behind_guard(
-    pool: Pool, kept: FeatureCache, given: Given, work: Work, selector: Selector | None, sources: Integers
+    pool: Pool,
+    X: FeatureMatrix | None,
+    kept: FeatureCache,
+    given: Given,
+    work: Work,
+    selector: Selector | None,
+    sources: Integers,
 ) -> tuple[Integers, dict[str, Any]]:
     """Pool rows that the guard lets through, enough for the selector, which looks at their `sources`, and what it did;
     all rows where there is no guard."""
     if given["guard"] is None:
         return np.arange(len(pool)), {}
+    assert X is not None, "a guard looks at features"
     of_trusted, real = _known_to_the_trusted(given), None
     if "real" in given:
         apart = _real(given)
         labels = given.load("real_labels") if "real_labels" in given else apart.labels
         real = apart.features(given["space"], kept, work), of_trusted(apart.source, labels)
-    X = pool.features(given["space"], kept, work)
     return _guarded(given["guard"], X, of_trusted(pool.source, pool.labels), real, selector, sources)
 
 

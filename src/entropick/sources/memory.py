@@ -110,8 +110,7 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
         embeddings = without_repeats(embeddings, place)
         made = Source(name, place, "embeddings", classes=told_classes, raw=embeddings, in_memory=True)
         named = replace(made, names=embeddings.names, ids=embeddings.ids, notes=embeddings.notes)
-        named = replace(named, columns=embeddings.columns)
-        told = replace(named, unused=embeddings.unused, digest=embeddings.digest)
+        told = replace(named, columns=embeddings.columns, unused=embeddings.unused, digest=embeddings.digest)
         return replace(told, bit_depth=check_bit_depth(bit_depth))
     array = as_array(value, name)
     if array.ndim not in (3, 4):
