@@ -39,3 +39,25 @@ def test_a_budget_by_rule_has_bounds():
     assert 0 < cost.least_seconds < cost.seconds
     given = estimate_cost(tiny(steps=100), **sizes)
     assert (given.least_steps, given.least_seconds) == (given.n_steps, given.seconds)
+
+
+def test_what_computes_alike_is_measured_once():
+    sizes = {"image_shape": (6, 6, 1), "n_training": 31, "n_generated": 20}
+    paces = {}
+    few, many = (estimate_cost(tiny(steps=steps), **sizes, paces=paces) for steps in (100, 1100))
+    assert len(paces) == 1
+    step_seconds = next(iter(paces.values()))[0]
+    assert many.seconds - few.seconds == pytest.approx(1000 * step_seconds)
+    estimate_cost(tiny(steps=100, width=64), **sizes, paces=paces)
+    assert len(paces) == 2
+
+
+def test_short_steps_are_timed_until_that_tells(monkeypatch):
+    trained = []
+    fit = DDPM.fit
+    monkeypatch.setattr(
+        DDPM, "fit", lambda model, *args, **named: (trained.append(model.steps), fit(model, *args, **named))[1]
+    )
+    estimate_cost(tiny(steps=100), image_shape=(6, 6, 1), n_training=31, n_generated=20)
+    assert trained[0] == 4
+    assert 4 < trained[1] <= 66

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,15 @@ from entropick.work import Work
 
 # Forward, and twice that for the gradients of weights and of activations.
 _TRAINING_FACTOR = 3
-_WARM_UP = (2, 4)
+# So many are timed, or where these take less than so many seconds as many more as that takes, up to a bound.
+_LEAST_TIMED, _TIMED_SECONDS, _MOST_TIMED = 2, 0.3, 64
 _TIMESTEPS = 2
 # A processor is busy with this many images; a GPU is measured with the whole chunk.
 _MOST_ON_PROCESSOR = 32
+
+
+# Seconds of a training step and of a sampling timestep, by what computes alike.
+Paces = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,13 @@ class Cost:
     least_seconds: float
 
 
-def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training: int, n_generated: int) -> Cost:
-    """What one iteration of `model` costs: `n_training` images in, `n_generated` out."""
+def estimate_cost(
+    model: DDPM, *, image_shape: tuple[int, int, int], n_training: int, n_generated: int, paces: Paces | None = None
+) -> Cost:
+    """What one iteration of `model` costs: `n_training` images in, `n_generated` out.
+
+    What was measured is added to `paces`, and taken from there for every model that computes alike.
+    """
     model.check()
     labels = np.arange(n_training) % 2 if model.conditional else None
     n_parameters, flops = model.size(image_shape)
@@ -61,7 +72,9 @@ def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training:
     images = np.zeros((n_training, *image_shape), np.uint8)
     precisions = dict.fromkeys(str(way.dtype).removeprefix("torch.") for way in model.ways())
     tried = [
-        _warm_up(dataclasses.replace(model, precision=precision), images, labels, chunk_size)
+        _pace(
+            dataclasses.replace(model, precision=precision), images, labels, chunk_size, {} if paces is None else paces
+        )
         for precision in (precisions if n_steps >= WORTH_TIMING else (model.precision,))
     ]
     # A long training takes what is fastest.
@@ -78,20 +91,43 @@ def estimate_cost(model: DDPM, *, image_shape: tuple[int, int, int], n_training:
     )
 
 
-def _warm_up(model: DDPM, images: np.ndarray, labels: np.ndarray | None, chunk_size: int) -> tuple[float, float]:
+def _pace(
+    model: DDPM, images: np.ndarray, labels: np.ndarray | None, chunk_size: int, paces: Paces
+) -> tuple[float, float]:
     """Seconds of a training step, and of a sampling timestep of one chunk."""
     short = dataclasses.replace(
         model,
-        steps=_WARM_UP[1],
+        steps=_MOST_TIMED,
         max_steps=None,
         epochs=None,
         sampling_steps=min(_TIMESTEPS, model.timesteps),
         sampling_chunk=chunk_size,
     )
-    training, sampling = Stopwatch(*_WARM_UP), Stopwatch(1, 2)
-    short.fit(images, labels, stream=RandomStream(stage="plan"), work=training)
-    short.sample(2 * chunk_size, stream=RandomStream(stage="plan"), work=sampling)
-    return training.seconds, sampling.seconds / short.sampling_steps
+    key = repr((short.describe(), images.shape[1:], min(len(images), short.batch_size)))
+    if key not in paces:
+        stream = RandomStream(stage="plan")
+
+        def train(n_steps: int, work: Work) -> None:
+            short.set_params(steps=n_steps).fit(images, labels, stream=stream, work=work)
+
+        def sample(n_chunks: int, work: Work) -> None:
+            short.sample(n_chunks * chunk_size, stream=stream, work=work)
+
+        paces[key] = _seconds_of_one(train, after=2), _seconds_of_one(sample, after=1) / short.sampling_steps
+    return paces[key]
+
+
+def _seconds_of_one(run: Callable[[int, Work], None], *, after: int) -> float:
+    """What one of the steps or chunks takes that `run` computes a number of, but for those that warm up."""
+
+    def timed(n: int) -> float:
+        watch = Stopwatch(after, after + n)
+        run(after + n, watch)
+        return watch.seconds
+
+    few = timed(_LEAST_TIMED)
+    enough = min(int(_TIMED_SECONDS / few), _MOST_TIMED)
+    return timed(enough) if enough > _LEAST_TIMED else few
 
 
 class Stopwatch(Work):

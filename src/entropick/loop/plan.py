@@ -13,7 +13,7 @@ from entropick.loop.study import Study
 
 if TYPE_CHECKING:
     from entropick.generators.base import Generator
-    from entropick.generators.cost import Cost
+    from entropick.generators.cost import Cost, Paces
 
 _BYTES_PER_WEIGHT = 4
 
@@ -56,12 +56,12 @@ def plan_study(study: Study) -> list[ArmPlan]:
     InputError
         Where a run would find its pools too small.
     """
-    measured: dict[str, Cost | None] = {}
+    paces: Paces = {}
     plans = []
     for name, loop in study.arms.items():
         try:
             sized = [loop.at_size(size) for size in study.sizes or (None,)]
-            plans.append(_in_all(name, [_plan_loop(one, len(study.seeds), measured) for one in sized]))
+            plans.append(_in_all(name, [_plan_loop(one, len(study.seeds), paces) for one in sized]))
         except InputError as error:
             raise type(error)(f"arm {shown(name)}: {error}") from None
     return plans
@@ -76,7 +76,7 @@ def _in_all(name: str, of_sizes: Sequence[ArmPlan]) -> ArmPlan:
     return ArmPlan(name, max(plan.n_training for plan in of_sizes), **summed)
 
 
-def _plan_loop(loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> ArmPlan:
+def _plan_loop(loop: Loop, n_seeds: int, paces: Paces) -> ArmPlan:
     data = loop.dataset.load()
     real = data.images
     n_generated, image_bytes = loop.n_generated or len(real), int(real[0].nbytes)
@@ -90,10 +90,8 @@ def _plan_loop(loop: Loop, n_seeds: int, measured: dict[str, Cost | None]) -> Ar
     n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, len(real))
     # With `epochs`, steps grow with the set: the mean size stands for all iterations.
     mean = round(sum(sizes) / len(sizes))
-    key = repr((loop.generator.describe(), real.shape, mean, n_sampled))
-    if key not in measured:
-        measured[key] = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_sampled)
-    cost = measured[key]
+    sizes_of_one = {"image_shape": real.shape[1:], "n_training": mean, "n_generated": n_sampled}
+    cost = _cost(loop.generator, **sizes_of_one, paces=paces)
     plan = ArmPlan("", sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
     if cost is None:
         return plan
