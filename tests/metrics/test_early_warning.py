@@ -133,33 +133,43 @@ def test_mistakes(arguments, message):
         arrival(**({"iterations": ITERATIONS, "scores": 0.9**ITERATIONS, "level": 0.2} | arguments))
 
 
-def told_of(ratios, spaced):
-    rows = [row | {"spacing_ratio/pixels": value} for row, value in zip(ledger(ratios), spaced, strict=True)]
+def told_of(ratios, spaced, variances):
+    measured = {"spacing_ratio/pixels": spaced, "total_variance/pixels": variances}
+    rows = ledger(ratios)
+    for name, values in measured.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
     return early_warning(rows, copying_ratio=0.2, space="pixels")
 
 
 @pytest.mark.parametrize(
-    ("copied", "shrunk", "what"),
+    ("copied", "shrunk", "crowded", "what"),
     [
-        (0.8, 1.0, "copying"),
-        (1.0, 0.8, "contraction"),
-        (0.9, 0.9, "contraction and copying"),
-        (1.05, 0.8, "contraction"),
-        (0.8, 1.05, "copying"),
-        (1.1, 1.1, ""),
+        (0.8, 1.0, 1.0, "copying"),
+        (1.0, 0.8, 1.0, "contraction"),
+        (1.0, 1.0, 0.8, "crowding"),
+        (0.89, 0.9, 1.0, "copying and contraction"),
+        (1.0, 0.9, 0.89, "crowding and contraction"),
+        (1.05, 0.8, 1.0, "contraction"),
+        (0.8, 1.05, 1.0, "copying"),
+        (1.1, 1.1, 1.0, ""),
     ],
 )
-def test_it_says_what_is_coming(copied, shrunk, what):
+def test_it_says_what_is_coming(copied, shrunk, crowded, what):
     n = np.arange(1, 7)
-    found = told_of(0.9 * (copied * shrunk) ** n, copied**n)
+    found = told_of(0.9 * (copied * shrunk * crowded) ** n, copied**n, 50.0 * shrunk ** (2 * n))
     assert found.what == what
-    assert found.copying.slope == pytest.approx(math.log(copied), abs=1e-12)
-    assert found.contraction.slope == pytest.approx(math.log(shrunk), abs=1e-12)
-    assert found.copying.slope + found.contraction.slope == pytest.approx(found.log_score.slope)
+    slopes = [found.copying.slope, found.contraction.slope, found.crowding.slope]
+    assert slopes == pytest.approx([math.log(copied), math.log(shrunk), math.log(crowded)], abs=1e-12)
+    assert sum(slopes) == pytest.approx(found.log_score.slope)
 
 
-@pytest.mark.parametrize("spaced", [[None] * 6, [0.9, 0.8, None, 0.0, 0.5, 0.4]])
-def test_where_score_over_spacing_is_missing_it_says_so_by_silence(spaced):
-    found = told_of(0.9 ** np.arange(1, 7), spaced)
-    assert (found.what == "") == (spaced[0] is None)
-    assert found.log_score.n == 6 and (found.copying is None or found.copying.n == 4)
+@pytest.mark.parametrize("missing", ["spaced", "variances"])
+def test_where_a_part_is_missing_it_says_so_by_silence(missing):
+    n = np.arange(1, 7)
+    whole = {"spaced": 0.9**n, "variances": 50.0 * 0.9**n}
+    found = told_of(0.8**n, **whole | {missing: [None] * 6})
+    assert found.what == "" and found.copying is None
+    assert found.log_score.n == 6
+    found = told_of(0.8**n, **whole | {missing: [0.9, 0.8, None, 0.0, 0.5, 0.4]})
+    assert found.what and found.copying.n == 4

@@ -114,7 +114,7 @@ def test_a_falling_novelty_has_its_early_warning(sized: Path) -> None:
     # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
     told = {row[0]: row[-1] for row in figure.cells[1:]}
     assert told["replace+random"].startswith("as near as copies from about iteration 7.98 on")
-    assert told["replace+random"].endswith("what lowers it: contraction")
+    assert told["replace+random"].endswith("what lowers it: crowding")
     assert told["replace"].startswith("the copying level was reached at iteration 3")
     assert any(text.startswith("Dotted: the early warning") for text in figure.caption)
 

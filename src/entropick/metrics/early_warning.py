@@ -1,5 +1,5 @@
 """Where a loop is heading: the slope of entropy and of the score, the iteration at which the score meets the level of
-copies, and what brings it there, contraction or copying.
+copies, and what brings it there: copying, contraction or crowding.
 
 Straight lines are fitted by least squares, and nothing is said where the data does not support it.
 """
@@ -19,8 +19,8 @@ from entropick.errors import InputError, counted
 _LEAST_POINTS = 4
 # A line through n iterations says little about what lies this many times their span beyond them.
 _HORIZON = 3
-# Above this share of the fall of the score one cause alone is named.
-_MOSTLY = 2 / 3
+# A cause is named that makes up this share of the fall of the score.
+_NAMED = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,11 @@ class EarlyWarning:
         The part of `log_score` that is copying: the trend of the logarithm of the score over the spacing of the
         training set; None with too few values.
     contraction
-        The other part: the trend of the logarithm of the spacing itself, over that of real data. As lines are fitted
-        to the same iterations, the two slopes add up to that of the score.
+        The part that is a set which loses spread: half the trend of the logarithm of its variance.
+    crowding
+        The rest: the trend of the logarithm of the set's spacing over the root of its variance, training images that
+        draw nearer to each other than the set has shrunk. As all lines are fitted to the same iterations, the three
+        slopes add up to that of the score.
     """
 
     entropy: Trend | None
@@ -88,20 +91,21 @@ class EarlyWarning:
     arrival: Arrival
     copying: Trend | None = None
     contraction: Trend | None = None
+    crowding: Trend | None = None
 
     @property
     def what(self) -> str:
-        """What lowers the score: "contraction", "copying" or "contraction and copying"; empty where that is not known.
+        """What lowers the score, such as "contraction and copying"; empty where that is not known.
 
-        One of them alone where it makes up more than two thirds of the fall.
+        Each of the three that makes up a third of the fall or more, the largest first.
         """
-        if self.copying is None or self.contraction is None:
+        parts = {"copying": self.copying, "contraction": self.contraction, "crowding": self.crowding}
+        slopes = {name: of.slope for name, of in parts.items() if of is not None}
+        fall = sum(slopes.values())
+        if len(slopes) < len(parts) or fall >= 0:
             return ""
-        fall = self.copying.slope + self.contraction.slope
-        if fall >= 0:
-            return ""
-        share = self.copying.slope / fall
-        return "copying" if share > _MOSTLY else "contraction" if share < 1 - _MOSTLY else "contraction and copying"
+        shares = sorted(((slope / fall, name) for name, slope in slopes.items()), reverse=True)
+        return " and ".join(name for share, name in shares if share >= _NAMED)
 
 
 def early_warning(
@@ -117,7 +121,8 @@ def early_warning(
     ----------
     metrics
         One row per iteration: ``iteration``, ``knn_entropy/SPACE``, ``generalization_score_ratio/SPACE``,
-        ``spacing_ratio/SPACE``, as ``History.metrics`` has them. Values that are missing or None are left out.
+        ``spacing_ratio/SPACE``, ``total_variance/SPACE``, as ``History.metrics`` has them. Values that are missing or
+        None are left out.
     copying_ratio
         The ratio that counts as copying, `Copying.copying_ratio`; in a ledger a value of the stage *baseline*. At it
         the mean generated image is as near to its training image as only 1 % of fresh real images are to theirs.
@@ -147,18 +152,13 @@ def early_warning(
 
 
 def _parts(rows: Sequence[Mapping[str, float | None]], space: str, confidence: float) -> dict[str, Trend | None]:
-    """The trends of the two factors of the ratio, score over spacing and spacing over real data's, where both are."""
-    both = [
-        (row["iteration"], row.get(f"generalization_score_ratio/{space}"), row.get(f"spacing_ratio/{space}"))
-        for row in rows
-    ]
-    found = np.array([of for of in both if of[1] and of[2]], np.float64).reshape(-1, 3)
-    iterations, ratios, spaced = found.T
-    copied, contracted = np.log(spaced), np.log(ratios / spaced)
-    return {
-        "copying": trend(iterations, copied, confidence=confidence),
-        "contraction": trend(iterations, contracted, confidence=confidence),
-    }
+    """The trends of the three factors of the ratio: score over spacing, root of the variance, spacing over that."""
+    names = ("generalization_score_ratio", "spacing_ratio", "total_variance")
+    found = [(row["iteration"], *(row.get(f"{name}/{space}") for name in names)) for row in rows]
+    whole = np.array([of for of in found if all(of[1:])], np.float64).reshape(-1, 4)
+    iterations, (ratio, copied, variance) = whole[:, 0], np.log(whole[:, 1:]).T
+    parts = {"copying": copied, "contraction": variance / 2, "crowding": ratio - copied - variance / 2}
+    return {name: trend(iterations, values, confidence=confidence) for name, values in parts.items()}
 
 
 def trend(iterations: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) -> Trend | None:

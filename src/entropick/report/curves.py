@@ -38,7 +38,7 @@ _BY_SIZE = ("generalization_score", NOVELTY, "knn_entropy")
 class Warned:
     """What is said of one arm, from its means over seeds.
 
-    `level` is the novelty that counts as copying, `what` lowers it: contraction, copying, both, or "", not known.
+    `level` is the novelty that counts as copying, `what` lowers it, see `EarlyWarning.what`.
     """
 
     arm: ArmRecord
@@ -51,10 +51,10 @@ class Warned:
     @property
     def text(self) -> str:
         """The warning, or why there is none, in a few words."""
-        if self.found.iteration is None or self.found.low is None or self.found.high is None:
-            return self.found.reason
-        interval = f"{number(self.found.low, 3)} to {number(self.found.high, 3)}"
         cause = f"; what lowers it: {self.what}" if self.what else ""
+        if self.found.iteration is None or self.found.low is None or self.found.high is None:
+            return f"{self.found.reason}{cause if self.novelty <= self.level else ''}"
+        interval = f"{number(self.found.low, 3)} to {number(self.found.high, 3)}"
         return f"as near as copies from about iteration {number(self.found.iteration, 3)} on (95 %: {interval}){cause}"
 
 
@@ -87,8 +87,8 @@ def over_iterations(table: Table, look: Look, key: str) -> Figure:
         caption = (
             *caption,
             "Dotted: the early warning of arms that fall along a line, down to the novelty at which the mean image is "
-            "as near as a copy; whether it is one, or the images contract, is in the plane above. The bar is its 95 % "
-            "interval.",
+            "as near as a copy; whether it is one, or the images contract or crowd round few, the table says. The bar "
+            "is its 95 % interval.",
         )
     iterations = sorted({n for arm in arms for n in arm.iterations})
     warned = {one.arm.name: one.text for one in found}
@@ -118,8 +118,9 @@ def warnings(table: Table, space: str) -> list[Warned]:
         rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
         if level and level.mean > 0 and rows:
             for row in rows:
-                if spaced := table.over_seeds(arm, int(row["iteration"]), f"{UPWARDS}/{space}"):
-                    row[f"{UPWARDS}/{space}"] = spaced.mean
+                for part in (f"{UPWARDS}/{space}", f"total_variance/{space}"):
+                    if of_part := table.over_seeds(arm, int(row["iteration"]), part):
+                        row[part] = of_part.mean
             found = early_warning(rows, copying_ratio=level.mean, space=space)
             last = rows[-1]
             warned.append(Warned(arm, level.mean, int(last["iteration"]), last[key], found.arrival, found.what))
