@@ -1,9 +1,11 @@
 """When models begin to copy, and how that grows with their training images, off the ledgers of a probed study.
 
     python experiments/onset.py runs/memorization-onset
+    python experiments/onset.py runs/memorization-onset --figure results/memorization-onset/figures/onset.svg
 
 The rule stands in experiments/memorization-onset.toml, written before the run. One line per run, then the slope of the
-logarithm of the onset over the logarithm of the size, with a 95 % bootstrap interval beside the prediction of 1.
+logarithm of the onset over the logarithm of the size, with a 95 % bootstrap interval beside the prediction of 1; the
+figure shows both.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 
+from entropick.page.document import FILE_INK
 from entropick.report import read_table
+from entropick.report.figure import COLORS, Figure, Panel, Rows, data
 from entropick.report.table import PROBE, Table
 
 KEY = "generalization_score_ratio/pixels"
@@ -41,11 +46,18 @@ def main() -> None:
     """Print onsets and slopes of a study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
-    table = read_table(parser.parse_args().study)
-    found = onsets(table)
+    parser.add_argument("--figure", type=Path, help="a file for the onsets over the sizes, with both slopes (SVG)")
+    args = parser.parse_args()
+    found = onsets(read_table(args.study))
     if not found:
         parser.error("expected a study of several sizes with probes (--probe-steps), got none of either.")
     sys.stdout.write("\n".join(lines(found)) + "\n")
+    if args.figure is not None:
+        import vl_convert
+
+        if len({one.size for one in found if one.steps is not None}) < 2:
+            parser.error("--figure: expected onsets at two sizes at least, got none or one.")
+        args.figure.write_text(vl_convert.vegalite_to_svg(drawn(found).file_spec(FILE_INK)), encoding="utf-8")
 
 
 def onsets(table: Table) -> list[Onset]:
@@ -129,6 +141,40 @@ def lines(found: Sequence[Onset]) -> list[str]:
         interval = " (no interval: one run a size)" if low is None else f" [{low:.2f}, {high:.2f}]"
         said += ["", f"{arm}: slope {estimate:.2f}{interval}, predicted {PREDICTED:g}{without}."]
     return said
+
+
+def drawn(found: Sequence[Onset]) -> Figure:
+    """Onsets over sizes in logarithms: a point a run, the fitted slope, and the predicted one through the mean."""
+    points: Rows = [{"size": one.size, "steps": one.steps, "line": ""} for one in found if one.steps is not None]
+    sizes = sorted({row["size"] for row in points})
+    middle = [math.exp(np.mean([math.log(row[of]) for row in points])) for of in ("size", "steps")]
+    fitted = slope(found)
+    slopes = {f"slope {fitted[0]:.2f}, fitted": fitted[0]} if fitted else {}
+    slopes[f"slope {PREDICTED:g}, predicted"] = PREDICTED
+    ends = [
+        {"line": name, "size": size, "steps": middle[1] * (size / middle[0]) ** power}
+        for name, power in slopes.items()
+        for size in (sizes[0], sizes[-1])
+    ]
+    x = alt.X(
+        "size:Q",
+        title="training images",
+        axis=alt.Axis(values=sizes),
+        scale=alt.Scale(type="log", nice=False, padding=12),
+    )
+    y = alt.Y("steps:Q", title="steps until copying begins", scale=alt.Scale(type="log", nice=False, padding=12))
+    names = list(slopes)
+    styles = {
+        "color": alt.Color(
+            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[COLORS[0], "#8a8a8a"])
+        ),
+        "strokeDash": alt.StrokeDash(
+            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]])
+        ),
+    }
+    lines_drawn = alt.Chart(data(ends)).mark_line(strokeWidth=2).encode(x=x, y=y, **styles)
+    runs = alt.Chart(data(points)).mark_point(filled=True, size=50, color=COLORS[0]).encode(x=x, y=y)
+    return Figure("onset", "When a model begins to copy", (), (Panel("", alt.layer(lines_drawn, runs)),))
 
 
 if __name__ == "__main__":

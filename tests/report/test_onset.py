@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import math
 import sys
 from pathlib import Path
@@ -94,3 +95,17 @@ def test_arms_of_a_family_may_have_sizes_of_their_own(onset, tmp_path):
         ("proportional", 16, "not below 0.5 at 2 steps"),
         ("proportional", 32, "not below 0.5 at 4 steps"),
     ]
+
+
+def test_the_figure_shows_every_onset_and_both_slopes(onset):
+    found = [*made_up(onset, 1.5), onset.Onset("replace", 4096, 0, None, "not below 0.5 at 9 steps")]
+    drawn = onset.drawn(found).panels[0].chart.to_dict()
+    lines, runs = (json.loads(drawn["datasets"][layer["data"]["name"]]) for layer in drawn["layer"])
+    assert len(runs) == 9
+    ends = {}
+    for row in lines:
+        ends.setdefault(row["line"], []).append(math.log(row["steps"] / row["size"] ** 1.0))
+    assert list(ends) == ["slope 1.50, fitted", "slope 1, predicted"]
+    assert ends["slope 1, predicted"][0] == pytest.approx(ends["slope 1, predicted"][1])
+    rise = ends["slope 1.50, fitted"][1] - ends["slope 1.50, fitted"][0]
+    assert rise == pytest.approx(0.5 * math.log(1024 / 64))
