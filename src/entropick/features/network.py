@@ -136,10 +136,9 @@ class NetworkFeatures(Features, ABC):
                 )
 
             def forward(batch: list[Any]) -> Any:
-                stacked = torch.stack(batch)
-                if device.type == "cuda":
-                    stacked = stacked.pin_memory()
-                return network.forward(stacked.to(device, non_blocking=True))
+                shape, dtype = (len(batch), *batch[0].shape), batch[0].dtype
+                stacked = torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
+                return network.forward(torch.stack(batch, out=stacked).to(device, non_blocking=True))
 
             with exact_arithmetic(device, self.autocast()):
                 while (X := self._in_passes(forward, prepared, device)) is None:
