@@ -54,7 +54,7 @@ def is_resident(n: int, width: int, device: str) -> bool:
     if torch.device(device).type != "cuda":
         return False
     vectors = Precision.of(np.zeros((1, width), np.float32)).held_bytes(1, width)
-    needed = n * (4 * width + vectors + 64) + _BYTES_EACH * (_TILE_NUMBERS + _DIFFERENCES + _PAIRS)
+    needed = n * (4 * width + 2 * vectors + 64) + _BYTES_EACH * (_TILE_NUMBERS + _DIFFERENCES + _PAIRS)
     return needed <= _SHARE * usable_memory_of(device)
 
 
