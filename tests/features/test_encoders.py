@@ -117,6 +117,32 @@ def test_more_images_than_a_batch_and_what_surrounds_them(folder, monkeypatch):
     np.testing.assert_allclose(space.extract(images), X, rtol=1e-5, atol=1e-5)
 
 
+SWITCHES = {
+    "convolutions": [(torch.backends.cudnn.conv, "tf32"), (torch.backends.mkldnn.conv, "bf16")],
+    "convolutions, off": [(torch.backends.cudnn.conv, "ieee")],
+    "everything": [(torch.backends, "tf32"), (torch.backends.cudnn.conv, "none")],
+}
+
+
+@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+def test_callers_who_use_the_newer_switches(switches):
+    def of_convolutions():
+        return [backend.conv.fp32_precision for backend in (torch.backends.cudnn, torch.backends.mkldnn)]
+
+    before = [switch.fp32_precision for switch, _ in switches]
+    try:
+        for switch, precision in switches:
+            switch.fp32_precision = precision
+        allowed = of_convolutions()
+        with network.exact_arithmetic("cpu"), network.exact_arithmetic("cpu"):
+            assert of_convolutions() == ["ieee", "ieee"] and torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert of_convolutions() == allowed and not torch.backends.cudnn.deterministic
+    finally:
+        for (switch, _), precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
+
+
 def test_a_pass_that_does_not_fit_into_memory_is_halved_and_said(folder, monkeypatch):
     images = some_images(n=23)
     space = DINOv2(path=str(folder / "dinov2"), device="cpu")

@@ -140,6 +140,32 @@ def test_points_that_live_on_a_device(case, k, d, exclude_self, device, living_t
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("d", [1, 40, 128, 131, 770])
+def test_a_pair_is_as_far_wherever_it_stands_and_however_many_there_are(d, device):
+    """`sum` on a GPU adds rows of 128 numbers and more by where they begin, and fewer than 16 in another order."""
+    X = torch.from_numpy(normal(np.random.default_rng(0), 50, d).astype(np.float32)).to(device)
+    X[20:] = X[20]
+    row, column = torch.zeros(50, dtype=torch.int64, device=device), torch.arange(50, device=device)
+    squares = resident._differences(X, row, X, column)
+    alone = [resident._differences(X, row[i : i + 1], X, column[i : i + 1]) for i in range(50)]
+    assert torch.equal(squares, torch.cat(alone)) and len(squares[20:].unique()) == 1
+    there = X.cpu().numpy()
+    expected = squared_distances(there, np.zeros(50, int), there, np.arange(50))
+    np.testing.assert_allclose(squares.cpu().numpy(), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_of_copies_on_a_device_the_lowest_rows(device, living_there, monkeypatch):
+    """Also where the differences of one query are computed in several blocks."""
+    monkeypatch.setattr(resident, "_DIFFERENCES", 5 * 131)
+    X = normal(np.random.default_rng(0), 60, 131).astype(np.float32)
+    points = np.concatenate([X, X, X])
+    found = nearest_neighbors(X + np.float32(0.01), points, k=3, device=device)
+    np.testing.assert_array_equal(found.indices, np.arange(60)[:, None] + [0, 60, 120])
+    assert (found.distances == found.distances[:, :1]).all() and not living_there
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_part_of_the_points_on_a_device(device, living_there):
     """Numbers of points count from the first of the part, and a query is not its own neighbour in it."""
     X = normal(np.random.default_rng(0), 90, 8).astype(np.float32)

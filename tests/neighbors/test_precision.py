@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,64 @@ def test_bounds_of_float64_far_below_the_limit(seed):
     near, _ = tile.near()
     pairs = true[near.row, near.column]
     assert (near.lowest <= pairs).all() and (pairs <= near.highest).all()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("kind", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("d", [384, 9000])
+def test_bounds_of_long_sums(d, kind, device):
+    """Sums of as many terms as tensor cores and cuBLAS cut into pieces, of pairs that are nearer than they are long."""
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((8, d))[np.arange(96) % 8] + 0.02 * rng.standard_normal((96, d))).astype(np.float32)
+    precision = held_as(kind, X)
+    i, j = np.indices((len(X), len(X))).reshape(2, -1)
+    true = squared_distances(X, i, X, j).reshape(len(X), len(X)) * precision.scale**2
+    limits = torch.from_numpy(np.median(true, axis=1)).to(device)
+    near, _ = compare(as_rows(precision.place(X, device)), limits, as_columns(precision.place(X, device))).near()
+    found = np.zeros_like(true, bool)
+    found[near.row, near.column] = True
+    assert found[true <= np.median(true, axis=1)[:, None]].all()
+    pairs = true[near.row, near.column]
+    assert (near.lowest <= pairs).all() and (pairs <= near.highest).all()
+
+
+def cut_off(terms, block=8, extra=1):
+    """Their sum as the tensor cores of an A100 add up: terms of a block, and what is there, lose what lies beneath 25
+    bits of the largest, and their sum what lies beneath its 24."""
+    total = 0.0
+    for start in range(0, len(terms), block):
+        beside = np.append(terms[start : start + block], total)
+        unit = 2.0 ** (np.frexp(np.abs(beside).max())[1] - 24 - extra)
+        total = float((np.trunc(beside / unit) * unit).sum())
+        last = 2.0 ** (np.frexp(abs(total))[1] - 24)
+        total = float(np.trunc(total / last) * last)
+    return total
+
+
+def test_sums_of_tensor_cores_are_within_the_bound():
+    n = 1 << 14
+    # The largest first, and of each block as much as can be lost.
+    terms = np.full(n, 2.0**-23 * (1 - 2.0**-8))
+    terms[0], terms[8::8] = 1.0, 2.0**-24 * (1 - 2.0**-8)
+    error = terms.sum() - cut_off(terms)
+    precision = replace(held_as("float32", np.eye(3, dtype=np.float32)), dtype=torch.bfloat16)
+    assert error > precision._product_error(n) / 2 * terms.sum()
+    assert error < precision._product_error(n, "cuda") / 2 * terms.sum()
+
+
+@pytest.mark.parametrize("n", [3, 40, 300, 1000])
+@pytest.mark.parametrize("k", [1, 3, 11])
+def test_the_largest_gains(n, k):
+    rng, k = np.random.default_rng(0), min(n, k)
+    # Whole numbers, of which many are equal.
+    X = rng.integers(0, 3, (n, 5)).astype(np.float32)
+    precision = held_as("float32", X)
+    placed = as_rows(precision.place(X[:7]))
+    tile = compare(placed, torch.full_like(placed.norms, torch.inf), as_columns(precision.place(X)))
+    gains, columns = tile.largest(k)
+    assert torch.equal(gains, tile.gains[:, :n].sort(dim=1, descending=True).values[:, :k])
+    assert torch.equal(gains, tile.gains.gather(1, columns)) and int(columns.max()) < n
+    assert all(len(set(row)) == k for row in columns.tolist())
 
 
 @pytest.mark.parametrize("columns", [3, 16, 256, 300])

@@ -56,6 +56,19 @@ class Forgetful(InProcess):
         return pickle.loads(pickle.dumps(super().call(method, *pickle.loads(pickle.dumps(arguments)))))
 
 
+def test_all_is_computed_where_one_asks_for_it(monkeypatch):
+    """Also what is compared beside the shards, as rows that are picked beforehand, and the radius after a quota."""
+    asked = set()
+    monkeypatch.setattr(growing_set, "usable_device", lambda device: asked.add(device) or "cpu")
+    X, y = clouds.cloud("normal", 60, 5), np.arange(60) % 3
+    Greedy(n_samples=20, initial=[4, 2], minimum="balanced", device="cpu").fit(X, y)
+    shards, parts = dealt(X, 2, "in turn")
+    for shard in shards:
+        shard.device = "cpu"
+    farthest_first(Shards(InProcess(shards), 9, parts, device="cpu"), np.array([3]), Work(), "selection")
+    assert asked == {"cpu"}
+
+
 def pick(carrier, parts, n, first):
     return farthest_first(Shards(carrier, n, parts), np.array(first), Work(), "selection")
 

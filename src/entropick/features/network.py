@@ -136,10 +136,9 @@ class NetworkFeatures(Features, ABC):
                 )
 
             def forward(batch: list[Any]) -> Any:
-                stacked = torch.stack(batch)
-                if device.type == "cuda":
-                    stacked = stacked.pin_memory()
-                return network.forward(stacked.to(device, non_blocking=True))
+                shape, dtype = (len(batch), *batch[0].shape), batch[0].dtype
+                stacked = torch.empty(shape, dtype=dtype, device="cpu", pin_memory=device.type == "cuda")
+                return network.forward(torch.stack(batch, out=stacked).to(device, non_blocking=True))
 
             with exact_arithmetic(device, self.autocast()):
                 while (X := self._in_passes(forward, prepared, device)) is None:
@@ -197,9 +196,24 @@ def exact_arithmetic(device: Any, precision: str | None = None) -> Iterator[None
     import torch
 
     dtype = None if precision is None else getattr(torch, precision)
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with full_precision, exact, torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None):
-        yield
+    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+    # Not `cudnn.flags`: it fails where a caller has used the newer switches, and leaves TF32 on that all of them have.
+    settings: tuple[tuple[Any, str, Any], ...] = (
+        (cudnn, "enabled", True),
+        (cudnn, "benchmark", False),
+        (cudnn, "deterministic", True),
+        (cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
+        (mkldnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
+    )
+    before = [getattr(of, name) for of, name, _ in settings]
+    try:
+        for of, name, value in settings:
+            setattr(of, name, value)
+        with full_precision, torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None):
+            yield
+    finally:
+        for (of, name, _), value in zip(settings, before, strict=True):
+            setattr(of, name, value)
 
 
 def in_batches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -126,8 +127,7 @@ class GrowingSet:
         of the row in `squares` (b,)."""
         if len(positions) == 0:
             return Pairs.none()
-        read = self._levels[0]
-        return _different(read(positions), read(positions), squares, self._scale)
+        return _different(self._levels[0](positions), squares, self._scale)
 
     def catch_up(self, block: Integers, limit: Floats | float) -> Integers:
         """Show all members to the positions of `block` until they are within `limit`, one for all or one each;
@@ -352,7 +352,7 @@ class Loose:
         """Pairs (row, column) of which the column may be within the squared distance of the row in `squares` (n,)."""
         if len(squares) == 0:
             return Pairs.none()
-        return _different(self._vectors[np.arange(len(squares))], self._vectors, squares, self._scale)
+        return _different(self._vectors, squares, self._scale)
 
     def exact(self, rows: Integers, others: Integers) -> Floats:
         """Squared distances of pairs, in float64."""
@@ -400,8 +400,9 @@ def _pairs(rows: Vectors, squares: Floats, columns: Vectors, scale: float, wante
     return Pairs(found.row, found.column, found.lowest / scale**2, found.highest / scale**2)
 
 
-def _different(rows: Vectors, columns: Vectors, squares: Floats, scale: float) -> Pairs:
-    """Pairs of different rows of which the second may be within the limit of the first; both arguments are all of them,
-    held twice."""
-    found = _pairs(as_rows(rows), squares, as_columns(columns), scale)
+def _different(placed: Vectors, squares: Floats, scale: float) -> Pairs:
+    """Pairs of different rows of which the second may be within the limit of the first."""
+    # Limits are written into the rows of a tile.
+    rows = replace(placed, vectors=placed.vectors.clone())
+    found = _pairs(as_rows(rows), squares, as_columns(placed), scale)
     return found[found.row != found.column]

@@ -17,7 +17,9 @@ ratio of the typical e to the typical \\|x\\|, which makes the slack smallest.
 
     float64, float32   e = 0, slack c |x|^2; of n terms c = (2n + 16) u, u half the distance from 1 to the next float;
                        of wide rows n is the columns of a block and the number of blocks, which are summed one by one
-    bfloat16           a relative e of about 2^-9; c = (2n + 16) 2^-24, as sums are float32, and 2^-16 for lengths
+    bfloat16           a relative e of about 2^-9; c = (2n + 16) 2^-24, as sums are float32, and 2^-16 for lengths; with
+                       2n for n on a GPU, whose tensor cores cut off each term, and each sum of 8 or 16 of them, where
+                       others round the sum (Fasi, Higham, Mikaitis, Pranesh 2021: 10 units 2^-24 for 8 terms)
     int8               multiples of a unit, products summed in int32 without any error; c = 2^-40, and half a step
 
 A coarse product goes first where it is faster on this machine, and sharp enough for these data. bfloat16 holds anything
@@ -69,8 +71,8 @@ _SHARP = {"int8": 2.0**-10, "bfloat16": 2.0**-6}
 _SAMPLE_NUMBERS = 1 << 22
 # Products of wider rows are sums over blocks of so many columns, which keeps what rounding may add small.
 _SUMMED = 1 << 12
-# The product that is measured: a tile as those of a growing set.
-_PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = 1024, 512, 5
+# The product that is measured: a tile as those of a growing set; on a GPU one that takes longer than to begin it.
+_PROBE_ROWS, _PROBE_WIDTH, _PROBE_TIMES = {"cpu": 1024, "cuda": 4096}, 512, 5
 # Narrower rows gain nothing (and torch 2.13 returns a wrong int8 product where there is one column).
 _NARROWEST = 16
 # What is held of a row beside its vector, and what a growing set knows of it.
@@ -205,7 +207,7 @@ class Precision:
         shifted = torch.empty((n, columns or width), dtype=kind, device=device)
         shifted[:, width:] = 0
         shifted[:, :width] = rows if isinstance(rows, torch.Tensor) else on_device(rows, device)
-        shifted[:, :width].mul_(self.scale).sub_(torch.from_numpy(self.center).to(device))
+        shifted[:, :width].mul_(self.scale).sub_(on_device(self.center, device))
         return shifted
 
     @property
@@ -231,7 +233,7 @@ class Precision:
         width = rows.shape[1]
         exact = self._shifted(rows, device, self._columns(width))
         norms = torch.linalg.vector_norm(exact, dim=1, dtype=torch.float64).square()
-        c = self._product_error(exact.shape[1])
+        c = self._product_error(exact.shape[1], device)
         if self.is_coarse:
             vectors, error = self._round(exact)
             # What the measurement itself adds, and the rounding of the shift.
@@ -292,7 +294,7 @@ class Precision:
         summed = self._product_error(self._columns(width))
         return 2 * (self.balance + summed) <= _SHARP[str(self.dtype).removeprefix("torch.")]
 
-    def _product_error(self, terms: int) -> float:
+    def _product_error(self, terms: int, device: str = "cpu") -> float:
         """The c of this precision. In float32 and float64 it also covers the shift and the rounding of lengths."""
         import torch
 
@@ -301,6 +303,8 @@ class Precision:
         unit = torch.finfo(torch.float64 if self.dtype == torch.float64 else torch.float32).eps / 2
         if self.dtype != torch.bfloat16 and terms > _SUMMED:
             terms = _SUMMED + -(-terms // _SUMMED)
+        if self.dtype == torch.bfloat16 and torch.device(device).type != "cpu":
+            terms *= 2
         summed = (2 * terms + 16) * unit / (1 - (2 * terms + 16) * unit)
         return summed + (2.0**-16 if self.dtype == torch.bfloat16 else 0.0)
 
@@ -451,8 +455,9 @@ def speeds(device: str, n_threads: int) -> dict[str, float]:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(-3, 4, (_PROBE_ROWS, _PROBE_WIDTH), generator=generator).float().to(device)
-    kinds, right = ("float32", *_KINDS.get(device.partition(":")[0], ())), rows.double() @ rows.double().T
+    kind = device.partition(":")[0]
+    rows = torch.randint(-3, 4, (_PROBE_ROWS[kind], _PROBE_WIDTH), generator=generator).float().to(device)
+    kinds, right = ("float32", *_KINDS[kind]), rows.double() @ rows.double().T
     seconds = {name: _seconds(rows.to(getattr(torch, name)), right) for name in kinds}
     return {name: seconds["float32"] / value for name, value in seconds.items()}
 

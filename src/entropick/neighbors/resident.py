@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from entropick.arrays import Features, Floats, Integers
 from entropick.neighbors.growing_set import GrowingSet, Members, Outside, tiles
-from entropick.neighbors.precision import Precision, Vectors, on_device
+from entropick.neighbors.precision import Precision, Reader, Vectors, on_device
 from entropick.neighbors.tile import as_columns, as_rows, compare
 from entropick.processes import usable_device
 from entropick.processes.hardware import usable_memory_of
 
-# Numbers in a tile, of rows whose differences are computed at once, and pairs that are decided at once.
-_TILE_NUMBERS, _DIFFERENCES, _PAIRS = 1 << 27, 1 << 24, 1 << 24
+# Numbers in a tile, of rows whose differences are computed at once, and pairs that are decided at once; and the bytes
+# that each of them takes at most, where all pairs of a tile are left open.
+_TILE_NUMBERS, _DIFFERENCES, _PAIRS = 1 << 26, 1 << 24, 1 << 24
+_BYTES_EACH = 64
 # Squares that are computed there and here differ by less than this share: sums have other orders.
 _APART = 1e-11
 # Of the memory that is free there, what may be taken.
 _SHARE = 0.7
 # Numbers of rows that are put there at once.
-_BLOCK_NUMBERS = 1 << 24
+_BLOCK_NUMBERS = 1 << 22
 # Points that are looked at beyond the nearest that are asked for; that more are as near, within rounding, is rare.
 _SPARE = 8
 
@@ -53,7 +54,7 @@ def is_resident(n: int, width: int, device: str) -> bool:
     if torch.device(device).type != "cuda":
         return False
     vectors = Precision.of(np.zeros((1, width), np.float32)).held_bytes(1, width)
-    needed = n * (4 * width + 2 * vectors + 64) + 32 * _TILE_NUMBERS + 32 * _DIFFERENCES + 64 * _PAIRS
+    needed = n * (4 * width + 2 * vectors + 64) + _BYTES_EACH * (_TILE_NUMBERS + _DIFFERENCES + _PAIRS)
     return needed <= _SHARE * usable_memory_of(device)
 
 
@@ -82,8 +83,12 @@ class ResidentSet(GrowingSet):
         self._device, fine = usable_device(device), precision or Precision.of(X)
         self._begin(X, n_samples, rows, fine)
         n, width = len(self.rows), X.shape[1]
-        self._rows, self._held = _put(X, self.rows, fine, self._device)
-        self._levels = [fine.reader(X, self.rows, self._device, hold=False)]
+        self._rows, held = _put(X, rows, fine, self._device)
+        # Limits are written into them: what is compared otherwise is placed anew from the rows that are there.
+        self._asking = as_rows(held)
+        self._levels = [
+            Reader(lambda part: fine.place(self._rows[self._there(part)], self._device), None, self._device)
+        ]
         self.members = Members(width, n_samples, [fine], self._device)
         self._shown = torch.empty((n_samples, width), dtype=torch.float32, device=self._device)
         self._distances = torch.full((n,), torch.inf, dtype=torch.float64, device=self._device)
@@ -105,13 +110,7 @@ class ResidentSet(GrowingSet):
 
     def settle(self, positions: Integers) -> Floats:
         """The squared distances of `positions`, as `exact.squared_distances` has them."""
-        import torch
-
-        squares = np.full(len(positions), np.inf)
-        numbers = self._closest[torch.from_numpy(positions).to(self._device)].cpu().numpy()
-        known = numbers >= 0
-        squares[known] = self.to_members(positions[known], numbers[known])
-        return squares
+        return self._settled(self._there(positions))[1]
 
     def farthest(self, width: int, weights: Floats) -> tuple[Integers, Floats, Outside]:
         """See `GrowingSet.farthest`."""
@@ -124,8 +123,7 @@ class ResidentSet(GrowingSet):
         values = self._distances * self._weighted[1]
         n_top = min(width + 1, len(values))
         least = torch.topk(values, n_top).values[-1] * (1 - _APART)
-        positions = torch.nonzero((values >= least) & (values > 0))[:, 0].cpu().numpy()
-        squares = self.settle(positions)
+        positions, squares = self._settled(torch.nonzero((values >= least) & (values > 0))[:, 0])
         exact = squares * weights[positions]
         order = np.lexsort((positions, -exact))
         top = np.sort(order[:width])
@@ -137,8 +135,7 @@ class ResidentSet(GrowingSet):
         import torch
 
         above = torch.nonzero(self._distances[start:] > limit * (1 - _APART))[:width, 0]
-        block = above.cpu().numpy() + start
-        squares = self.settle(block)
+        block, squares = self._settled(above + start)
         last = int(block[-1]) if len(block) == width else None
         return block[squares > limit], squares[squares > limit], last
 
@@ -151,8 +148,8 @@ class ResidentSet(GrowingSet):
         import torch
 
         most = self.largest() * (1 - _APART)
-        farthest = torch.nonzero(self._distances >= most)[:, 0].cpu().numpy()
-        return max(least, math.sqrt(self.settle(farthest).max(initial=0.0)))
+        _, squares = self._settled(torch.nonzero(self._distances >= most)[:, 0])
+        return max(least, math.sqrt(squares.max(initial=0.0)))
 
     def nearest(self) -> Integers:
         """See `GrowingSet.nearest`: of all members."""
@@ -174,15 +171,29 @@ class ResidentSet(GrowingSet):
     def _approach(self, positions: Integers, start: int, stop: int) -> None:
         """Nothing is new."""
 
+    def _there(self, positions: Integers | slice) -> Any:
+        """The same on the device."""
+        import torch
+
+        return positions if isinstance(positions, slice) else torch.from_numpy(positions).to(self._device)
+
+    def _settled(self, there: Any) -> tuple[Integers, Floats]:
+        """Positions that are on the device, here, and their squared distances."""
+        import torch
+
+        positions, numbers = torch.stack([there, self._closest[there]]).cpu().numpy()
+        squares, known = np.full(len(positions), np.inf), numbers >= 0
+        squares[known] = self.to_members(positions[known], numbers[known])
+        return positions, squares
+
     def _show_all(self, first: int, last: int) -> None:
         """Show the members from number `first` to `last` to all positions."""
         columns = as_columns(self.members.vectors(0, first, last))
         step = max(1, _TILE_NUMBERS // len(columns.vectors))
         for start in range(0, len(self._distances), step):
             part = slice(start, min(start + step, len(self._distances)))
-            # Limits are written into rows of a tile.
-            rows = as_rows(_cloned(self._held[part]))
-            row, column, _ = compare(rows, self._distances[part] * self._scale**2, columns).places(1)
+            tile = compare(self._asking[part], self._distances[part] * self._scale**2, columns)
+            row, column, _ = tile.places(1)
             # Where rows lie in tight groups a product in float32 leaves many pairs open.
             for begin in range(0, len(row), _PAIRS):
                 pairs = slice(begin, begin + _PAIRS)
@@ -200,10 +211,6 @@ class ResidentSet(GrowingSet):
         lowest = torch.full_like(self._closest, none)
         lowest.scatter_reduce_(0, row[is_nearest], column[is_nearest], "amin")
         self._closest = torch.where(lowest == none, self._closest, lowest)
-
-
-def _cloned(placed: Vectors) -> Vectors:
-    return replace(placed, vectors=placed.vectors.clone())
 
 
 class ResidentSearch:
@@ -227,7 +234,7 @@ class ResidentSearch:
     ) -> None:
         self._queries, self._first, self._k, self._exclude_self = queries, first, k, exclude_self
         self._fine, self._device, self._otherwise = fine, device, otherwise
-        self._points, self._held = _put(points, np.arange(len(points)), fine, self._device)
+        self._points, self._held = _put(points, None, fine, self._device)
         self._n_kept = min(k + exclude_self + _SPARE, len(points))
 
     def __call__(self, block: slice) -> tuple[Floats, Integers]:
@@ -266,7 +273,7 @@ class ResidentSearch:
         for start in range(0, len(self._points), step):
             tile = compare(asked, limits, as_columns(self._held[start : start + step]))
             n = len(tile.columns)
-            gains, found = torch.topk(tile.gains[:, :n], min(self._n_kept, n), dim=1)
+            gains, found = tile.largest(min(self._n_kept, n))
             gains = gains.double()
             base = tile.base[:, None]
             low = base - asked.error * base - tile.step * (gains + tile.rounding * gains.abs())
@@ -280,15 +287,16 @@ class ResidentSearch:
         return columns, least
 
 
-def _put(X: Features, rows: Integers, fine: Precision, device: str) -> tuple[Any, Vectors]:
-    """Some rows of X on the device, (n, d), as they are and as vectors."""
+def _put(X: Features, rows: Integers | None, fine: Precision, device: str) -> tuple[Any, Vectors]:
+    """Some rows of X on the device, (n, d), as they are and as vectors; None for all."""
     import torch
 
-    n, width = len(rows), X.shape[1]
+    n, width = len(X) if rows is None else len(rows), X.shape[1]
     there, held = torch.empty((n, width), dtype=torch.float32, device=device), fine.empty(n, width, device)
     for start in range(0, n, step := max(1, _BLOCK_NUMBERS // width)):
         part = slice(start, start + step)
-        there[part] = on_device(X[rows[part]], device)
+        # A slice is not copied.
+        there[part] = on_device(X[part if rows is None else rows[part]], device)
         fine.place_into(held, part, there[part], device)
     return there, held
 
@@ -301,6 +309,16 @@ def _differences(rows: Any, row: Any, columns: Any, column: Any) -> Any:
     step = max(1, _DIFFERENCES // rows.shape[1])
     for start in range(0, len(row), step):
         part = slice(start, start + step)
-        difference = rows[row[part]].double() - columns[column[part]].double()
-        found[part] = difference.square_().sum(dim=1)
+        difference = rows[row[part]].double().sub_(columns[column[part]])
+        found[part] = _summed(difference.square_())
     return found
+
+
+def _summed(terms: Any) -> Any:
+    """The sums (n,) of rows (n, d), which are written over. All are added up in the same order, wherever they stand and
+    however many there are, which `sum` on a GPU does not promise: else copies would not be equally far."""
+    while (width := terms.shape[1]) > 1:
+        half = width // 2
+        terms[:, :half] += terms[:, width - half :]
+        terms = terms[:, : width - half]
+    return terms[:, 0]

@@ -122,16 +122,13 @@ class Tile:
         import torch
 
         codes, least = _in_order(self.gains), _in_order(self.least)
-        n, m = codes.shape
-        folds = _FOLDS
-        while folds > 1 and (m % folds or m < folds * _GROUPS * (wanted or 1)):
-            folds //= 2
-        groups = codes.view(n, folds, m // folds)
+        groups = _grouped(codes, wanted or 1)
+        _, folds, n_groups = groups.shape
         maxima = groups.amax(dim=1) if folds > 1 else codes
         rows = torch.nonzero(maxima.amax(dim=1) >= least)[:, 0]
         maxima, least = maxima.index_select(0, rows), least[rows]
         reach = torch.full_like(self.base, torch.inf)
-        if wanted and wanted <= m // folds:
+        if wanted and wanted <= n_groups:
             # So many groups have something of this gain; nothing of a clearly lower one is wanted.
             kth = torch.topk(maxima, wanted, dim=1).values[:, -1] if wanted > 1 else maxima.amax(dim=1)
             gain, spread = self._values(kth), self._spread[rows]
@@ -140,8 +137,20 @@ class Tile:
             least = torch.maximum(least, self._codes(gain - 2 * self.rounding * gain.abs() - spread / self.step))
         place, group = _places(maxima, least)
         slot, fold = _places(groups[rows[place], :, group], least[place])
-        place, column = place[slot], fold * (m // folds) + group[slot]
+        place, column = place[slot], fold * n_groups + group[slot]
         return rows[place], column, reach
+
+    def largest(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The `k` largest gains of each row, the largest first, and their columns, (n, k). They are in those `k` groups
+        that have the largest maxima, so that all gains are read but once."""
+        import torch
+
+        groups = _grouped(self.gains, k)
+        n, folds, n_groups = groups.shape
+        group = torch.topk(groups.amax(dim=1), k, dim=1).indices
+        gains, place = torch.topk(groups.gather(2, group[:, None].expand(n, folds, k)).flatten(1), k, dim=1)
+        fold = torch.div(place, k, rounding_mode="floor")
+        return gains, fold * n_groups + group.gather(1, place % k)
 
     @property
     def _spread(self) -> torch.Tensor:
@@ -156,6 +165,15 @@ class Tile:
         if self.gains.dtype.is_floating_point:
             return _in_order(values.clamp(min=0).to(self.gains.dtype))
         return values.floor().clamp(-_LARGEST, _LARGEST).to(self.gains.dtype)
+
+
+def _grouped(gains: torch.Tensor, wanted: int) -> torch.Tensor:
+    """The same (n, folds, groups), in as large groups of columns as leave enough of them for each that is wanted."""
+    n, m = gains.shape
+    folds = _FOLDS
+    while folds > 1 and (m % folds or m < folds * _GROUPS * wanted):
+        folds //= 2
+    return gains.view(n, folds, m // folds)
 
 
 def _in_order(gains: torch.Tensor) -> torch.Tensor:

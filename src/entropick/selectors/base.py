@@ -275,7 +275,7 @@ class Selector(Rule):
             facts |= selection.facts
         if "covering_radius" in facts:
             # The last choice was among some of the rows; the radius is that of all.
-            facts["covering_radius"] = covering_radius(X, rows)
+            facts["covering_radius"] = covering_radius(X, rows, device=getattr(self, "device", "auto"))
         return self._completed(X, Selection(rows, distances, facts), work, **known)
 
     def _completed(self, X: Features, selection: Selection, work: Work, **known: Floats) -> Selection:

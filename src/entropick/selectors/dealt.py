@@ -67,13 +67,13 @@ def shards_of(
     """
     if not isinstance(X, Dealt):
         part = Part(range(len(X)), order, weights)
-        return Shards(InProcess([Shard(X, device=device)]), n_samples, [part])
+        return Shards(InProcess([Shard(X, device=device)]), n_samples, [part], device=device)
     parts = X.parts if weights is None else [replace(of, weights=weights[np.asarray(of.numbers)]) for of in X.parts]
     if order is not None:
         places = np.empty_like(order)
         places[order] = np.arange(len(order))
         parts = [_in_order(part, places[np.asarray(part.numbers)]) for part in parts]
-    return Shards(X.carrier, n_samples, parts)
+    return Shards(X.carrier, n_samples, parts, device=device)
 
 
 def covering_radius(X: Features, rows: Integers, *, device: str = "auto") -> float:

@@ -292,10 +292,12 @@ class Shards:
         What takes calls to the shards, and how many rows will be picked.
     parts
         What may be picked in each shard.
+    device
+        Where products run of what is compared here.
     """
 
-    def __init__(self, carrier: Carrier, n_samples: int, parts: Sequence[Part]) -> None:
-        self._carrier, self.n_samples, self._name = carrier, n_samples, uuid4().hex
+    def __init__(self, carrier: Carrier, n_samples: int, parts: Sequence[Part], *, device: str = "auto") -> None:
+        self._carrier, self.n_samples, self._name, self._device = carrier, n_samples, uuid4().hex, device
         self.n = sum(len(part.numbers) for part in parts)
         extents: list[Extent] = carrier.call("extent")
         self._precision = Precision.around(*extents)
@@ -317,7 +319,8 @@ class Shards:
         for places, found in self._told("vectors", [numbers] * len(self._carrier)):
             vectors[places] = found
         if squares is None:
-            among = GrowingSet(np.concatenate([self._picks[: len(self.numbers)], vectors]), self.n_samples)
+            known = np.concatenate([self._picks[: len(self.numbers)], vectors])
+            among = GrowingSet(known, len(known), device=self._device)
             among.accept_in_order(np.arange(len(among.rows)))
             squares = np.array(among.at[len(self.numbers) :])
         self._add(numbers, squares, vectors)
@@ -373,7 +376,7 @@ class Shards:
         if len(fronts) == 1 and isinstance(here := fronts[0].rows, _Here):
             return here
         rows = [front.rows.vectors(np.arange(len(front.numbers))) for front in fronts]
-        return Loose(np.concatenate(rows), self._precision)
+        return Loose(np.concatenate(rows), self._precision, device=self._device)
 
     def radius(self) -> float:
         """The largest distance of any row to its nearest pick."""
