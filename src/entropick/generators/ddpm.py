@@ -459,7 +459,8 @@ class DDPM(Generator):
     def _build(self, seed: int) -> nn.Module:
         n_classes = len(self.classes_) if self.classes_ else 0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # torch.manual_seed would seed a caller's random numbers on GPUs as well.
+            torch.default_generator.manual_seed(seed)
             return self._network(self.image_shape_, n_classes)
 
     def _network(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
