@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
+import torch
 from planted import LABELS, tiny
 
+from entropick.diffusion.training import Training
 from entropick.generators import DDPM
 from entropick.generators.cost import estimate_cost
 
@@ -39,3 +43,16 @@ def test_a_budget_by_rule_has_bounds():
     assert 0 < cost.least_seconds < cost.seconds
     given = estimate_cost(tiny(steps=100), **sizes)
     assert (given.least_steps, given.least_seconds) == (given.n_steps, given.seconds)
+
+
+def test_what_was_built_for_a_plan_is_gone_before_a_gpu_s_memory_is_given_back(monkeypatch):
+    built, alive, begin = [], [], Training._begin
+
+    def watched(training, execution):
+        built.append(weakref.ref(training))
+        begin(training, execution)
+
+    monkeypatch.setattr(Training, "_begin", watched)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append([one() for one in built]))
+    estimate_cost(tiny(), image_shape=(6, 6, 1), n_training=31, n_generated=8)
+    assert alive == [[None]]
