@@ -249,7 +249,8 @@ def plain(setting: Setting, *, compiled: bool) -> None:
     alphas = scheduler.alphas_cumprod.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, 500, 128_000)
-    forward = torch.compile(network) if compiled else network
+    # As ours: each size compiled for itself.
+    forward = torch.compile(network, dynamic=False) if compiled else network
     amp = torch.autocast(device.type, torch.bfloat16)
 
     def step() -> None:

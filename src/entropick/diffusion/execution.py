@@ -151,7 +151,9 @@ class Execution:
 def _dtypes(device: torch.device) -> list[torch.dtype]:
     """What may be fastest on a device, the one that is sure to do first."""
     if device.type == "cuda":
-        return [torch.bfloat16, torch.float32]
+        # Cards before Ampere emulate it.
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return [torch.bfloat16, torch.float32] if has_bfloat16 else [torch.float32]
     has_bfloat16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return [torch.float32, torch.bfloat16] if device.type == "cpu" and has_bfloat16 else [torch.float32]
 

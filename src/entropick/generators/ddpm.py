@@ -122,9 +122,9 @@ class DDPM(Generator):
     precision
         ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: from 1,000 steps
         that take more than 30 s on, the precision and memory layout that a few timed steps say are fastest, the same
-        ones for all of a study; for less bfloat16 on CUDA, float32 elsewhere. Two runs may choose otherwise: give a
-        precision where numbers are to be repeated. Trained weights, noise and x_t are float32 always. What is not eager
-        float32 is compared with it first, and not used where it differs (`gate`).
+        ones for all of a study; for less bfloat16 on CUDA (from Ampere on), float32 elsewhere. Two runs may choose
+        otherwise: give a precision where numbers are to be repeated. Trained weights, noise and x_t are float32 always.
+        What is not eager float32 is compared with it first, and not used where it differs (`gate`).
     device
         A torch device, or ``"auto"``: CUDA where there is one.
 
