@@ -14,7 +14,7 @@ from tape import Broken, SameNoise, Tape, WrongNumbers, forgetting, recorder
 from test_sampling import small_memory
 
 from entropick.diffusion import execution
-from entropick.diffusion.execution import Captured, Execution
+from entropick.diffusion.execution import Captured, Execution, launching_on
 from entropick.diffusion.step import Step
 from entropick.errors import BudgetSpent, EntropickWarning, TrainingDiverged
 from entropick.generators import ddpm
@@ -281,6 +281,13 @@ def test_a_capture_that_breaks_off_leaves_its_stream(pretended):
     with pytest.raises(RuntimeError, match="not permitted"):
         execution.record(function, torch.Generator())
     assert pretended == [*CALLS, "graph out", "stream out", "device out"]
+
+
+def test_on_a_gpu_cudnn_is_held_to_kernels_that_repeat_their_bits(pretended):
+    with pytest.raises(KeyError), launching_on(torch.device("cuda")):
+        assert torch.backends.cudnn.deterministic
+        raise KeyError
+    assert pretended == ["device in", "device out"] and not torch.backends.cudnn.deterministic
 
 
 def test_the_images_of_the_training_are_not_written(as_on_a_gpu):

@@ -118,6 +118,28 @@ def test_what_is_faster_is_taken_and_written_down(monkeypatch):
     assert model.sampling_values()["execution"] == GRAPH.name
 
 
+def test_of_chunks_at_once_only_the_number_that_is_taken_is_compiled(monkeypatch):
+    # Of training; then two ways and the first one compiled; then one chunk uncompiled, two and four at once.
+    on_a_gpu(monkeypatch, seconds=[2.0, 1.0, 2.0, 9.0, 1.0, 1.0, 2.0, 2.4, 9.0])
+    model = fitted()
+    monkeypatch.setattr(Execution, "ways", lambda *args: (GRAPH, dataclasses.replace(GRAPH, fused=False)))
+    monkeypatch.setattr(gate, "WORTH_TRYING", 0)
+    monkeypatch.setattr("entropick.diffusion.sampling._is_divided", lambda device: False)
+    built, frozen = [], Execution.frozen
+
+    def watched(way, network):
+        built.append(way)
+        return frozen(way, network)
+
+    monkeypatch.setattr(Execution, "frozen", watched)
+    several = tiny(**UNET, precision="auto").restore(*model.state())
+    several.sample(37, stream=SAMPLE)
+    assert several.sampling_values()["chunks_at_once"] == 2
+    assert several.sampling_values()["execution"] == COMPILED.name
+    # By the gate, and with two chunks.
+    assert built.count(COMPILED) == 2 and built[-1] == COMPILED
+
+
 def test_a_resumed_training_keeps_its_way_and_measures_nothing(monkeypatch):
     on_a_gpu(monkeypatch, seconds=[2.0, 1.0])
     work = Interrupting(3)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from interruptions import with_interruptions
-from planted import LABELS, SAMPLE, TRAIN, fitted, tiny
+from planted import IMAGES, LABELS, SAMPLE, TRAIN, fitted, tiny
 
 from entropick.diffusion import kernels
 from entropick.diffusion.execution import Captured, Execution
 from entropick.diffusion.networks import build_network
+from entropick.generators.cost import estimate_cost
 
 pytestmark = pytest.mark.cuda
 UNET = {"network": "unet", "width": 32, "depth": 1, "steps": 12, "batch_size": 16, "warmup_steps": 2}
@@ -42,6 +43,67 @@ def test_a_unet_is_captured_in_bfloat16():
     assert model.training_values()["refused"] == [] and "captured" in model.training_values()["execution"]
 
 
+LAYOUT = ", channels last, fused, captured"
+UNETS = {
+    "velocity": {"precision": "bfloat16", "predicts": "velocity"},
+    "float16": {"precision": "float16"},
+    "everything": {"precision": "bfloat16", "conditional": True, "patch": 2, "flips": True, "ema": 0.9},
+}
+
+
+@pytest.mark.parametrize("case", UNETS)
+def test_every_unet_is_fused_and_passes_the_gate(case):
+    pytest.importorskip("triton")
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    model = tiny(**UNET, **UNETS[case], device="cuda").fit(images, np.arange(40) % 3, stream=TRAIN)
+    model.sample(5, stream=SAMPLE)
+    for values in (model.training_values(), model.sampling_values()):
+        assert values["refused"] == [] and values["execution"] == model.precision + LAYOUT
+
+
+def test_a_training_that_stops_by_itself_and_what_it_knows_of_images():
+    model = on_cuda(steps="auto", max_steps=100)
+    assert model.training_values()["n_steps"] in (50, 100)
+    assert np.isfinite(model.losses(IMAGES)).all()
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++"])
+def test_a_preview_whose_scheduler_remembers_on_the_host(sampler):
+    pytest.importorskip("diffusers")
+    model = on_cuda(sampler=sampler)
+    assert model.sample(9, stream=SAMPLE).shape == (9, 6, 6, 1)
+    assert model.sampling_values().get("refused", []) == []
+
+
+def test_a_plan_times_both_precisions():
+    cost = estimate_cost(
+        tiny(precision="auto", steps=2000, device="cuda"), image_shape=(6, 6, 1), n_training=31, n_generated=24
+    )
+    assert 0 < cost.least_seconds == cost.seconds < 2000
+
+
+def test_a_caller_s_random_numbers_and_switches_stay_as_they_were():
+    before = torch.cuda.get_rng_state(), torch.backends.cudnn.deterministic
+    on_cuda().sample(3, stream=SAMPLE)
+    assert torch.equal(torch.cuda.get_rng_state(), before[0]) and torch.backends.cudnn.deterministic == before[1]
+
+
+def test_several_chunks_in_one_graph_are_those_of_one_after_another(monkeypatch):
+    device = torch.device("cuda")
+    ways = tuple(Execution(device, dtype, captured=True) for dtype in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(Execution, "ways", lambda *others: ways)
+    model = on_cuda()
+    alone = model.sample(37, stream=SAMPLE).astype(int)
+    for least in ("WORTH_TIMING", "WORTH_TRYING"):
+        monkeypatch.setattr(f"entropick.diffusion.gate.{least}", 0)
+    # The two ways; then one, two and four chunks of the five at once.
+    times = iter([1.0, 1.0, 1.0, 1.2, 9.0])
+    monkeypatch.setattr("entropick.diffusion.sampling.seconds_of", lambda *args: next(times))
+    found = model.sample(37, stream=SAMPLE)
+    assert model.sampling_values()["chunks_at_once"] == 2 and model.sampling_values()["refused"] == []
+    assert np.abs(found - alone).max() <= 1
+
+
 def test_float32_on_cuda_learns_what_the_processor_learns():
     there, here = on_cuda(precision="float32", steps=20), fitted(precision="float32", steps=20)
     # Other random numbers, the same losses up to their noise.
@@ -71,6 +133,7 @@ def test_a_graph_draws_the_numbers_of_its_generator():
     expected = [torch.randn(4, generator=random, device=device) for _ in range(3)]
     for there, here in zip(found, expected, strict=True):
         assert torch.equal(there, here)
+    assert not torch.equal(*found[:2])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

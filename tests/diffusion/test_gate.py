@@ -223,6 +223,9 @@ def test_the_ways_depend_on_device_precision_and_network_alone(monkeypatch):
 
     # Triton comes with torch's builds for GPUs.
     monkeypatch.setattr(kernels, "IS_HERE", True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert ways("cuda") == ["float32, channels last, captured", "float32, captured"]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert ways("cuda") == [
         "bfloat16, channels last, fused, captured",
         "bfloat16, captured",

@@ -33,7 +33,7 @@ def test_classes_are_apart_in_its_space(digits):
     assert KNeighborsClassifier(1).fit(X[:N], LABELS[:N]).score(X[N:], LABELS[N:]) > 0.9
 
 
-def test_the_same_bits_whatever_surrounds_it():
+def test_the_same_bits_whatever_surrounds_it(monkeypatch):
     def weights(**changes):
         space = Classifier(**{"steps": 12, **changes}).fit(IMAGES[:200], LABELS[:200])
         return np.concatenate([value.ravel() for value in space.weights_.values()])
@@ -41,9 +41,11 @@ def test_the_same_bits_whatever_surrounds_it():
     torch.manual_seed(0)
     first, drawn = weights(), torch.rand(1)
     torch.manual_seed(1)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("random numbers of GPUs were seeded"))
     with limited_threads(2):
         np.testing.assert_array_equal(weights(), first)
         assert torch.get_num_threads() == 2
+    monkeypatch.undo()
     torch.manual_seed(0)
     assert torch.rand(1) == drawn, "torch's own random numbers were used"
     assert not np.array_equal(weights(seed=1), first)

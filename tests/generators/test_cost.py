@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
+import torch
 from planted import LABELS, tiny
 
+from entropick.diffusion.training import Training
 from entropick.generators import DDPM
 from entropick.generators.cost import estimate_cost
 
@@ -61,3 +65,16 @@ def test_short_steps_are_timed_until_that_tells(monkeypatch):
     estimate_cost(tiny(steps=100), image_shape=(6, 6, 1), n_training=31, n_generated=20)
     assert trained[0] == 4
     assert 4 < trained[1] <= 66
+
+
+def test_what_was_built_for_a_plan_is_gone_before_a_gpu_s_memory_is_given_back(monkeypatch):
+    built, alive, begin = [], [], Training._begin
+
+    def watched(training, execution):
+        built.append(weakref.ref(training))
+        begin(training, execution)
+
+    monkeypatch.setattr(Training, "_begin", watched)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append([one() for one in built]))
+    estimate_cost(tiny(), image_shape=(6, 6, 1), n_training=31, n_generated=8)
+    assert alive == [[None] * len(built)]

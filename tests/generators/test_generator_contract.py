@@ -109,9 +109,10 @@ def test_the_training_depends_on_its_stream(images):
         assert any((weights[0][key] != weights[2][key]).any() for key in weights[0])
 
 
-def test_global_random_state_is_left_alone(generator, images):
+def test_global_random_state_is_left_alone(generator, images, monkeypatch):
     torch.manual_seed(5)
     np.random.seed(5)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("random numbers of GPUs were seeded"))
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     generator.fit(images, stream=TRAIN).sample(3, stream=SAMPLE)
     assert torch.equal(torch.get_rng_state(), before[0])

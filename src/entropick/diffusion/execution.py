@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -107,9 +107,13 @@ class Execution:
         """The same, compiled."""
         return dataclasses.replace(self, compiled=True)
 
+    def uncompiled(self) -> Execution:
+        """The same, kernel by kernel as torch has them."""
+        return dataclasses.replace(self, compiled=False)
+
     def fallbacks(self) -> Iterator[Execution]:
         """This way, then ever plainer ones."""
-        fused = dataclasses.replace(self, compiled=False)
+        fused = self.uncompiled()
         unfused = dataclasses.replace(fused, fused=False)
         ways = (self, fused, unfused, unfused.uncaptured(), self.plain())
         yield from dict.fromkeys(ways)
@@ -147,7 +151,9 @@ class Execution:
 def _dtypes(device: torch.device) -> list[torch.dtype]:
     """What may be fastest on a device, the one that is sure to do first."""
     if device.type == "cuda":
-        return [torch.bfloat16, torch.float32]
+        # Cards before Ampere emulate it.
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return [torch.bfloat16, torch.float32] if has_bfloat16 else [torch.float32]
     has_bfloat16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return [torch.float32, torch.bfloat16] if device.type == "cpu" and has_bfloat16 else [torch.float32]
 
@@ -282,9 +288,20 @@ class Captured(Generic[Found]):
         return self._result
 
 
-def launching_on(device: torch.device) -> AbstractContextManager[Any]:
-    """Make it the GPU that kernels are launched on, which those of Triton do not see from their tensors."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+@contextmanager
+def launching_on(device: torch.device) -> Iterator[None]:
+    """Make it the GPU that kernels are launched on, which those of Triton do not see from their tensors, and have cuDNN
+    take kernels alone that compute the same bits at every call."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with torch.cuda.device(device):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def record(function: Callable[[], Found], *randoms: torch.Generator) -> tuple[Callable[[], None], Found]:

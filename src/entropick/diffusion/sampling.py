@@ -205,16 +205,22 @@ class Sampling:
 
     def _choose_at_once(self, left: Left, n_chunks: int, probe: Callable[[Execution], Probe], work: Work) -> None:
         """Compute several chunks side by side where that is clearly faster: a small one does not fill a GPU."""
-        question = f"chunks at once, {self.passage.execution.name}, {left.of}"
+        execution = self.passage.execution
+        question = f"chunks at once, {execution.name}, {left.of}"
         known = {str(at_once): at_once for at_once in (1, *_AT_ONCE)}.get(work.choice(question) or "")
+        # Each size is compiled anew, for a minute or two: only the one that is taken.
+        trial = execution if known else execution.uncompiled()
         best, least = 1, math.inf
         if known is None:
             seconds = left.seconds()
             if not left.is_much(seconds):
                 return
+            if trial != execution:
+                probe(trial)
+                seconds = left.seconds()
             least = n_chunks * seconds
         for at_once in _AT_ONCE if known is None else (known,):
-            if at_once == 1 or at_once > n_chunks or not self._passes_at_once(at_once, probe):
+            if at_once == 1 or at_once > n_chunks or not self._passes_at_once(at_once, trial, probe):
                 break
             if known is None:
                 taken = -(-n_chunks // at_once) * left.seconds()
@@ -223,16 +229,20 @@ class Sampling:
                 least = taken
             best = at_once
         best = best if known else int(work.choose(question, str(best)))
-        if self._at_once != best:
-            # What is used is what was built last.
+        # What is used is what was built last.
+        is_built = trial == execution and self._at_once == best
+        if trial != execution and best > 1:
+            is_built = self._passes_at_once(best, execution, probe)
+            best = best if is_built else 1
+        if not is_built:
             self._at_once = best
-            probe(self.passage.execution)
+            probe(execution)
         self._take_up(1)
 
-    def _passes_at_once(self, at_once: int, probe: Callable[[Execution], Probe]) -> bool:
+    def _passes_at_once(self, at_once: int, execution: Execution, probe: Callable[[Execution], Probe]) -> bool:
         """Whether so many chunks at once, whose kernels may be others, are computed as one is."""
-        execution, what = self.passage.execution, f"sampling, {at_once} chunks at once"
         self._at_once = at_once
+        what = f"sampling, {at_once} chunks at once"
         passage = pass_gate((execution,), probe, what=what, before={}, work=Work())
         if execution.is_plain:
             probe(execution)

@@ -221,7 +221,8 @@ def _network(shape: tuple[int, ...], n_classes: int, *, seed: int) -> Any:
     height, width, channels = shape
     first = [nn.MaxPool2d(2)] if min(height, width) >= _LARGE else []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed a caller's random numbers on GPUs as well.
+        torch.default_generator.manual_seed(seed)
         return nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=2),
             nn.ReLU(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,9 @@ def estimate_cost(
         )
         for precision in (precisions if n_steps >= WORTH_TIMING else (model.precision,))
     ]
+    # Arms may run in other processes of the same GPU, which memory kept for later tensors is lost to.
+    gc.collect()
+    torch.cuda.empty_cache()
     # A long training takes what is fastest.
     step_seconds, timestep_seconds = (min(seconds) for seconds in zip(*tried, strict=True))
     sampling_seconds = n_generated / chunk_size * model.sampling_steps * timestep_seconds

@@ -122,9 +122,9 @@ class DDPM(Generator):
     precision
         ``"float32"``, ``"bfloat16"``, ``"float16"`` (with loss scaling; CUDA alone), or ``"auto"``: from 1,000 steps
         that take more than 30 s on, the precision and memory layout that a few timed steps say are fastest, the same
-        ones for all of a study; for less bfloat16 on CUDA, float32 elsewhere. Two runs may choose otherwise: give a
-        precision where numbers are to be repeated. Trained weights, noise and x_t are float32 always. What is not eager
-        float32 is compared with it first, and not used where it differs (`gate`).
+        ones for all of a study; for less bfloat16 on CUDA (from Ampere on), float32 elsewhere. Two runs may choose
+        otherwise: give a precision where numbers are to be repeated. Trained weights, noise and x_t are float32 always.
+        What is not eager float32 is compared with it first, and not used where it differs (`gate`).
     device
         A torch device, or ``"auto"``: CUDA where there is one.
 
@@ -459,7 +459,8 @@ class DDPM(Generator):
     def _build(self, seed: int) -> nn.Module:
         n_classes = len(self.classes_) if self.classes_ else 0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # torch.manual_seed would seed a caller's random numbers on GPUs as well.
+            torch.default_generator.manual_seed(seed)
             return self._network(self.image_shape_, n_classes)
 
     def _network(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
