@@ -55,9 +55,11 @@ def main() -> None:
     if args.figure is not None:
         import vl_convert
 
-        if len({one.size for one in found if one.steps is not None}) < 2:
+        if (fitted := slope(found)) is None:
             parser.error("--figure: expected onsets at two sizes at least, got none or one.")
-        args.figure.write_text(vl_convert.vegalite_to_svg(drawn(found).file_spec(FILE_INK)), encoding="utf-8")
+        args.figure.write_text(
+            vl_convert.vegalite_to_svg(drawn(found, fitted[0]).file_spec(FILE_INK)), encoding="utf-8"
+        )
 
 
 def onsets(table: Table) -> list[Onset]:
@@ -143,14 +145,12 @@ def lines(found: Sequence[Onset]) -> list[str]:
     return said
 
 
-def drawn(found: Sequence[Onset]) -> Figure:
+def drawn(found: Sequence[Onset], fitted: float) -> Figure:
     """Onsets over sizes in logarithms: a point a run, the fitted slope, and the predicted one through the mean."""
-    points: Rows = [{"size": one.size, "steps": one.steps, "line": ""} for one in found if one.steps is not None]
+    points: Rows = [{"size": one.size, "steps": one.steps} for one in found if one.steps is not None]
     sizes = sorted({row["size"] for row in points})
     middle = [math.exp(np.mean([math.log(row[of]) for row in points])) for of in ("size", "steps")]
-    fitted = slope(found)
-    slopes = {f"slope {fitted[0]:.2f}, fitted": fitted[0]} if fitted else {}
-    slopes[f"slope {PREDICTED:g}, predicted"] = PREDICTED
+    slopes = {f"slope {fitted:.2f}, fitted": fitted, f"slope {PREDICTED:g}, predicted": PREDICTED}
     ends = [
         {"line": name, "size": size, "steps": middle[1] * (size / middle[0]) ** power}
         for name, power in slopes.items()

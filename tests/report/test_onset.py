@@ -99,7 +99,7 @@ def test_arms_of_a_family_may_have_sizes_of_their_own(onset, tmp_path):
 
 def test_the_figure_shows_every_onset_and_both_slopes(onset):
     found = [*made_up(onset, 1.5), onset.Onset("replace", 4096, 0, None, "not below 0.5 at 9 steps")]
-    drawn = onset.drawn(found).panels[0].chart.to_dict()
+    drawn = onset.drawn(found, onset.slope(found)[0]).panels[0].chart.to_dict()
     lines, runs = (json.loads(drawn["datasets"][layer["data"]["name"]]) for layer in drawn["layer"])
     assert len(runs) == 9
     ends = {}

@@ -63,6 +63,7 @@ def estimate_cost(
     What was measured is added to `paces`, and taken from there for every model that computes alike.
     """
     model.check()
+    paces = {} if paces is None else paces
     labels = np.arange(n_training) % 2 if model.conditional else None
     n_parameters, flops = model.size(image_shape)
     n_steps, least_steps, batch_size = model.n_steps(n_training), model.least_steps(n_training), model.batch_size
@@ -73,9 +74,7 @@ def estimate_cost(
     images = np.zeros((n_training, *image_shape), np.uint8)
     precisions = dict.fromkeys(str(way.dtype).removeprefix("torch.") for way in model.ways())
     tried = [
-        _pace(
-            dataclasses.replace(model, precision=precision), images, labels, chunk_size, {} if paces is None else paces
-        )
+        _pace(dataclasses.replace(model, precision=precision), images, labels, chunk_size, paces)
         for precision in (precisions if n_steps >= WORTH_TIMING else (model.precision,))
     ]
     # Arms may run in other processes of the same GPU, which memory kept for later tensors is lost to.

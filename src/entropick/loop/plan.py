@@ -90,8 +90,7 @@ def _plan_loop(loop: Loop, n_seeds: int, paces: Paces) -> ArmPlan:
     n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, len(real))
     # With `epochs`, steps grow with the set: the mean size stands for all iterations.
     mean = round(sum(sizes) / len(sizes))
-    sizes_of_one = {"image_shape": real.shape[1:], "n_training": mean, "n_generated": n_sampled}
-    cost = _cost(loop.generator, **sizes_of_one, paces=paces)
+    cost = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_sampled, paces=paces)
     plan = ArmPlan("", sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
     if cost is None:
         return plan
