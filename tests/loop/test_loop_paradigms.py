@@ -166,6 +166,15 @@ def test_a_plan_counts_sizes_fresh_and_planted_images(images):
         plan_study(Study(name="plan", arms={"a": too_many}))
 
 
+def test_a_plan_loads_the_images_of_each_size_once(images, monkeypatch):
+    arms = {"a": fresh_loop(images), "b": fresh_loop(images, n_fresh=2)}
+    loaded, cls = [], type(arms["a"].dataset)
+    load = cls.load
+    monkeypatch.setattr(cls, "load", lambda dataset: (loaded.append(dataset.n_images), load(dataset))[1])
+    plan_study(Study(name="plan", arms=arms, sizes=(20, 40)))
+    assert loaded == [20, 40]
+
+
 def test_a_guard_that_leaves_too_little_gives_the_least_extreme_back(tmp_path, images):
     loop = make_loop(images, paradigm=Replace(), selector=Greedy(n_samples=N_SELECTED), n_iterations=2)
     loop.guard = OutlierGuard(k=1, quantile=0.01, factor=1.0)

@@ -201,5 +201,5 @@ def test_expected_value_of_a_shift():
 
 @pytest.mark.parametrize("role", ["generated", "reference"])
 def test_one_row_has_no_pair(role):
-    with pytest.raises(InputError, match=f"{role}: expected at least 2 rows for a pair, got 1"):
+    with pytest.raises(InputError, match=f"{role}: expected at least 2 rows, got 1"):
         kernel_distance(**({"generated": np.eye(3), "reference": np.eye(3)} | {role: np.ones((1, 3))}))

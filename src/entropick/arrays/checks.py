@@ -193,6 +193,17 @@ def check_same_width(*named: tuple[str, Features]) -> None:
         raise InputError(f"expected the same number of feature columns, but {listed}. Extract all of them alike.")
 
 
+def check_sets(*, least: int = 1, **sets: ArrayLike) -> tuple[Features, ...]:
+    """Return named sets of features, float32 ``(n, d)`` each; InputError for unusable ones, differing widths, or fewer
+    than `least` rows in one."""
+    checked = {name: check_features(X, name=name) for name, X in sets.items()}
+    check_same_width(*checked.items())
+    for name, X in checked.items():
+        if len(X) < least:
+            raise InputError(f"{name}: expected at least {least} rows, got {len(X)}.")
+    return tuple(checked.values())
+
+
 def check_sources(y: ArrayLike | None, n: int, *, name: str = "y") -> Integers:
     """Return the source column as int64 ``(n,)``; None means that all rows are of source 0."""
     if y is None:

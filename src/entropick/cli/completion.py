@@ -97,6 +97,7 @@ def _values() -> dict[str, Values]:
     from entropick import tracking
     from entropick.config import kinds, presets
     from entropick.metrics import suite
+    from entropick.report.page import FORMATS
 
     return {
         "study": Values(tuple(presets()), _FILES),
@@ -105,7 +106,7 @@ def _values() -> dict[str, Values]:
         "--features": Values(tuple(kinds("features")), _FILES),
         "--metrics": Values(tuple(suite.REGISTRY.names())),
         "--log": Values(tuple(tracking.REGISTRY.names())),
-        "--format": Values(("svg", "pdf", "png")),
+        "--format": Values(FORMATS),
         "--device": Values(("auto", "cpu", "cuda")),
     }
 

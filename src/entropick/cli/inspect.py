@@ -30,9 +30,6 @@ from entropick.run import (
     verify,
 )
 
-# What a table of numbers may be.
-_TABLES = (".csv", ".parquet")
-
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
@@ -129,15 +126,20 @@ class Report(OutputFlags):
 
     def execute(self) -> Ended:
         """Write and say where."""
+        from entropick import report
+        from entropick.page.words import different
+        from entropick.report.page import FORMATS
+        from entropick.report.table import TABLES
+
         for name in self.format:
-            check_choice(name, ("svg", "pdf", "png"), name="--format")
+            check_choice(name, FORMATS, name="--format")
         if self.figures is not None:
             check_directory(self.figures, flag="--figures")
         if self.out is not None:
             check_directory(self.out, flag="--out")
-        if self.table is not None and self.table.suffix not in _TABLES:
+        if self.table is not None and self.table.suffix not in TABLES:
             raise ConfigError(
-                f"--table: expected a file that ends in {' or '.join(_TABLES)}, got {shown(str(self.table))}."
+                f"--table: expected a file that ends in {' or '.join(TABLES)}, got {shown(str(self.table))}."
             )
         if not self.folders:
             raise ConfigError("expected at least one run or study directory.")
@@ -148,9 +150,6 @@ class Report(OutputFlags):
                     f"{folder}: expected runs of loops, but it holds a selection or a score. See what is in it."
                 )
         logs = [study_log(folder, self.log, _title(folder)) for folder in self.folders]
-        from entropick import report
-        from entropick.page.words import different
-
         console, pages, figures = self.console(), list[str](), list[str]()
         # Studies of equal names do not overwrite each other's files.
         names = [""] if len(self.folders) == 1 else different([folder.resolve().name for folder in self.folders])

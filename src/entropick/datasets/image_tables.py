@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from entropick.datasets.reading import PackedImage, suffix_of
-from entropick.datasets.tables import CLASS_NAMES, TableFile, cell
+from entropick.datasets.tables import CLASS_NAMES, TableFile, cell, is_text
 from entropick.datasets.texts import class_text
 from entropick.errors import InputError, shown
 
@@ -129,12 +129,12 @@ def _paths(table: TableFile, column: str) -> list[str | None]:
     import pyarrow as pa
 
     kind = table.schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 and _is_text(kind.field("path").type):
+    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 and is_text(kind.field("path").type):
         paths = table.column(f"{column}.path")
         if any(paths):
             return paths
     for name in ("file_name", "filename", "path", "image_path", "key", "__key__", "id", "image_id"):
-        if name in table.schema.names and _is_text(table.schema.field(name).type):
+        if name in table.schema.names and is_text(table.schema.field(name).type):
             return [None if value is None else str(value) for value in table.column(name)]
     return [None] * table.n_rows
 
@@ -157,7 +157,7 @@ def _class_column(schema: Any) -> tuple[str | None, tuple[str, ...] | None]:
 
     features = _features(schema)
     declared = [name for name, of in features.items() if of.get("_type") == "ClassLabel" and name in schema.names]
-    usable = [f.name for f in schema if _is_text(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
+    usable = [f.name for f in schema if is_text(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
     named = [name for name in CLASS_NAMES if name in usable]
     column = named[0] if named else declared[0] if len(declared) == 1 else None
     return column, None if column is None else class_names(schema, column)
@@ -182,9 +182,3 @@ def _is_bytes(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

@@ -132,6 +132,13 @@ def label_of(described: Mapping[str, object]) -> str | None:
     return None
 
 
+def is_text(kind: Any) -> bool:
+    """Whether a type of Arrow is text, or texts by their numbers."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+
+
 def _unreadable(path: Path, error: Exception) -> InputError:
     kind = "a parquet file" if path.suffix == ".parquet" else "a stream of Arrow"
     reason = " ".join(str(error).split()) or type(error).__name__

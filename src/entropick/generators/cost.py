@@ -72,14 +72,15 @@ def estimate_cost(
         chunk_size = min(chunk_size, _MOST_ON_PROCESSOR)
     calls_per_image = model.sampling_steps * (2 if model.guidance else 1)
     images = np.zeros((n_training, *image_shape), np.uint8)
-    precisions = dict.fromkeys(str(way.dtype).removeprefix("torch.") for way in model.ways())
+    n_known, precisions = len(paces), dict.fromkeys(str(way.dtype).removeprefix("torch.") for way in model.ways())
     tried = [
         _pace(dataclasses.replace(model, precision=precision), images, labels, chunk_size, paces)
         for precision in (precisions if n_steps >= WORTH_TIMING else (model.precision,))
     ]
-    # Arms may run in other processes of the same GPU, which memory kept for later tensors is lost to.
-    gc.collect()
-    torch.cuda.empty_cache()
+    if len(paces) > n_known:
+        # Arms may run in other processes of the same GPU, which memory kept for later tensors is lost to.
+        gc.collect()
+        torch.cuda.empty_cache()
     # A long training takes what is fastest.
     step_seconds, timestep_seconds = (min(seconds) for seconds in zip(*tried, strict=True))
     sampling_seconds = n_generated / chunk_size * model.sampling_steps * timestep_seconds

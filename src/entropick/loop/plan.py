@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from entropick.datasets import Dataset
 from entropick.errors import InputError, shown
 from entropick.loop.loop import Loop
 from entropick.loop.study import Study
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from entropick.generators.cost import Cost, Paces
 
 _BYTES_PER_WEIGHT = 4
+# By a dataset's description, the shape of its real images, and how many further ones it has.
+_Counts = dict[str, tuple[tuple[int, ...], int]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class ArmPlan:
 
 
 def plan_study(study: Study) -> list[ArmPlan]:
-    """The plan of every arm. Loads the images, and measures a few steps of each generator.
+    """The plan of every arm. Loads the images of each size once, and measures a few steps of each generator.
 
     Raises
     ------
@@ -57,11 +61,12 @@ def plan_study(study: Study) -> list[ArmPlan]:
         Where a run would find its pools too small.
     """
     paces: Paces = {}
+    counts: _Counts = {}
     plans = []
     for name, loop in study.arms.items():
         try:
             sized = [loop.at_size(size) for size in study.sizes or (None,)]
-            plans.append(_in_all(name, [_plan_loop(one, len(study.seeds), paces) for one in sized]))
+            plans.append(_in_all(name, [_plan_loop(one, len(study.seeds), paces, counts) for one in sized]))
         except InputError as error:
             raise type(error)(f"arm {shown(name)}: {error}") from None
     return plans
@@ -76,22 +81,21 @@ def _in_all(name: str, of_sizes: Sequence[ArmPlan]) -> ArmPlan:
     return ArmPlan(name, max(plan.n_training for plan in of_sizes), **summed)
 
 
-def _plan_loop(loop: Loop, n_seeds: int, paces: Paces) -> ArmPlan:
-    data = loop.dataset.load()
-    real = data.images
-    n_generated, image_bytes = loop.n_generated or len(real), int(real[0].nbytes)
-    loop.check_pools(len(real), 0 if data.stock is None else len(data.stock))
+def _plan_loop(loop: Loop, n_seeds: int, paces: Paces, counts: _Counts) -> ArmPlan:
+    (n_real, *image_shape), n_stock = _counted(loop.dataset, counts)
+    n_generated = loop.n_generated or n_real
+    loop.check_pools(n_real, n_stock)
     if loop.selector is not None:
         sizes = [loop.selector.n_samples]
     else:
-        sizes = [loop.pool_size(n, len(real), n_generated) for n in range(1, loop.n_iterations + 1)]
+        sizes = [loop.pool_size(n, n_real, n_generated) for n in range(1, loop.n_iterations + 1)]
     n_runs = n_seeds * loop.n_iterations
     # A probe is a sample of as many images as there are real ones; only examples of it are kept.
-    n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, len(real))
+    n_sampled = n_generated + len(loop.probe_steps) * min(n_generated, n_real)
     # With `epochs`, steps grow with the set: the mean size stands for all iterations.
     mean = round(sum(sizes) / len(sizes))
-    cost = _cost(loop.generator, image_shape=real.shape[1:], n_training=mean, n_generated=n_sampled, paces=paces)
-    plan = ArmPlan("", sizes[-1], n_runs * n_sampled, n_runs * n_generated * image_bytes)
+    cost = _cost(loop.generator, image_shape=tuple(image_shape), n_training=mean, n_generated=n_sampled, paces=paces)
+    plan = ArmPlan("", sizes[-1], n_runs * n_sampled, n_runs * n_generated * math.prod(image_shape))
     if cost is None:
         return plan
     return dataclasses.replace(
@@ -103,6 +107,15 @@ def _plan_loop(loop: Loop, n_seeds: int, paces: Paces) -> ArmPlan:
         least_steps=n_runs * cost.least_steps,
         least_seconds=n_runs * cost.least_seconds,
     )
+
+
+def _counted(dataset: Dataset, counts: _Counts) -> tuple[tuple[int, ...], int]:
+    """What `counts` has of the dataset, which is loaded where that is nothing yet."""
+    key = repr(dataset.describe())
+    if key not in counts:
+        data = dataset.load()
+        counts[key] = data.images.shape, 0 if data.stock is None else len(data.stock)
+    return counts[key]
 
 
 def _cost(generator: Generator, **sizes: Any) -> Cost | None:

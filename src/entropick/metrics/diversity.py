@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import BlockRows, Features, check_count, check_features, check_same_width, check_sources
+from entropick.arrays import (
+    BlockRows,
+    Features,
+    check_count,
+    check_features,
+    check_same_width,
+    check_sets,
+    check_sources,
+)
 from entropick.errors import InputError
 from entropick.metrics.base import Measure
 
@@ -53,9 +61,7 @@ def total_variance(X: ArrayLike) -> float:
     >>> total_variance([[0.0, 0.0], [2.0, 4.0]])
     10.0
     """
-    X = check_features(X)
-    if len(X) < 2:
-        raise InputError(f"X: expected at least 2 rows for a variance, got {len(X)}.")
+    (X,) = check_sets(X=X, least=2)
     squares = sum(float(np.square(block).sum()) for block in centered_blocks(X, column_means(X)))
     return squares / (len(X) - 1)
 
@@ -102,11 +108,7 @@ def variance_ratio(*, generated: ArrayLike, training: ArrayLike) -> float:
     >>> variance_ratio(generated=[[0.0], [1.0]], training=[[0.0], [2.0]])
     0.25
     """
-    G, T = check_features(generated, name="generated"), check_features(training, name="training")
-    check_same_width(("generated", G), ("training", T))
-    for name, X in (("generated", G), ("training", T)):
-        if len(X) < 2:
-            raise InputError(f"{name}: expected at least 2 rows for a variance, got {len(X)}.")
+    G, T = check_sets(generated=generated, training=training, least=2)
     # By comparison: the mean of equal numbers is rounded, so that their variance may be a tiny number.
     if not _differ(T):
         return math.inf if _differ(G) else 1.0

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, check_features, check_same_width
+from entropick.arrays import Features, check_features, check_same_width, check_sets
 from entropick.errors import InputError
 from entropick.metrics.base import Measure
 from entropick.metrics.diversity import centered_blocks, column_means, some_columns
@@ -114,8 +114,7 @@ def frechet_distance(*, generated: ArrayLike | GaussianStatistics, reference: Ar
     1.0
     """
     if not isinstance(generated, GaussianStatistics) and not isinstance(reference, GaussianStatistics):
-        X, Y = check_features(generated, name="generated"), check_features(reference, name="reference")
-        check_same_width(("generated", X), ("reference", Y))
+        X, Y = check_sets(generated=generated, reference=reference)
         if min(len(X), len(Y)) > 1 and max(len(X), len(Y)) < X.shape[1]:
             return _between_few_rows(X, Y)
     G = _statistics(generated, "generated")
@@ -227,11 +226,7 @@ def kernel_distance(*, generated: ArrayLike, reference: ArrayLike) -> float:
     >>> kernel_distance(generated=[[1.0], [1.0]], reference=[[0.0], [0.0]])
     7.0
     """
-    G, R = check_features(generated, name="generated"), check_features(reference, name="reference")
-    check_same_width(("generated", G), ("reference", R))
-    for name, X in (("generated", G), ("reference", R)):
-        if len(X) < 2:
-            raise InputError(f"{name}: expected at least 2 rows for a pair, got {len(X)}.")
+    G, R = check_sets(generated=generated, reference=reference, least=2)
     return _mean_of_pairs(G) + _mean_of_pairs(R) - 2 * math.fsum(_sums(G, R)) / (len(G) * len(R))
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from entropick.arrays import Features, Integers, check_features, check_real, check_same_width
+from entropick.arrays import Features, Integers, check_real, check_sets
 from entropick.errors import InputError
 from entropick.neighbors import Neighbors, nearest_neighbors
 from entropick.work import Work
@@ -180,9 +180,7 @@ def nearest_training(
     work: Work | None = None,
 ) -> Neighbors:
     """The nearest training row of each generated row; InputError for the same array on both sides."""
-    G = check_features(generated, name="generated")
-    T = check_features(training, name="training")
-    check_same_width(("generated", G), ("training", T))
+    G, T = check_sets(generated=generated, training=training)
     if not allow_same and _identical(G, T):
         raise InputError(
             f"generated and training: expected two sets, got one array {G.shape} on both sides, whose score is 0. "
@@ -195,9 +193,7 @@ def held_out_distances(
     *, reference: ArrayLike, real: ArrayLike, n_training: int, device: str = "cpu", work: Work | None = None
 ) -> NDArray[np.float64]:
     """From each reference row to its nearest real row, float64 ``(n_reference,)``; see `copying` for the errors."""
-    R = check_features(reference, name="reference")
-    points = check_features(real, name="real")
-    check_same_width(("reference", R), ("real", points))
+    R, points = check_sets(reference=reference, real=real)
     if len(points) != n_training:
         raise InputError(
             f"real: expected as many rows as training, {n_training}, because more rows are nearer, got {len(points)}. "

@@ -22,6 +22,7 @@ from entropick.report.figure import (
     iteration_axis,
     ramp,
     share_axes,
+    span,
     stacked_shares,
 )
 from entropick.report.study import ArmRecord
@@ -70,8 +71,7 @@ def _lines(table: Table, look: Look, name: str) -> Figure | None:
     for arm in table.study.arms:
         for n in arm.iterations:
             if spread := table.over_seeds(arm, n, key, PART):
-                at = {"iteration": n, "mean": spread.mean, "low": spread.low, "high": spread.high}
-                rows.append({**look.named(arm), **at})
+                rows.append({**look.named(arm), "iteration": n, **span(spread)})
     iterations = sorted({row["iteration"] for row in rows})
     of = {(row["arm"], row["iteration"]): row["mean"] for row in rows}
     cells = [("arm", *(f"iteration {n}" for n in iterations))]

@@ -24,11 +24,12 @@ from entropick.report.figure import (
     highlight,
     iteration_axis,
     size_color,
+    span,
     value_scale,
 )
 from entropick.report.outcome import UPWARDS
 from entropick.report.study import ArmRecord
-from entropick.report.table import Spread, Table
+from entropick.report.table import Table
 
 NOVELTY = "generalization_score_ratio"
 _BY_SIZE = ("generalization_score", NOVELTY, "knn_entropy")
@@ -171,21 +172,16 @@ def _rows(table: Table, arm: ArmRecord, key: str) -> Rows:
     for n in arm.iterations:
         spread = table.over_seeds(arm, n, key)
         row = {"iteration": n, "seeds": f"{spread.n_seeds if spread else 0} of {len(arm.runs)}"}
-        # A row without a value breaks the line there, instead of drawing over what is missing.
-        rows.append(row | (_range(spread) if spread else dict.fromkeys(("mean", "low", "high"))))
+        rows.append(row | span(spread))
     return rows
 
 
 def _real_rows(table: Table, look: Look, key: str) -> Rows:
     """What real data scores: one row if all arms have the same real data, otherwise a row per arm."""
     if common := table.real(key):
-        return [{"label": "", "panel": "", **_range(common)}]
+        return [{"label": "", "panel": "", **span(common)}]
     found = [(arm, table.over_seeds(arm, 0, key)) for arm in table.study.arms]
-    return [{"label": look.label(arm), "panel": look.panel(arm), **_range(spread)} for arm, spread in found if spread]
-
-
-def _range(spread: Spread) -> dict[str, float]:
-    return {"mean": spread.mean, "low": spread.low, "high": spread.high}
+    return [{"label": look.label(arm), "panel": look.panel(arm), **span(spread)} for arm, spread in found if spread]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from entropick.errors import InputError
 from entropick.page.document import HEIGHT, WIDTH, AnyChart, specification, theme
 from entropick.page.words import words
 from entropick.report.study import ArmRecord, StudyRecord
-from entropick.report.table import Table
+from entropick.report.table import Spread, Table
 
 Rows: TypeAlias = list[dict[str, Any]]
 Cells: TypeAlias = tuple[tuple[str, ...], ...]
@@ -192,6 +192,12 @@ def draw(table: Table, look: Look) -> list[Figure]:
 def data(rows: Rows) -> alt.InlineData:
     """Rows as the data of a chart. As text: Altair copies a chart, and every row in it, at each step of its making."""
     return alt.InlineData(values=json.dumps(rows, allow_nan=False), format=alt.DataFormat(type="json"))
+
+
+def span(spread: Spread | None) -> dict[str, float | None]:
+    """What a row holds of a number over seeds: ``mean``, ``low`` and ``high``; None where there is no number, which
+    breaks a line, instead of drawing over what is missing."""
+    return {name: getattr(spread, name, None) for name in ("mean", "low", "high")}
 
 
 def style_at(index: int) -> tuple[str, str]:

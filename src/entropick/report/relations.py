@@ -26,11 +26,12 @@ from entropick.report.figure import (
     faded,
     highlight,
     size_color,
+    span,
     value_scale,
 )
 from entropick.report.intervals import Interval, correlation
 from entropick.report.study import ArmRecord
-from entropick.report.table import PROBE, Spread, Table, finite
+from entropick.report.table import PROBE, Table, finite
 from entropick.run import flatten
 
 # What a parameter is called, and whether its axis is logarithmic.
@@ -213,7 +214,7 @@ def _ablation(table: Table, name: str, groups: list[_Group]) -> Figure:
             for value, arm in group.items():
                 if spread := table.over_seeds(arm, arm.last or 0, key):
                     row = {"arm": arm.name, "group": _kind(list(group.values())), "value": value}
-                    rows.append(row | {"mean": spread.mean, "low": spread.low, "high": spread.high})
+                    rows.append(row | span(spread))
         if rows:
             panels.append(Panel(name_with_space(key), _points(rows, x, axis_title(key)), 150))
     for value, arm in ((value, arm) for group in groups for value, arm in group.items()):
@@ -276,17 +277,11 @@ def _probe_rows(table: Table, look: Look, key: str, iteration: int) -> Iterator[
             for step in _steps_of(arm, iteration):
                 spread = sized.over_seeds(arm, iteration, key, f"{PROBE}{step}")
                 size = "" if sized.size is None else str(sized.size)
-                yield {**look.named(arm), "size": size, "step": step, **_span(spread)}
+                yield {**look.named(arm), "size": size, "step": step, **span(spread)}
 
 
 def _steps_of(arm: ArmRecord, iteration: int) -> list[int]:
     return sorted({step for run in arm.runs for n, step in _steps(run.entries) if n == iteration})
-
-
-def _span(spread: Spread | None) -> dict[str, float | None]:
-    if spread is None:
-        return dict.fromkeys(("mean", "low", "high"))
-    return {"mean": spread.mean, "low": spread.low, "high": spread.high}
 
 
 def _over_steps(table: Table, look: Look, key: str, rows: Rows, iterations: list[int]) -> Figure:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What the stages are called that look into a training: "probe-500" after 500 steps.
 PROBE = "probe-"
+# What a file of all numbers may end in.
+TABLES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -304,10 +306,9 @@ def write_table(folders: Sequence[str | Path], path: str | Path) -> int:
     import pyarrow.csv
     import pyarrow.parquet
 
-    writers = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
-    if not folders or (suffix := Path(path).suffix) not in writers:
+    if not folders or (suffix := Path(path).suffix) not in TABLES:
         raise InputError(
-            f"expected at least one folder, and a file that ends in {' or '.join(writers)}, got "
+            f"expected at least one folder, and a file that ends in {' or '.join(TABLES)}, got "
             f"{counted(len(folders), 'folder')} and {shown(str(path))}."
         )
     tables = [read_table(Path(folder)).rows for folder in folders]
@@ -317,7 +318,7 @@ def write_table(folders: Sequence[str | Path], path: str | Path) -> int:
             rows.add_column(0, "study", pa.array([str(folder)] * len(rows), pa.string())) for folder, rows in named
         ]
     together, content = pa.concat_tables(tables), io.BytesIO()
-    writers[suffix](together, content)
+    (pyarrow.csv.write_csv if suffix == ".csv" else pyarrow.parquet.write_table)(together, content)
     write_content(Path(path), content.getvalue())
     return len(together)
 

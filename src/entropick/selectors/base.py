@@ -48,8 +48,9 @@ class Rule(Component, ABC):
 
     @property
     def trusts(self) -> tuple[int, ...]:
-        """The numbers of the sources (values of `y`) that the rule compares all rows with; none for most."""
-        return ()
+        """The numbers of the sources (values of `y`) that the rule compares all rows with: those of its parameter
+        `trusted`, if it has one."""
+        return check_trusted(self.trusted) if hasattr(self, "trusted") else ()
 
     @property
     def least_trusted(self) -> int:
@@ -107,7 +108,8 @@ class Rule(Component, ABC):
 class Selector(Rule):
     """A rule that picks `n_samples` rows of a feature matrix.
 
-    A subclass writes `_select`, `check` for parameters of its own, and `trusts` if it compares rows with a source.
+    A subclass writes `_select`, and `check` for parameters of its own. A parameter `trusted` says which sources
+    it compares rows with.
 
     Parameters
     ----------
@@ -290,6 +292,7 @@ class Selector(Rule):
         """Raise InputError if a parameter is unusable."""
         check_count(self.n_samples, name="n_samples")
         check_random_state(getattr(self, "random_state", None))
+        check_trusted(getattr(self, "trusted", 0))
         check_minimum(self.minimum)
         initial = self._initial()
         n_different = len(distinct_numbers(initial.ravel()))
@@ -357,7 +360,8 @@ class Ordered(Selector):
 class Guard(Rule):
     """A rule that sets rows aside before anything is selected from the others; never those that it `trusts`.
 
-    A subclass writes `_measure`, `check` for parameters of its own, and `trusts`.
+    A subclass writes `_measure`, and `check` for parameters of its own. A parameter `trusted` says which sources it
+    trusts.
 
     Attributes
     ----------
@@ -396,6 +400,17 @@ class Guard(Rule):
     def summary(self) -> dict[str, Any]:
         """What was done, as JSON-able numbers."""
         return {"threshold": self.threshold_, "n_set_aside": len(self.set_aside_), "n_kept": len(self.kept_)}
+
+
+def check_trusted(trusted: Any) -> tuple[int, ...]:
+    """Return the sources that are meant; InputError unless `trusted` is a whole number or a tuple of some."""
+    numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
+    if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
+        raise InputError(
+            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {shown(trusted)}. "
+            "0 is the first one, in loops the real data."
+        )
+    return tuple(numbers)
 
 
 def check_random_state(value: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from entropick.arrays import Features, Floats, Integers, check_count, check_real
 from entropick.selectors.greedy import Greedy
-from entropick.selectors.guards import check_trusted, closeness
+from entropick.selectors.guards import closeness
 from entropick.work import Work
 
 # Weights below this are as good as none; products with squared distances stay normal numbers.
@@ -74,11 +74,6 @@ class DensityGreedy(Greedy):
     kind: ClassVar[str] = "density-greedy"
 
     @property
-    def trusts(self) -> tuple[int, ...]:
-        """The sources that are meant by `trusted`."""
-        return check_trusted(self.trusted)
-
-    @property
     def least_trusted(self) -> int:
         """One row more than the neighbour that measures the spacing."""
         return self.k + 1
@@ -86,7 +81,6 @@ class DensityGreedy(Greedy):
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         super().check()
-        check_trusted(self.trusted)
         check_count(self.k, name="k")
         check_real(self.quantile, name="quantile", above=0, below=1)
         check_real(self.power, name="power", minimum=0)

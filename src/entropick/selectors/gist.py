@@ -16,7 +16,7 @@ from entropick.neighbors.growing_set import square_within
 from entropick.selectors.base import RandomState, Selection, Selector, best_first, first_in
 from entropick.selectors.dealt import covering_radius, shards_of
 from entropick.selectors.greedy import farthest_first
-from entropick.selectors.guards import check_trusted, closeness
+from entropick.selectors.guards import closeness
 from entropick.selectors.threshold_decay import scan
 from entropick.work import Work
 
@@ -114,7 +114,7 @@ class Gist(Selector):
     @property
     def trusts(self) -> tuple[int, ...]:
         """The sources that are meant by `trusted`, where density is what counts."""
-        return check_trusted(self.trusted) if self._named == DENSITY else ()
+        return super().trusts if self._named == DENSITY else ()
 
     @property
     def least_trusted(self) -> int:
@@ -130,7 +130,6 @@ class Gist(Selector):
         super().check()
         check_real(self.diversity, name="diversity", minimum=0)
         check_real(self.epsilon, name="epsilon", above=0, below=1)
-        check_trusted(self.trusted)
         check_count(self.k, name="k")
         if isinstance(self.utility, str):
             if self.utility not in (UNIFORM, DENSITY):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from entropick.arrays import BlockRows, Features, Floats, Integers, check_count, check_real, some_rows
 from entropick.errors import InputError, shown
 from entropick.neighbors import nearest_neighbors
-from entropick.selectors.base import Guard, Rule
+from entropick.selectors.base import Guard, Rule, check_trusted
 from entropick.work import Passing, Work
 
 # Rows that are looked up at once: so many of a memory map are in memory.
@@ -73,11 +73,6 @@ class OutlierGuard(Guard):
     kind: ClassVar[str] = "outlier-guard"
 
     @property
-    def trusts(self) -> tuple[int, ...]:
-        """The sources that are meant by `trusted`."""
-        return check_trusted(self.trusted)
-
-    @property
     def least_trusted(self) -> int:
         """One row more than the neighbour that is looked at."""
         return self.k + 1
@@ -102,17 +97,6 @@ class OutlierGuard(Guard):
                 "be extreme. Remove the copies, or raise k."
             )
         return distances, threshold
-
-
-def check_trusted(trusted: Any) -> tuple[int, ...]:
-    """Return the sources that are meant; InputError unless `trusted` is a whole number or a tuple of some."""
-    numbers = trusted if isinstance(trusted, tuple | list) else (trusted,)
-    if not numbers or any(isinstance(one, bool) or not isinstance(one, int | np.integer) for one in numbers):
-        raise InputError(
-            f"trusted: expected a source, a whole number as in y, or a tuple of them, got {shown(trusted)}. "
-            "0 is the first one, in loops the real data."
-        )
-    return tuple(numbers)
 
 
 def closeness(

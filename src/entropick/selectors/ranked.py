@@ -15,7 +15,7 @@ from entropick.arrays import Features, Floats, Integers, check_choice, check_cou
 from entropick.errors import InputError
 from entropick.neighbors import distinct_rows
 from entropick.selectors.base import Ordered, RandomState, Selection, best_first, first_in
-from entropick.selectors.guards import check_trusted, spacing
+from entropick.selectors.guards import spacing
 from entropick.work import Work
 
 # Rows whose scores are computed at once.
@@ -115,11 +115,6 @@ class LatentSpaceFilter(Ranked):
     asks: ClassVar[tuple[str, ...]] = ("labels",)
 
     @property
-    def trusts(self) -> tuple[int, ...]:
-        """The sources that are meant by `trusted`."""
-        return check_trusted(self.trusted)
-
-    @property
     def least_trusted(self) -> int:
         """Two rows for each class that clusters can make."""
         return 2 * self.n_classes
@@ -127,7 +122,6 @@ class LatentSpaceFilter(Ranked):
     def check(self) -> None:
         """Raise InputError if a parameter is unusable."""
         super().check()
-        check_trusted(self.trusted)
         check_count(self.n_classes, name="n_classes", minimum=2)
         check_real(self.penalty, name="penalty", above=0)
 

@@ -18,7 +18,7 @@ from entropick.datasets.image_tables import class_names
 from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
-from entropick.datasets.tables import TABLE_FILES, TableFile
+from entropick.datasets.tables import TABLE_FILES, TableFile, is_text
 from entropick.datasets.texts import Texts, as_text, class_text
 from entropick.errors import InputError, cut, shown
 from entropick.sources.scratch import Room, copied
@@ -420,8 +420,8 @@ def _columns_of_names(table: TableFile) -> tuple[str | None, str | None]:
     import pyarrow as pa
 
     kinds = {name: table.schema.field(name).type for name in _NAMES if name in table.schema.names}
-    named = next((name for name, kind in kinds.items() if _is_text(kind)), None)
-    ids = [name for name in _IDS if name in kinds and (_is_text(kinds[name]) or pa.types.is_integer(kinds[name]))]
+    named = next((name for name, kind in kinds.items() if is_text(kind)), None)
+    ids = [name for name in _IDS if name in kinds and (is_text(kinds[name]) or pa.types.is_integer(kinds[name]))]
     return named, next((name for name in ids if name != named), None) if named not in _IDS else None
 
 
@@ -456,12 +456,6 @@ def _is_list(kind: Any) -> bool:
 
     kind = _storage_type(kind)
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _is_flag(kind: Any) -> bool:
