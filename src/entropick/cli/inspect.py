@@ -177,7 +177,7 @@ class Report(OutputFlags):
 
 @dataclass(kw_only=True)
 class Export(OutputFlags):
-    """Write a trained model as a folder that Diffusers loads.
+    """Write a trained U-Net as a folder that Diffusers loads.
 
     DDPMPipeline.from_pretrained reads the folder. A model card lies beside it.
     """
