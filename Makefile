@@ -15,7 +15,7 @@ demo: $(PACKAGE)  ## run a loop that fades and one that copies, say what was see
 	$(BIN)/entropick run digits --arms replace replace+greedy accumulate-subsample accumulate+greedy --open
 	$(BIN)/entropick run copies --open
 
-test: lint types unit  ## everything that CI checks
+test: lint types unit  ## what has to pass before a merge
 
 test-lowest: install  ## the tests with the lowest versions that pyproject.toml allows
 	PYTHON="$(PYTHON)" tools/test-lowest $(BIN)/uv .venv-lowest -n 2

@@ -533,7 +533,7 @@ MISTAKES = {
     "select a=first.npy --n 5 --features pixels --out out": "the sources are embeddings already",
     "select a=real --n 5 --guard b --out out": "guard: expected the name of a source (a), got 'b'",
     "select a=real --n 5 --method density-greedy --trusted b --out out": "--trusted: expected the name of a source (a)",
-    "select a=real --n 5 --trusted a --out out": "there is no 'trusted'",
+    "select a=real --n 5 --trusted a --out out": "--trusted: expected a method that trusts a source",
     "select a=real --n 5 --method density-greedy --power -1 --out out": "--power: expected a number of at least 0",
     "select a=real --n 5 --method density-greedy --balance --out out": "expected a rule that needs no trusted source",
     "select a=few.npy b=first.npy --n 5 --guard a --out out": "outlier-guard: expected more than k = 5 rows",

@@ -60,6 +60,11 @@ def selector_table(
     if method == "threshold-decay":
         table["threshold"] = "auto"
     if trusted is not None:
+        if "trusted" not in names:
+            raise InputError(
+                f"{prefix}trusted: expected a method that trusts a source (density-greedy, gist, latent-space-filter), "
+                f"got {shown(method)}. Leave {prefix}trusted out, or give {prefix}guard to set garbage aside."
+            )
         table["trusted"] = source_number(sources, trusted, role=f"{prefix}trusted")
     return table
 

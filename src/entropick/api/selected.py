@@ -163,7 +163,7 @@ def select(
     guard
         The name of a source to trust, so that what is extremely far from it is set aside first; or a `Guard`.
     trusted
-        The source whose density counts for "density-greedy" and "gist", and that "latent-space-filter" learns from;
+        The source that "density-greedy" and "gist" want rows to be like, and that "latent-space-filter" learns from;
         None: the first.
     approximate
         Between 0 and 1: "greedy" from a core-set of the pool, with a certificate of what that may cost, in
@@ -189,8 +189,8 @@ def select(
     device
         Where distances are computed: "auto", "cpu", "cuda".
     engine, workers
-        Who reads images and looks at rows, for "greedy" (`approximate` too), "threshold-decay" and "density-greedy":
-        "processes[:N]" or "ray[:ADDRESS]", and how many workers it has; None is this process. The rows chosen are the
+        Workers that read and compare, for "greedy" (`approximate` too), "threshold-decay" and "density-greedy":
+        "processes[:N]" or "ray[:ADDRESS]", and how many there are; None is this process alone. The rows chosen are the
         same. What starts processes has to be below ``if __name__ == "__main__":`` in a script.
     files
         "link" or "copy" the chosen image files into ``out/selected``. Links are hard ones where that is possible: an

@@ -195,11 +195,11 @@ class FilesFlags(OutputFlags):
     work: Annotated[Path | None, says("DIR/work", metavar="DIR")] = None
     """Where features and checkpoints are kept; commands that are given the same one share them."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
-    """Who reads images and looks at rows: what comes out is the same."""
+    """Workers that read and compare, processes of this machine or on Ray: what comes out is the same."""
     workers: Annotated[int | None, says("one per core, of a Ray cluster per node or GPU", metavar="N")] = None
     """How many workers the engine has."""
     memory: Annotated[str | None, says("what there is", metavar="SIZE")] = None
-    """Of this machine's memory, what may be used, 384M or more; what does not fit is refused beforehand."""
+    """How much of this machine's memory may be used, such as 3G, at least 384M; what needs more is refused."""
 
     def run(self, made: Callable[[], FilesCommand]) -> tuple[dict[str, Any], Console]:
         """Check the folders, make the command and run it; its result, and where to print that."""

@@ -35,10 +35,10 @@ Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 @dataclass(kw_only=True)
 class Status(OutputFlags):
-    """Show how far each arm, size and seed of a run or study is."""
+    """Show how far each arm, size and seed of a study is, or a single run, selection or score."""
 
     folder: Folder
-    """A run or study directory."""
+    """A folder of entropick run, select or score."""
     runs: bool = False
     """One line per run, with its last stage, instead of a grid."""
     costs: bool = False
@@ -66,10 +66,10 @@ class Verify(OutputFlags):
     """
 
     folder: Folder
-    """A run or study directory."""
+    """A folder of entropick run, select or score."""
     repair: bool = False
-    """Restore what has a sealed copy, and cut each damaged ledger before its first damage; the run command then
-    computes the rest anew."""
+    """Restore what has a sealed copy, and cut each damaged ledger before its first damage;
+    the command that made the folder, repeated, then computes the rest anew."""
 
     def execute(self) -> Ended:
         """Print what was found."""
@@ -118,7 +118,7 @@ class Report(OutputFlags):
     table: Annotated[Path | None, says("no table", metavar="FILE")] = None
     """A .csv or .parquet file for all numbers, a row each; of several studies, with a column that says which."""
     format: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FORMAT ...")] = ("svg", "pdf")
-    """Their formats: svg, pdf, png."""
+    """Formats of the figures: svg, pdf, png."""
     log: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[:DIR]", help_behavior_hint="(may be repeated)")]
     ] = ()
@@ -176,7 +176,7 @@ class Report(OutputFlags):
 
 @dataclass(kw_only=True)
 class Export(OutputFlags):
-    """Write a trained model as a folder that Diffusers loads.
+    """Write a trained U-Net as a folder that Diffusers loads.
 
     DDPMPipeline.from_pretrained reads the folder. A model card lies beside it.
     """
@@ -227,7 +227,7 @@ def _run_states(folder: Path) -> list[dict[str, Any]]:
 def _verdict(n_damaged: int, *, repaired: bool) -> str:
     if not n_damaged:
         return "all as written"
-    return f"{n_damaged} repaired, repeat the run command" if repaired else f"{n_damaged} damaged"
+    return f"{n_damaged} repaired, repeat the command that made the folder" if repaired else f"{n_damaged} damaged"
 
 
 def _run_lines(folder: Path) -> list[list[str]]:

@@ -71,7 +71,7 @@ class Run(OutputFlags):
     budget: Annotated[str | None, says("none", metavar="TIME")] = None
     """Stop cleanly at the next checkpoint after this time (90s, 10m, 1h30m) with exit code 75."""
     workers: Annotated[int | None, says("cores / threads, or GPUs")] = None
-    """Processes that arms are spread over; does not change results."""
+    """How many arms are computed at once, each in a process of its own; does not change results."""
     arms: Annotated[tuple[str, ...] | None, says("all", metavar="ARM ...")] = None
     """Only these arms of the study."""
     seeds: Annotated[tuple[int, ...] | None, says(_STUDYS, metavar="INT ...")] = None
@@ -79,7 +79,7 @@ class Run(OutputFlags):
     sizes: Annotated[tuple[int, ...] | None, says(_STUDYS, metavar="INT ...")] = None
     """Run every arm at each of these numbers of real images; all else scales."""
     iterations: Annotated[int | None, says(_STUDYS)] = None
-    """Iterations of the loop."""
+    """How many times each loop trains and generates."""
     images: Annotated[int | None, says(_STUDYS)] = None
     """Real images that the loop starts from; selections and generations scale with it."""
     data: Annotated[str | None, says(_STUDYS, metavar="PATH")] = None
@@ -95,11 +95,11 @@ class Run(OutputFlags):
     device: Annotated[str | None, says(_STUDYS, metavar="DEVICE")] = None
     """Where the generator runs: auto, cpu, cuda."""
     threads: Annotated[int | None, says(_STUDYS)] = None
-    """Processor threads per arm; part of the results' identity."""
+    """Processor threads per arm. Another number changes last digits, so a study that has begun keeps its own."""
     checkpoint_seconds: Annotated[float | None, says(_STUDYS)] = None
-    """Time between checkpoints inside a stage."""
+    """Seconds between checkpoints, from which a training or sample that was interrupted goes on."""
     reuse: Annotated[tuple[Path, ...] | None, says("none", metavar="DIR ...")] = None
-    """Other studies of this machine: what they have computed already is linked."""
+    """Directories of other studies on this machine: what they computed of the same inputs is linked, not repeated."""
     log: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME[:DIR]", help_behavior_hint="(may be repeated)")]
     ] = ()

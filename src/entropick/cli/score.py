@@ -42,17 +42,18 @@ class Score(FilesFlags):
             says("pixels, or the sources if they are embeddings", metavar="NAME|PATH ..."),
         ]
     ] = ()
-    """How images are compared; PATH: embeddings of training, generated, reference (.npy, .parquet, or a folder)."""
+    """How images are compared: pixels, dinov2, inception, encoder or classifier;
+    or embeddings of training, generated and reference, in this order (.npy, .parquet, or a folder)."""
     metrics: tyro.conf.UseAppendAction[
         Annotated[tuple[tuple[str, ...], ...], says("all whose images are there", metavar="NAME ...")]
     ] = ()
-    """What is measured."""
+    """Names of the measures to compute."""
     fail_if: tyro.conf.UseAppendAction[
         Annotated[tuple[tuple[str, ...], ...], says("nothing", metavar="CONDITION ...")]
     ] = ()
     """When to end with exit code 1, for instance "generalization_score_ratio<0.8"; /SPACE after the name narrows it."""
     allow_same: bool = False
-    """Accept the same content on two sides."""
+    """Accept the same images as, for instance, training and generated, which is else refused as a slip."""
     interval: bool = False
     """Add a 95 % interval to each value, from halves of the sets; takes about twenty times as long."""
 

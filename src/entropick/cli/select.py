@@ -41,15 +41,16 @@ class Select(FilesFlags):
     method: str = "greedy"
     """greedy, threshold-decay, density-greedy, gist, latent-space-filter, random, or one of an installed package."""
     features: Annotated[str | None, says("pixels, or the sources if they are embeddings", metavar="NAME|PATH")] = None
-    """How images are compared, or embeddings of them (.npy, .parquet, a folder of either), in order or by name."""
+    """How images are compared: pixels, dinov2, inception, encoder or classifier;
+    or embeddings of them (.npy, .parquet, a folder of either), in order or by name."""
     threshold: Annotated[str | None, says("auto", metavar="X|auto")] = None
     """First threshold of threshold-decay, in units of the features."""
     decay: Annotated[float | None, says("0.95")] = None
     """Factor between thresholds of threshold-decay."""
     trusted: Annotated[str | None, says("the first source", metavar="NAME")] = None
-    """The source whose density counts for density-greedy and gist, and that latent-space-filter learns from."""
+    """The source that density-greedy and gist want rows to be like, and that latent-space-filter learns from."""
     power: Annotated[float | None, says("2")] = None
-    """How much that density counts for density-greedy; 0 is greedy."""
+    """How much density-greedy wants rows to be like the trusted ones; 0 is greedy."""
     guard: Annotated[str | None, says("no guard", metavar="NAME")] = None
     """Trust this source, and set aside first what is extremely far from it."""
     quota: tyro.conf.UseAppendAction[
@@ -57,11 +58,13 @@ class Select(FilesFlags):
     ] = ()
     """Least share of a source, for instance real=0.5."""
     approximate: Annotated[float | None, says("exact", metavar="EPS")] = None
-    """Greedy from a core-set, with a certificate: at most 2 + EPS times the best covering radius, EPS below 1."""
+    """Greedy among rows that stand for their near copies, EPS below 1.
+    The covering radius is proven to be at most 2 + EPS times the smallest possible; that of greedy, 2 times."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda")] = "auto"
     """Where distances are computed; auto takes a GPU if there is one."""
     engine: Annotated[str | None, says("this process", metavar="processes[:N]|ray[:ADDRESS]")] = None
-    """Who reads images and looks at rows (greedy, threshold-decay, density-greedy): the rows chosen are the same."""
+    """Workers that read and compare: processes of this machine, or on Ray.
+    For greedy, threshold-decay, density-greedy; the rows chosen are the same."""
     given: tyro.conf.UseAppendAction[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
     ] = ()
