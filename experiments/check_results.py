@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from entropick.errors import EntropickError
 from entropick.report import read_table
 from entropick.report.figure import Look
 from entropick.report.intervals import Interval, mean_difference
@@ -50,6 +51,8 @@ _ELSEWHERE = re.compile(r"(?P<number>\d[\d,]*(?:\.\d+)?)(?: ?%)?<!-- (?:paper|by
 _NUMBER = re.compile(r"(?<![\w/])(?<!\d[.,])\d[\d,]*(?:\.\d+)?(?![\w/])")
 _NOT_TEXT = re.compile(r"^```.*?^```|`[^`\n]*`|\]\([^)\s]*\)|<!--.*?-->|\b\d{4}-\d\d-\d\d\b", re.DOTALL | re.MULTILINE)
 _WORDS = ("size", "seed", "since", "beside", "below", "over", "take", "part")
+# What can be asked for beside the numbers of iterations takes these words alone.
+_WORDS_OF = {"r": ("size", "take"), "cost": (), "onset": ("size", "take")}
 _SCORE, _VARIANCE, _SCORE_OVER_SPREAD = "generalization_score", "total_variance", "score_over_spread"
 
 
@@ -66,11 +69,20 @@ class Source:
     @classmethod
     def of(cls, text: str) -> Source:
         """Read a comment; ValueError says what is wrong with it."""
-        study, arm, iteration, measure, *further = (part.strip() for part in [*text.split(";"), "", "", ""][:9])
-        more = dict(part.split(" ", 1) for part in further if " " in part)
-        if not measure or (unknown := sorted(set(more) - set(_WORDS))):
-            wrong = f"{unknown[0]!r}" if measure else "too few parts"
-            raise ValueError(f"expected study; arm; iteration; measure, then any of {', '.join(_WORDS)}, got {wrong}")
+        study, arm, iteration, measure, *further = (part.strip() for part in [*text.split(";"), "", "", ""])
+        more = {word: value for word, _, value in (part.partition(" ") for part in further if part)}
+        words = _WORDS_OF.get(iteration, _WORDS)
+        wrong = [word for word, value in more.items() if word not in words or not value]
+        if not measure or wrong:
+            came = repr(wrong[0]) if measure else "too few parts"
+            known = ", ".join(words) or "nothing more"
+            raise ValueError(
+                f"expected study; arm; iteration; measure, then any of {known}, each with a value, got {came}"
+            )
+        if iteration not in _WORDS_OF and iteration not in ("last", "set") and not iteration.isdecimal():
+            raise ValueError(
+                f"expected a number, last, set, {', '.join(_WORDS_OF)} as the iteration, got {iteration!r}"
+            )
         return cls(study, arm, iteration, measure, more)
 
     def value(self, tables: Mapping[str, Table]) -> float:
@@ -79,11 +91,17 @@ class Source:
             raise ValueError(f"there is no study {self.study!r} in {RESULTS.name}/")
         table = tables[self.study]
         if self.iteration == "cost":
+            if self.measure != "minutes" or self.arm not in ("all", *(arm.name for arm in table.study.arms)):
+                raise ValueError(f"study {self.study!r} has no cost in {self.measure!r} of {self.arm!r}")
             return sum(cost.own_seconds for cost in table.costs() if self.arm in ("all", cost.arm.name)) / 60
         if self.iteration in ("r", "onset"):
             return self._taken(self._correlation(table) if self.iteration == "r" else self._onset(table))
         found = self._taken(self._beside(table, self.arm))
-        return found / self._beside(table, self.more["over"]).estimate if "over" in self.more else found
+        if (under := self.more.get("over")) is None:
+            return found
+        if not (base := self._beside(table, under).estimate):
+            raise ValueError(f"study {self.study!r} has a {self.measure!r} of 0 for {under!r}, over which nothing is")
+        return found / base
 
     def _beside(self, table: Table, arm: str) -> Interval:
         own = self._by_run(table, arm)
@@ -165,7 +183,11 @@ def _setting(arm: ArmRecord, path: str) -> float | None:
 
 def main() -> int:
     """Print what differs; 1 if anything does."""
-    with_tables = list(kept())
+    try:
+        with_tables = list(kept())
+    except EntropickError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
     found = [*stale_tables(with_tables), *differences(PAGE.read_text(encoding="utf-8"), with_tables)]
     sys.stdout.write("".join(f"{line}\n" for line in [*found, told(PAGE.read_text(encoding="utf-8"), with_tables)]))
     return int(bool(found))
@@ -180,7 +202,8 @@ def kept(results: Path = RESULTS) -> Iterator[tuple[str, Table, str, str]]:
     for folder in sorted(path.parent for path in results.glob(f"*/{script.LEDGERS}")):
         with script.opened(folder) as study:
             table = read_table(study)
-        yield folder.name, table, script.tabled(table), (folder / script.TABLES).read_text(encoding="utf-8")
+        tables = folder / script.TABLES
+        yield folder.name, table, script.tabled(table), tables.read_text(encoding="utf-8") if tables.is_file() else ""
 
 
 def stale_tables(studies: Kept) -> Iterator[str]:
@@ -215,7 +238,8 @@ def differences(page: str, studies: Kept) -> Iterator[str]:
             continue
         digits = len(match["number"].partition(".")[2])
         written = float(match["number"].replace(",", "").replace("\u2212", "-"))
-        if abs(value - written) > 0.5 * 10**-digits * (1 + 1e-9):
+        # Not a number is not what is written.
+        if not abs(value - written) <= 0.5 * 10**-digits * (1 + 1e-9):
             yield f"{where}: {match['number']} is {value:.{digits + 2}f} in the ledgers ({match['source'].strip()})"
 
 

@@ -1,18 +1,20 @@
 """When models begin to copy, and how that grows with their training images, off the ledgers of a probed study.
 
-    python experiments/onset.py runs/memorization-onset
+    python experiments/onset.py runs/memorization-onset          # a study, or what was kept of one in results/
     python experiments/onset.py runs/memorization-onset --figure results/memorization-onset/figures/onset.svg
 
 The rule stands in experiments/memorization-onset.toml, written before the run. One line per run, then the slope of the
 logarithm of the onset over the logarithm of the size, with a 95 % bootstrap interval beside the prediction of 1; the
-figure shows both.
+figure shows both. A run that is not finished has no onset yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 
+from entropick.errors import EntropickError, counted
 from entropick.page.document import FILE_INK
 from entropick.report import read_table
 from entropick.report.figure import COLORS, Figure, Panel, Rows, data
@@ -48,33 +51,53 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--figure", type=Path, help="a file for the onsets over the sizes, with both slopes (SVG)")
     args = parser.parse_args()
-    found = onsets(read_table(args.study))
+    if args.figure is not None and args.figure.suffix != ".svg":
+        parser.error(f"--figure: expected a file that ends in .svg, got {args.figure}.")
+    # Beside this script, which other scripts load by its path.
+    from results import opened
+
+    try:
+        with opened(args.study) as folder:
+            table = read_table(folder)
+    except EntropickError as error:
+        parser.error(str(error))
+    found, waiting = onsets(table), table.study.unfinished
+    open_runs = f"Not finished: {counted(len(waiting), 'run')}, first {waiting[0]}." if waiting else ""
     if not found:
-        parser.error("expected a study of several sizes with probes (--probe-steps), got none of either.")
+        came = f"expected a study that looks into its trainings (--probe-steps), got none of that in {args.study}."
+        parser.error(f"{came} {open_runs}".strip())
     sys.stdout.write("\n".join(lines(found)) + "\n")
+    if open_runs:
+        sys.stdout.write(f"\n{open_runs}\n")
     if args.figure is not None:
         import vl_convert
 
-        if (fitted := slope(found)) is None:
-            parser.error("--figure: expected onsets at two sizes at least, got none or one.")
-        args.figure.write_text(
-            vl_convert.vegalite_to_svg(drawn(found, fitted[0]).file_spec(FILE_INK)), encoding="utf-8"
-        )
+        if not (slopes := slopes_of(found)):
+            parser.error("--figure: expected onsets at two sizes of an arm at least, got none or one.")
+        args.figure.parent.mkdir(parents=True, exist_ok=True)
+        spec = drawn(found, slopes).file_spec(FILE_INK)
+        args.figure.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
 
 
 def onsets(table: Table) -> list[Onset]:
     """The onset of every run of a study that was probed in iteration 1."""
+    sized = [(arm, run, run.size or run.values(0, "data").get("n_real")) for arm, run in table.study.runs()]
+    # Arms of a family may have sizes of their own, where they differ in nothing else.
+    places = Counter((arm.family, size, run.seed) for arm, run, size in sized)
+    several = {family for (family, *_), n in places.items() if n > 1}
     found = []
-    for arm, run in table.study.runs():
-        steps = sorted(entry.values["step"] for entry in run.entries if entry.iteration == 1 and PROBE in entry.stage)
+    for arm, run, size in sized:
+        asked = run.config.get("probe_steps", ())
+        if size is None or not asked:
+            continue
+        name = arm.name if run.size is not None or arm.family in several else arm.family
+        steps = [step for step in asked if run.find(1, f"{PROBE}{step}")]
         values = {step: table.of_run(arm, run, 1, f"{PROBE}{step}").get(KEY) for step in steps}
-        size, name = run.size, arm.name
-        if size is None:
-            # Arms of a family may have sizes of their own.
-            size, name = run.values(0, "data").get("n_real"), arm.family
-        if size is not None and values:
-            steps_at, reason = crossing({step: value for step, value in values.items() if value is not None})
-            found.append(Onset(name, size, run.seed or 0, steps_at, reason))
+        at, reason = crossing({step: value for step, value in values.items() if value is not None})
+        if len(steps) < len(asked):
+            # What falls below the level now may rise above it again.
+            at, reason = None, f"not finished: {len(steps)} of {len(asked)} probes"
+        found.append(Onset(name, size, run.seed or 0, at, reason))
     return found
 
 
@@ -119,6 +142,12 @@ def slope(found: Sequence[Onset]) -> tuple[float, float | None, float | None] | 
     return estimate, float(low), float(high)
 
 
+def slopes_of(found: Sequence[Onset]) -> dict[str, float]:
+    """The slope of every arm that has one."""
+    fitted = {arm: slope([one for one in found if one.arm == arm]) for arm in dict.fromkeys(one.arm for one in found)}
+    return {arm: of[0] for arm, of in fitted.items() if of is not None}
+
+
 def _fitted(by_size: Mapping[int, Sequence[float]]) -> float:
     x = np.array([math.log(size) for size, logs in by_size.items() for _ in logs])
     y = np.array([log for logs in by_size.values() for log in logs])
@@ -145,36 +174,41 @@ def lines(found: Sequence[Onset]) -> list[str]:
     return said
 
 
-def drawn(found: Sequence[Onset], fitted: float) -> Figure:
-    """Onsets over sizes in logarithms: a point a run, the fitted slope, and the predicted one through the mean."""
-    points: Rows = [{"size": one.size, "steps": one.steps} for one in found if one.steps is not None]
-    sizes = sorted({row["size"] for row in points})
-    middle = [math.exp(np.mean([math.log(row[of]) for row in points])) for of in ("size", "steps")]
-    slopes = {f"slope {fitted:.2f}, fitted": fitted, f"slope {PREDICTED:g}, predicted": PREDICTED}
-    ends = [
-        {"line": name, "size": size, "steps": middle[1] * (size / middle[0]) ** power}
-        for name, power in slopes.items()
-        for size in (sizes[0], sizes[-1])
-    ]
+def drawn(found: Sequence[Onset], slopes: Mapping[str, float]) -> Figure:
+    """Onsets over sizes in logarithms: a point a run, and of each arm that has a slope this and the predicted one."""
+    of_arms = {arm: [one for one in found if one.arm == arm and one.steps is not None] for arm in slopes}
+    colors = dict(zip(slopes, itertools.cycle(COLORS), strict=False))
+    fitted = {arm: f"{f'{arm}: ' if len(slopes) > 1 else ''}slope {power:.2f}, fitted" for arm, power in slopes.items()}
+    predicted = f"slope {PREDICTED:g}, predicted"
+    names = [*fitted.values(), predicted]
     x = alt.X(
         "size:Q",
         title="training images",
-        axis=alt.Axis(values=sizes),
+        axis=alt.Axis(values=sorted({one.size for own in of_arms.values() for one in own})),
         scale=alt.Scale(type="log", nice=False, padding=12),
     )
     y = alt.Y("steps:Q", title="steps until copying begins", scale=alt.Scale(type="log", nice=False, padding=12))
-    names = list(slopes)
     styles = {
         "color": alt.Color(
-            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[COLORS[0], "#8a8a8a"])
+            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[*colors.values(), "#8a8a8a"])
         ),
         "strokeDash": alt.StrokeDash(
-            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]])
+            "line:N", title=None, sort=names, scale=alt.Scale(domain=names, range=[*([[1, 0]] * len(slopes)), [5, 4]])
         ),
     }
-    lines_drawn = alt.Chart(data(ends)).mark_line(strokeWidth=2).encode(x=x, y=y, **styles)
-    runs = alt.Chart(data(points)).mark_point(filled=True, size=50, color=COLORS[0]).encode(x=x, y=y)
-    return Figure("onset", "When a model begins to copy", (), (Panel("", alt.layer(lines_drawn, runs)),))
+    layers = []
+    for arm, own in of_arms.items():
+        points: Rows = [{"size": one.size, "steps": one.steps} for one in own]
+        sizes = sorted({row["size"] for row in points})
+        middle = [math.exp(np.mean([math.log(row[of]) for row in points])) for of in ("size", "steps")]
+        ends = [
+            {"line": name, "size": size, "steps": middle[1] * (size / middle[0]) ** power}
+            for name, power in ((fitted[arm], slopes[arm]), (predicted, PREDICTED))
+            for size in (sizes[0], sizes[-1])
+        ]
+        layers.append(alt.Chart(data(ends)).mark_line(strokeWidth=2).encode(x=x, y=y, **styles))
+        layers.append(alt.Chart(data(points)).mark_point(filled=True, size=50, color=colors[arm]).encode(x=x, y=y))
+    return Figure("onset", "When a model begins to copy", (), (Panel("", alt.layer(*layers)),))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from entropick import report
+from entropick.errors import EntropickError, RunDamaged
 from entropick.page import words
 from entropick.report.classes import PART
 from entropick.report.figure import Look
@@ -64,11 +64,23 @@ def main() -> None:
     )
     parser.add_argument("--all-figures", action="store_true", help="keep also what no page shows, to look at it")
     given = parser.parse_args()
+    try:
+        _keep_or_unpack(parser, given)
+    except EntropickError as error:
+        parser.error(str(error))
+
+
+def _keep_or_unpack(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     if given.unpack:
         if not (given.study / LEDGERS).is_file() or given.out.exists():
             parser.error(f"expected a folder with {LEDGERS}, and one to make, got {given.study} and {given.out}.")
         unpack(given.study, given.out)
         return
+    is_kept = (given.study / LEDGERS).is_file()
+    if (given.out.exists() and not given.out.is_dir()) or (
+        given.out.resolve() == given.study.resolve() and not is_kept
+    ):
+        parser.error(f"expected a folder other than the study's to keep it in, got {given.out}.")
     with opened(given.study) as folder:
         table = read_table(folder)
         if waiting := table.study.unfinished:
@@ -146,11 +158,18 @@ def _on_any_machine(path: Path) -> str:
 
 def unpack(kept: Path, folder: Path) -> None:
     """Make a study directory, without images, of what was kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(kept / STUDY, folder)
     texts: dict[str, list[str]] = {}
-    for row in pq.read_table(kept / LEDGERS).to_pylist():
-        texts.setdefault(row["file"], []).append(row["text"])
+    try:
+        for row in pq.read_table(kept / LEDGERS).to_pylist():
+            texts.setdefault(row["file"], []).append(row["text"])
+        study = (kept / STUDY).read_bytes()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise RunDamaged(
+            f"{kept}: expected {LEDGERS} and {STUDY} as they were kept, but they do not read ({error}). Restore them, "
+            "or keep the study again."
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STUDY).write_bytes(study)
     for name, parts in texts.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):

@@ -305,7 +305,7 @@ MISTAKES = {
     "score --out out --training t.npy --generated wide.npy": "training has 64, generated has 65",
     "score --out out --training t.npy --generated t.npy": "training and generated: expected two sets, but t.npy and",
     "score --out out --training t.npy --generated few.npy --reference r.npy": "generated: expected at least 4 usable",
-    "score --out out --training t.npy --generated g.npy --reference few.npy": "reference: expected at least 4 usable",
+    "score --out out --training t.npy --generated g.npy --reference few.npy": "reference: expected at least 6 usable",
     "score --out out --training few.npy --generated g.npy": "training: expected at least 11 usable rows for intrinsic",
     "score --out out --training t.npy --generated blank.npy": "generated: expected rows that differ, but all 20",
     "score --out out --training blank.npy --generated g.npy": "training: expected rows that differ, but all 20",

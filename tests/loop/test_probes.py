@@ -9,11 +9,15 @@ import pytest
 from interruptions import with_interruptions
 from loop_parts import CountedPace, entries, make_loop, tiny_ddpm, write_images
 
+from entropick import Study
+from entropick.datasets import ArrayFile
 from entropick.errors import BudgetSpent, InputError
 from entropick.generators import DDPM
+from entropick.loop.plan import plan_study
 from entropick.random_stream import RandomStream
 from entropick.report import read_table, write_page
 from entropick.run import History, verify_run
+from entropick.selectors import Random
 
 STEPS = (10, 60, 120)
 
@@ -115,5 +119,40 @@ def test_only_what_learns_step_by_step_can_be_probed(images):
 def test_with_epochs_the_steps_are_known_with_the_images():
     model = DDPM(epochs=2, batch_size=8)
     model.check_probes((10,))
-    with pytest.raises(InputError, match="at most the 6 steps of a training, got 10"):
+    with pytest.raises(InputError, match="at most the 6 steps of a training on 20 images, got 10"):
         model.check_probes((10,), n_images=20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"generator": tiny_ddpm(steps=128_000, epochs=2), "probe_steps": (13,)},
+            "at most the 1[02] steps of a training on 4",
+        ),
+        (
+            {"generator": tiny_ddpm(steps="auto", max_steps=60), "selector": Random(n_samples=15)},
+            "of at least 16 images",
+        ),
+    ],
+)
+def test_what_no_training_set_allows_is_refused_before_the_first(images, tmp_path, changes, message):
+    """Where the data set tells how many images it has at once, else with the data: nothing has begun by then."""
+    loop = make_loop(images, n_iterations=1, **changes)
+    with pytest.raises(InputError, match=message):
+        loop.check()
+    unknown = dataclasses.replace(loop, dataset=ArrayFile(path=str(images)))
+    unknown.check()
+    with pytest.raises(InputError, match=message):
+        plan_study(Study(name="s", arms={"a": unknown}))
+    with pytest.raises(InputError, match=message):
+        unknown.run(tmp_path / "out")
+    assert not (tmp_path / "out" / "ledger.jsonl").exists()
+
+
+def test_the_smallest_size_is_checked_with_the_others(images):
+    loop = make_loop(images, generator=tiny_ddpm(steps="auto", max_steps=60), n_generated=None)
+    loop = dataclasses.replace(loop, dataset=dataclasses.replace(loop.dataset, n_reference=20))
+    Study(name="s", arms={"a": loop}, sizes=(40, 16)).check()
+    with pytest.raises(InputError, match="arm 'a': steps: 'auto' expected training sets of at least 16 images"):
+        Study(name="s", arms={"a": loop}, sizes=(40, 12)).check()

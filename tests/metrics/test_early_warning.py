@@ -123,14 +123,19 @@ def test_values_that_are_missing_are_left_out():
     [
         ({"level": 0}, "level: expected"),
         ({"confidence": 1.5}, "confidence: expected"),
-        ({"scores": [1, 2]}, "as many finite values as iterations"),
-        ({"scores": [np.nan] * 8}, "as many finite values as iterations"),
+        ({"scores": [1, 2]}, "as many values as iterations"),
+        ({"scores": [np.nan] * 8}, "finite iterations and values, got 8 of 8"),
         ({"scores": [-1.0] * 8}, "scores: expected values of at least 0"),
     ],
 )
 def test_mistakes(arguments, message):
     with pytest.raises(InputError, match=message):
         arrival(**({"iterations": ITERATIONS, "scores": 0.9**ITERATIONS, "level": 0.2} | arguments))
+
+
+def test_a_row_without_its_iteration_is_named():
+    with pytest.raises(InputError, match="the iteration of every row"):
+        early_warning([{"knn_entropy/pixels": 1.0}], copying_ratio=0.2, space="pixels")
 
 
 def told_of(ratios, spaced, variances):
@@ -173,3 +178,20 @@ def test_where_a_part_is_missing_it_says_so_by_silence(missing):
     assert found.log_score.n == 6
     found = told_of(0.8**n, **whole | {missing: [0.9, 0.8, None, 0.0, 0.5, 0.4]})
     assert found.what and found.copying.n == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_what_is_not_finite_counts_as_missing(value):
+    """As the ratio over a spacing of 0 is, or a gap in a table of others."""
+    n = np.arange(1, 7)
+    found = told_of(0.8**n, [0.9, 0.8, value, 0.6, 0.5, 0.4], [1.0] * 6)
+    assert found.copying.n == 5 and found.what == "copying"
+    rows = ledger([0.9, 0.8, value, 0.64, 0.6])
+    assert early_warning(rows, copying_ratio=0.2, space="pixels").log_score.n == 4
+
+
+def test_no_cause_is_named_of_a_score_that_does_not_fall():
+    """Copies from the first iteration on, which scatter."""
+    rng = np.random.default_rng(0)
+    told = [told_of(*(0.1 * np.exp(0.02 * rng.normal(size=(3, 8))))).what for _ in range(200)]
+    assert np.mean([bool(what) for what in told]) < 0.06

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import statistics
 import sys
@@ -151,3 +152,30 @@ def test_a_changed_row_and_a_stale_table_are_found(check, studies):
     assert check.told(marked("1.0", "a; b; c; d"), studies).startswith(
         "1 marked numbers were recomputed; 0 say that they are"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("digits-tau; ARM; last; precision/pixels; seed", "each with a value, got 'seed'"),
+        ("digits-tau; ARM; last; precision/pixels; since; size 1", "each with a value, got 'since'"),
+        ("digits-tau; ARM; lst; precision/pixels", "as the iteration, got 'lst'"),
+        ("digits-tau; ARM; cost; minutes; seed 0", "then any of nothing more, each with a value, got 'seed'"),
+        ("digits-tau; ARM; cost; hours", "has no cost in 'hours'"),
+        ("digits-tau; nobody; cost; minutes", "has no cost in 'minutes' of 'nobody'"),
+        ("memorization-onset; replace; onset; slope; seed 0", "size, take, each with a value, got 'seed'"),
+        ("digits-tau; ARM; last; duplicate_share/pixels; over ARM", "of 0 for 'ARM', over which nothing is"),
+    ],
+)
+def test_what_a_comment_asks_for_is_never_passed_over(check, studies, source, said):
+    """A word that is not understood would give another number than the one that was meant."""
+    tables = {name: table for name, table, _, _ in studies}
+    arm = tables["digits-tau"].study.arms[0].name
+    with pytest.raises(ValueError, match=re.escape(said.replace("ARM", arm))):
+        check.Source.of(source.replace("ARM", arm)).value(tables)
+
+
+def test_a_number_that_is_none_agrees_with_nothing(check, studies, monkeypatch):
+    monkeypatch.setattr(check.Source, "value", lambda self, tables: math.nan)
+    page = marked("0.5", "digits-tau; replace; last; precision/pixels")
+    assert len(list(check.differences(page, studies))) == 1

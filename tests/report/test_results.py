@@ -15,6 +15,7 @@ import pytest
 
 from entropick import Loop, Study
 from entropick.datasets import ArrayFile
+from entropick.errors import RunDamaged
 from entropick.generators import KDE
 from entropick.report import read_table
 
@@ -158,3 +159,33 @@ def test_an_unfinished_study_is_refused(results, study, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit):
         results.main()
     assert "expected a finished study" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["ledgers.parquet", "study.json"])
+def test_what_was_kept_and_is_damaged_is_named(results, kept, tmp_path, name):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(kept, damaged)
+    if name == "study.json":
+        (damaged / name).unlink()
+    else:
+        (damaged / name).write_bytes((damaged / name).read_bytes()[:-100])
+    with pytest.raises(RunDamaged, match=r"expected ledgers\.parquet and study\.json as they were kept"):
+        results.unpack(damaged, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "out", "said"),
+    [
+        ("nowhere", "out", "expected a study or run directory"),
+        ("study", "study", "expected a folder other than the study's to keep it in"),
+        ("study", "study/study.json", "expected a folder other than the study's to keep it in"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(results, sized, tmp_path, monkeypatch, capsys, study, out, said):
+    shutil.copytree(sized, tmp_path / "study")
+    monkeypatch.setattr(sys, "argv", ["results.py", str(tmp_path / study), str(tmp_path / out)])
+    with pytest.raises(SystemExit):
+        results.main()
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "study" / "ledgers.parquet").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from entropick.errors import InputError
 from entropick.metrics import copying
-from entropick.scoring.measuring import measure_space, shown_pairs
+from entropick.scoring.measuring import check_rows, measure_space, shown_pairs
 from entropick.work import Work
 
 RNG = np.random.default_rng(0)
@@ -95,3 +95,12 @@ def test_exact_copies_of_different_images_and_near_copies_of_all_distances_are_s
     rows = shown_pairs(nearest(100, 100, 0, training=[7] * 95 + [1, 2, 3, 4, 5]), 12)
     assert {0, 95, 96, 97, 98, 99} == set(rows[:6])
     assert rows[6] == 100 and rows[-1] == 199
+
+
+def test_too_few_rows_are_told_what_is_enough_for_all_measures() -> None:
+    """Not what the first of them needs: with that many the next one would refuse."""
+    for halves, least in ((False, 4), (True, 8)):
+        with pytest.raises(InputError, match=f"generated: expected at least {least} usable rows for recall"):
+            check_rows({"training": 50, "generated": 1}, ["variance_ratio", "recall"], halves=halves)
+        check_rows({"training": 50, "generated": least}, ["variance_ratio", "recall"], halves=halves)
+    check_rows({"training": 50, "generated": 1}, [], halves=False)

@@ -92,6 +92,21 @@ def test_contraction_is_told_beside_copying(kept: float, words: str) -> None:
     assert words.rpartition(": ")[2] in meaning(score, "variance_ratio", "s")
 
 
+def test_a_wide_set_is_not_said_to_be_noise_nor_a_high_score_low() -> None:
+    """A variance alone tells neither: kinds that the training set lacks are wide too, and a blur may be far off."""
+    score = told(ratio=1.1)
+    for kept, words in ((3.9, "they are spread wider, as by noise"), (0.25, "the images contract, which lowers a")):
+        score["values"] |= {"variance_ratio/s": kept}
+        assert meaning(score, "variance_ratio", "s").startswith(words)
+
+
+def test_why_there_is_no_score_over_spacing_is_said() -> None:
+    score = told()
+    score["values"] |= {"spacing_ratio/s": None}
+    assert meaning(score, "spacing_ratio", "s").startswith("not finite: the training images are alike in pairs")
+    assert any(text.startswith("The training images are alike in pairs") for text in judge(score)[0].sentences)
+
+
 def test_the_distance_is_told_in_units_of_the_spacing_too() -> None:
     rng = np.random.default_rng(0)
     sets = {role: rng.normal(size=(n, 3)) for role, n in (("training", 60), ("generated", 40), ("reference", 50))}

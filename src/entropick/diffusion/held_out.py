@@ -72,6 +72,15 @@ class TrainingSet:
         return self.take(np.flatnonzero(~held_out)), self.take(np.flatnonzero(held_out))
 
 
+def check_enough(n_images: int) -> None:
+    """Raise InputError for fewer images than are needed to train on some and hold out others."""
+    if n_images < 2 * _LEAST:
+        raise InputError(
+            f"steps: 'auto' expected training sets of at least {2 * _LEAST} images, {_LEAST} to train on and {_LEAST} "
+            f"that are held out, got {n_images}. Give steps as a number, or more images."
+        )
+
+
 @torch.no_grad()
 def image_losses(
     network: nn.Module,

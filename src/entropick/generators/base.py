@@ -99,6 +99,12 @@ class Generator(Component, ABC):
             "Leave them out."
         )
 
+    def check_training(self, n_images: int, probe_steps: Sequence[int] = ()) -> None:
+        """Raise InputError if so many images are too few to learn from, or to be looked at after these steps.
+
+        Called before the first training with the number of every training set, or the most that there may be.
+        """
+
     def probed(self) -> dict[int, Arrays]:
         """By probe step, the arrays of the model as it was then; they fit the state that `state` has."""
         return {}

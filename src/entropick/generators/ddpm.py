@@ -27,7 +27,7 @@ from entropick.arrays import (
     check_real,
 )
 from entropick.diffusion.execution import PRECISIONS, Execution, check_precision, launching_on
-from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, image_losses, least_steps
+from entropick.diffusion.held_out import HeldOutLoss, TrainingSet, check_enough, image_losses, least_steps
 from entropick.diffusion.labels import LABEL_SHARES, Classes
 from entropick.diffusion.network_size import NetworkSize, check_memory
 from entropick.diffusion.networks import NETWORKS, Velocity, build_network, check_network, in_patches, unet_stages
@@ -423,7 +423,15 @@ class DDPM(Generator):
         if self.epochs is not None and n_images is None:
             return
         if steps and steps[-1] > (most := self.n_steps(n_images or 1)):
-            raise InputError(f"probe_steps: expected at most the {most:,} steps of a training, got {steps[-1]:,}.")
+            of = f" on {n_images:,} images" if self.epochs is not None else ""
+            raise InputError(f"probe_steps: expected at most the {most:,} steps of a training{of}, got {steps[-1]:,}.")
+
+    def check_training(self, n_images: int, probe_steps: Sequence[int] = ()) -> None:
+        """Raise InputError for too few images to hold some out (``steps="auto"``), or probes beyond the last step."""
+        if self.steps == AUTO:
+            check_enough(n_images)
+        if probe_steps:
+            self.check_probes(probe_steps, n_images=n_images)
 
     def probed(self) -> dict[int, Arrays]:
         """By probe step, the weights that were sampled from then."""

@@ -202,6 +202,8 @@ class Loop:
         self._check_real_share()
         self._check_trusted()
         self._check_trusted_classes()
+        if (n_images := getattr(self.dataset, "n_images", None)) is not None:
+            self._check_training_sets(n_images)
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
@@ -431,6 +433,14 @@ class Loop:
         loop begins with, and those in stock."""
         for n in range(1, self.n_iterations + 1):
             self._check_pool(n, n_real, self.n_generated or n_real, n_stock)
+        self._check_training_sets(n_real)
+
+    def _check_training_sets(self, n_real: int) -> None:
+        """The generator can learn from as many images as each training set has, or has at most."""
+        for n in range(1, self.n_iterations + 1):
+            n_pool = self.pool_size(n, n_real, self.n_generated or n_real)
+            n_images = n_pool if self.selector is None else self.selector.n_samples
+            self.generator.check_training(n_images, self.probe_steps)
 
     def pool_size(self, n: int, n_real: int, n_generated: int) -> int:
         """How many images the pool of an iteration has, fresh and planted ones among them."""

@@ -123,7 +123,7 @@ VARIANCE_RATIO = Measure(
     name="variance_ratio",
     roles=("generated", "training"),
     function=lambda roles: variance_ratio(generated=roles.generated, training=roles.training),
-    reads="1 keeps the spread, 0 is all alike; above 1 there is noise",
+    reads="1 keeps the spread, 0 is all alike; above 1 is wider, as by noise",
     label="Variance kept in one step",
     meaning="Variance of the generated images over that of their training set: contraction. 1 keeps the spread, "
     "0 is one image.",
@@ -136,7 +136,7 @@ VARIANCE_RATIO_REAL = Measure(
     name="variance_ratio_real",
     roles=("generated", "real"),
     function=lambda roles: variance_ratio(generated=roles.generated, training=roles.real),
-    reads="1 is as wide as the real data, 0 is all alike; above 1 there is noise",
+    reads="1 is as wide as the real data, 0 is all alike; above 1 is wider, as by noise",
     label="Variance kept of the real data",
     meaning="Variance of the generated images over that of the original real images: contraction since the start. "
     "1 is as wide as the real data, 0 is one image.",

@@ -97,8 +97,11 @@ class EarlyWarning:
     def what(self) -> str:
         """What lowers the score, such as "contraction and copying"; empty where that is not known.
 
-        Each of the three that makes up a third of the fall or more, the largest first.
+        Each of the three that makes up a third of the fall or more, the largest first. Of a score that does not fall
+        significantly nothing is said: what it scatters by has no cause.
         """
+        if self.log_score is None or self.log_score.high >= 0:
+            return ""
         parts = {"copying": self.copying, "contraction": self.contraction, "crowding": self.crowding}
         slopes = {name: of.slope for name, of in parts.items() if of is not None}
         fall = sum(slopes.values())
@@ -121,8 +124,8 @@ def early_warning(
     ----------
     metrics
         One row per iteration: ``iteration``, ``knn_entropy/SPACE``, ``generalization_score_ratio/SPACE``,
-        ``spacing_ratio/SPACE``, ``total_variance/SPACE``, as ``History.metrics`` has them. Values that are missing or
-        None are left out.
+        ``spacing_ratio/SPACE``, ``total_variance/SPACE``, as ``History.metrics`` has them. Values that are missing,
+        None or not finite are left out.
     copying_ratio
         The ratio that counts as copying, `Copying.copying_ratio`; in a ledger a value of the stage *baseline*. At it
         the mean generated image is as near to its training image as only 1 % of fresh real images are to theirs.
@@ -130,6 +133,11 @@ def early_warning(
         Feature space.
     confidence
         Of all intervals, between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        For a row without its iteration, a ratio below 0, a copying ratio not above 0, or another confidence.
 
     Examples
     --------
@@ -140,6 +148,8 @@ def early_warning(
     (10.8, 11.4, 12.2)
     """
     rows = list(metrics)
+    if any("iteration" not in row for row in rows):
+        raise InputError("metrics: expected the iteration of every row, as History.metrics has it, got one without.")
     entropies = _series(rows, f"knn_entropy/{space}")
     iterations, ratios = _series(rows, f"generalization_score_ratio/{space}")
     positive = ratios > 0
@@ -154,8 +164,8 @@ def early_warning(
 def _parts(rows: Sequence[Mapping[str, float | None]], space: str, confidence: float) -> dict[str, Trend | None]:
     """The trends of the three factors of the ratio: score over spacing, root of the variance, spacing over that."""
     names = ("generalization_score_ratio", "spacing_ratio", "total_variance")
-    found = [(row["iteration"], *(row.get(f"{name}/{space}") for name in names)) for row in rows]
-    whole = np.array([of for of in found if all(of[1:])], np.float64).reshape(-1, 4)
+    found = _finite(rows, *(f"{name}/{space}" for name in names))
+    whole = found[(found[:, 1:] > 0).all(axis=1)]
     iterations, (ratio, copied, variance) = whole[:, 0], np.log(whole[:, 1:]).T
     parts = {"copying": copied, "contraction": variance / 2, "crowding": ratio - copied - variance / 2}
     return {name: trend(iterations, values, confidence=confidence) for name, values in parts.items()}
@@ -276,13 +286,22 @@ def _quantile(confidence: float, freedom: int) -> float:
 
 
 def _series(rows: Sequence[Mapping[str, float | None]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    pairs = [(row["iteration"], row[key]) for row in rows if row.get(key) is not None]
-    found = np.array(pairs, np.float64).reshape(-1, 2)
+    found = _finite(rows, key)
     return found[:, 0], found[:, 1]
+
+
+def _finite(rows: Sequence[Mapping[str, float | None]], *keys: str) -> NDArray[np.float64]:
+    """The iteration and the values of these keys, a row for each iteration that has all of them."""
+    # None becomes NaN.
+    found = np.array([[row.get(key) for key in ("iteration", *keys)] for row in rows], np.float64)
+    found = found.reshape(-1, 1 + len(keys))
+    return found[np.isfinite(found).all(axis=1)]
 
 
 def _checked(iterations: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.asarray(iterations, np.float64), np.asarray(values, np.float64)
-    if x.ndim != 1 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError(f"expected as many finite values as iterations, got shapes {y.shape} and {x.shape}.")
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"expected as many values as iterations, got shapes {y.shape} and {x.shape}.")
+    if n_bad := int(np.count_nonzero(~(np.isfinite(x) & np.isfinite(y)))):
+        raise InputError(f"expected finite iterations and values, got {n_bad} of {len(x)} that are not.")
     return x, y

@@ -94,16 +94,15 @@ class Measured:
 
 
 def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
-    """Raise InputError if a set, or half of it, has fewer rows than one of the measures needs."""
-    for name in metrics:
-        for role, least in MEASURES[name].least_rows.items():
-            least *= 2 if halves else 1
-            if sizes[role] < least:
-                raise InputError(
-                    f"{role}: expected at least {least} usable rows for {name}"
-                    f"{' and its interval' if halves else ''}, got {sizes[role]}. Give more, or name other --metrics "
-                    "(metrics=)."
-                )
+    """Raise InputError if a set, or half of it, has fewer rows than the measures need; it says what is enough."""
+    for role, n_rows in sizes.items():
+        least, name = max(((MEASURES[name].least_rows.get(role, 0), name) for name in metrics), default=(0, ""))
+        least *= 2 if halves else 1
+        if n_rows < least:
+            raise InputError(
+                f"{role}: expected at least {least} usable rows for {name}{' and its interval' if halves else ''}, "
+                f"got {n_rows}. Give more, or name other --metrics (metrics=)."
+            )
 
 
 def check_two_sets(sources: Sequence[Source], contents: Sequence[str]) -> None:

@@ -16,8 +16,10 @@ from entropick.page.words import AS_NEW, is_noise, number, percent, words
 
 # Above this share of copies it no longer copies in part.
 _MOSTLY = 0.75
-# Below this share of the training set's variance images contract, above the other there is noise in them.
+# Below this share of the training set's variance images contract, above the other they are spread wider.
 _AS_WIDE = (0.8, 1.25)
+# Why a score over spacing may be infinite.
+_NO_SPACING = "the training images are alike in pairs, so that there is no spacing between them"
 # From the most to the least alarming: of several spaces the first speaks for all.
 _LEVELS = ("copies", "some", "noise", "near", "far", "new", "open")
 _GRAMMAR = 'NAME<NUMBER or NAME/SPACE<NUMBER, with <, <=, > or >=, for instance "generalization_score_ratio<0.8"'
@@ -156,6 +158,8 @@ def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> lis
                 f"In units of the training set's spacing (the mean distance of its images to the nearest other one) "
                 f"generated images are {spaced:.2f} away from it, fresh real ones {spaced / ratio:.2f}."
             )
+    if score["values"].get(f"spacing_ratio/{space}", 0.0) is None:
+        lines.append(f"{_NO_SPACING[:1].upper()}{_NO_SPACING[1:]}: distances cannot be told in units of it.")
     if summary["near_copy_distance"] is not None:
         chance = Chance.of(score, space)
         lines.append(
@@ -179,15 +183,15 @@ def _sentences(score: Mapping[str, Any], space: str, ratio: float | None) -> lis
 
 def _width(kept: float) -> str:
     if kept < _AS_WIDE[0]:
-        return "the images contract, and a low score may come from that as well as from copies"
-    return "there is noise in the images" if kept > _AS_WIDE[1] else "they do not contract"
+        return "the images contract, which lowers a score as copies do"
+    return "they are spread wider, as by noise" if kept > _AS_WIDE[1] else "they do not contract"
 
 
 def meaning(score: Mapping[str, Any], name: str, space: str) -> str:
     """A value in a few words: the verdict where there is one, else which direction is which."""
     value = score["values"][f"{name}/{space}"]
     if value is None:
-        return "not finite"
+        return f"not finite{f': {_NO_SPACING}' if name == 'spacing_ratio' else ''}"
     if name == "generalization_score_ratio":
         found = next(verdict for verdict in judge(score) if verdict.space == space)
         return f"{value:.2f} of fresh data: {found.short}"
