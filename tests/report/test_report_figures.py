@@ -109,6 +109,20 @@ def test_arms_that_differ_in_one_number_are_an_ablation(tmp_path: Path) -> None:
     assert by_arm["tau-8"] == pytest.approx(expected)
 
 
+def test_an_ablation_is_of_the_last_iteration_that_all_of_its_arms_have(tmp_path: Path) -> None:
+    """Arms may also go on for longer than others."""
+    arms = {
+        f"tau-{tau}": {"selector": {"kind": "threshold-decay", "threshold": tau}, "n_iterations": n}
+        for tau, n in ((2, 3), (4, 4), (8, 4))
+    }
+    write_study(tmp_path, "t", arms, seeds=(0,), stop={"tau-8": 3})
+    figures = _figures(tmp_path)
+    assert [name for name in figures if name.startswith("ablation")] == ["ablation-selector.threshold"]
+    by_arm = {row["arm"]: row["mean"] for row in _values(_spec(figures["ablation-selector.threshold"]), "value")}
+    expected = {f"tau-{tau}": metrics(arm, 0, 2)["generalization_score/pixels"] for arm, tau in enumerate((2, 4, 8))}
+    assert by_arm == pytest.approx(expected)
+
+
 def test_a_falling_novelty_has_its_early_warning(sized: Path) -> None:
     figure = _figures(sized)["generalization_score_ratio-pixels-size-96"]
     # Arm 1 falls by 0.86 per iteration to the copying level of 0.3: at ln(0.3) / ln(0.86) = 7.98.
