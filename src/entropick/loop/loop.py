@@ -23,7 +23,7 @@ from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.near_copies import FALSE_ALARMS
-from entropick.metrics.suite import LOOP_MEASURES, check_measures
+from entropick.metrics.suite import LOOP_MEASURES, MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
@@ -415,6 +415,7 @@ class Loop:
         height, width, channels = values["image_shape"]
         self.generator.check_fits((height, width, channels))
         self.check_pools(values["n_real"], values.get("n_stock", 0))
+        self._check_measured(n_real, n_reference, n_generated)
         self._check_pool_memory(values, n_generated)
         n_missing = sum(run.ledger.find(n, "sample") is None for n in range(1, self.n_iterations + 1))
         # Each probe's weights are kept, and sampled from without its images being kept.
@@ -437,6 +438,21 @@ class Loop:
         generation = n_generated + round(self.garbage_share * n_generated)
         of_sources = sum(generation if source else n_real for source in self.paradigm.checked_sources(n))
         return of_sources + len(self.paradigm.checked_fresh(n))
+
+    def _check_measured(self, n_real: int, n_reference: int, n_generated: int) -> None:
+        """All that is measured has the rows that its measures need, which is known before anything is trained."""
+        pools = (self.pool_size(n, n_real, n_generated) for n in range(1, self.n_iterations + 1))
+        n_training = min(pools) if self.selector is None else self.selector.n_samples
+        # No more rows are compared than there are real ones.
+        has = {"real": n_real, "reference": n_reference}
+        has |= {"training": min(n_training, n_real), "generated": min(n_generated, n_real)}
+        for measure in (MEASURES[name] for name in self.metrics):
+            for role, least in measure.least_rows.items():
+                if has[role] < least:
+                    raise InputError(
+                        f"metrics: {measure.name} expects at least {least} {role} images, but there are {has[role]}. "
+                        f"Raise their number, or leave {measure.name} out."
+                    )
 
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
         """The images of the last pool, which are in memory at once, fit into it."""
