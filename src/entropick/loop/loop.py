@@ -18,7 +18,7 @@ from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
 from entropick.errors import DuplicateWarning, EntropickWarning, InputError, shown
-from entropick.features.base import Features
+from entropick.features.base import Features, check_name
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
@@ -202,6 +202,8 @@ class Loop:
         self._check_real_share()
         self._check_trusted()
         self._check_trusted_classes()
+        for space in self.spaces():
+            check_name(space)
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
