@@ -182,9 +182,15 @@ def memory_error(error: BaseException) -> MemoryExhausted | None:
 
 def as_told(error: Exception) -> EntropickError:
     """An error as another process can raise it, and as a user is told of it: with its traceback where nobody expected
-    it."""
+    it.
+
+    Packages of others have errors of their own, which a process may be unable to send, or another to make again: of
+    these goes on which of the errors here they are, and what they say.
+    """
     if isinstance(error, EntropickError):
-        return error
+        own = next(of for of in type(error).__mro__ if of.__module__ == __name__)
+        is_plain = type(error) is own and error.args == (str(error),) and not vars(error)
+        return error if is_plain else own(str(error))
     if isinstance(error, OSError):
         return storage_error(error)
     return memory_error(error) or StudyFailed("".join(traceback.format_exception(error)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from diffusers import DDPMPipeline
@@ -51,4 +53,14 @@ def test_a_model_of_a_run_becomes_a_folder_with_a_card(run, tmp_path, capsys):
 def test_what_cannot_be_exported_is_said(run, tmp_path, capsys, generator, iteration, reason):
     assert main(["export", run(generator()), "--iteration", iteration, "--out", str(tmp_path / "out")]) == 2
     assert reason in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_model_is_not_exported(run, tmp_path, capsys):
+    weights = Path(run(unet())) / "iteration-001" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 0x40
+    weights.write_bytes(content)
+    assert main(["export", str(tmp_path / "run"), "--iteration", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "it is not the file that the ledger names" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -73,6 +73,12 @@ def test_a_page_that_does_not_tell_all_is_written_again(cli, finished, study_fil
     assert "threshold-decay" in (out / "report.html").read_text()
 
 
+def test_another_title_reaches_the_page_of_a_finished_study(cli, finished, study_file):
+    ended = cli("run", study_file, "--out", finished, "--workers", 1, "--set", "title=Of another name")
+    assert ended.code == 0 and "nothing was computed" in ended.out
+    assert "Of another name</title>" in (finished / "report.html").read_text()
+
+
 def test_a_spent_budget_has_its_own_exit_code(cli, study_file, tmp_path):
     out = tmp_path / "out"
     stopped = cli("run", study_file, "--out", out, "--budget", "0s", "--workers", 1)

@@ -226,6 +226,12 @@ def test_parameters_of_no_selector_want_a_kind(load):
         load(text)
 
 
+@pytest.mark.parametrize("n_images", ["", "n_images = 16\n"])
+def test_no_selector_may_be_said_by_its_kind(load, n_images):
+    study = load(n_images + BASE + "[arms.two]\nselector.kind = 'none'\n[arms.three]\nguard = { kind = 'none' }\n")
+    assert study.arms["two"].selector is None and study.arms["three"].guard is None
+
+
 def test_arms_can_be_chosen(load):
     study = load(BASE + "[arms.two]\n[arms.three]\n", arms=("three", "one"))
     assert list(study.arms) == ["three", "one"]

@@ -199,6 +199,27 @@ def test_a_pool_too_small_in_any_iteration_is_found_before_the_first_training(tm
     assert loop.run(tmp_path / "run").is_finished
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"selector": Random(n_samples=1)}, "spacing_ratio expects at least 2 training images, but there are 1"),
+        (
+            {"selector": Random(n_samples=9), "metrics": ("recall", "intrinsic_dimension")},
+            "intrinsic_dimension expects at least 11 training images, but there are 9",
+        ),
+        # The second training set is what the first iteration emitted.
+        (
+            {"paradigm": PARADIGMS["replace"], "n_generated": 9, "metrics": ("intrinsic_dimension",)},
+            "intrinsic_dimension expects at least 11 training images, but there are 9",
+        ),
+    ],
+)
+def test_sets_too_small_for_a_measure_are_found_before_the_first_training(tmp_path, images, settings, expected):
+    with pytest.raises(InputError, match=expected):
+        make_loop(images, **settings).run(tmp_path / "run")
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
 def test_a_disk_too_small_for_what_is_still_to_come_is_found_before_the_first_training(tmp_path, images, monkeypatch):
     needed = 3 * N_GENERATED * 16
     monkeypatch.setattr("entropick.loop.loop.free_bytes", lambda folder: needed - 1)

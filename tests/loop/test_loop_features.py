@@ -121,3 +121,53 @@ def test_what_cannot_be_learned_is_said_before_anything_is_written(images, tmp_p
     labelled.dataset = ArrayFile(path=str(images), n_images=N_REAL)
     with pytest.raises(InputError, match="more than once"):
         make_loop(images, evaluation=(SMALL, Classifier(seed=3))).check()
+
+
+@dataclass(kw_only=True)
+class Odd(Dear):
+    """What others may write."""
+
+    kind: ClassVar[str] = "odd"
+    how: str = "short"
+    called_so: str = "odd"
+
+    @property
+    def name(self):
+        return self.called_so
+
+    def extract(self, images):
+        rows = Pixels().extract(images)
+        return {"short": rows[1:], "none": None, "flat": rows[:, 0], "list": rows.tolist()}[self.how]
+
+
+class Cheap(Odd):
+    cheap = True
+
+
+@pytest.mark.parametrize("kind", [Odd, Cheap])
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("short", r"expected a row for each of \d+ images, got shape"),
+        ("none", "what it extracted: expected real numbers, got dtype object"),
+        ("flat", r"what it extracted: expected a matrix \(n_rows, n_features\), got shape"),
+    ],
+)
+@pytest.mark.parametrize("role", ["features", "evaluation"])
+def test_a_space_of_others_that_gives_no_row_for_each_image_is_named(images, tmp_path, kind, how, expected, role):
+    space = kind(how=how)
+    parts = {"evaluation": (space,)} if role == "evaluation" else {"features": space, "selector": SELECTORS["greedy"]}
+    with pytest.raises(InputError, match=f"features '?(odd|Cheap)'?: {expected}"):
+        make_loop(images, **parts).run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a\n", 7])
+def test_a_space_whose_name_no_key_can_hold_is_refused(images, tmp_path, name):
+    with pytest.raises(InputError, match="features 'odd': expected a name without slash and space"):
+        make_loop(images, features=Odd(called_so=name)).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_lists_of_numbers_are_features_too(images, tmp_path):
+    metrics = [make_loop(images, features=of).run(tmp_path / of.name).metrics for of in (Odd(how="list"), Pixels())]
+    assert [list(of.values()) for of in metrics[0]] == [list(of.values()) for of in metrics[1]]

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 
 from entropick.errors import InputError
 from entropick.processes import hardware
@@ -51,6 +52,30 @@ class Power:
         if number < 0:
             raise InputError(f"number: expected at least 0, got {number}.")
         return number**self.power, os.getpid()
+
+
+@dataclass
+class Item:
+    """What a process is given to do, by what it is to raise."""
+
+    path: str
+
+
+class Remade(InputError):
+    """An error that takes more to make than what it says."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what}: {why}")
+
+
+def raising(item, observer):
+    """A task that raises errors as packages of others have them."""
+    if item.path == "remade":
+        raise Remade("something", "it was odd")
+    if item.path == "holding":
+        error = InputError("it holds what cannot be sent")
+        error.how = lambda: None
+        raise error
 
 
 class RowSum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from made_up_study import HOSTILE, metrics, write_study
 
 import entropick.report.figure
+from entropick.component import Registry
 from entropick.errors import InputError, RunError
 from entropick.page.document import FILE_INK, PAGE_INK
 from entropick.report import StudyRecord, read_study, write_figures, write_page
@@ -107,6 +109,20 @@ def test_arms_that_differ_in_one_number_are_an_ablation(tmp_path: Path) -> None:
     by_arm = {row["arm"]: row["mean"] for row in rows}
     expected = sum(metrics(0, seed, 2)["generalization_score/pixels"] or 0.0 for seed in (0, 1)) / 2
     assert by_arm["tau-8"] == pytest.approx(expected)
+
+
+def test_an_ablation_is_of_the_last_iteration_that_all_of_its_arms_have(tmp_path: Path) -> None:
+    """Arms may also go on for longer than others."""
+    arms = {
+        f"tau-{tau}": {"selector": {"kind": "threshold-decay", "threshold": tau}, "n_iterations": n}
+        for tau, n in ((2, 3), (4, 4), (8, 4))
+    }
+    write_study(tmp_path, "t", arms, seeds=(0,), stop={"tau-8": 3})
+    figures = _figures(tmp_path)
+    assert [name for name in figures if name.startswith("ablation")] == ["ablation-selector.threshold"]
+    by_arm = {row["arm"]: row["mean"] for row in _values(_spec(figures["ablation-selector.threshold"]), "value")}
+    expected = {f"tau-{tau}": metrics(arm, 0, 2)["generalization_score/pixels"] for arm, tau in enumerate((2, 4, 8))}
+    assert by_arm == pytest.approx(expected)
 
 
 def test_a_falling_novelty_has_its_early_warning(sized: Path) -> None:
@@ -229,6 +245,58 @@ def test_installed_packages_add_figures(study: Path, tmp_path: Path, monkeypatch
     install_figures(tmp_path, monkeypatch, code, {"lost": "extra_figures:lost"})
     with pytest.raises(InputError, match="figure 'lost' of 'lost': expected a section of measures, relations"):
         _figures(study)
+
+
+OF_OTHERS = """
+import altair as alt
+from entropick.report.figure import Figure, Panel
+def drawn(name, caption=(), x=1.0):
+    chart = alt.Chart(alt.InlineData(values=[{"x": x}])).mark_bar().encode(x="x:Q")
+    return Figure(name, "t", caption, (Panel("", chart),))
+def raises(table, look): raise KeyError("x")
+def nothing(table, look): return None
+def single(table, look): return drawn("one")
+def other(table, look): return [7]
+def nan(table, look): yield drawn("one", x=float("nan"))
+def outside(table, look): yield drawn("../one")
+def text(table, look): yield drawn("one", "a caption")
+def twice(table, look): yield from (drawn("one"), drawn("One"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("raises", r"expected figures, but it failed \(KeyError\('x'\)\)"),
+        ("nothing", "expected figures, but it failed .*'NoneType' object is not iterable"),
+        ("single", "expected figures, but it failed .*'Figure' object is not iterable"),
+        ("other", "expected figures, got 7"),
+        ("nan", "expected figures, but it failed .*not JSON compliant"),
+        ("outside", r"expected names of letters, digits and . _ - as those of files, got '../one'"),
+        ("text", "expected a caption in a tuple, got 'a caption'"),
+    ],
+)
+def test_a_figure_of_others_that_is_none_is_named(
+    study: Path, tmp_path: Path, others, name: str, expected: str
+) -> None:
+    others(name)
+    with pytest.raises(InputError, match=f"figure '{name}': {expected}.*Mend its function"):
+        write_figures(study, tmp_path / "figures", ("svg",))
+
+
+def test_figures_of_one_name_have_a_file_each(study: Path, tmp_path: Path, others) -> None:
+    others("twice")
+    assert [path.name for path in write_figures(study, tmp_path / "figures", ("svg",))] == ["one.svg", "One-2.svg"]
+
+
+@pytest.fixture
+def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Has the page draw one figure function of another package, and no others."""
+    figures = entropick.report.figure
+    monkeypatch.setattr(figures, "FIGURES", Registry("entropick.figures", {}))
+    monkeypatch.delitem(sys.modules, "extra_figures", raising=False)
+    yield lambda name: install_figures(tmp_path, monkeypatch, OF_OTHERS, {name: f"extra_figures:{name}"})
+    sys.modules.pop("extra_figures", None)
 
 
 def install_figures(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, names: dict[str, str]) -> None:

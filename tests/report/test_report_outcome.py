@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import made_up_study
 import pytest
-from made_up_study import write_study
+from made_up_study import selection, write_study
 
 from entropick.report import read_table, write_page
 from entropick.report.figure import Look
@@ -121,6 +122,53 @@ def test_arms_are_compared_at_the_last_iteration_that_both_have(monkeypatch, tmp
     # In the third iteration, which greedy has not reached, the other has 6.
     assert came.sentences[-1].startswith("The price: replace+greedy is worse in Fréchet distance (5, replace 4, ")
     assert came.sentences[-1].endswith(", at iteration 2).")
+    # And how far it is stands beside what it keeps.
+    assert came.title.endswith("; replace+greedy stays about as wide and as new as real data after 2 iterations")
+
+
+@pytest.fixture
+def behind(monkeypatch, tmp_path: Path) -> Table:
+    """Two arms that go the same way, the second of which is still at its first iterations."""
+    as_made = made_up_study.metrics
+
+    def measured(arm: int, seed: float, n: int) -> dict[str, float | None]:
+        return as_made(0, 0, n) | {KEPT: 1 - 0.1 * n, SPACED: 0.95, NOVELTY: 1 - 0.08 * n}
+
+    monkeypatch.setattr(made_up_study, "metrics", measured)
+    monkeypatch.setattr(made_up_study, "selection", lambda arm, n: selection(1, n) | {"n_garbage": 6 * (n - 1)})
+    arms = {name: {"n_iterations": 8} for name in ("accumulate", "accumulate+greedy")}
+    write_study(tmp_path, "t", arms, seeds=(0,), stop={"accumulate+greedy": 3})
+    return read_table(tmp_path)
+
+
+def test_an_arm_that_is_behind_rescues_nothing_by_that(behind: Table) -> None:
+    came = outcome(behind)
+    assert came is not None and came.rescued is None
+    assert came.title == "accumulate contracts to 20 % of the real variance, without copying"
+    assert "no selection keeps the images clearly nearer" in came.sentences[-1]
+
+
+def test_shares_are_told_of_the_arms_that_have_come_farthest(behind: Table) -> None:
+    """Training sets of early iterations are more real and have less garbage."""
+    text = " ".join(findings(behind))
+    assert "Most real images are kept by accumulate: 47.5 % of its training set at iteration 8" in text
+    assert re.search(r"garbage in the training set of the last iteration[^:]*: accumulate 43\.8 %\.", text)
+
+
+def test_seeds_that_are_behind_make_no_trend(monkeypatch, tmp_path: Path) -> None:
+    """Neither seed falls; the mean does where the better one ends."""
+    as_made = made_up_study.metrics
+
+    def measured(arm: int, seed: float, n: int) -> dict[str, float | None]:
+        return as_made(0, 0, n) | {NOVELTY: (0.35 + 0.55 * seed) * (1 + 0.01 * (n % 2))}
+
+    monkeypatch.setattr(made_up_study, "metrics", measured)
+    write_study(tmp_path, "t", {"replace": {"n_iterations": 8}}, seeds=(0, 1))
+    ledger = tmp_path / "arms" / "replace" / "seed-1" / "ledger.jsonl"
+    kept = [line for line in ledger.read_text().splitlines(True) if json.loads(line)["iteration"] <= 4]
+    ledger.write_text("".join(kept))
+    text = " ".join(findings(read_table(tmp_path)))
+    assert "No early warning: replace: the score does not fall significantly" in text
 
 
 def test_noise_is_called_noise_and_its_score_is_not_praised(told) -> None:

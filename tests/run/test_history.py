@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from toy_run import CONFIG, flat_run, other_bytes, write_run
 
-from entropick.errors import RunDamaged
+from entropick.errors import RunDamaged, RunError
 from entropick.run import History, Inputs, Outcome, Run
 
 
@@ -48,6 +48,15 @@ def test_a_file_that_is_not_what_the_ledger_names_is_not_read_and_is_told(folder
     assert history.intact(1, "measure", "x.npy") is history.intact(2, "measure", "x.npy") is None
     assert history.intact(1, "measure", "y.npy") is None
     assert history.damaged == ("iteration-001/x.npy", "iteration-002/x.npy")
+
+
+def test_a_file_that_is_asked_for_by_name_is_what_was_written_or_an_error(folder):
+    np.testing.assert_array_equal(History(folder).load(1, "x.npy"), np.arange(3))
+    other_bytes(folder / "iteration-001" / "x.npy")
+    with pytest.raises(RunDamaged, match=r"iteration-001/x\.npy: it is not the file that the ledger names"):
+        History(folder).load(1, "x.npy")
+    with pytest.raises(RunError, match="expected a file of this run, but there is none"):
+        History(folder).load(1, "y.npy")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"environments": 3}', "{}"])

@@ -158,6 +158,18 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(folder, what):
     assert log.where() == []
 
 
+def test_while_one_process_logs_a_study_no_other_does(folder):
+    """A second one would tell again what the first has told since, and the first what the second has."""
+    lines = []
+    with StudyLog(folder, [Memory("tiny", folder)], pytest.fail) as first:
+        first.catch_up()
+        Memory.kept.clear()
+        second = logged(folder, lines.append)
+        assert Memory.kept == {} and second.where() == []
+    assert len(lines) == 1 and "--log memory: going on without it (another process logs this study)" in lines[0]
+    assert logged(folder).where() == ["memory: in memory"] and list(Memory.kept["greedy/seed-0"]) == [0, 1, 2]
+
+
 def test_a_spent_budget_is_no_failure_of_a_tracker(folder):
     Memory.fails, Memory.error = ("log",), BudgetSpent
     with pytest.raises(BudgetSpent):

@@ -227,8 +227,15 @@ def _as_begun(study: Study, out: Path, console: Console) -> Study:
 
 
 def _is_up_to_date(page: Path, out: Path) -> bool:
-    """Whether the page was written from the ledgers as they are now: it shows the seal of each."""
+    """Whether the page was written from the ledgers as they are now: it shows the seal of each.
+
+    What else it tells, such as a title, is in the study's own file, which is written only where it changes.
+    """
     text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    is_older = bool(text) and page.stat().st_mtime_ns < (out / STUDY).stat().st_mtime_ns
+    # A copy may have other times, which is no reason to write on a disk that is read-only.
+    if is_older and os.access(out, os.W_OK):
+        return False
     return bool(text) and all(History(run).seal in text for run in find_runs(out))
 
 

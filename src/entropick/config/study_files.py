@@ -166,7 +166,7 @@ def _build_loop(table: Table, n_images: int | None, arm: str) -> Loop:
         )
     parts: Table = {}
     for section in BUILT_IN:
-        if section in table and not (section in MAY_BE_NONE and table[section] == NONE):
+        if section in table and not _is_none(section, table[section]):
             parts[section] = build(section, table[section], where=f"{where}: {section}")
     evaluation = expect(table.get("evaluation", []), list, f"{where}: evaluation")
     parts["evaluation"] = tuple(build("features", item, where=f"{where}: evaluation") for item in evaluation)
@@ -194,9 +194,14 @@ def _fill_in(table: Table, n_images: int, where: str) -> None:
     table.setdefault("n_generated", factor * n_images)
     for section, name in (("dataset", "n_images"), ("selector", "n_samples")):
         value = table.get(section)
-        if value is not None and value != NONE:
+        if value is not None and not _is_none(section, value):
             inner = {"kind": value} if isinstance(value, str) else dict(expect(value, dict, f"{where}: {section}"))
             table[section] = {name: n_images, **inner}
+
+
+def _is_none(section: str, value: Any) -> bool:
+    """Whether a loop is to do without a section, as a word or as a table of its kind alone."""
+    return section in MAY_BE_NONE and value in (NONE, {"kind": NONE})
 
 
 def _merge(shared: Table, arm: Table) -> Table:

@@ -87,6 +87,30 @@ class Features(Component, ABC):
         return int(self.extract(np.zeros((1, *shape), np.uint8)).shape[1])
 
 
+def extracted(space: Features, images: Any) -> arrays.Features:
+    """`Features.extract`, whoever has written the space; InputError unless there is a row for each image."""
+    return checked_rows(space, space.extract(images), len(images))
+
+
+def checked_rows(space: Features, X: Any, n: int) -> arrays.Features:
+    """What a space has extracted of `n` images, float32 ``(n, d)``; values are not looked at."""
+    who = f"features {space.called}"
+    found = arrays.check_features(X, name=f"{who}: what it extracted", finite=False)
+    if len(found) != n:
+        raise InputError(f"{who}: expected a row for each of {n} images, got shape {found.shape}. Mend its `extract`.")
+    return found
+
+
+def check_name(space: Features) -> None:
+    """Raise InputError unless the name of a space can stand in the keys of measures."""
+    name = space.name
+    if not isinstance(name, str) or not name or "/" in name or len(name.split()) != 1 or name != name.strip():
+        raise InputError(
+            f"features {space.called}: expected a name without slash and space, which measures are told by, got "
+            f"{shown(name)}. Mend its `name`."
+        )
+
+
 @dataclass(kw_only=True)
 class LearnedFeatures(Features, ABC):
     """A space that is learned from labelled real images before it can extract; never from generated ones.

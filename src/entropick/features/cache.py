@@ -16,7 +16,7 @@ from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers
 from entropick.datasets.array_files import read_array_file
 from entropick.errors import InputError
-from entropick.features.base import Features, LearnedFeatures
+from entropick.features.base import Features, LearnedFeatures, check_name, extracted
 from entropick.features.parts import Parts, Place
 from entropick.features.stream import ImageArray, Pictures, extract, stream
 from entropick.run.files import fingerprint, read_content, write_content
@@ -39,7 +39,7 @@ class FeatureCache:
     def matrix(self, encoder: Features, images: Images, work: Work, note: str) -> FeatureMatrix:
         """Features of uint8 images ``(n, h, w, c)``, float32 ``(n, d)``; nothing is kept where extraction is cheap."""
         if encoder.cheap:
-            return encoder.extract(images)
+            return extracted(encoder, images)
         rows = Rows(len(images))
         self.fill(rows.put, encoder, ImageArray(images), work, note)
         return rows.matrix()
@@ -116,6 +116,7 @@ class FeatureCache:
 def check_encoder(encoder: Features) -> None:
     """Raise InputError, before anything is extracted, if an encoder cannot be used where there is no loop."""
     encoder.check()
+    check_name(encoder)
     if not isinstance(encoder, LearnedFeatures) or encoder.fitted:
         return
     if encoder.path is None:

@@ -17,7 +17,7 @@ from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images
 from entropick.datasets import reading
 from entropick.errors import InputError, storage_error
-from entropick.features.base import Features, Prepare
+from entropick.features.base import Features, Prepare, checked_rows, extracted
 from entropick.processes.ahead import ahead
 from entropick.work import Work
 
@@ -149,12 +149,14 @@ def stream(encoder: Features, pictures: Pictures, rows: Sequence[int]) -> Iterat
         per_block = _fitting(encoder.at_once, pictures.images[:1].nbytes)
         for start in range(0, len(rows), per_block):
             block = rows[start : start + per_block]
-            yield Extracted(list(block), encoder.extract(pictures.take(block).images), {})
+            yield Extracted(list(block), extracted(encoder, pictures.take(block).images), {})
         return
     for prepared in _blocks(prepare, pictures, rows, encoder.at_once):
         usable = {row: one for row, one in prepared.items() if not isinstance(one, str)}
         problems = {row: one for row, one in prepared.items() if isinstance(one, str)}
-        X = extract(list(usable.values())) if usable else np.empty((0, 0), np.float32)
+        X = np.empty((0, 0), np.float32)
+        if usable:
+            X = checked_rows(encoder, extract(list(usable.values())), len(usable))
         yield Extracted(list(usable), X, problems)
 
 

@@ -18,12 +18,12 @@ from entropick.arrays import check_count, check_flag, check_real
 from entropick.component import Component
 from entropick.datasets import Dataset, RealData
 from entropick.errors import DuplicateWarning, EntropickWarning, InputError, shown
-from entropick.features.base import Features
+from entropick.features.base import Features, check_name
 from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.near_copies import FALSE_ALARMS
-from entropick.metrics.suite import LOOP_MEASURES, check_measures
+from entropick.metrics.suite import LOOP_MEASURES, MEASURES, check_measures
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
@@ -204,6 +204,8 @@ class Loop:
         self._check_trusted_classes()
         if (n_images := getattr(self.dataset, "n_images", None)) is not None:
             self._check_training_sets(n_images)
+        for space in self.spaces():
+            check_name(space)
         names = [features.name for features in self.spaces()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"evaluation: expected spaces of different names, got {shown(twice[0])} more than once.")
@@ -417,6 +419,7 @@ class Loop:
         height, width, channels = values["image_shape"]
         self.generator.check_fits((height, width, channels))
         self.check_pools(values["n_real"], values.get("n_stock", 0))
+        self._check_measured(n_real, n_reference, n_generated)
         self._check_pool_memory(values, n_generated)
         n_missing = sum(run.ledger.find(n, "sample") is None for n in range(1, self.n_iterations + 1))
         # Each probe's weights are kept, and sampled from without its images being kept.
@@ -447,6 +450,21 @@ class Loop:
         generation = n_generated + round(self.garbage_share * n_generated)
         of_sources = sum(generation if source else n_real for source in self.paradigm.checked_sources(n))
         return of_sources + len(self.paradigm.checked_fresh(n))
+
+    def _check_measured(self, n_real: int, n_reference: int, n_generated: int) -> None:
+        """All that is measured has the rows that its measures need, which is known before anything is trained."""
+        pools = (self.pool_size(n, n_real, n_generated) for n in range(1, self.n_iterations + 1))
+        n_training = min(pools) if self.selector is None else self.selector.n_samples
+        # No more rows are compared than there are real ones.
+        has = {"real": n_real, "reference": n_reference}
+        has |= {"training": min(n_training, n_real), "generated": min(n_generated, n_real)}
+        for measure in (MEASURES[name] for name in self.metrics):
+            for role, least in measure.least_rows.items():
+                if has[role] < least:
+                    raise InputError(
+                        f"metrics: {measure.name} expects at least {least} {role} images, but there are {has[role]}. "
+                        f"Raise their number, or leave {measure.name} out."
+                    )
 
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
         """The images of the last pool, which are in memory at once, fit into it."""

@@ -13,7 +13,7 @@ import numpy as np
 from entropick.arrays import Features as FeatureMatrix
 from entropick.arrays import Images, Integers, check_images, check_labels, check_sources
 from entropick.errors import InputError
-from entropick.features.base import Features
+from entropick.features.base import Features, extracted
 from entropick.features.cache import FeatureCache
 from entropick.work import Work
 
@@ -131,7 +131,7 @@ class Pool:
         Where they come from makes no difference: a row of features depends on its image alone.
         """
         if space.cheap:
-            return space.extract(self.images)
+            return extracted(space, self.images)
         X = None
         todo = np.ones(len(self), bool)
         for source in np.unique(self.source).tolist():
@@ -143,8 +143,8 @@ class Pool:
             X[rows] = whole[self.row[rows]]
             todo &= ~rows
         if X is None:
-            return space.extract(self.images)
+            return extracted(space, self.images)
         # Fresh real images and planted garbage are numbered after what their iteration emitted.
         if todo.any():
-            X[todo] = space.extract(self.images[todo])
+            X[todo] = extracted(space, self.images[todo])
         return X

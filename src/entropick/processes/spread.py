@@ -56,7 +56,9 @@ def run_in_processes(
             while todo and idle:
                 connection = idle.pop()
                 busy[connection] = todo.pop(0)
-                connection.send(busy[connection])
+                # One that is gone already is noticed when it ought to answer.
+                with contextlib.suppress(OSError):
+                    connection.send(busy[connection])
             for ready in wait(list(busy)):
                 connection = cast(Connection, ready)
                 ended, result = _receive(connection)

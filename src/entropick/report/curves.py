@@ -115,7 +115,8 @@ def warnings(table: Table, space: str) -> list[Warned]:
     key, warned = f"{NOVELTY}/{space}", list[Warned]()
     for arm in table.study.arms:
         level = table.over_seeds(arm, 0, f"copying_ratio/{space}", "stages")
-        spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations}
+        # As far as all seeds have come: a mean over fewer of them lies elsewhere, which is no fall.
+        spreads = {n: table.over_seeds(arm, n, key) for n in arm.iterations if n <= (arm.last or 0)}
         rows = [{"iteration": float(n), key: spread.mean} for n, spread in spreads.items() if spread]
         if level and level.mean > 0 and rows:
             for row in rows:

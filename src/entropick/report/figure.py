@@ -18,15 +18,16 @@ entry-point group ``entropick.figures``, for instance ``last-recalls = "their_pa
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import altair as alt
 
 from entropick.component import Registry
-from entropick.errors import InputError
+from entropick.errors import InputError, shown
 from entropick.page.document import HEIGHT, WIDTH, AnyChart, specification, theme
-from entropick.page.words import words
+from entropick.page.words import different, slug, words
 from entropick.report.study import ArmRecord, StudyRecord
 from entropick.report.table import Spread, Table
 
@@ -171,12 +172,13 @@ def draw(table: Table, look: Look) -> list[Figure]:
     ConfigError
         A figure function cannot be imported.
     InputError
-        A figure asks for a section that the page does not have.
+        A figure asks for a section that the page does not have; a figure function of others fails, or gives what is
+        none.
     """
     names = dict.fromkeys((*FIGURES.built_in, *FIGURES.names()))
     figures: list[Figure] = []
     for name in names:
-        for figure in FIGURES.load(name)(table, look):
+        for figure in _figures_of(name, table, look):
             if figure.section not in (*SECTIONS, ""):
                 raise InputError(
                     f"figure {figure.name!r} of {name!r}: expected a section of {', '.join(SECTIONS)}, or '' for files "
@@ -186,7 +188,38 @@ def draw(table: Table, look: Look) -> list[Figure]:
                 title = f"{figure.title}, {figure.size:,} images"
                 figure = replace(figure, name=f"{figure.name}-size-{figure.size}", title=title)
             figures.append(figure)
+    # Each has a file of its own.
+    files = different([figure.name for figure in figures])
+    return [replace(figure, name=file) for figure, file in zip(figures, files, strict=True)]
+
+
+def _figures_of(name: str, table: Table, look: Look) -> Iterable[Figure]:
+    """What a figure function gives; what one of others raises, or gives else, is an InputError that names it."""
+    function = FIGURES.load(name)
+    if name in FIGURES.built_in:
+        return cast("Iterable[Figure]", function(table, look))
+    advice = "Mend its function, or remove the package that brings it."
+    try:
+        figures = list(function(table, look))
+        for figure in figures:
+            _check_figure(figure)
+    except InputError as error:
+        raise InputError(f"figure {name!r}: {error} {advice}") from error
+    except Exception as error:  # whatever code of others does
+        raise InputError(f"figure {name!r}: expected figures, but it failed ({shown(error)}). {advice}") from error
     return figures
+
+
+def _check_figure(figure: Any) -> None:
+    if not isinstance(figure, Figure):
+        raise InputError(f"expected figures, got {shown(figure)}.")
+    if figure.name != slug(figure.name):
+        raise InputError(f"expected names of letters, digits and . _ - as those of files, got {shown(figure.name)}.")
+    if isinstance(figure.caption, str):
+        raise InputError(f"expected a caption in a tuple, got {shown(figure.caption)}.")
+    for panel in figure.panels:
+        # NaN and infinity are no JSON.
+        json.dumps(panel.chart.to_dict(validate=False), allow_nan=False)
 
 
 def data(rows: Rows) -> alt.InlineData:

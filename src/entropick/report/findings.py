@@ -162,9 +162,10 @@ def _beyond(table: Table) -> list[str]:
 
 
 def _most_real(table: Table) -> str:
-    """Which arm kept most real images, beside their share of its pool."""
-    shares = [(table.real_share(arm, arm.last) or 0.0, arm, arm.last) for arm in table.study.arms if arm.last]
-    share, arm, last = max(shares, key=lambda found: found[0], default=(0.0, None, 1))
+    """Which of the arms that have come farthest kept most real images, beside their share of its pool."""
+    last = max((arm.last for arm in table.study.arms if arm.last), default=0)
+    shares = [(table.real_share(arm, last) or 0.0, arm) for arm in table.study.arms if arm.last == last > 0]
+    share, arm = max(shares, key=lambda found: found[0], default=(0.0, None))
     if arm is None or share == 0:
         return ""
     kept = f"Most real images are kept by {arm.name}: {words.percent(share)} of its training set at iteration {last}"
@@ -192,15 +193,16 @@ def _takes_all(arm: ArmRecord) -> bool:
 
 
 def _garbage(table: Table) -> str:
-    """How much of the garbage that was planted the arms train on."""
-    last = [(arm, garbage(table, arm)) for arm in table.study.arms]
-    shares = [(arm, *list(found.items())[-1]) for arm, found in last if found]
+    """How much of the garbage that was planted the arms train on that have come farthest."""
+    found = [(arm, garbage(table, arm)) for arm in table.study.arms]
+    last = max((n for _, by_iteration in found for n in by_iteration), default=0)
+    shares = [(arm, by_iteration[last]) for arm, by_iteration in found if last in by_iteration]
     if not shares:
         return ""
-    pools = [table.over_seeds(arm, n, "pool", "garbage") for arm, n, _ in shares]
+    pools = [table.over_seeds(arm, last, "pool", "garbage") for arm, _ in shares]
     known = [pool.mean for pool in pools if pool]
     of_pool = f", of the pool {words.percent(min(known))}" if known else ""
-    of_arms = words.listed([f"{arm.name} {words.percent(share)}" for arm, _, share in shares])
+    of_arms = words.listed([f"{arm.name} {words.percent(share)}" for arm, share in shares])
     return f"Planted garbage in the training set of the last iteration{of_pool}: {of_arms}."
 
 

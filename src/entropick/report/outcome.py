@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entropick.errors import counted
 from entropick.metrics.near_copies import most_by_chance
 from entropick.page import words
 from entropick.page.words import are_unlike, is_noise, number, percent
@@ -172,23 +173,30 @@ def outcome(table: Table) -> Outcome | None:
     # A plain loop before a random control.
     plain = next((of for name in CONTROLS if (of := [arm for arm in arms if arm.method == name])), arms)
     collapsed = min(plain, key=lambda arm: states[arm.name].nearness)
-    rescued = _rescued(arms, collapsed, states)
+    rescued = _rescued(table, arms, collapsed)
     title = f"{collapsed.name} {states[collapsed.name].fate}"
     if rescued is not None:
-        title += f"; {rescued.name} {_beside(states[rescued.name])}"
+        when = f" after {counted(rescued.last or 0, 'iteration')}" if rescued.last != collapsed.last else ""
+        title += f"; {rescued.name} {_beside(states[rescued.name])}{when}"
     sentences = [_told(table, collapsed, states), *([_told(table, rescued, states)] if rescued else [])]
     sentences.append(_price(table, rescued, collapsed) if rescued else _unrescued(table, arms, collapsed, states))
     return Outcome(collapsed, rescued, title, tuple(sentence for sentence in sentences if sentence))
 
 
-def _rescued(arms: list[ArmRecord], collapsed: ArmRecord, states: dict[str, State]) -> ArmRecord | None:
-    """The arm that stands nearest to the real data, of the same family if one of that is clearly nearer."""
-    floor = states[collapsed.name].nearness * _CLEARLY
+def _rescued(table: Table, arms: list[ArmRecord], collapsed: ArmRecord) -> ArmRecord | None:
+    """The arm that stands nearest to the real data, of the same family if one of that is clearly nearer: nearer than
+    the collapsed one was when it had come as far."""
     # Where no name tells a method, every arm may be the one that helps.
     able = [arm for arm in arms if arm.method not in CONTROLS] or arms
-    found = [arm for arm in able if states[arm.name].nearness > floor]
-    own = [arm for arm in found if arm.family == collapsed.family]
-    return max(own or found, key=lambda arm: states[arm.name].nearness, default=None)
+    found: dict[str, float] = {}
+    for arm in able:
+        n = min(arm.last or 0, collapsed.last or 0)
+        ours, theirs = (state(table, of, n).nearness for of in (arm, collapsed))
+        if ours > theirs * _CLEARLY:
+            found[arm.name] = ours
+    nearer = [arm for arm in able if arm.name in found]
+    own = [arm for arm in nearer if arm.family == collapsed.family]
+    return max(own or nearer, key=lambda arm: found[arm.name], default=None)
 
 
 def _beside(found: State) -> str:

@@ -183,8 +183,8 @@ _Group = dict[float, ArmRecord]
 
 
 def _settings(arm: ArmRecord) -> dict[str, Any]:
-    """All settings, flat; without fresh data, zero images of it are let in each iteration."""
-    config = {key: value for key, value in flatten(arm.config).items() if key != "seed"}
+    """All settings but how long it goes on, flat; without fresh data, zero images of it are let in each iteration."""
+    config = {key: value for key, value in flatten(arm.config).items() if key not in ("seed", "n_iterations")}
     if config.get("paradigm.kind") == "accumulate":
         config |= {"paradigm.kind": "fresh-data", "paradigm.n_fresh": 0, "paradigm.keep": "all"}
     return config
@@ -212,19 +212,25 @@ def _ablation(table: Table, name: str, groups: list[_Group]) -> Figure:
         rows: Rows = []
         for group in groups:
             for value, arm in group.items():
-                if spread := table.over_seeds(arm, arm.last or 0, key):
+                if spread := table.over_seeds(arm, _common(group), key):
                     row = {"arm": arm.name, "group": _kind(list(group.values())), "value": value}
                     rows.append(row | span(spread))
         if rows:
             panels.append(Panel(name_with_space(key), _points(rows, x, axis_title(key)), 150))
-    for value, arm in ((value, arm) for group in groups for value, arm in group.items()):
-        spreads = [table.over_seeds(arm, arm.last or 0, key) for key in keys]
+    for value, arm, n in ((value, arm, _common(group)) for group in groups for value, arm in group.items()):
+        spreads = [table.over_seeds(arm, n, key) for key in keys]
         cells.append((arm.name, number(value), *(number(s.mean if s else None) for s in spreads)))
     caption = (
-        "The last iteration of arms that differ in this alone: the mean over seeds, and a bar from lowest to highest.",
+        "The last iteration that all arms have which differ in this alone: the mean over seeds, and a bar from lowest "
+        "to highest.",
     )
     file, title = f"ablation-{slug(name)}", f"Ablation: {label}"
     return Figure(file, title, caption, tuple(panels), tuple(cells), section="ablations", size=table.size)
+
+
+def _common(group: _Group) -> int:
+    """The last iteration that all arms of a group have measured."""
+    return min(arm.last or 0 for arm in group.values())
 
 
 def _kind(group: list[ArmRecord]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from entropick import notebook
 from entropick.errors import RunDamaged, RunError
-from entropick.run.files import hash_file, read_content, read_json, set_aside, write_atomic
+from entropick.run.files import FileRecord, hash_file, read_content, read_json, set_aside, write_atomic
 from entropick.run.folder import locked, read_config, recorded_environments
 from entropick.run.ledger import LEDGER, Entry, Ledger, intact_entries
 from entropick.run.seal import CONFIG, ENVIRONMENT, SEAL, STUDY, Seal
@@ -140,10 +140,25 @@ class History:
         return entry.files[entry.path(name)].sha256 if entry and entry.has(name) else None
 
     def load(self, iteration: int, name: str) -> Any:
-        """A file of an iteration, for instance ``load(3, "generated.npy")``; RunError if there is none."""
-        path = self.folder / f"iteration-{iteration:03d}" / name
+        """A file of an iteration, for instance ``load(3, "generated.npy")``.
+
+        Raises
+        ------
+        RunError
+            There is none.
+        RunDamaged
+            It is not what was written.
+        """
+        below = f"iteration-{iteration:03d}/{name}"
+        path = self.folder / below
         if not path.is_file():
             raise RunError(f"{path}: expected a file of this run, but there is none.")
+        record = next((entry.files[below] for entry in self._ledger if below in entry.files), None)
+        if record is not None and not self._is_intact(below, record):
+            raise RunDamaged(
+                f"{path}: it is not the file that the ledger names (its sha256 differs). Restore the file, or run "
+                f"`entropick verify {self.folder} --repair` and then the command that made it."
+            )
         return read_content(path)
 
     def intact(self, iteration: int, stage: str, name: str) -> Any:
@@ -152,10 +167,14 @@ class History:
         if entry is None or not entry.has(name):
             return None
         path = entry.path(name)
+        return read_content(self.folder / path) if self._is_intact(path, entry.files[path]) else None
+
+    def _is_intact(self, path: str, record: FileRecord) -> bool:
+        """Whether a file is what the ledger names; it is hashed once."""
         if path not in self._intact:
             on_disk = self.folder / path
-            self._intact[path] = on_disk.is_file() and hash_file(on_disk) == entry.files[path]
-        return read_content(self.folder / path) if self._intact[path] else None
+            self._intact[path] = on_disk.is_file() and hash_file(on_disk) == record
+        return self._intact[path]
 
     @property
     def damaged(self) -> tuple[str, ...]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from entropick.errors import BudgetSpent, EntropickError, ProcessLost, RunDamaged
+from filelock import Timeout
+
+from entropick.errors import BudgetSpent, EntropickError, ProcessLost, RunDamaged, RunLocked
 from entropick.run import LEDGER, STUDY, History, places, read_json, read_study_file, write_json
+from entropick.run.files import file_lock
 from entropick.tracking.points import points_of
 from entropick.tracking.tracker import Tracker, TrackerRun
 
 RECORD = "trackers.json"
+_LOCK = ".trackers.lock"
 
 
 class StudyLog:
@@ -20,7 +25,8 @@ class StudyLog:
 
     Which run is which of the tracker's, and how far it was told, is kept in ``trackers.json`` in the directory: what
     goes on there goes on in the tracker. Use it as a context manager, and call `catch_up` whenever there may be more;
-    before the first call, nothing is done, for the directory may be another process's.
+    before the first call, nothing is done, for the directory may be another process's. While one process logs a study
+    no other does: neither could know what the other has told since it last looked.
 
     Parameters
     ----------
@@ -36,21 +42,27 @@ class StudyLog:
         self.folder = folder
         self._warn = warn
         self._has_begun = False
+        self._lock = file_lock(folder / _LOCK)
         self._logs = [_TrackerLog(folder, tracker) for tracker in trackers]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        # A budget that is spent, or a Ctrl-C, is no reason to hold back what is known.
-        if self._has_begun or kind is None:
-            self.catch_up()
-        self._each(lambda log: log.finish())
+        try:
+            # A budget that is spent, or a Ctrl-C, is no reason to hold back what is known.
+            if self._has_begun or kind is None:
+                self.catch_up()
+            self._each(lambda log: log.finish())
+        finally:
+            with contextlib.suppress(OSError):
+                self._lock.release()
 
     def catch_up(self, path: str | None = None) -> None:
         """Tell what is new of all runs, or of the one at this path below the directory; of all at the first call."""
         paths = [path] if path is not None and self._has_begun else self._paths()
         self._has_begun = True
+        self._each(lambda log: self._hold())
         self._each(lambda log: log.catch_up(paths))
 
     def where(self) -> list[str]:
@@ -61,6 +73,17 @@ class StudyLog:
         if (self.folder / STUDY).is_file():
             return [place.path for place in places(read_study_file(self.folder))]
         return [""]
+
+    def _hold(self) -> None:
+        """Be the one process that logs the study; where no lock can be had, it is taken to be."""
+        if self._lock.is_locked:
+            return
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunLocked("another process logs this study") from None
+        except OSError:
+            return
 
     def _each(self, act: Callable[[_TrackerLog], None]) -> None:
         for log in list(self._logs):
