@@ -85,6 +85,22 @@ def test_what_datasets_writes_is_read_as_it_reads_it(tmp_path, monkeypatch, form
     assert loaded.labels.tolist() == [LABELS[row] for row in order]
 
 
+def names_in_order(names):
+    """What Hugging Face writes into a table of classes with these names."""
+    kinds = {"label": {"_type": "ClassLabel", "names": names}, "image": {"_type": "Image"}}
+    return {b"huggingface": json.dumps({"info": {"features": kinds}}).encode()}
+
+
+def test_tables_that_number_their_classes_differently(tmp_path):
+    for number, names in enumerate((["cat", "ant"], ["ant", "cat"], None)):
+        path = write_table(tmp_path / f"{number}.parquet", IMAGES[4 * number : 4 * number + 4], label=[0, 1, 0, 1])
+        if names:
+            pq.write_table(pq.read_table(path).replace_schema_metadata(names_in_order(names)), path)
+    found = open_images(tmp_path)
+    assert found.classes == ("cat", "ant", "cat", "ant", "ant", "cat", "ant", "cat", "cat", "ant", "cat", "ant")
+    assert found.class_names is None
+
+
 def test_what_is_read_of_an_image_in_a_table(tmp_path):
     path = write_table(tmp_path / "a.parquet", names=["x/../1.png", "2.png", None, "2.png", *map(str, range(8))])
     found = open_images(path)

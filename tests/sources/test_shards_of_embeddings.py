@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,15 @@ def test_names_problems_and_classes_go_on_over_files(tmp_path):
     assert sorted(source.problems) == [1, 2, 3, 5, 6, 7, 9, 10, 11]
     assert source.names[4] == source.own_name(4) == "1/0.png" and source.classes == tuple("abab" * 3)
     assert source.place(6) == f"{tmp_path}/1.parquet#2"
+
+
+def test_shards_that_number_their_classes_differently(tmp_path):
+    for number, names in enumerate((["cat", "ant"], ["ant", "cat"])):
+        told = json.dumps({"info": {"features": {"label": {"_type": "ClassLabel", "names": names}}}}).encode()
+        table = pa.table({"e": [[1.0, number], [2.0, 3.0]], "label": [0, 1]})
+        pq.write_table(table.replace_schema_metadata({b"huggingface": told}), tmp_path / f"{number}.parquet")
+    (source,) = open_sources([f"a={tmp_path}"])
+    assert list(source.classes) == ["cat", "ant", "ant", "cat"]
 
 
 def write(path, rows, **more):

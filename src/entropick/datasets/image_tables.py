@@ -103,8 +103,9 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
     images: list[RowImage] = []
     classes: list[str | None] = []
     column = image_column(tables[0], columns)
-    label, names = _class_column(tables[0].schema)
-    for table in tables:
+    label = _class_column(tables[0].schema)
+    named = [None] * len(tables) if label is None else names_of_classes(tables, label)
+    for table, names in zip(tables, named, strict=True):
         if column is None or image_column(table, columns) != column or (label and label not in table.schema.names):
             wanted = ", ".join(repr(name) for name in (column or "image", label) if name)
             raise InputError(
@@ -115,13 +116,14 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
             raise InputError(f"{table.path}: expected rows, got none. Leave the file out.")
         paths = _paths(table, column)
         suffix = "" if all(paths) else suffix_of(RowImage(table.path, "", column, 0))
-        named = zip(_file_names(paths, suffix), paths, strict=True)
-        images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(named)]
+        called = zip(_file_names(paths, suffix), paths, strict=True)
+        images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(called)]
         if label is not None:
             classes += [class_text(value, names) for value in table.column(label)]
     known = None if label is None or not any(name is not None for name in classes) else tuple(classes)
     unused = tuple(name for name in tables[0].schema.names if name not in (column, label))
-    return TableContents(tuple(images), known, names, unused)
+    # Where tables number their classes differently, these have no order but that of their names.
+    return TableContents(tuple(images), known, named[0] if len(set(named)) == 1 else None, unused)
 
 
 def _paths(table: TableFile, column: str) -> list[str | None]:
@@ -151,22 +153,23 @@ def _file_names(paths: Sequence[str | None], suffix: str) -> list[str]:
     ]
 
 
-def _class_column(schema: Any) -> tuple[str | None, tuple[str, ...] | None]:
-    """The column of classes, and their names where the data set has them: called ``label`` or the like, or the only."""
+def _class_column(schema: Any) -> str | None:
+    """The column of classes: called ``label`` or the like, or the only one that is declared to be that."""
     import pyarrow as pa
 
     features = _features(schema)
     declared = [name for name, of in features.items() if of.get("_type") == "ClassLabel" and name in schema.names]
     usable = [f.name for f in schema if _is_text(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
     named = [name for name in CLASS_NAMES if name in usable]
-    column = named[0] if named else declared[0] if len(declared) == 1 else None
-    return column, None if column is None else class_names(schema, column)
+    return named[0] if named else declared[0] if len(declared) == 1 else None
 
 
-def class_names(schema: Any, column: str) -> tuple[str, ...] | None:
-    """The names of the classes in a column, in the order of their numbers, where the data set has them."""
-    names = _features(schema).get(column, {}).get("names")
-    return tuple(map(str, names)) if isinstance(names, list) and names else None
+def names_of_classes(tables: Sequence[TableFile], column: str) -> list[tuple[str, ...] | None]:
+    """Of each table the names of the classes in a column, in the order of their numbers, where the data set has them;
+    a table that tells none has those of the first."""
+    found = [_features(table.schema).get(column, {}).get("names") for table in tables]
+    named = [tuple(map(str, names)) if isinstance(names, list) and names else None for names in found]
+    return [names or named[0] for names in named]
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
-from entropick.datasets.image_tables import class_names
+from entropick.datasets.image_tables import names_of_classes
 from entropick.datasets.listing import Listing, is_pattern, list_path
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
@@ -178,18 +178,18 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_classes(tables: Sequence[TableFile]) -> Sequence[str] | None:
-    """The column ``label`` of tables as text, by the names that a data set has for its classes; None if they have no
+    """The column ``label`` of tables as text, by the names that each has for its classes; None if they have no
     such column, InputError if a value is missing."""
     if not any(CLASSES in table.schema.names for table in tables):
         return None
-    found: list[Any] = []
-    for table in tables:
+    found, named = list[Any](), list[Any]()
+    for table, names in zip(tables, names_of_classes(tables, CLASSES), strict=True):
         batches = list(table.batches([CLASSES])) if CLASSES in table.schema.names else []
-        names = class_names(table.schema, CLASSES)
         if (not batches and table.n_rows) or any(_lacks_class(batch.column(0), names) for batch in batches):
             raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
         found += [batch.column(0) for batch in batches]
-    return cast(Sequence[str], Texts.coded(found, class_names(tables[0].schema, CLASSES)))
+        named += [names] * len(batches)
+    return cast(Sequence[str], Texts.coded(found, named))
 
 
 def _lacks_class(column: Any, names: Sequence[str] | None) -> bool:
