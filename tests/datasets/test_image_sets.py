@@ -117,6 +117,31 @@ def test_what_is_read_of_an_image_in_a_table(tmp_path):
         np.testing.assert_array_equal(read_image(again.files[row]), IMAGES[row])
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        # A name that stays is none that another row is given.
+        (["a.png", "a.png", "0-a.png", "b.png"], ["0-a.png", "1-a.png", "2-0-a.png", "b.png"]),
+        ([None, "0.PNG", "1-0.png", "2-1-0.png"], ["0.png", "1-0.PNG", "2-1-0.png", "3-2-1-0.png"]),
+        # The end of one that no disk has.
+        (["x" * 300 + ".png", "é" * 200 + ".png"], [f"0-{'x' * 249}.png", f"1-{'é' * 124}.png"]),
+        (["x" * 253, "x" * 254], ["x" * 253, f"1-{'x' * 253}"]),
+    ],
+)
+def test_names_in_a_table_are_names_of_as_many_files(tmp_path, names, expected):
+    found = open_images(write_table(tmp_path / "a.parquet", IMAGES[: len(names)], names=names))
+    assert [file.name for file in found.files] == expected
+    assert [file.key for file in found.files] == names
+    for file in found.files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+
+
+def test_images_without_names_have_the_suffix_of_the_first_that_is_one(tmp_path):
+    content = [None, {"bytes": b"x", "path": None}, {"bytes": png(IMAGES[0]), "path": None}]
+    pq.write_table(pa.table({"image": content}), tmp_path / "a.parquet")
+    assert [file.name for file in open_images(tmp_path / "a.parquet").files] == ["0.png", "1.png", "2.png"]
+
+
 @pytest.mark.parametrize("n_bytes", [1, 300, 10_000])
 def test_cells_are_decoded_in_batches(tmp_path, monkeypatch, n_bytes):
     monkeypatch.setattr(tables_module, "_BATCH_BYTES", n_bytes)

@@ -10,11 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from entropick.datasets.reading import PackedImage, suffix_of
+from entropick.datasets.reading import PackedImage, first_suffix
 from entropick.datasets.tables import CLASS_NAMES, TableFile, cell
 from entropick.datasets.texts import class_text
 from entropick.errors import InputError, shown
 
+# Bytes of a name that disks have.
+LONGEST_NAME = 255
 # Columns of plain bytes that are images, where nothing else says so, and the order in which one of several is taken.
 _IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 
@@ -115,7 +117,8 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
         if not table.n_rows:
             raise InputError(f"{table.path}: expected rows, got none. Leave the file out.")
         paths = _paths(table, column)
-        suffix = "" if all(paths) else suffix_of(RowImage(table.path, "", column, 0))
+        unnamed = (RowImage(table.path, "", column, row) for row in range(table.n_rows))
+        suffix = "" if all(paths) else first_suffix(unnamed)
         called = zip(_file_names(paths, suffix), paths, strict=True)
         images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(called)]
         if label is not None:
@@ -142,15 +145,30 @@ def _paths(table: TableFile, column: str) -> list[str | None]:
 
 
 def _file_names(paths: Sequence[str | None], suffix: str) -> list[str]:
-    """Names that lead nowhere, and of which there are no two; number and suffix where a row is not called anything."""
+    """Names that lead nowhere, that disks have, and of which there are no two, also where case does not count.
+
+    A row that is not called anything has its number and the suffix; one whose name cannot stay, the number before it.
+    """
     width = len(str(len(paths) - 1))
+    longest = LONGEST_NAME - width - 1
     plain = [PurePosixPath((path or "").replace("\\", "/")).name.replace("\0", "") for path in paths]
     plain = ["" if name in (".", "..") else name for name in plain]
     counts = Counter(name.lower() for name in plain)
-    return [
-        f"{row:0{width}d}{suffix}" if not name else name if counts[name.lower()] == 1 else f"{row:0{width}d}-{name}"
-        for row, name in enumerate(plain)
-    ]
+    kept = {
+        row: name for row, name in enumerate(plain) if counts[name.lower()] == 1 and 0 < len(name.encode()) <= longest
+    }
+    made: dict[int, str] = {}
+    todo = [row for row in range(len(plain)) if row not in kept]
+    while todo:
+        for row in todo:
+            # The end of a long name says more, and has the suffix.
+            end = plain[row].encode()[-longest:].decode("utf-8", "ignore")
+            made[row] = f"{row:0{width}d}-{end}" if end else f"{row:0{width}d}{suffix}"
+        taken = {made[row].lower() for row in todo}
+        todo = [row for row, name in kept.items() if name.lower() in taken]
+        for row in todo:
+            del kept[row]
+    return [kept.get(row) or made[row] for row in range(len(plain))]
 
 
 def _class_column(schema: Any) -> str | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Floats, check_bit_depth, check_same_width
 from entropick.datasets.array_files import array_of_images, read_array_file, split_path
+from entropick.datasets.image_tables import LONGEST_NAME
 from entropick.datasets.listing import (
     ImageSet,
     Listing,
@@ -41,8 +42,6 @@ from entropick.sources.embeddings import (
 )
 from entropick.sources.rounding import as_features
 
-# Bytes of a name that disks have.
-_LONGEST_NAME = 255
 Kind = Literal["folder", "images", "embeddings"]
 
 
@@ -295,7 +294,7 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 def is_name(text: str) -> bool:
     """Whether a source can be called so: manifests and folders are written with it."""
     is_plain = text.strip() == text and text.isprintable() and not set("/\\") & set(text)
-    return is_plain and text not in ("", ".", "..") and len(text.encode()) <= _LONGEST_NAME
+    return is_plain and text not in ("", ".", "..") and len(text.encode()) <= LONGEST_NAME
 
 
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
