@@ -219,6 +219,10 @@ def test_a_pattern_of_files_with_embeddings_of_images(tmp_path):
     contents = Contents.of(open_sources([f"a={images}"]), [Space("X", file=tmp_path / "*.npy")], Work())
     (space,), found = contents.spaces, contents.survey(Work())
     np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
+    # One that comes while a command works is none of them.
+    np.save(tmp_path / "2.npy", X[:20])
+    np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
+    contents.check_unchanged_rows()
     np.save(tmp_path / "1.npy", X[:20])
     with pytest.raises(InputError, match=r"1\.npy: expected a file that stays as it is"):
         contents.candidates(space, found, tmp_path, Work())

@@ -110,7 +110,8 @@ class Contents:
     def check_unchanged(self, paths: Iterable[ImageFile]) -> None:
         """Raise InputError if one of these files is not as it was when it was hashed."""
         for path in paths:
-            if self.states[path] != _state(path):
+            # One that has come since was none of them.
+            if self.states.get(path) != _state(path):
                 raise _changed(path)
 
     def check_unchanged_rows(self) -> None:

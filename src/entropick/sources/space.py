@@ -56,6 +56,8 @@ class Space:
     embedded, offset, content, problems, notes
         Once embeddings are `opened`: a row for each row of the sources, see `entropick.sources.rounding`, their hash,
         of each source which rows cannot be used and why, and what is worth a line.
+    data
+        The files of embeddings, once they are opened: a pattern may match others later.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Space:
     normalize: bool = False
     problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    data: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
@@ -104,8 +107,8 @@ class Space:
 
     def files(self) -> tuple[Path, ...]:
         """The files of embeddings, of which a pattern may name several; InputError if there is none."""
-        if self.file is None:
-            return ()
+        if self.data or self.file is None:
+            return self.data
         return list_path(self.file).data if is_pattern(self.file) or self.file.is_dir() else (self.file,)
 
     def opened(self, sources: Sequence[Source]) -> Self:
@@ -124,6 +127,7 @@ class Space:
         rounded = rounded._replace(problems=odd)
         notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
+        opened = replace(opened, data=tuple(found.files))
         arrays_of_images = [source.name for source in sources if source.kind != "folder"]
         if found.names is not None and arrays_of_images and len(arrays_of_images) < len(sources):
             raise InputError(
