@@ -170,6 +170,21 @@ def test_a_file_that_changes_after_it_was_opened_is_refused(place, path):
         Contents.of(sources, [Space("embeddings")], Work())
 
 
+def test_what_lies_beside_arrays_is_told(place):
+    for suffix in ("npy", "npz"):
+        folder = Path(suffix)
+        folder.mkdir()
+        images = np.zeros((3, 8, 8), np.uint8)
+        np.save(folder / "a.npy", images) if suffix == "npy" else np.savez(folder / "a.npz", images=images)
+        (folder / "labels.csv").write_text("label")
+        (source,) = open_sources([f"a={suffix}"])
+        assert source.kind == "images" and source.passed_over == {"of another kind (.csv)": 1}
+    # What says more of images is used.
+    Path("folder/metadata.csv").write_text("".join(["file_name,label\n", *(f"{row:02d}.png,a\n" for row in range(20))]))
+    (source,) = open_sources(["a=folder"])
+    assert source.classes == ("a",) * 20 and source.passed_over == {}
+
+
 def test_what_a_file_calls_its_rows_is_in_the_manifest(place):
     """A key in a tar file, a path or id in a table, word for word; files of their own and rows of arrays have none."""
     kept = [row for row in range(len(FILES)) if row != 13]

@@ -223,6 +223,11 @@ def test_a_pattern_of_files_with_embeddings_of_images(tmp_path):
     np.save(tmp_path / "2.npy", X[:20])
     np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
     contents.check_unchanged_rows()
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder" / "a.npy", X[:20])
+    (tmp_path / "folder" / "names.csv").touch()
+    (beside,) = Contents.of(contents.sources, [Space("X", file=tmp_path / "folder")], Work()).spaces
+    assert beside.notes == (f"{tmp_path}/folder: passed over 1 of another kind (.csv).",)
     np.save(tmp_path / "1.npy", X[:20])
     with pytest.raises(InputError, match=r"1\.npy: expected a file that stays as it is"):
         contents.candidates(space, found, tmp_path, Work())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
 from entropick.datasets.image_tables import names_of_classes
-from entropick.datasets.listing import Listing, is_pattern, list_path
+from entropick.datasets.listing import Listing, is_pattern, list_path, words_of
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile
@@ -130,7 +130,11 @@ def open_embeddings(path: Path, columns: Sequence[str] = ()) -> Embeddings:
     """
     if not path.exists() and not is_pattern(path):
         raise InputError(f"{path}: expected a file of embeddings, but there is none.")
-    return read_embeddings(list_path(path), columns)
+    listing = list_path(path)
+    found = read_embeddings(listing, columns)
+    if not listing.passed_over:
+        return found
+    return replace(found, notes=(*found.notes, f"{path}: passed over {words_of(listing.passed_over)}."))
 
 
 def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings:

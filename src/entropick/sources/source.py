@@ -338,7 +338,10 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     listing = list_path(file)
     # Before anything of them is read.
     states = {of: (state.st_size, state.st_mtime_ns) for of in listing.data if (state := of.stat())}
-    source = replace(_of_listing(name, path, listing, columns, bit_depth), states=states)
+    source = _of_listing(name, path, listing, columns, bit_depth)
+    # Of images it is known of what lies beside them whether it says more of them.
+    told = listing.passed_over if source.images is None else source.passed_over
+    source = replace(source, passed_over=told, states=states)
     if not isinstance(file, RemotePath):
         return source
     size = in_gigabytes(sum(n_bytes for n_bytes, _ in states.values()))
@@ -376,7 +379,7 @@ def _of_listing(name: str, path: Path, listing: Listing, columns: tuple[str, ...
     raw = without_repeats(read_embeddings(listing, columns), path)
     classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
     source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, ids=raw.ids, raw=raw)
-    return replace(source, columns=raw.columns, unused=raw.unused, passed_over=listing.passed_over, notes=raw.notes)
+    return replace(source, columns=raw.columns, unused=raw.unused, notes=raw.notes)
 
 
 def _archive(name: str, path: Path, listing: Listing, bit_depth: int | None) -> Source:
