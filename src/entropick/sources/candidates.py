@@ -100,7 +100,7 @@ class Contents:
         for source in sources:
             for file, state in source.states.items():
                 if _state(file) != state:
-                    raise _changed(file)
+                    raise changed(file)
         states = {path: _state(path) for path in (*files, *(of for space in spaces for of in space.files()))}
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
@@ -112,7 +112,7 @@ class Contents:
         for path in paths:
             # One that has come since was none of them.
             if self.states.get(path) != _state(path):
-                raise _changed(path)
+                raise changed(path)
 
     def check_unchanged_rows(self) -> None:
         """Raise InputError if a file of embeddings is not as it was when it was hashed."""
@@ -266,7 +266,8 @@ class _Watching(Passing):
             self._next_look = next_look(now)
 
 
-def _changed(path: ImageFile) -> InputError:
+def changed(path: ImageFile) -> InputError:
+    """What is said of a file that is no longer as it was when it was looked at."""
     if _state(path) is None:
         return InputError(
             f"{readable(str(path))}: expected a file that stays where it is, but it was removed while this command "
