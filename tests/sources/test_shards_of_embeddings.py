@@ -132,6 +132,30 @@ def test_names_problems_and_classes_go_on_over_files(tmp_path):
     assert source.place(6) == f"{tmp_path}/1.parquet#2"
 
 
+@pytest.mark.parametrize("dtype", [complex, "U4", "m8[s]"])
+def test_shards_without_real_numbers_are_refused(tmp_path, dtype):
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.ones((4, 2)).astype(int).astype(dtype))
+    with pytest.raises(InputError, match=r"0\.npy: expected real numbers, got dtype"):
+        open_sources([f"a={tmp_path}"])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_lists_in_one_shard_and_numbers_in_another_are_refused(tmp_path, turned):
+    for number, of in enumerate(([1.0, 2.0], [[1.0], [3.0]])):
+        pq.write_table(pa.table({"e": of}), tmp_path / f"{1 - number if turned else number}.parquet")
+    wanted = "a list" if turned else "a number"
+    with pytest.raises(InputError, match=rf"1\.parquet: expected {wanted} in each row of column 'e', as in 0\.parquet"):
+        open_sources([f"a={tmp_path}"])
+
+
+def test_a_file_is_there_once_however_many_ways_a_pattern_has_to_it(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    pq.write_table(pa.table({"e": [[1.0, 2.0], [3.0, 4.0]]}), tmp_path / "a" / "b" / "0.parquet")
+    (source,) = open_sources([f"a={tmp_path}/**/**/*.parquet"])
+    assert len(source) == 2 and source.place(1) == f"{tmp_path}/a/b/0.parquet#1"
+
+
 def test_shards_that_number_their_classes_differently(tmp_path):
     for number, names in enumerate((["cat", "ant"], ["ant", "cat"])):
         told = json.dumps({"info": {"features": {"label": {"_type": "ClassLabel", "names": names}}}}).encode()

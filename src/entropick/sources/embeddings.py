@@ -144,6 +144,8 @@ def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings
         arrays = {file: without_unit_axes(map_file(file)) for file in listing.data}
         if len(arrays) > 1:
             for file, array in arrays.items():
+                if array.dtype.kind not in "fiub":
+                    raise InputError(f"{file}: expected real numbers, got dtype {array.dtype}.")
                 if array.ndim != 2 or array.shape[1:] != next(iter(arrays.values())).shape[1:] or not len(array):
                     raise InputError(
                         f"{file}: expected rows as in {listing.data[0].name}, which has shape "
@@ -217,6 +219,12 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
             raise InputError(
                 f"{table.path}: expected columns as in {first.path.name} ({', '.join(read)}), got "
                 f"{', '.join(of) or 'none'}."
+            )
+        if odd := [name for name in used if _is_list(table.schema.field(name).type) != (name in lists)]:
+            wanted = "a list in each row" if odd[0] in lists else "a number in each row"
+            raise InputError(
+                f"{table.path}: expected {wanted} of column {shown(odd[0])}, as in {first.path.name}, got "
+                f"{table.schema.field(odd[0]).type}."
             )
         if len(lists) > 1 or not table.n_rows or not used or (lists and len(used) > 1):
             raise InputError(
