@@ -569,3 +569,13 @@ def test_names_with_any_end_of_a_line_come_back_from_tables(tmp_path):
     with open(tmp_path / "out" / "manifest.csv", newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == chosen.paths
     assert b"\r\n" not in (tmp_path / "out" / "manifest.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [({"m": [1, "a", None]}, "one kind of value each, but: .*column m"), ({"m": [1j] * 3}, "Unsupported numpy type")],
+)
+def test_frames_with_a_column_that_arrow_does_not_have_are_refused(columns, says):
+    frame = pytest.importorskip("pandas").DataFrame({"x": [1.0, 2.0, 3.0], **columns})
+    with pytest.raises(InputError, match=says):
+        ep.select(frame, 2)
