@@ -12,6 +12,7 @@ import numpy as np
 
 from entropick import arrays, features
 from entropick.datasets.listing import is_pattern, list_path
+from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES
 from entropick.errors import InputError, counted, shown
 from entropick.features.cache import check_encoder
@@ -126,6 +127,9 @@ class Space:
         odd = {row: f"{IN_ROW}{self.place}: {reason}" for row, reason in rounded.problems.items()}
         rounded = rounded._replace(problems=odd)
         notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
+        if isinstance(self.file, RemotePath):
+            of = counted(len(found.files), "file")
+            notes += (f"{self.place}: rows are fetched from {of}, known by their sizes and times.",)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
         opened = replace(opened, data=tuple(found.files))
         arrays_of_images = [source.name for source in sources if source.kind != "folder"]
