@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_a_name_in_two_folders_is_of_none(place):
     files = [(place / "a", Path("1.png")), (place / "b", Path("1.png")), (place / "b", Path("2.png"))]
     assert rows_of_files(["1.png", "2.png", "b/1.png"], files) == ([None, 2, 1], ["1.png"])
     assert rows_of_files(["z/1.png"], [(place / "a", Path("y/1.png"))]) == ([None], ["z/1.png"])
+
+
+def test_names_of_many_files_are_joined_in_little_memory(tmp_path):
+    files = [(tmp_path / "a" / "b" / "c", Path(f"class {row % 100}/image {row}.jpg")) for row in range(10_000)]
+    names = [str(folder / below) for folder, below in files]
+    tracemalloc.start()
+    rows, strays = rows_of_files([*names, "elsewhere/image.jpg"], files)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == list(range(10_000)) and strays == ["elsewhere/image.jpg"]
+    assert most < 1500 * len(files)
 
 
 def test_the_odd_image_is_chosen(place):

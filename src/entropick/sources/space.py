@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -271,29 +273,57 @@ def rows_of_files(names: Sequence[str], files: Sequence[tuple[Path, Path]]) -> t
 
 
 class _Index:
-    """Files by their paths below their folders, and by all ends of their whole paths."""
+    """Files by their paths below their folders; what else is asked for is made when it is."""
 
     def __init__(self, files: Sequence[tuple[Path, Path]], *, with_suffix: bool) -> None:
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        self._ends: dict[str, list[int]] = defaultdict(list)
-        self._depths = [len(below.parts) for _, below in files]
-        for number, (folder, below) in enumerate(files):
-            shown = below if with_suffix else below.with_suffix("")
-            parts = (*folder.absolute().parts[1:], *shown.parts)
-            self._exact[shown.as_posix()].append(number)
-            for start in range(len(parts)):
-                self._ends["/".join(parts[start:])].append(number)
+        self._files, self._with_suffix = files, with_suffix
+        self._ends: dict[int, dict[str, list[int]]] = {}
 
     def find(self, name: str) -> list[int]:
         parts = [part for part in PurePosixPath(name).parts if part != "/"]
-        if exact := self._exact.get("/".join(parts)):
+        if exact := self._whole.get("/".join(parts)):
             return exact
-        for start in range(len(parts)):
-            hits = self._ends.get("/".join(parts[start:]), [])
+        # How many parts of the name a file's whole path ends in -> such files.
+        found: dict[int, list[int]] = defaultdict(list)
+        for depth in (of for of in self._depths if of < len(parts)):
             # An end of a name must hold all of the path below the folder: x/1.png is not y/1.png.
-            if found := [hit for hit in hits if not start or len(parts) - start >= self._depths[hit]]:
-                return found
-        return []
+            for number in self._whole.get("/".join(parts[-depth:]), ()):
+                above = zip(reversed(self._folders[self._files[number][0]]), reversed(parts[:-depth]), strict=False)
+                found[depth + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], above))].append(number)
+        if 0 < len(parts) < max(self._depths, default=0):
+            found[len(parts)] += self._of_length(len(parts)).get("/".join(parts), [])
+        return next((found[length] for length in sorted(found, reverse=True) if found[length]), [])
+
+    @cached_property
+    def _whole(self) -> dict[str, list[int]]:
+        """Files by their whole paths below their folders."""
+        whole: dict[str, list[int]] = defaultdict(list)
+        for number, (_, below) in enumerate(self._files):
+            whole[self._shown(below).as_posix()].append(number)
+        return dict(whole)
+
+    @cached_property
+    def _depths(self) -> list[int]:
+        """How many parts these paths have."""
+        return sorted({len(below.parts) for _, below in self._files})
+
+    @cached_property
+    def _folders(self) -> dict[Path, tuple[str, ...]]:
+        """The parts of each folder's own path."""
+        return {folder: folder.absolute().parts[1:] for folder in {folder for folder, _ in self._files}}
+
+    def _of_length(self, length: int) -> dict[str, list[int]]:
+        """Files by the last so many parts of their paths below their folders, of those that have more."""
+        if length not in self._ends:
+            ends: dict[str, list[int]] = defaultdict(list)
+            for number, (_, below) in enumerate(self._files):
+                if len(parts := self._shown(below).parts) > length:
+                    ends["/".join(parts[-length:])].append(number)
+            self._ends[length] = dict(ends)
+        return self._ends[length]
+
+    def _shown(self, below: Path) -> Path:
+        return below if self._with_suffix else below.with_suffix("")
 
 
 def check_columns(columns: Sequence[str], sources: Sequence[Source], spaces: Sequence[Space]) -> None:
