@@ -221,3 +221,16 @@ def test_a_number_beyond_float32_in_one_of_several_files(tmp_path):
         np.save(tmp_path / f"{part}.npy", X[3 * part : 3 * part + 3])
     with pytest.raises(InputError, match=re.escape("got -1e+200 (beyond float32) in row 4, column 1")):
         select(tmp_path, 2)
+
+
+@pytest.mark.parametrize("column", ["path", "label", "image.path"])
+def test_text_that_is_none_is_refused_before_anything_is_computed(tmp_path, column):
+    lengths = pa.py_buffer(np.arange(5, dtype=np.int32))
+    text = pa.Array.from_buffers(pa.string(), 4, [None, lengths, pa.py_buffer(b"a\xffbc")])
+    if column == "image.path":
+        table = {"image": pa.StructArray.from_arrays([pa.array([b"x"] * 4), text], ["bytes", "path"])}
+    else:
+        table = {"e": list(X[:4]), column: text}
+    pq.write_table(pa.table(table), tmp_path / "X.parquet")
+    with pytest.raises(InputError, match=r"X\.parquet: expected a parquet file, but .*Invalid UTF8"):
+        open_sources([f"a={tmp_path / 'X.parquet'}"])
