@@ -234,3 +234,9 @@ def test_text_that_is_none_is_refused_before_anything_is_computed(tmp_path, colu
     pq.write_table(pa.table(table), tmp_path / "X.parquet")
     with pytest.raises(InputError, match=r"X\.parquet: expected a parquet file, but .*Invalid UTF8"):
         open_sources([f"a={tmp_path / 'X.parquet'}"])
+
+
+def test_several_classes_in_a_row_are_none(tmp_path):
+    pq.write_table(pa.table({"e": list(X[:4]), "label": [[0, 1], [], [1], [2]]}), tmp_path / "X.parquet")
+    (source,) = open_sources([f"a={tmp_path / 'X.parquet'}"])
+    assert source.classes is None and source.unused == ("label",) and source.array.shape == (4, 3)

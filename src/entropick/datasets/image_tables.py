@@ -182,6 +182,13 @@ def _class_column(schema: Any) -> str | None:
     return named[0] if named else declared[0] if len(declared) == 1 else None
 
 
+def tells_classes(schema: Any, column: str) -> bool:
+    """Whether a table has this column, with one class in each row: several are none."""
+    import pyarrow as pa
+
+    return column in schema.names and not pa.types.is_nested(schema.field(column).type)
+
+
 def names_of_classes(tables: Sequence[TableFile], column: str) -> list[tuple[str, ...] | None]:
     """Of each table the names of the classes in a column, in the order of their numbers, where the data set has them;
     a table that tells none has those of the first."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
-from entropick.datasets.image_tables import names_of_classes
+from entropick.datasets.image_tables import names_of_classes, tells_classes
 from entropick.datasets.listing import Listing, is_pattern, list_path, words_of
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
@@ -186,13 +186,16 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
 def read_classes(tables: Sequence[TableFile]) -> Sequence[str] | None:
     """The column ``label`` of tables as text, by the names that each has for its classes; None if they have no
     such column, InputError if a value is missing."""
-    if not any(CLASSES in table.schema.names for table in tables):
+    if not any(tells_classes(table.schema, CLASSES) for table in tables):
         return None
     found, named = list[Any](), list[Any]()
     for table, names in zip(tables, names_of_classes(tables, CLASSES), strict=True):
-        batches = list(table.batches([CLASSES])) if CLASSES in table.schema.names else []
+        batches = list(table.batches([CLASSES])) if tells_classes(table.schema, CLASSES) else []
         if (not batches and table.n_rows) or any(_lacks_class(batch.column(0), names) for batch in batches):
-            raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
+            raise InputError(
+                f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some. Give such rows a "
+                "class of their own, or rename the column."
+            )
         found += [batch.column(0) for batch in batches]
         named += [names] * len(batches)
     return cast(Sequence[str], Texts.coded(found, named))
@@ -241,7 +244,8 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
                 of.append(as_text(batch.column(name)))
     held = {name: Texts(of) for name, of in texts.items()}
     files = {table.path: table.n_rows for table in tables}
-    unused = tuple(name for name in first.schema.names if name not in (*used, names, CLASSES))
+    told = (names, CLASSES) if tells_classes(first.schema, CLASSES) else (names,)
+    unused = tuple(name for name in first.schema.names if name not in (*used, *told))
     whole = matrix.finished()
     return Embeddings(
         (whole,),
