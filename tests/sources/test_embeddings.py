@@ -240,3 +240,24 @@ def test_several_classes_in_a_row_are_none(tmp_path):
     pq.write_table(pa.table({"e": list(X[:4]), "label": [[0, 1], [], [1], [2]]}), tmp_path / "X.parquet")
     (source,) = open_sources([f"a={tmp_path / 'X.parquet'}"])
     assert source.classes is None and source.unused == ("label",) and source.array.shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "images"])
+def test_a_pool_without_one_usable_row_is_refused_with_its_reasons(tmp_path, kind):
+    if kind == "embeddings":
+        np.save(tmp_path / "a.npy", np.full((9, 3), np.nan))
+    else:
+        for row in range(9):
+            (tmp_path / f"{row}.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"not one.*\n.*a\.npy|not one.*\n.*0\.png"):
+        select(tmp_path, 2, skip_bad=True)
+
+
+def test_more_than_is_usable_is_refused_before_anything_is_computed(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(np.arange(20)[:, None] < 15, X, np.nan))
+    lines = []
+    with pytest.raises(InputError, match="n: expected at most the 15 rows that are usable, got 16"):
+        select(tmp_path / "a.npy", 16, skip_bad=True, say=lines.append)
+    with pytest.raises(InputError, match=r"a=1 of 16 asks for 16 rows, but a has 15"):
+        select({"a": tmp_path / "a.npy", "b": X}, 16, skip_bad=True, quotas={"a": 1.0}, say=lines.append)
+    assert not any("Forecast" in line for line in lines)

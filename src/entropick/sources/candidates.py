@@ -288,6 +288,12 @@ def _state(path: ImageFile) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
+def nothing_usable(sources: Sequence[Source], problems: Problems) -> InputError:
+    """What is said where no row can be used."""
+    lines = listing(sources, problems, most=LISTED)
+    return InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
+
+
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
     """Embeddings that are there already: of one file for all sources in order, or the sources themselves.
 
@@ -334,8 +340,7 @@ def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candida
 def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
     rows = [np.flatnonzero(usable(source, bad)) for source, bad in zip(sources, problems, strict=True)]
     if not sum(map(len, rows)):
-        lines = listing(sources, problems, most=LISTED)
-        raise InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
+        raise nothing_usable(sources, problems)
     return Candidates(
         X=_joined(parts),
         source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),
