@@ -579,3 +579,8 @@ def test_frames_with_a_column_that_arrow_does_not_have_are_refused(columns, says
     frame = pytest.importorskip("pandas").DataFrame({"x": [1.0, 2.0, 3.0], **columns})
     with pytest.raises(InputError, match=says):
         ep.select(frame, 2)
+
+
+def test_an_empty_path_is_no_folder(place):
+    with pytest.raises(InputError, match="pool: expected a path, got ''"):
+        ep.select("", 3)

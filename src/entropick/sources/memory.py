@@ -97,6 +97,9 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     if isinstance(value, Source):
         return value
     if isinstance(value, str | os.PathLike):
+        if not os.fspath(value):
+            # To Python the folder that it works in.
+            raise InputError(f"{name}: expected a path, got ''. Give '.' for the folder of this process.")
         return open_source(name, path_or_address(value), columns, bit_depth)
     _check_list(name, value)
     place = Path(f"{name} (in memory)")
