@@ -556,3 +556,31 @@ def test_an_image_that_one_space_cannot_use_counts_in_another(place):
     assert Chance.of(found.summary, "pixels").n_reference == 29 and Chance.of(found.summary, "all").n_reference == 30
     line = "In all 30 reference images could be used; another space could not use all of these."
     assert line in notes(found.summary) and line in found.page
+
+
+def test_names_with_any_end_of_a_line_come_back_from_tables(tmp_path):
+    for row, image in enumerate(DIGITS[:40]):
+        folder = tmp_path / ("real" if row < 20 else "made")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"a\rb{row:02d}.png")
+    found = ep.score(training=tmp_path / "real", generated=tmp_path / "made").nearest["pixels"]
+    assert sorted(found["path"]) == [str(tmp_path / "made" / f"a\rb{row:02d}.png") for row in range(20, 40)]
+    chosen = ep.select(tmp_path / "made", 5, out=tmp_path / "out")
+    with open(tmp_path / "out" / "manifest.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == chosen.paths
+    assert b"\r\n" not in (tmp_path / "out" / "manifest.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [({"m": [1, "a", None]}, "one kind of value each, but: .*column m"), ({"m": [1j] * 3}, "Unsupported numpy type")],
+)
+def test_frames_with_a_column_that_arrow_does_not_have_are_refused(columns, says):
+    frame = pytest.importorskip("pandas").DataFrame({"x": [1.0, 2.0, 3.0], **columns})
+    with pytest.raises(InputError, match=says):
+        ep.select(frame, 2)
+
+
+def test_an_empty_path_is_no_folder(place):
+    with pytest.raises(InputError, match="pool: expected a path, got ''"):
+        ep.select("", 3)

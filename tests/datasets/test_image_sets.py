@@ -85,6 +85,22 @@ def test_what_datasets_writes_is_read_as_it_reads_it(tmp_path, monkeypatch, form
     assert loaded.labels.tolist() == [LABELS[row] for row in order]
 
 
+def names_in_order(names):
+    """What Hugging Face writes into a table of classes with these names."""
+    kinds = {"label": {"_type": "ClassLabel", "names": names}, "image": {"_type": "Image"}}
+    return {b"huggingface": json.dumps({"info": {"features": kinds}}).encode()}
+
+
+def test_tables_that_number_their_classes_differently(tmp_path):
+    for number, names in enumerate((["cat", "ant"], ["ant", "cat"], None)):
+        path = write_table(tmp_path / f"{number}.parquet", IMAGES[4 * number : 4 * number + 4], label=[0, 1, 0, 1])
+        if names:
+            pq.write_table(pq.read_table(path).replace_schema_metadata(names_in_order(names)), path)
+    found = open_images(tmp_path)
+    assert found.classes == ("cat", "ant", "cat", "ant", "ant", "cat", "ant", "cat", "cat", "ant", "cat", "ant")
+    assert found.class_names is None
+
+
 def test_what_is_read_of_an_image_in_a_table(tmp_path):
     path = write_table(tmp_path / "a.parquet", names=["x/../1.png", "2.png", None, "2.png", *map(str, range(8))])
     found = open_images(path)
@@ -99,6 +115,31 @@ def test_what_is_read_of_an_image_in_a_table(tmp_path):
     again = open_images(path)
     for row in np.random.default_rng(0).permutation(12):
         np.testing.assert_array_equal(read_image(again.files[row]), IMAGES[row])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        # A name that stays is none that another row is given.
+        (["a.png", "a.png", "0-a.png", "b.png"], ["0-a.png", "1-a.png", "2-0-a.png", "b.png"]),
+        ([None, "0.PNG", "1-0.png", "2-1-0.png"], ["0.png", "1-0.PNG", "2-1-0.png", "3-2-1-0.png"]),
+        # The end of one that no disk has.
+        (["x" * 300 + ".png", "é" * 200 + ".png"], [f"0-{'x' * 249}.png", f"1-{'é' * 124}.png"]),
+        (["x" * 253, "x" * 254], ["x" * 253, f"1-{'x' * 253}"]),
+    ],
+)
+def test_names_in_a_table_are_names_of_as_many_files(tmp_path, names, expected):
+    found = open_images(write_table(tmp_path / "a.parquet", IMAGES[: len(names)], names=names))
+    assert [file.name for file in found.files] == expected
+    assert [file.key for file in found.files] == names
+    for file in found.files:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+
+
+def test_images_without_names_have_the_suffix_of_the_first_that_is_one(tmp_path):
+    content = [None, {"bytes": b"x", "path": None}, {"bytes": png(IMAGES[0]), "path": None}]
+    pq.write_table(pa.table({"image": content}), tmp_path / "a.parquet")
+    assert [file.name for file in open_images(tmp_path / "a.parquet").files] == ["0.png", "1.png", "2.png"]
 
 
 @pytest.mark.parametrize("n_bytes", [1, 300, 10_000])

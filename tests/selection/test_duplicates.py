@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from entropick.arrays import JoinedRows
 from entropick.selection.duplicates import Duplicates, find_duplicates
 
 NONE = np.empty(0, np.int64)
@@ -91,3 +92,19 @@ def test_small_and_regular_pools(X: Any) -> None:
     of = found(X)
     n_copies = len(X) - len(np.unique(X, axis=0))
     assert len(of.rows) == (n_copies + 1 if n_copies else 0)
+
+
+def test_rows_that_repeat_are_read_together() -> None:
+    """One by one, those of a large pool in files take long."""
+    asked: list[Any] = []
+
+    class Rows(JoinedRows):
+        def __getitem__(self, rows: Any) -> Any:
+            asked.append(rows)
+            return super().__getitem__(rows)
+
+    half = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+    X = np.concatenate([half, half])
+    of = find_duplicates(Rows([X]), NONE, np.random.default_rng(0))  # type: ignore[arg-type]
+    assert of.n_groups == 300 and not of.distances.any() and len(asked) < 100
+    np.testing.assert_array_equal(of.distances, found(X).distances)

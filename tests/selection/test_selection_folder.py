@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from entropick.errors import InputError
 from entropick.features import Pixels
 from entropick.run import verify
 from entropick.selection import Choice
@@ -253,3 +255,22 @@ def test_damage_among_the_chosen_files_is_named_and_mended(
 def test_a_source_in_the_way_of_a_table(place: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"\(--copy\): expected another name for the source"):
         choose(f"{name}=real", files="copy")
+
+
+@pytest.mark.parametrize("source", ["real", "real.tar"])
+def test_an_image_that_changes_before_it_is_copied_is_refused(place: Path, source: str) -> None:
+    with tarfile.open("real.tar", "w") as archive:
+        archive.add("real", "real")
+
+    def say(line: str) -> None:
+        if line.startswith("writing"):
+            for path in Path("real").rglob("*.png") if source == "real" else [Path(source)]:
+                path.write_bytes(path.read_bytes().replace(b"IDAT", b"IDaT"))
+
+    space = Space("pixels", encoder=Pixels())
+    choice = Choice(
+        sources=open_sources([f"a={source}"]), space=space, selector=Greedy(n_samples=9, random_state=0), files="copy"
+    )
+    with pytest.raises(InputError, match=r"real.*\.png: expected a file that stays as it is, but it changed"):
+        choice.run(Path("out"), say=say)
+    assert not Path("out/selected").exists() and not Path("out/selection.json").exists()

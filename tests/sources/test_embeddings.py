@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_a_name_in_two_folders_is_of_none(place):
     files = [(place / "a", Path("1.png")), (place / "b", Path("1.png")), (place / "b", Path("2.png"))]
     assert rows_of_files(["1.png", "2.png", "b/1.png"], files) == ([None, 2, 1], ["1.png"])
     assert rows_of_files(["z/1.png"], [(place / "a", Path("y/1.png"))]) == ([None], ["z/1.png"])
+
+
+def test_names_of_many_files_are_joined_in_little_memory(tmp_path):
+    files = [(tmp_path / "a" / "b" / "c", Path(f"class {row % 100}/image {row}.jpg")) for row in range(10_000)]
+    names = [str(folder / below) for folder, below in files]
+    tracemalloc.start()
+    rows, strays = rows_of_files([*names, "elsewhere/image.jpg"], files)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == list(range(10_000)) and strays == ["elsewhere/image.jpg"]
+    assert most < 1500 * len(files)
 
 
 def test_the_odd_image_is_chosen(place):
@@ -209,3 +221,43 @@ def test_a_number_beyond_float32_in_one_of_several_files(tmp_path):
         np.save(tmp_path / f"{part}.npy", X[3 * part : 3 * part + 3])
     with pytest.raises(InputError, match=re.escape("got -1e+200 (beyond float32) in row 4, column 1")):
         select(tmp_path, 2)
+
+
+@pytest.mark.parametrize("column", ["path", "label", "image.path"])
+def test_text_that_is_none_is_refused_before_anything_is_computed(tmp_path, column):
+    lengths = pa.py_buffer(np.arange(5, dtype=np.int32))
+    text = pa.Array.from_buffers(pa.string(), 4, [None, lengths, pa.py_buffer(b"a\xffbc")])
+    if column == "image.path":
+        table = {"image": pa.StructArray.from_arrays([pa.array([b"x"] * 4), text], ["bytes", "path"])}
+    else:
+        table = {"e": list(X[:4]), column: text}
+    pq.write_table(pa.table(table), tmp_path / "X.parquet")
+    with pytest.raises(InputError, match=r"X\.parquet: expected a parquet file, but .*Invalid UTF8"):
+        open_sources([f"a={tmp_path / 'X.parquet'}"])
+
+
+def test_several_classes_in_a_row_are_none(tmp_path):
+    pq.write_table(pa.table({"e": list(X[:4]), "label": [[0, 1], [], [1], [2]]}), tmp_path / "X.parquet")
+    (source,) = open_sources([f"a={tmp_path / 'X.parquet'}"])
+    assert source.classes is None and source.unused == ("label",) and source.array.shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "images"])
+def test_a_pool_without_one_usable_row_is_refused_with_its_reasons(tmp_path, kind):
+    if kind == "embeddings":
+        np.save(tmp_path / "a.npy", np.full((9, 3), np.nan))
+    else:
+        for row in range(9):
+            (tmp_path / f"{row}.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"not one.*\n.*a\.npy|not one.*\n.*0\.png"):
+        select(tmp_path, 2, skip_bad=True)
+
+
+def test_more_than_is_usable_is_refused_before_anything_is_computed(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(np.arange(20)[:, None] < 15, X, np.nan))
+    lines = []
+    with pytest.raises(InputError, match="n: expected at most the 15 rows that are usable, got 16"):
+        select(tmp_path / "a.npy", 16, skip_bad=True, say=lines.append)
+    with pytest.raises(InputError, match=r"a=1 of 16 asks for 16 rows, but a has 15"):
+        select({"a": tmp_path / "a.npy", "b": X}, 16, skip_bad=True, quotas={"a": 1.0}, say=lines.append)
+    assert not any("Forecast" in line for line in lines)

@@ -154,6 +154,37 @@ def test_a_container_that_changes_is_refused(place):
         contents.check_unchanged(contents.sources[0].paths)
 
 
+@pytest.mark.parametrize("path", ["images.tar", "images.parquet", "images.npz", "images.npy", "embeddings.npy"])
+def test_a_file_that_changes_after_it_was_opened_is_refused(place, path):
+    """Where its images lie, or how many there are, would be what was true of another file."""
+    from entropick.sources import Contents
+    from entropick.work import Work
+
+    array = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    np.save("images.npy", array)
+    np.savez("images.npz", images=array)
+    np.save("embeddings.npy", array.reshape(20, -1))
+    sources = open_sources([f"a={path}"])
+    Path(path).write_bytes(Path(path).read_bytes() + bytes(512))
+    with pytest.raises(InputError, match=f"{path}: expected a file that stays as it is"):
+        Contents.of(sources, [Space("embeddings")], Work())
+
+
+def test_what_lies_beside_arrays_is_told(place):
+    for suffix in ("npy", "npz"):
+        folder = Path(suffix)
+        folder.mkdir()
+        images = np.zeros((3, 8, 8), np.uint8)
+        np.save(folder / "a.npy", images) if suffix == "npy" else np.savez(folder / "a.npz", images=images)
+        (folder / "labels.csv").write_text("label")
+        (source,) = open_sources([f"a={suffix}"])
+        assert source.kind == "images" and source.passed_over == {"of another kind (.csv)": 1}
+    # What says more of images is used.
+    Path("folder/metadata.csv").write_text("".join(["file_name,label\n", *(f"{row:02d}.png,a\n" for row in range(20))]))
+    (source,) = open_sources(["a=folder"])
+    assert source.classes == ("a",) * 20 and source.passed_over == {}
+
+
 def test_what_a_file_calls_its_rows_is_in_the_manifest(place):
     """A key in a tar file, a path or id in a table, word for word; files of their own and rows of arrays have none."""
     kept = [row for row in range(len(FILES)) if row != 13]

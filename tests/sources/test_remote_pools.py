@@ -7,7 +7,10 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from entropick import select
+from entropick.cli import main
 from entropick.datasets import remote
 from entropick.datasets.remote import RemotePath
 from entropick.errors import InputError
@@ -143,3 +146,21 @@ def test_a_file_that_is_cut_on_its_way(bucket, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"part-9.npy: expected 9,999 bytes, got"), spilled_into(tmp_path / "rows"):
         open_sources(["a=s3://bucket/npy/part-9.npy"])
     assert not (tmp_path / "rows").exists()
+
+
+def test_embeddings_of_images_at_an_address(bucket, tmp_path):
+    for row in range(60):
+        Image.fromarray(np.full((4, 4), row, np.uint8)).save(tmp_path / f"{row:02d}.png")
+    lines = []
+    for address in ("s3://key:secret@bucket/npy", "s3://bucket/npy/part-*.npy"):
+        found = select(tmp_path, 9, features=address, say=lines.append)
+        assert found.indices.tolist() == select(X, 9).indices.tolist()
+    assert "s3://bucket/npy: rows are fetched from 3 files, known by their sizes and times." in lines
+    assert "secret" not in str(found.summary) + str(lines)
+
+
+def test_a_score_of_what_lies_at_addresses(bucket, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    roles = ["--training", "s3://bucket/npy", "--generated", f"file://{tmp_path}/bucket/npy/part-10.npy"]
+    assert main(["score", *roles, "--out", "out"]) == 0
+    assert "exact copies of training images" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,39 @@ def test_names_problems_and_classes_go_on_over_files(tmp_path):
     assert source.place(6) == f"{tmp_path}/1.parquet#2"
 
 
+@pytest.mark.parametrize("dtype", [complex, "U4", "m8[s]"])
+def test_shards_without_real_numbers_are_refused(tmp_path, dtype):
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", np.ones((4, 2)).astype(int).astype(dtype))
+    with pytest.raises(InputError, match=r"0\.npy: expected real numbers, got dtype"):
+        open_sources([f"a={tmp_path}"])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_lists_in_one_shard_and_numbers_in_another_are_refused(tmp_path, turned):
+    for number, of in enumerate(([1.0, 2.0], [[1.0], [3.0]])):
+        pq.write_table(pa.table({"e": of}), tmp_path / f"{1 - number if turned else number}.parquet")
+    wanted = "a list" if turned else "a number"
+    with pytest.raises(InputError, match=rf"1\.parquet: expected {wanted} in each row of column 'e', as in 0\.parquet"):
+        open_sources([f"a={tmp_path}"])
+
+
+def test_a_file_is_there_once_however_many_ways_a_pattern_has_to_it(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    pq.write_table(pa.table({"e": [[1.0, 2.0], [3.0, 4.0]]}), tmp_path / "a" / "b" / "0.parquet")
+    (source,) = open_sources([f"a={tmp_path}/**/**/*.parquet"])
+    assert len(source) == 2 and source.place(1) == f"{tmp_path}/a/b/0.parquet#1"
+
+
+def test_shards_that_number_their_classes_differently(tmp_path):
+    for number, names in enumerate((["cat", "ant"], ["ant", "cat"])):
+        told = json.dumps({"info": {"features": {"label": {"_type": "ClassLabel", "names": names}}}}).encode()
+        table = pa.table({"e": [[1.0, number], [2.0, 3.0]], "label": [0, 1]})
+        pq.write_table(table.replace_schema_metadata({b"huggingface": told}), tmp_path / f"{number}.parquet")
+    (source,) = open_sources([f"a={tmp_path}"])
+    assert list(source.classes) == ["cat", "ant", "ant", "cat"]
+
+
 def write(path, rows, **more):
     if path.suffix == ".npy":
         np.save(path, rows)
@@ -209,6 +243,15 @@ def test_a_pattern_of_files_with_embeddings_of_images(tmp_path):
     contents = Contents.of(open_sources([f"a={images}"]), [Space("X", file=tmp_path / "*.npy")], Work())
     (space,), found = contents.spaces, contents.survey(Work())
     np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
+    # One that comes while a command works is none of them.
+    np.save(tmp_path / "2.npy", X[:20])
+    np.testing.assert_array_equal(contents.candidates(space, found, tmp_path, Work()).X, X[:20].astype("f4"))
+    contents.check_unchanged_rows()
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder" / "a.npy", X[:20])
+    (tmp_path / "folder" / "names.csv").touch()
+    (beside,) = Contents.of(contents.sources, [Space("X", file=tmp_path / "folder")], Work()).spaces
+    assert beside.notes == (f"{tmp_path}/folder: passed over 1 of another kind (.csv).",)
     np.save(tmp_path / "1.npy", X[:20])
     with pytest.raises(InputError, match=r"1\.npy: expected a file that stays as it is"):
         contents.candidates(space, found, tmp_path, Work())

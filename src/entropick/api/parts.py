@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from entropick.arrays import check_count, check_flag, check_real, package_of
 from entropick.config import build, component_class, is_known
-from entropick.datasets.listing import expanded
+from entropick.datasets.listing import expanded, path_or_address
 from entropick.datasets.reading import base_of
+from entropick.datasets.remote import is_address
 from entropick.errors import InputError, shown
 from entropick.features.base import Features
 from entropick.processes import engine as engines
@@ -96,12 +98,12 @@ def engine_of(engine: str | None, workers: int | None, *, prefix: str = "") -> e
 def is_path(given: Any) -> bool:
     """Whether this names embeddings in files, and no encoder.
 
-    A path object does, and text that ends in ``.npy`` or ``.parquet``, has ``*`` in it, or is a folder, unless an
-    encoder is called so.
+    A path object does, and text that ends in ``.npy`` or ``.parquet``, has ``*`` in it, is an address, or is a folder,
+    unless an encoder is called so.
     """
     if not isinstance(given, str) or given.lstrip().startswith("{"):
         return isinstance(given, os.PathLike)
-    if given.endswith(EMBEDDING_FILES) or "*" in given:
+    if given.endswith(EMBEDDING_FILES) or "*" in given or is_address(given):
         return True
     is_name = not given or is_known("features", given)
     return not is_name and os.path.isdir(expanded(given))  # noqa: PTH112, what can be no path is none
@@ -137,8 +139,8 @@ def _space_of(
     if given is None and sources[0].kind == "embeddings":
         return Space("embeddings", resize=resize, normalize=normalize)
     if is_path(given):
-        file = expanded(given)
-        if (file / "config.json").is_file():
+        file = path_or_address(given)
+        if isinstance(file, Path) and (file / "config.json").is_file():
             table = {"kind": "encoder", "model": str(file)}
             raise InputError(
                 f"{where}: expected embeddings, but {file} holds an encoder (config.json). To compare by it: "

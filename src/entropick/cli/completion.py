@@ -82,7 +82,7 @@ def all_words(commands: Any) -> dict[str, Words]:
                 is_path = "pathlib" in str(hint)
                 after = known.get(field.name, Values(paths=_FOLDERS if is_path else _FILES))
                 continue
-            is_path = "pathlib" in str(hint)
+            is_path = any(mark in str(hint) for mark in ("pathlib", "metavar='PATH'"))
             usual = Values(paths=_FOLDERS if name in _OF_FOLDERS else _FILES if is_path else "")
             summary = _help(command, field.name)
             flags.append(Flag(name, summary, None if hint is bool else known.get(name, usual)))

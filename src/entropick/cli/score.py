@@ -30,11 +30,12 @@ class Score(FilesFlags):
     same command resumes. Exit code 1 if a condition of --fail-if holds.
     """
 
-    training: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    # Text, for a Path has one slash where an address has two.
+    training: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """What the generator was trained on: images (folder, .tar, .npy, .npz, parquet) or embeddings (.npy, .parquet)."""
-    generated: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    generated: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """The images that it made."""
-    reference: Annotated[Path | None, says("no baseline", metavar="PATH")] = None
+    reference: Annotated[str | None, says("no baseline", metavar="PATH")] = None
     """Held-out real images that it was not trained on; without them most measures are left out."""
     features: tyro.conf.UseAppendAction[
         Annotated[

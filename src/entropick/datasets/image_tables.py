@@ -10,11 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from entropick.datasets.reading import PackedImage, suffix_of
+from entropick.datasets.reading import PackedImage, first_suffix
 from entropick.datasets.tables import CLASS_NAMES, TableFile, cell, is_text
 from entropick.datasets.texts import class_text
 from entropick.errors import InputError, shown
 
+# Bytes of a name that disks have.
+LONGEST_NAME = 255
 # Columns of plain bytes that are images, where nothing else says so, and the order in which one of several is taken.
 _IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 
@@ -103,8 +105,9 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
     images: list[RowImage] = []
     classes: list[str | None] = []
     column = image_column(tables[0], columns)
-    label, names = _class_column(tables[0].schema)
-    for table in tables:
+    label = _class_column(tables[0].schema)
+    named = [None] * len(tables) if label is None else names_of_classes(tables, label)
+    for table, names in zip(tables, named, strict=True):
         if column is None or image_column(table, columns) != column or (label and label not in table.schema.names):
             wanted = ", ".join(repr(name) for name in (column or "image", label) if name)
             raise InputError(
@@ -114,14 +117,16 @@ def read_tables(tables: Sequence[TableFile], columns: Sequence[str] = ()) -> Tab
         if not table.n_rows:
             raise InputError(f"{table.path}: expected rows, got none. Leave the file out.")
         paths = _paths(table, column)
-        suffix = "" if all(paths) else suffix_of(RowImage(table.path, "", column, 0))
-        named = zip(_file_names(paths, suffix), paths, strict=True)
-        images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(named)]
+        unnamed = (RowImage(table.path, "", column, row) for row in range(table.n_rows))
+        suffix = "" if all(paths) else first_suffix(unnamed)
+        called = zip(_file_names(paths, suffix), paths, strict=True)
+        images += [RowImage(table.path, name, column, row, own) for row, (name, own) in enumerate(called)]
         if label is not None:
             classes += [class_text(value, names) for value in table.column(label)]
     known = None if label is None or not any(name is not None for name in classes) else tuple(classes)
     unused = tuple(name for name in tables[0].schema.names if name not in (column, label))
-    return TableContents(tuple(images), known, names, unused)
+    # Where tables number their classes differently, these have no order but that of their names.
+    return TableContents(tuple(images), known, named[0] if len(set(named)) == 1 else None, unused)
 
 
 def _paths(table: TableFile, column: str) -> list[str | None]:
@@ -140,33 +145,56 @@ def _paths(table: TableFile, column: str) -> list[str | None]:
 
 
 def _file_names(paths: Sequence[str | None], suffix: str) -> list[str]:
-    """Names that lead nowhere, and of which there are no two; number and suffix where a row is not called anything."""
+    """Names that lead nowhere, that disks have, and of which there are no two, also where case does not count.
+
+    A row that is not called anything has its number and the suffix; one whose name cannot stay, the number before it.
+    """
     width = len(str(len(paths) - 1))
+    longest = LONGEST_NAME - width - 1
     plain = [PurePosixPath((path or "").replace("\\", "/")).name.replace("\0", "") for path in paths]
     plain = ["" if name in (".", "..") else name for name in plain]
     counts = Counter(name.lower() for name in plain)
-    return [
-        f"{row:0{width}d}{suffix}" if not name else name if counts[name.lower()] == 1 else f"{row:0{width}d}-{name}"
-        for row, name in enumerate(plain)
-    ]
+    kept = {
+        row: name for row, name in enumerate(plain) if counts[name.lower()] == 1 and 0 < len(name.encode()) <= longest
+    }
+    made: dict[int, str] = {}
+    todo = [row for row in range(len(plain)) if row not in kept]
+    while todo:
+        for row in todo:
+            # The end of a long name says more, and has the suffix.
+            end = plain[row].encode()[-longest:].decode("utf-8", "ignore")
+            made[row] = f"{row:0{width}d}-{end}" if end else f"{row:0{width}d}{suffix}"
+        taken = {made[row].lower() for row in todo}
+        todo = [row for row, name in kept.items() if name.lower() in taken]
+        for row in todo:
+            del kept[row]
+    return [kept.get(row) or made[row] for row in range(len(plain))]
 
 
-def _class_column(schema: Any) -> tuple[str | None, tuple[str, ...] | None]:
-    """The column of classes, and their names where the data set has them: called ``label`` or the like, or the only."""
+def _class_column(schema: Any) -> str | None:
+    """The column of classes: called ``label`` or the like, or the only one that is declared to be that."""
     import pyarrow as pa
 
     features = _features(schema)
     declared = [name for name, of in features.items() if of.get("_type") == "ClassLabel" and name in schema.names]
     usable = [f.name for f in schema if is_text(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
     named = [name for name in CLASS_NAMES if name in usable]
-    column = named[0] if named else declared[0] if len(declared) == 1 else None
-    return column, None if column is None else class_names(schema, column)
+    return named[0] if named else declared[0] if len(declared) == 1 else None
 
 
-def class_names(schema: Any, column: str) -> tuple[str, ...] | None:
-    """The names of the classes in a column, in the order of their numbers, where the data set has them."""
-    names = _features(schema).get(column, {}).get("names")
-    return tuple(map(str, names)) if isinstance(names, list) and names else None
+def tells_classes(schema: Any, column: str) -> bool:
+    """Whether a table has this column, with one class in each row: several are none."""
+    import pyarrow as pa
+
+    return column in schema.names and not pa.types.is_nested(schema.field(column).type)
+
+
+def names_of_classes(tables: Sequence[TableFile], column: str) -> list[tuple[str, ...] | None]:
+    """Of each table the names of the classes in a column, in the order of their numbers, where the data set has them;
+    a table that tells none has those of the first."""
+    found = [_features(table.schema).get(column, {}).get("names") for table in tables]
+    named = [tuple(map(str, names)) if isinstance(names, list) and names else None for names in found]
+    return [names or named[0] for names in named]
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:

@@ -156,7 +156,9 @@ def list_path(path: Path) -> Listing:
 
 def _list_pattern(path: Path) -> Listing:
     """The files that match a pattern."""
-    matching = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207, an absolute one
+    found = glob.glob(str(path), recursive=True)  # noqa: PTH207, an absolute one
+    # Of two stars after two stars a file comes as often as there are ways to it.
+    matching = list(map(Path, dict.fromkeys(found)))
     files = [file for file in matching if file.is_file()]
     others = [file for file in matching if not file.is_file()]
     kinds = {file.suffix for file in files} or DATA_FILES

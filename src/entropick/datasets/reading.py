@@ -14,7 +14,8 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from entropick.processes.ahead import ahead
 from entropick.work import Work
 
 _LISTED = 10
+# Images that are looked at to see of which kind all are.
+_LOOKED = 100
 # Part of every hash of image files: raised when the same bytes become other pixels, or come in another order.
 READING = 3
 # What these call an image is none of pixels, or is drawn by another program.
@@ -179,6 +182,11 @@ def suffix_of(file: ImageFile) -> str:
             return {"JPEG": ".jpg", "TIFF": ".tif"}.get(image.format, f".{str(image.format).lower()}")
     except InputError:
         return ""
+
+
+def first_suffix(files: Iterable[ImageFile]) -> str:
+    """`suffix_of` the first of these that is an image, of which a few are looked at; empty if none is."""
+    return next(filter(None, map(suffix_of, islice(files, _LOOKED))), "")
 
 
 def is_hidden(name: str) -> bool:

@@ -80,9 +80,13 @@ class TableFile:
         rows = max(1, min(_BATCH_ROWS, BATCH_NUMBERS * self.n_rows // max(1, self._n_numbers(columns))))
         try:
             if self._parquet is not None:
-                yield from self._parquet.iter_batches(rows, columns=list(columns), use_threads=False)
+                batches = self._parquet.iter_batches(rows, columns=list(columns), use_threads=False)
             else:
-                yield from self._arrow.select(list(columns)).to_batches(max_chunksize=rows)
+                batches = self._arrow.select(list(columns)).to_batches(max_chunksize=rows)
+            for batch in batches:
+                # Arrow believes that text is text, of which Python then makes none.
+                batch.validate(full=True)
+                yield batch
         except Exception as error:
             raise _unreadable(self.path, error) from error
         finally:

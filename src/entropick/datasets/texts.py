@@ -37,12 +37,13 @@ class Texts(Sequence[str | None]):
         self._ends = np.cumsum([len(of) for of in self._chunks])
 
     @classmethod
-    def coded(cls, arrays: Sequence[Any], names: Sequence[str] | None = None) -> Self:
-        """The same for a column of classes, of which few differ; see `class_text`."""
+    def coded(cls, arrays: Sequence[Any], named: Sequence[Sequence[str] | None] = ()) -> Self:
+        """The same for a column of classes, of which few differ, with the names of those in each array; see
+        `class_text`."""
         import pyarrow as pa
 
         chunks = []
-        for array in arrays:
+        for array, names in zip(arrays, named or [None] * len(arrays), strict=True):
             of = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
             texts = pa.array([class_text(value, names) for value in of.dictionary.to_pylist()], pa.large_string())
             chunks.append(pa.DictionaryArray.from_arrays(of.indices.cast(pa.int32()), texts))

@@ -26,7 +26,7 @@ from entropick.selectors.approximate import ApproximateGreedy
 from entropick.selectors.base import Guard, Rule, Selector
 from entropick.selectors.quotas import BALANCED, ROUNDING
 from entropick.selectors.workers import dealt
-from entropick.sources import Contents, FilesCommand, Say, Space, Survey, source_number
+from entropick.sources import Contents, FilesCommand, Say, Space, Survey, nothing_usable, source_number
 from entropick.sources.cost import (
     Forecast,
     check_affordable,
@@ -262,6 +262,14 @@ class Choice(FilesCommand):
         usable = {s.name: len(s) - len(bad) for s, bad in zip(self.sources, found.problems, strict=True)}
         n_given = sum(usable[name] for name in self.given)
         n = sum(usable.values()) - n_given
+        if not n + n_given:
+            raise nothing_usable(self.sources, found.problems)
+        if self.selector.n_samples > n:
+            raise InputError(
+                f"n: expected at most the {n} rows that are usable, got {self.selector.n_samples}. Lower it, or mend "
+                "the others."
+            )
+        check_owed(self.sources, self._rule(), list(usable.values()))
         width = contents.spaces[0].width(self.sources, found.shape)
         wanted, trusted = self.selector.n_samples, 0
         for rule in self._rules():

@@ -18,6 +18,8 @@ from entropick.work import Work
 _AROUND, _HALF = DUPLICATE_NEIGHBORS, DUPLICATE_NEIGHBORS // 2
 # How many rows of a pool without duplicates may be named, and how near a duplicate has to be in any case.
 _FALSE_ALARMS, _NEAREST = 0.1, 0.5
+# Numbers that are subtracted at once.
+_BLOCK_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,5 +169,10 @@ def _to_first(X: Features, rows: Integers, groups: Integers) -> Floats:
     """The distance of each row to the first one of its group."""
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     kept = rows[starts][groups] if len(rows) else rows
-    differences = (np.linalg.norm(X[a].astype(np.float64) - X[b]) for a, b in zip(rows, kept, strict=True))
-    return np.fromiter(differences, np.float64, len(rows))
+    found, step = np.empty(len(rows)), max(1, _BLOCK_NUMBERS // X.shape[1])
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        # Rows together are read faster than one by one, where they lie in files.
+        differences = X[rows[some]].astype(np.float64) - X[kept[some]]
+        found[some] = [np.linalg.norm(row) for row in differences]
+    return found

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from entropick.datasets.reading import ImageFile
 from entropick.errors import StorageError, counted
 from entropick.run.files import FileRecord, hash_file, storage_errors
-from entropick.sources import Source, csv_text, encoded, fitted, readable, readable_columns
+from entropick.sources import Source, changed, csv_text, encoded, fitted, readable, readable_columns
 from entropick.work import Work
 
 MANIFEST, MANIFEST_CSV, ASIDE, ORDER = "manifest.parquet", "manifest.csv", "set-aside.csv", "order.csv"
@@ -266,12 +266,21 @@ def check_placeable(sources: Iterable[Source], files: Files) -> None:
             raise ValueError(f"another name for the source {source.name!r}: {CHOSEN}/ has a file of that name.")
 
 
-def place_files(out: Path, chosen: Sequence[Row], *, link: bool, work: Work) -> dict[str, FileRecord]:
+def place_files(
+    out: Path, chosen: Sequence[Row], contents: Mapping[str, Sequence[bytes | None]], *, link: bool, work: Work
+) -> dict[str, FileRecord]:
     """Link or copy the files of rows into a folder; it is built aside and renamed when it is whole.
 
-    A folder that holds all of them, byte for byte, is left as it is. Returns what is in it.
+    A folder that holds all of them, byte for byte, is left as it is. Returns what is in it. `contents` are the hashes
+    of the files of each source, by its name, when they were looked at.
+
+    Raises
+    ------
+    InputError
+        If a file is no longer what it was then; nothing is left in the folder.
     """
-    files = {f"{row.source.name}/{row.file_name}": row.source.files[row.row] for row in chosen}
+    rows = {f"{row.source.name}/{row.file_name}": row for row in chosen}
+    files = {name: row.source.files[row.row] for name, row in rows.items()}
     aside, folder = out / _UNFINISHED, out / CHOSEN
     with storage_errors(folder):
         if not all(_is_placed(file, folder / name) for name, file in files.items()):
@@ -286,7 +295,14 @@ def place_files(out: Path, chosen: Sequence[Row], *, link: bool, work: Work) -> 
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-        return {f"{CHOSEN}/{name}": hash_file(folder / name) for name in files}
+        placed = {name: hash_file(folder / name) for name in files}
+    for name, row in rows.items():
+        # An image in memory is known by its pixels.
+        if not row.source.in_memory and placed[name].sha256 != (contents[row.source.name][row.row] or b"").hex():
+            with storage_errors(folder):
+                shutil.rmtree(folder)
+            raise changed(files[name])
+    return {f"{CHOSEN}/{name}": record for name, record in placed.items()}
 
 
 def remove_written(out: Path) -> None:

@@ -184,7 +184,8 @@ def present(given: Given, work: Work, *, out: Path, result: str, say: Say) -> Ou
     files[result] = readable_json(told)
     files[output.PAGE] = render_selection(told, given.load("overview"), picked, aside, repeats, sources, work)
     if config["files"] != "none":
-        files |= output.place_files(out, chosen, link=config["files"] == "link", work=work)
+        known = {source.name: of for source, of in zip(sources, given["contents"].images, strict=True)}
+        files |= output.place_files(out, chosen, known, link=config["files"] == "link", work=work)
     return Outcome(files)
 
 

@@ -7,7 +7,7 @@ columns of candidates. Selections and scores are both commands that go from file
 (`output.py`), and `cost.py` forecasts what they take.
 """
 
-from entropick.sources.candidates import Candidates, Contents, given
+from entropick.sources.candidates import Candidates, Contents, changed, given, nothing_usable
 from entropick.sources.embeddings import EMBEDDING_FILES, open_embeddings
 from entropick.sources.memory import embeddings_of_images, sources_of, texts
 from entropick.sources.output import FilesCommand, Picture, Say, csv_text, encoded, fitted, picture, readable_columns
@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "Space",
     "Survey",
+    "changed",
     "check_columns",
     "check_problems",
     "converted",
@@ -33,6 +34,7 @@ __all__ = [
     "encoded",
     "fitted",
     "given",
+    "nothing_usable",
     "on_one_line",
     "open_embeddings",
     "open_sources",

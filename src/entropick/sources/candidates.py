@@ -100,7 +100,7 @@ class Contents:
         for source in sources:
             for file, state in source.states.items():
                 if _state(file) != state:
-                    raise _changed(file)
+                    raise changed(file)
         states = {path: _state(path) for path in (*files, *(of for space in spaces for of in space.files()))}
         opened = [space.opened(sources) for space in spaces]
         images = [reading.hash_images(source.files, work, f"reading {source.path}") for source in sources]
@@ -110,8 +110,9 @@ class Contents:
     def check_unchanged(self, paths: Iterable[ImageFile]) -> None:
         """Raise InputError if one of these files is not as it was when it was hashed."""
         for path in paths:
-            if self.states[path] != _state(path):
-                raise _changed(path)
+            # One that has come since was none of them.
+            if self.states.get(path) != _state(path):
+                raise changed(path)
 
     def check_unchanged_rows(self) -> None:
         """Raise InputError if a file of embeddings is not as it was when it was hashed."""
@@ -265,7 +266,8 @@ class _Watching(Passing):
             self._next_look = next_look(now)
 
 
-def _changed(path: ImageFile) -> InputError:
+def changed(path: ImageFile) -> InputError:
+    """What is said of a file that is no longer as it was when it was looked at."""
     if _state(path) is None:
         return InputError(
             f"{readable(str(path))}: expected a file that stays where it is, but it was removed while this command "
@@ -284,6 +286,12 @@ def _state(path: ImageFile) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def nothing_usable(sources: Sequence[Source], problems: Problems) -> InputError:
+    """What is said where no row can be used."""
+    lines = listing(sources, problems, most=LISTED)
+    return InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
 
 
 def given(sources: Sequence[Source], X: arrays.Features | None, problems: Problems) -> Candidates:
@@ -332,8 +340,7 @@ def _of_length_one(sources: Sequence[Source], candidates: Candidates) -> Candida
 def _align(sources: Sequence[Source], parts: list[Any], problems: tuple[dict[int, str], ...]) -> Candidates:
     rows = [np.flatnonzero(usable(source, bad)) for source, bad in zip(sources, problems, strict=True)]
     if not sum(map(len, rows)):
-        lines = listing(sources, problems, most=LISTED)
-        raise InputError("\n  ".join(["sources: expected usable rows, but there is not one:", *lines]))
+        raise nothing_usable(sources, problems)
     return Candidates(
         X=_joined(parts),
         source=np.repeat(np.arange(len(sources)), [len(of) for of in rows]),

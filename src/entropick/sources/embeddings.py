@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from entropick.arrays import allow_open
 from entropick.datasets.array_files import map_array
-from entropick.datasets.image_tables import class_names
-from entropick.datasets.listing import Listing, is_pattern, list_path
+from entropick.datasets.image_tables import names_of_classes, tells_classes
+from entropick.datasets.listing import Listing, is_pattern, list_path, words_of
 from entropick.datasets.reading import hash_content
 from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES, TableFile, is_text
@@ -130,7 +130,11 @@ def open_embeddings(path: Path, columns: Sequence[str] = ()) -> Embeddings:
     """
     if not path.exists() and not is_pattern(path):
         raise InputError(f"{path}: expected a file of embeddings, but there is none.")
-    return read_embeddings(list_path(path), columns)
+    listing = list_path(path)
+    found = read_embeddings(listing, columns)
+    if not listing.passed_over:
+        return found
+    return replace(found, notes=(*found.notes, f"{path}: passed over {words_of(listing.passed_over)}."))
 
 
 def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings:
@@ -140,6 +144,8 @@ def read_embeddings(listing: Listing, columns: Sequence[str] = ()) -> Embeddings
         arrays = {file: without_unit_axes(map_file(file)) for file in listing.data}
         if len(arrays) > 1:
             for file, array in arrays.items():
+                if array.dtype.kind not in "fiub":
+                    raise InputError(f"{file}: expected real numbers, got dtype {array.dtype}.")
                 if array.ndim != 2 or array.shape[1:] != next(iter(arrays.values())).shape[1:] or not len(array):
                     raise InputError(
                         f"{file}: expected rows as in {listing.data[0].name}, which has shape "
@@ -178,18 +184,21 @@ def without_unit_axes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_classes(tables: Sequence[TableFile]) -> Sequence[str] | None:
-    """The column ``label`` of tables as text, by the names that a data set has for its classes; None if they have no
+    """The column ``label`` of tables as text, by the names that each has for its classes; None if they have no
     such column, InputError if a value is missing."""
-    if not any(CLASSES in table.schema.names for table in tables):
+    if not any(tells_classes(table.schema, CLASSES) for table in tables):
         return None
-    found: list[Any] = []
-    for table in tables:
-        batches = list(table.batches([CLASSES])) if CLASSES in table.schema.names else []
-        names = class_names(table.schema, CLASSES)
+    found, named = list[Any](), list[Any]()
+    for table, names in zip(tables, names_of_classes(tables, CLASSES), strict=True):
+        batches = list(table.batches([CLASSES])) if tells_classes(table.schema, CLASSES) else []
         if (not batches and table.n_rows) or any(_lacks_class(batch.column(0), names) for batch in batches):
-            raise InputError(f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some.")
+            raise InputError(
+                f"{table.path}: expected no missing values, but column {shown(CLASSES)} has some. Give such rows a "
+                "class of their own, or rename the column."
+            )
         found += [batch.column(0) for batch in batches]
-    return cast(Sequence[str], Texts.coded(found, class_names(tables[0].schema, CLASSES)))
+        named += [names] * len(batches)
+    return cast(Sequence[str], Texts.coded(found, named))
 
 
 def _lacks_class(column: Any, names: Sequence[str] | None) -> bool:
@@ -214,6 +223,12 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
                 f"{table.path}: expected columns as in {first.path.name} ({', '.join(read)}), got "
                 f"{', '.join(of) or 'none'}."
             )
+        if odd := [name for name in used if _is_list(table.schema.field(name).type) != (name in lists)]:
+            wanted = "a list in each row" if odd[0] in lists else "a number in each row"
+            raise InputError(
+                f"{table.path}: expected {wanted} of column {shown(odd[0])}, as in {first.path.name}, got "
+                f"{table.schema.field(odd[0]).type}."
+            )
         if len(lists) > 1 or not table.n_rows or not used or (lists and len(used) > 1):
             raise InputError(
                 f"{table.path}: expected rows, and one column of lists or only columns of numbers, got {table.n_rows} "
@@ -229,7 +244,8 @@ def _from_tables(listing: Listing, tables: Sequence[TableFile], columns: Sequenc
                 of.append(as_text(batch.column(name)))
     held = {name: Texts(of) for name, of in texts.items()}
     files = {table.path: table.n_rows for table in tables}
-    unused = tuple(name for name in first.schema.names if name not in (*used, names, CLASSES))
+    told = (names, CLASSES) if tells_classes(first.schema, CLASSES) else (names,)
+    unused = tuple(name for name in first.schema.names if name not in (*used, *told))
     whole = matrix.finished()
     return Embeddings(
         (whole,),

@@ -97,6 +97,9 @@ def _opened(name: str, value: Any, columns: tuple[str, ...], bit_depth: int | No
     if isinstance(value, Source):
         return value
     if isinstance(value, str | os.PathLike):
+        if not os.fspath(value):
+            # To Python the folder that it works in.
+            raise InputError(f"{name}: expected a path, got ''. Give '.' for the folder of this process.")
         return open_source(name, path_or_address(value), columns, bit_depth)
     _check_list(name, value)
     place = Path(f"{name} (in memory)")
@@ -156,7 +159,7 @@ def embeddings_of_images(value: Any, columns: tuple[str, ...]) -> Embeddings:
 
 def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embeddings | None, Sequence[str] | None]:
     """Embeddings, uncopied where they are a matrix, and the class of each row, as far as they say; None for others."""
-    if (table := _table(value)) is not None:
+    if (table := _table(value, place.name)) is not None:
         opened = TableFile.of(table, place)
         found, classes = embeddings_of(opened, columns), read_classes([opened])
         called: dict[str, Sequence[str | None]] = {**found.called, **({} if classes is None else {CLASSES: classes})}
@@ -170,7 +173,7 @@ def _embeddings(value: Any, place: Path, columns: tuple[str, ...]) -> tuple[Embe
     return None, None
 
 
-def _table(value: Any) -> Any:
+def _table(value: Any, name: str) -> Any:
     """A frame, or a data set without images, as a table of pyarrow; None for anything else."""
     package = package_of(value)
     if package == "pyarrow" and hasattr(value, "column_names"):
@@ -178,7 +181,14 @@ def _table(value: Any) -> Any:
     if package == "pandas" and hasattr(value, "columns"):
         import pyarrow as pa
 
-        return pa.Table.from_pandas(value)
+        try:
+            return pa.Table.from_pandas(value)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            reason = "; ".join(map(str, error.args)) or type(error).__name__
+            raise InputError(
+                f"{name}: expected columns of different names that hold one kind of value each, but: {reason}. Convert "
+                "or drop such a column."
+            ) from error
     whole = value.collect() if package == "polars" and hasattr(value, "collect") else value
     if package == "polars" and hasattr(whole, "columns"):
         polars = sys.modules["polars"]

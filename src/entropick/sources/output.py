@@ -237,11 +237,19 @@ def readable_columns(table: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]
 
 def csv_text(table: Mapping[str, Sequence[Any]]) -> str:
     """Columns of equal length as CSV; file names keep their bytes, whatever those are, as surrogates."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    text = _Lines(newline="")
+    # Not every Python quotes an end of a line that it does not write itself, and a name may hold either.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
     return text.getvalue()
+
+
+class _Lines(io.StringIO):
+    """Text whose lines, written one at a time, end in a line feed alone."""
+
+    def write(self, line: str) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
 
 
 def fitted(picture: Any, side: int) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from entropick.arrays import check_images, check_pictures, column_of_data_set, package_of
-from entropick.datasets.reading import PackedImage, suffix_of
+from entropick.datasets.reading import PackedImage, first_suffix
 from entropick.errors import InputError
 
 # What a PNG holds as it is.
@@ -122,7 +122,7 @@ def pictures_of(value: Any, place: Path, name: str) -> tuple[PackedImage, ...] |
             kind = replace(value.features[column], decode=False)
             split = value.with_format(None).select_columns([column]).cast_column(column, kind)
             width = len(str(len(split) - 1))
-            suffix = suffix_of(SplitImage(place, "", 0, column, split)) if len(split) else ""
+            suffix = first_suffix(SplitImage(place, "", row, column, split) for row in range(len(split)))
             names = (f"{row:0{width}d}{suffix}" for row in range(len(split)))
             return tuple(SplitImage(place, of, row, column, split) for row, of in enumerate(names))
     return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from entropick.arrays import Floats, check_bit_depth, check_same_width
 from entropick.datasets.array_files import array_of_images, read_array_file, split_path
+from entropick.datasets.image_tables import LONGEST_NAME
 from entropick.datasets.listing import (
     ImageSet,
     Listing,
@@ -41,8 +42,6 @@ from entropick.sources.embeddings import (
 )
 from entropick.sources.rounding import as_features
 
-# Bytes of a name that disks have.
-_LONGEST_NAME = 255
 Kind = Literal["folder", "images", "embeddings"]
 
 
@@ -93,7 +92,7 @@ class Source:
     bit_depth
         How many bits the values of deep images have, which are then scaled to 8; None where there are to be none.
     states
-        What files of embeddings were, bytes and time of change, before any of their rows was read.
+        What files of arrays, tables and archives were, bytes and time of change, before anything of them was read.
     """
 
     name: str
@@ -295,7 +294,7 @@ def _name_and_path(text: str) -> tuple[str, Path]:
 def is_name(text: str) -> bool:
     """Whether a source can be called so: manifests and folders are written with it."""
     is_plain = text.strip() == text and text.isprintable() and not set("/\\") & set(text)
-    return is_plain and text not in ("", ".", "..") and len(text.encode()) <= _LONGEST_NAME
+    return is_plain and text not in ("", ".", "..") and len(text.encode()) <= LONGEST_NAME
 
 
 def _finished(opened: Sequence[Source]) -> tuple[Source, ...]:
@@ -337,9 +336,23 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     if split and file.suffix != ".npz":
         raise InputError(f"{path}: expected a split behind # of .npz files alone, got one of {file}. Leave it out.")
     listing = list_path(file)
+    # Before anything of them is read.
     states = {of: (state.st_size, state.st_mtime_ns) for of in listing.data if (state := of.stat())}
+    source = _of_listing(name, path, listing, columns, bit_depth)
+    # Of images it is known of what lies beside them whether it says more of them.
+    told = listing.passed_over if source.images is None else source.passed_over
+    source = replace(source, passed_over=told, states=states)
+    if not isinstance(file, RemotePath):
+        return source
+    size = in_gigabytes(sum(n_bytes for n_bytes, _ in states.values()))
+    note = f"{path}: rows are fetched from {len(states):,} files of {size}, known by their sizes and times."
+    return replace(source, notes=(*source.notes, note))
+
+
+def _of_listing(name: str, path: Path, listing: Listing, columns: tuple[str, ...], bit_depth: int | None) -> Source:
+    """A source of what was found at its path."""
     if holds_images(listing, columns):
-        if isinstance(file, RemotePath):
+        if isinstance(listing.path, RemotePath):
             raise InputError(f"{path}: expected embeddings at an address, got images. Copy them to this machine.")
         found = open_images(listing, columns)
         source = Source(name, path, "folder", files=found.files, classes=found.classes, passed_over=found.passed_over)
@@ -366,12 +379,7 @@ def _opened(name: str, path: Path, columns: tuple[str, ...], bit_depth: int | No
     raw = without_repeats(read_embeddings(listing, columns), path)
     classes = read_classes([TableFile(of) for of in listing.data]) if listing.suffix in TABLE_FILES else None
     source = Source(name, path, "embeddings", classes=classes, data=raw.files, names=raw.names, ids=raw.ids, raw=raw)
-    notes = raw.notes
-    if isinstance(file, RemotePath):
-        size = in_gigabytes(sum(n_bytes for n_bytes, _ in states.values()))
-        notes += (f"{path}: rows are fetched from {len(states):,} files of {size}, known by their sizes and times.",)
-    told = replace(source, columns=raw.columns, unused=raw.unused, passed_over=listing.passed_over, notes=notes)
-    return replace(told, states=states)
+    return replace(source, columns=raw.columns, unused=raw.unused, notes=raw.notes)
 
 
 def _archive(name: str, path: Path, listing: Listing, bit_depth: int | None) -> Source:

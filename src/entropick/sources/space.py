@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from entropick import arrays, features
 from entropick.datasets.listing import is_pattern, list_path
+from entropick.datasets.remote import RemotePath
 from entropick.datasets.tables import TABLE_FILES
 from entropick.errors import InputError, counted, shown
 from entropick.features.cache import check_encoder
@@ -56,6 +59,8 @@ class Space:
     embedded, offset, content, problems, notes
         Once embeddings are `opened`: a row for each row of the sources, see `entropick.sources.rounding`, their hash,
         of each source which rows cannot be used and why, and what is worth a line.
+    data
+        The files of embeddings, once they are opened: a pattern may match others later.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Space:
     normalize: bool = False
     problems: tuple[dict[int, str], ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    data: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raise InputError if this is no way to compare the sources, or its encoder cannot be used."""
@@ -104,8 +110,8 @@ class Space:
 
     def files(self) -> tuple[Path, ...]:
         """The files of embeddings, of which a pattern may name several; InputError if there is none."""
-        if self.file is None:
-            return ()
+        if self.data or self.file is None:
+            return self.data
         return list_path(self.file).data if is_pattern(self.file) or self.file.is_dir() else (self.file,)
 
     def opened(self, sources: Sequence[Source]) -> Self:
@@ -123,7 +129,11 @@ class Space:
         odd = {row: f"{IN_ROW}{self.place}: {reason}" for row, reason in rounded.problems.items()}
         rounded = rounded._replace(problems=odd)
         notes = (*unused_columns(self.place, found.unused), *found.notes, *rounded.notes)
+        if isinstance(self.file, RemotePath):
+            of = counted(len(found.files), "file")
+            notes += (f"{self.place}: rows are fetched from {of}, known by their sizes and times.",)
         opened = replace(self, content=found.content_hash(), offset=rounded.offset, notes=notes)
+        opened = replace(opened, data=tuple(found.files))
         arrays_of_images = [source.name for source in sources if source.kind != "folder"]
         if found.names is not None and arrays_of_images and len(arrays_of_images) < len(sources):
             raise InputError(
@@ -263,29 +273,57 @@ def rows_of_files(names: Sequence[str], files: Sequence[tuple[Path, Path]]) -> t
 
 
 class _Index:
-    """Files by their paths below their folders, and by all ends of their whole paths."""
+    """Files by their paths below their folders; what else is asked for is made when it is."""
 
     def __init__(self, files: Sequence[tuple[Path, Path]], *, with_suffix: bool) -> None:
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        self._ends: dict[str, list[int]] = defaultdict(list)
-        self._depths = [len(below.parts) for _, below in files]
-        for number, (folder, below) in enumerate(files):
-            shown = below if with_suffix else below.with_suffix("")
-            parts = (*folder.absolute().parts[1:], *shown.parts)
-            self._exact[shown.as_posix()].append(number)
-            for start in range(len(parts)):
-                self._ends["/".join(parts[start:])].append(number)
+        self._files, self._with_suffix = files, with_suffix
+        self._ends: dict[int, dict[str, list[int]]] = {}
 
     def find(self, name: str) -> list[int]:
         parts = [part for part in PurePosixPath(name).parts if part != "/"]
-        if exact := self._exact.get("/".join(parts)):
+        if exact := self._whole.get("/".join(parts)):
             return exact
-        for start in range(len(parts)):
-            hits = self._ends.get("/".join(parts[start:]), [])
+        # How many parts of the name a file's whole path ends in -> such files.
+        found: dict[int, list[int]] = defaultdict(list)
+        for depth in (of for of in self._depths if of < len(parts)):
             # An end of a name must hold all of the path below the folder: x/1.png is not y/1.png.
-            if found := [hit for hit in hits if not start or len(parts) - start >= self._depths[hit]]:
-                return found
-        return []
+            for number in self._whole.get("/".join(parts[-depth:]), ()):
+                above = zip(reversed(self._folders[self._files[number][0]]), reversed(parts[:-depth]), strict=False)
+                found[depth + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], above))].append(number)
+        if 0 < len(parts) < max(self._depths, default=0):
+            found[len(parts)] += self._of_length(len(parts)).get("/".join(parts), [])
+        return next((found[length] for length in sorted(found, reverse=True) if found[length]), [])
+
+    @cached_property
+    def _whole(self) -> dict[str, list[int]]:
+        """Files by their whole paths below their folders."""
+        whole: dict[str, list[int]] = defaultdict(list)
+        for number, (_, below) in enumerate(self._files):
+            whole[self._shown(below).as_posix()].append(number)
+        return dict(whole)
+
+    @cached_property
+    def _depths(self) -> list[int]:
+        """How many parts these paths have."""
+        return sorted({len(below.parts) for _, below in self._files})
+
+    @cached_property
+    def _folders(self) -> dict[Path, tuple[str, ...]]:
+        """The parts of each folder's own path."""
+        return {folder: folder.absolute().parts[1:] for folder in {folder for folder, _ in self._files}}
+
+    def _of_length(self, length: int) -> dict[str, list[int]]:
+        """Files by the last so many parts of their paths below their folders, of those that have more."""
+        if length not in self._ends:
+            ends: dict[str, list[int]] = defaultdict(list)
+            for number, (_, below) in enumerate(self._files):
+                if len(parts := self._shown(below).parts) > length:
+                    ends["/".join(parts[-length:])].append(number)
+            self._ends[length] = dict(ends)
+        return self._ends[length]
+
+    def _shown(self, below: Path) -> Path:
+        return below if self._with_suffix else below.with_suffix("")
 
 
 def check_columns(columns: Sequence[str], sources: Sequence[Source], spaces: Sequence[Space]) -> None:
