@@ -23,7 +23,7 @@ from entropick.features.cache import FeatureCache, lessons_of
 from entropick.features.pixels import Pixels
 from entropick.loop import stages
 from entropick.metrics.near_copies import FALSE_ALARMS
-from entropick.metrics.suite import LOOP_MEASURES, MEASURES, check_measures
+from entropick.metrics.suite import LOOP_MEASURES, check_measures, rows_needed
 from entropick.paradigms import Accumulate, Paradigm
 from entropick.processes.hardware import in_gigabytes, usable_memory
 from entropick.processes.ranks import ALONE, Ranks
@@ -458,13 +458,13 @@ class Loop:
         # No more rows are compared than there are real ones.
         has = {"real": n_real, "reference": n_reference}
         has |= {"training": min(n_training, n_real), "generated": min(n_generated, n_real)}
-        for measure in (MEASURES[name] for name in self.metrics):
-            for role, least in measure.least_rows.items():
-                if has[role] < least:
-                    raise InputError(
-                        f"metrics: {measure.name} expects at least {least} {role} images, but there are {has[role]}. "
-                        f"Raise their number, or leave {measure.name} out."
-                    )
+        for role, n_images in has.items():
+            least, name = rows_needed(role, self.metrics)
+            if n_images < least:
+                raise InputError(
+                    f"metrics: {name} expects at least {least} {role} images, but there are {n_images}. "
+                    f"Raise their number, or leave {name} out."
+                )
 
     def _check_pool_memory(self, values: dict[str, Any], n_generated: int) -> None:
         """The images of the last pool, which are in memory at once, fit into it."""

@@ -80,6 +80,12 @@ def check_measures(names: Sequence[str], where: str = "metrics") -> None:
             check_known(name, tuple(MEASURES), where)
 
 
+def rows_needed(role: str, names: Sequence[str]) -> tuple[int, str]:
+    """How many rows of a role are enough for all of these measures, and which of them needs so many; 0 for none."""
+    needed = ((MEASURES[name].least_rows.get(role, 0), name) for name in names)
+    return max(needed, key=lambda found: found[0], default=(0, ""))
+
+
 def check_roles(roles: Roles, names: Sequence[str]) -> None:
     """Raise InputError if one of the measures needs a role that is None."""
     for name in names:

@@ -17,7 +17,7 @@ from entropick.arrays import Features, Integers, some_rows
 from entropick.errors import InputError
 from entropick.metrics.base import Roles
 from entropick.metrics.near_copies import mean_distance
-from entropick.metrics.suite import MEASURES, foresee, interval, measure
+from entropick.metrics.suite import foresee, interval, measure, rows_needed
 from entropick.sources import Candidates, Source, readable
 from entropick.work import Work
 
@@ -96,7 +96,7 @@ class Measured:
 def check_rows(sizes: Mapping[str, int], metrics: Sequence[str], *, halves: bool) -> None:
     """Raise InputError if a set, or half of it, has fewer rows than the measures need; it says what is enough."""
     for role, n_rows in sizes.items():
-        least, name = max(((MEASURES[name].least_rows.get(role, 0), name) for name in metrics), default=(0, ""))
+        least, name = rows_needed(role, metrics)
         least *= 2 if halves else 1
         if n_rows < least:
             raise InputError(
